@@ -1,0 +1,134 @@
+"""The vocabulary of acting: Agent, Action, Turn, Episode, StopReason.
+
+Agents act in batches of independent slots. An agent keeps what it must remember of an episode under the view's `slot`;
+a view with ``turn == 0`` begins a new episode there. This file knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from sdar_envs.privileged import Privileged, StudentView
+
+Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": ...}
+
+
+class Parse(StrEnum):
+    """How a completion was read."""
+
+    OK = "ok"
+    EMPTY = "empty"  # nothing that could be an action
+    NO_ACTION_TAG = "no_action_tag"  # the style asks for <action>...</action> and there is none, or it is not closed
+    MANY_ACTION_TAGS = "many_action_tags"
+    NO_THINK_TAG = "no_think_tag"  # the style asks for <think>...</think> and there is none
+    TRUNCATED = "truncated"  # the token limit ended the completion
+
+
+class StopReason(StrEnum):
+    """Why an episode ended."""
+
+    SUCCESS = "success"  # terminated with success
+    TERMINATED = "terminated"  # the world ended the episode without success
+    HORIZON = "horizon"  # truncated by the environment or by max_turns
+    CONTEXT_FULL = "context_full"  # the prompt no longer fits the model
+    FAILED = "failed"  # the environment broke: left out of loss and group statistics
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTokens:
+    """The exact token ids of one turn.
+
+    With `continues`, `prompt_ids` are appended to the row of the turn before (its prompt and completion stay in front);
+    without, they are the whole prompt and a new row begins. `completion_ids` are the sampled ids, the end token
+    included when it was sampled; they are never re-tokenised. `logprobs` are of the sampled ids at the sampling
+    temperature, `entropies` in nats, both parallel to `completion_ids`.
+    """
+
+    prompt_ids: tuple[int, ...]
+    continues: bool
+    completion_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    entropies: tuple[float, ...] = ()
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One reading of a row: `ids` is the full sequence, ``ids[p] for p in loss_positions`` are the sampled tokens.
+
+    Every position is at least 1 (a token at 0 has no prediction).
+    """
+
+    ids: list[int]
+    loss_positions: list[int]
+
+    def sampled_ids(self) -> list[int]:
+        """The sampled tokens, in order."""
+        return [self.ids[p] for p in self.loss_positions]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What an agent did in one turn: the text for the environment, and how it came about.
+
+    `messages` are the chat messages that are new in this turn, as the student read them (system and user at the start
+    of a row, one user message when the row continues); the teacher's view is built from them.
+    """
+
+    text: str
+    completion: str
+    parse: Parse = Parse.OK
+    tokens: TurnTokens | None = None
+    messages: tuple[Message, ...] = ()
+    context_full: bool = False
+
+
+@dataclass(slots=True)
+class Turn:
+    """One exchange: what was seen, what was done, what came of it."""
+
+    view: StudentView
+    action: Action
+    reward: float
+    is_action_valid: bool
+
+
+@dataclass(slots=True)
+class Episode:
+    """One episode on the student's side of the wall."""
+
+    env_id: str
+    task_id: str
+    task_type: str
+    draw: tuple[int | str, ...]
+    turns: list[Turn] = field(default_factory=list)
+    success: bool = False
+    score: float = 0.0
+    stop_reason: StopReason = StopReason.HORIZON
+
+    @property
+    def return_(self) -> float:
+        """The sum of rewards."""
+        return sum(turn.reward for turn in self.turns)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the environment broke, so that the episode says nothing about the agent."""
+        return self.stop_reason is StopReason.FAILED
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Anything that turns views into actions, a batch at a time.
+
+    `reads_privileged` agents are handed the teacher's side, parallel to the views; all others never get it.
+    """
+
+    reads_privileged: bool
+
+    def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Action]:
+        """Return one action per view, in the order of the views."""
+        ...

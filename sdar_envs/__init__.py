@@ -1,0 +1,27 @@
+"""Text worlds with a privileged side, registered with Gymnasium.
+
+Importing this package registers ids as strings and loads nothing heavy: no torch, textworld, faiss or bs4.
+"""
+
+from __future__ import annotations
+
+import gymnasium as gym
+
+__version__ = "0.1.0"
+
+# id -> entry point. The horizon is the environment's own (it depends on the size), so no TimeLimit is registered.
+ENVIRONMENTS: dict[str, str] = {
+    "sdar/Household-v0": "sdar_envs.household.env:HouseholdEnv",
+    "sdar/ALFWorld-v0": "sdar_envs.household.alfworld:ALFWorldEnv",
+}
+
+
+def _register() -> None:
+    for env_id, entry_point in ENVIRONMENTS.items():
+        if env_id not in gym.registry:
+            gym.register(id=env_id, entry_point=entry_point)
+
+
+_register()
+
+__all__ = ["ENVIRONMENTS", "__version__"]

@@ -1,0 +1,235 @@
+"""TextEnv: the contract of every world in this suite, in one file.
+
+A world answers text with text. What an agent may know is in the observation and in the public keys of `info`; what only
+a teacher may know is under ``info["privileged"]``. `info` is built afresh at every reset and step, always with the same
+keys, from plain JSON values. Text that a world does not understand is an ordinary step with ``is_action_valid`` False;
+only an action that is not a `str` raises.
+"""
+
+from __future__ import annotations
+
+import abc
+import sys
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, TypedDict
+
+import gymnasium as gym
+
+from .choices import require_choice, unknown_choice
+from .privileged import PrivilegedFields
+from .spaces import FreeText
+
+SPLITS = ("train", "valid", "test")
+
+# Aliases by which the published sources name the same splits.
+SPLIT_ALIASES = {
+    "valid_seen": "valid",
+    "eval_in_distribution": "valid",
+    "dev": "valid",
+    "valid_unseen": "test",
+    "eval_out_of_distribution": "test",
+    "eval": "test",
+}
+
+
+class Transition(NamedTuple):
+    """What a world answers to one action."""
+
+    observation: str
+    reward: float
+    terminated: bool
+    is_action_valid: bool
+
+
+class PublicFields(TypedDict):
+    """The part of `info` that a world fills and anyone may read."""
+
+    task_type: str
+    skill_keys: list[str]
+    instruction: str
+    admissible_actions: list[str]
+    success: bool
+    score: float
+
+
+INFO_KEYS = frozenset({"task_id", "is_action_valid", *PublicFields.__annotations__})
+
+
+def clean_action(action: object, limit: int) -> str:
+    """Reduce arbitrary agent text to one bounded, encodable line; what no world understands stays not understood.
+
+    The length is cut before any other work, so the cost is bounded for text of any size. Control characters, line
+    breaks, lone surrogates and format characters become a replacement mark, never white space: one action can not turn
+    into two commands, and hostile text can not turn into a legal one.
+
+    Raises:
+        TypeError: `action` is not a `str`.
+    """
+    if not isinstance(action, str):
+        raise TypeError(f"an action is expected to be a str, got {type(action).__name__}: pass the agent's text itself")
+    if len(action) > limit:
+        return action[:limit].encode("ascii", "replace").decode("ascii") + "\N{REPLACEMENT CHARACTER}"
+    text = action.strip(" \t\r\n")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def resolve_split(split: str, where: str) -> str:
+    """Map a split or one of its published aliases to ``train``, ``valid`` or ``test``.
+
+    Raises:
+        ValueError: Unknown split; the message lists the choices and the nearest.
+    """
+    return require_choice("split", SPLIT_ALIASES.get(split, split), SPLITS, where)
+
+
+class TextEnv(gym.Env[str, str], abc.ABC):
+    """Base class of text worlds.
+
+    A subclass implements `task_ids`, `_begin`, `_act`, `_public` and `_privileged`, and stays free of Gymnasium's
+    bookkeeping. The horizon is counted here (and not by `TimeLimit`), because it belongs to the world's size: an
+    episode that reaches it without an end is truncated.
+
+    Args:
+        split: ``train``, ``valid`` or ``test``, or a published alias.
+        horizon: Steps until truncation.
+        expose_privileged: Whether `info` has ``"privileged"``. Observations are byte-identical either way.
+        render_mode: ``"ansi"`` returns the last exchange as text, ``"human"`` prints it.
+        max_observation_length: Bound of the observation space, in characters; a longer text is cut with a visible mark.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}
+    env_id: ClassVar[str] = "sdar/TextEnv"
+    # Changes with any change of world tables, wording, skills or reward: scores across versions do not compare.
+    world_version: ClassVar[str] = "0"
+    max_action_length: ClassVar[int] = 512
+
+    def __init__(
+        self,
+        *,
+        split: str = "train",
+        horizon: int,
+        expose_privileged: bool = True,
+        render_mode: str | None = None,
+        max_observation_length: int = 16_384,
+    ) -> None:
+        if horizon < 1:
+            raise ValueError(f"{self.env_id} expects horizon >= 1, got {horizon}")
+        if render_mode is not None:
+            require_choice("render_mode", render_mode, self.metadata["render_modes"], self.env_id)
+        self.split = resolve_split(split, self.env_id)
+        self.horizon = horizon
+        self.expose_privileged = expose_privileged
+        self.render_mode = render_mode
+        self.observation_space = FreeText(max_observation_length)
+        self.action_space = FreeText(self.max_action_length)
+        self._task_id: str | None = None
+        self._steps = 0
+        self._over = True
+        self._last_action: str | None = None
+        self._last_observation = ""
+
+    # What a world implements.
+
+    @abc.abstractmethod
+    def task_ids(self, split: str | None = None) -> Sequence[str]:
+        """The enumerable tasks of a split (this environment's own by default), in a fixed order."""
+
+    @abc.abstractmethod
+    def _begin(self, task_id: str) -> str:
+        """Load a task and return the first observation.
+
+        Raises:
+            ValueError: There is no such task; the message says what a task id looks like.
+        """
+
+    @abc.abstractmethod
+    def _act(self, action: str) -> Transition:
+        """Play one cleaned action. Never raises on text."""
+
+    @abc.abstractmethod
+    def _public(self) -> PublicFields:
+        """The public fields of the present state, built afresh."""
+
+    @abc.abstractmethod
+    def _privileged(self) -> PrivilegedFields:
+        """The teacher's fields of the present state, built afresh."""
+
+    # Gymnasium's side.
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Begin an episode: of ``options["task_id"]``, or of a task drawn from the split.
+
+        Raises:
+            ValueError: An unknown option or task id.
+        """
+        super().reset(seed=seed)
+        chosen = dict(options or {})
+        task_id = chosen.pop("task_id", None)
+        if chosen:
+            raise unknown_choice("reset option", next(iter(chosen)), ["task_id"], self.env_id)
+        if task_id is None:
+            tasks = self.task_ids()
+            task_id = tasks[int(self.np_random.integers(len(tasks)))]
+        self._over = True  # stays so when the task can not be loaded
+        observation = self._bounded(self._begin(str(task_id)))
+        self._task_id = str(task_id)
+        self._steps = 0
+        self._over = False
+        self._last_action, self._last_observation = None, observation
+        if self.render_mode == "human":
+            self.render()
+        return observation, self._info(is_action_valid=True)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Play one action.
+
+        Raises:
+            TypeError: `action` is not a `str`.
+            gymnasium.error.ResetNeeded: No episode is running.
+        """
+        text = clean_action(action, self.max_action_length)
+        if self._over:
+            raise gym.error.ResetNeeded(f"{self.env_id} expects reset() before step(): no episode is running")
+        transition = self._act(text)
+        self._steps += 1
+        observation = self._bounded(transition.observation)
+        terminated = transition.terminated
+        truncated = not terminated and self._steps >= self.horizon
+        self._over = terminated or truncated
+        self._last_action, self._last_observation = text, observation
+        if self.render_mode == "human":
+            self.render()
+        info = self._info(is_action_valid=transition.is_action_valid)
+        return observation, float(transition.reward), terminated, truncated, info
+
+    def render(self) -> str | None:  # type: ignore[override]  # gymnasium types render() by its render frame
+        """The last exchange: returned in ``"ansi"`` mode, printed in ``"human"`` mode."""
+        if self.render_mode is None:
+            gym.logger.warn(f'{self.env_id}.render() needs render_mode="ansi" or "human" at gym.make')
+            return None
+        lines = [] if self._last_action is None else [f"> {self._last_action}"]
+        frame = "\n".join([*lines, self._last_observation])
+        if self.render_mode == "ansi":
+            return frame
+        sys.stdout.write(frame + "\n")
+        return None
+
+    @property
+    def steps(self) -> int:
+        """Steps taken in this episode."""
+        return self._steps
+
+    def _bounded(self, observation: str) -> str:
+        limit = self.observation_space.max_length  # type: ignore[attr-defined]  # always FreeText here
+        if len(observation) <= limit:
+            return observation
+        mark = " [cut]"
+        return observation[: limit - len(mark)] + mark
+
+    def _info(self, *, is_action_valid: bool) -> dict[str, Any]:
+        info: dict[str, Any] = {"task_id": self._task_id, "is_action_valid": is_action_valid, **self._public()}
+        if self.expose_privileged:
+            info["privileged"] = self._privileged()
+        return info

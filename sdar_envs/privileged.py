@@ -1,0 +1,121 @@
+"""The wall: what an agent may see on one side, what only a teacher may see on the other.
+
+`split_info` is the one place where an environment's `info` is taken apart. `StudentView` has no field that could hold
+privileged text; `Privileged` shows nothing of itself unless `reveal` is called, which only `agents/teacher.py`, agents
+that declare `reads_privileged`, and tools that say so on screen do.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict, cast
+
+
+class RetrievedSkills(TypedDict):
+    """What the environment's skill bank returned for this episode.
+
+    `lines` and `compact_lines` say the same claims, at full length and for tiny models; `claim_ids` and `stale` run
+    parallel to them.
+    """
+
+    general: str
+    task: str
+    lines: list[str]
+    compact_lines: list[str]
+    claim_ids: list[str]
+    stale: list[bool]
+
+
+class PrivilegedFields(TypedDict):
+    """The fixed keys of ``info["privileged"]``: plain JSON values.
+
+    `plan` holds the remaining optimal actions from the present state and `next_action` its head (``""`` when the
+    episode is won). `hints` are short sentences, rising in help. `facts` are the world's own fields.
+    """
+
+    task_type: str
+    plan: list[str]
+    next_action: str
+    hints: list[str]
+    facts: dict[str, Any]
+    skills: RetrievedSkills
+
+
+PRIVILEGED_KEYS = frozenset(PrivilegedFields.__annotations__)
+
+
+@dataclass(frozen=True, slots=True)
+class StudentView:
+    """Everything an agent may read before it acts.
+
+    `slot` names the place in the batch whose episode this is, `turn` counts from 0 at reset, and `draw` is the key of
+    the episode's counted randomness.
+    """
+
+    observation: str
+    instruction: str = ""
+    task_id: str = ""
+    task_type: str = ""
+    skill_keys: tuple[str, ...] = ()
+    admissible_actions: tuple[str, ...] = ()
+    is_action_valid: bool = True
+    slot: int = 0
+    turn: int = 0
+    draw: tuple[int | str, ...] = ()
+
+
+class Privileged:
+    """Teacher-only knowledge of one state, sealed: its text forms are ``<privileged>`` until `reveal` is called."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        self._fields = copy.deepcopy(dict(fields))
+
+    def reveal(self) -> PrivilegedFields:
+        """Return a copy of the fields. Every call site is on the teacher's side of the wall."""
+        return cast(PrivilegedFields, copy.deepcopy(self._fields))
+
+    def __repr__(self) -> str:
+        return "<privileged>"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format("<privileged>", spec)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Privileged) and self._fields == other._fields
+
+    __hash__ = None  # type: ignore[assignment]  # mutable mapping inside
+
+
+def split_info(
+    observation: str,
+    info: Mapping[str, Any],
+    *,
+    slot: int = 0,
+    turn: int = 0,
+    draw: tuple[int | str, ...] = (),
+) -> tuple[StudentView, Privileged | None]:
+    """Split what an environment returned into the student's side and the teacher's.
+
+    Environments of third parties may lack any key: the student's fields then have their defaults, and the privileged
+    side is None when ``info`` has no ``"privileged"`` mapping.
+    """
+    view = StudentView(
+        observation=observation,
+        instruction=str(info.get("instruction", "")),
+        task_id=str(info.get("task_id", "")),
+        task_type=str(info.get("task_type", "")),
+        skill_keys=tuple(info.get("skill_keys", ())),
+        admissible_actions=tuple(info.get("admissible_actions", ())),
+        is_action_valid=bool(info.get("is_action_valid", True)),
+        slot=slot,
+        turn=turn,
+        draw=draw,
+    )
+    privileged = info.get("privileged")
+    return view, Privileged(privileged) if isinstance(privileged, Mapping) else None
