@@ -1,0 +1,143 @@
+"""A tiny Qwen3-architecture model and its tokenizer, from nothing: what the suite trains on two CPU cores.
+
+The tokenizer is a byte-level BPE whose merges may cross words, so that a whole phrase of a world's fixed wording
+("You arrive at") becomes one token, while the names of things ("apple", "apple 1") are kept apart from the merging and
+end as one token each. Any text remains expressible, byte by byte. This is not a language model of anything: it knows
+what the warm start teaches it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+PAD, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
+
+# One marker per role, an end mark behind what the assistant says: a history keeps its prefix by construction.
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{- '<|' + message['role'] + '|>' + message['content'] -}}"
+    "{%- if message['role'] == 'assistant' -%}{{- '<|end|>' -}}{%- endif -%}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TinyModelConfig:
+    """Size of the embedded model; the defaults make about 0.2 million parameters.
+
+    `init_std` is larger than a large model's 0.02: with 64 channels, small initial logits cost hundreds of steps.
+    """
+
+    vocab_size: int = 640
+    hidden_size: int = 64
+    num_hidden_layers: int = 3
+    num_attention_heads: int = 4
+    num_key_value_heads: int = 2
+    head_dim: int = 32
+    intermediate_size: int = 192
+    max_position_embeddings: int = 1024
+    init_std: float = 0.1
+
+
+_NUMBERED = re.compile(r"([a-z]+) \d+")
+
+
+def named_things(corpus: Iterable[str]) -> list[str]:
+    """Words that the corpus numbers ("apple 1" gives "apple"), longest first, then alphabetical."""
+    names = {name for text in corpus for name in _NUMBERED.findall(text)}
+    return sorted(names, key=lambda name: (-len(name), name))
+
+
+def build_tokenizer(corpus: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Train the phrase-merging BPE on rendered prompts and actions.
+
+    Args:
+        corpus: Texts without role markers: message contents and actions, as the model will read and write them.
+        vocab_size: Upper bound, special tokens and the 256 bytes included.
+
+    Raises:
+        ValueError: `vocab_size` leaves no room beyond the bytes and special tokens.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    special = [PAD, END, SYSTEM, USER, ASSISTANT]
+    if vocab_size < 256 + len(special) + 1:
+        raise ValueError(f"build_tokenizer expects vocab_size > {256 + len(special)}, got {vocab_size}")
+    names = named_things(corpus)
+    steps: list[pre_tokenizers.PreTokenizer] = []
+    if names:
+        thing = rf"\b(?:{'|'.join(names)})(?: \d+)?\b"
+        steps.append(pre_tokenizers.Split(Regex(thing), behavior="isolated"))
+    # A line break and the end of a sentence close a phrase: merges across them would memorise whole prompts.
+    steps.append(pre_tokenizers.Split(Regex(r"\n|(?<=[.:])(?= )"), behavior="isolated"))
+    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        corpus,
+        trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            min_frequency=2,
+            special_tokens=special,
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        ),
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[SYSTEM, USER, ASSISTANT],
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, config: TinyModelConfig, *, seed: int) -> PreTrainedModel:
+    """A randomly initialised `Qwen3ForCausalLM` for `tokenizer`; the same seed gives the same weights.
+
+    Weights are drawn from a generator of their own; torch's global stream is left as it was.
+    """
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    from sdar_envs.randomness import counted_generator
+
+    sizes = asdict(config)
+    init_std = sizes.pop("init_std")
+    sizes["vocab_size"] = len(tokenizer)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(counted_generator("tiny-model", seed).integers(2**31)))
+        model = Qwen3ForCausalLM(
+            Qwen3Config(
+                **sizes,
+                initializer_range=init_std,
+                tie_word_embeddings=True,
+                attention_dropout=0.0,
+                rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                bos_token_id=None,
+            )
+        )
+    return model.float()
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path, **facts: object) -> None:
+    """Write a directory that `AutoModelForCausalLM` and `AutoTokenizer` load, with `facts` beside it as JSON."""
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    (directory / "warm_start.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
