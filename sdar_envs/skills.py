@@ -257,9 +257,7 @@ class SkillBank:
         return [self._claims[position] for position in self._positions(keys)]
 
     def _with_staleness(self) -> tuple[Claim, ...]:
-        candidates = [
-            key for key, at in self._by_key.items() if any(self._true_claims[i].wrong_values() for i in at)
-        ]
+        candidates = [key for key, at in self._by_key.items() if any(self._true_claims[i].wrong_values() for i in at)]
         order = counted_generator("stale", self.stale_seed).permutation(len(candidates))
         # A prefix of one fixed order, so that a larger share adds stale keys and never heals one.
         chosen = {candidates[int(i)] for i in order[: round(self.stale * len(candidates))]}

@@ -8,6 +8,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sdar_envs import skills
 from sdar_envs.skills import RETRIEVALS, Claim, SkillBank, parse_skill_file
 
@@ -185,9 +186,9 @@ def test_banks_that_could_not_work_are_refused():
         SkillBank("", TASKS, keywords={"heat": []})
     with pytest.raises(ValueError, match="at least one key"):
         Claim("c", (), "f", "v", "", "")
-    with pytest.raises(ValueError, match="template of {value} alone"):
+    with pytest.raises(ValueError, match=r"template of \{value\} alone"):
         Claim("c", ("k",), "f", "v", "{other}", "")
-    with pytest.raises(ValueError, match="compact_text needs {value}"):
+    with pytest.raises(ValueError, match=r"compact_text needs \{value\}"):
         Claim("c", ("k",), "f", "v", "{value}", "no place", ("w",))
 
 
