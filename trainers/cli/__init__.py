@@ -1,0 +1,143 @@
+"""The ``sdar`` command: one module per subcommand, imported only when it is called.
+
+Mistakes of the caller end in one line that says what was expected and exit status 2; a defect of ours keeps its
+traceback. Ctrl-C ends with 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+# name -> (module beside this file, one line for the overview)
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("train", "train an agent; without --model a tiny one is built from nothing first"),
+    "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
+    "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
+    "play": ("play", "play an episode in the terminal, or watch an agent play"),
+    "envs": ("envs", "the environments and their options"),
+}
+
+EPILOGUE = """examples:
+  sdar train --env sdar/Household-v0 --output-dir runs/house
+  sdar eval runs/house
+  sdar inspect --env sdar/Household-v0 --privilege skill
+  sdar play --env sdar/Household-v0 --agent runs/house
+
+`sdar COMMAND --help` lists the options of a command."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that takes no abbreviations and names the nearest option when it meets an unknown one."""
+
+    def __init__(self, **settings: object) -> None:
+        settings.setdefault("allow_abbrev", False)
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(**settings)  # type: ignore[arg-type]  # argparse's own keywords, passed through
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]  # argparse overloads it
+        """Parse all of `args`; an unknown option is an error that names the nearest."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            options = [text for action in self._actions for text in action.option_strings]
+            given = unknown[0].split("=")[0]
+            nearest = difflib.get_close_matches(given, options, n=1, cutoff=0.5) if given.startswith("-") else []
+            hint = f"; the nearest is {nearest[0]}" if nearest else ""
+            self.error(f"unrecognized argument {given!r}{hint} (`{self.prog} --help` lists all)")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with status 2; the usage of some eighty options would hide it."""
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def overview() -> str:
+    """The text of ``sdar --help``."""
+    lines = ["usage: sdar COMMAND [options]", "", "Text worlds with a privileged side, and a trainer that uses it.", ""]
+    lines += ["commands:", *(f"  {name:<9}{summary}" for name, (_, summary) in COMMANDS.items()), ""]
+    lines += ["options:", "  --help, -h     this text", "  --version      versions of the suite and of what it runs on"]
+    lines += ["  --debug        (any command) show the traceback of an error", "", ""]
+    return "\n".join(lines) + EPILOGUE
+
+
+def versions() -> str:
+    """One line per distribution that a result depends on, without importing any of them."""
+    from importlib.metadata import PackageNotFoundError, version
+    from platform import python_version
+
+    import sdar_envs
+
+    lines = [f"sdar-gym {sdar_envs.__version__}", f"python {python_version()}"]
+    for name in ("torch", "transformers", "gymnasium", "textworld"):
+        try:
+            lines.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            lines.append(f"{name} is not installed")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after ``sdar``; the process's own by default.
+
+    Returns:
+        The exit status: 0, 2 for a mistake of the caller, 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(versions())
+        return 0
+    try:
+        return _run(words[0], words[1:])
+    except SystemExit as stop:  # argparse: --help or a mistake it has reported
+        return stop.code if isinstance(stop.code, int) else 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `sdar ... | head`: the reader has gone; keep the interpreter from complaining at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        if debug or not is_callers_mistake(error):
+            raise
+        from .terminal import one_line
+
+        print(f"sdar {words[0]}: {one_line(str(error)) or type(error).__name__}", file=sys.stderr)
+        return 2
+
+
+def is_callers_mistake(error: Exception) -> bool:
+    """Whether `error` tells the caller what to do, so that a traceback would only hide it.
+
+    That holds for the error classes of this suite, for Gymnasium's, and for the built-in ones that are raised on input.
+    """
+    if isinstance(error, ValueError | OSError | ImportError):
+        return True
+    # Gymnasium's errors (an unknown id, a missing dependency) are looked up without importing it.
+    gymnasium_error = getattr(sys.modules.get("gymnasium.error"), "Error", ())
+    ours = type(error).__module__.partition(".")[0] in ("sdar_envs", "agents", "trainers")
+    return ours or isinstance(error, gymnasium_error)
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    if name not in COMMANDS:
+        from sdar_envs.choices import unknown_choice
+
+        raise unknown_choice("command", name, COMMANDS, "sdar")
+    module = importlib.import_module(f".{COMMANDS[name][0]}", __name__)
+    parser = Parser(prog=f"sdar {name}", description=module.__doc__, epilog=getattr(module, "EPILOGUE", None))
+    module.add_arguments(parser)
+    status: int = module.run(parser.parse_args(list(words)))
+    return status

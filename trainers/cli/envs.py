@@ -1,0 +1,96 @@
+"""List the environments with their options, splits and task types."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .flags import docstring_entries
+from .terminal import make_console, one_line, show_table
+
+EPILOGUE = "Options are passed as --env-kwargs name=value, or to gymnasium.make(id, name=value)."
+
+
+@dataclass(frozen=True, slots=True)
+class EnvDescription:
+    """What `gymnasium.make` takes for one id, and what tasks there are.
+
+    `options` are (name, default, meaning); `splits` maps a split to its number of tasks; `unavailable` says why the
+    tasks can not be counted here (data that is not installed), else it is empty.
+    """
+
+    env_id: str
+    summary: str
+    options: list[tuple[str, str, str]]
+    splits: dict[str, int]
+    task_types: list[str]
+    unavailable: str = ""
+
+
+def describe_env(env_id: str) -> EnvDescription:
+    """Describe a registered environment from its own signature and docstring.
+
+    Raises:
+        gymnasium.error.Error: There is no such id.
+    """
+    import gymnasium as gym
+    from gymnasium.envs.registration import load_env_creator
+
+    import sdar_envs
+    from sdar_envs.core import SPLITS
+
+    spec = gym.spec(env_id)
+    entry_point = spec.entry_point
+    creator: Any = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    entries = docstring_entries(creator)
+    options = [
+        (name, _default(parameter, spec.kwargs), entries.get(name, ""))
+        for name, parameter in inspect.signature(creator).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    summary = inspect.cleandoc(creator.__doc__ or "").partition("\n\n")[0]
+    task_types = [str(name) for name in getattr(creator, "task_types", ())]
+    splits: dict[str, int] = {}
+    unavailable = ""
+    if env_id in sdar_envs.ENVIRONMENTS:
+        try:
+            env: Any = gym.make(env_id).unwrapped
+            splits = {split: len(env.task_ids(split)) for split in SPLITS}
+            env.close()
+        except (OSError, ImportError, ValueError) as error:  # official files that are not on this machine
+            unavailable = one_line(str(error))
+    return EnvDescription(env_id, one_line(summary), options, splits, task_types, unavailable)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``sdar envs``."""
+    parser.add_argument("--env", metavar="ID", help="only this one; any id that gymnasium.make takes")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what there is."""
+    import sdar_envs
+
+    console = make_console()
+    ids: Sequence[str] = [options.env] if options.env else list(sdar_envs.ENVIRONMENTS)
+    for env_id in ids:
+        found = describe_env(env_id)
+        console.print(f"{found.env_id}  {found.summary}")
+        if found.splits:
+            console.print("  splits: " + ", ".join(f"{name} {count:,} tasks" for name, count in found.splits.items()))
+        if found.task_types:
+            console.print("  task types: " + ", ".join(found.task_types))
+        if found.unavailable:
+            console.print(f"  not playable here: {found.unavailable}")
+        show_table(console, "", ("option", "default", "meaning"), found.options, left=3)
+        console.print("")
+    return 0
+
+
+def _default(parameter: inspect.Parameter, registered: dict[str, Any]) -> str:
+    if parameter.name in registered:
+        return repr(registered[parameter.name])
+    return "required" if parameter.default is parameter.empty else repr(parameter.default)
