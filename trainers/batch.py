@@ -34,6 +34,8 @@ class Row:
     entropies_T: list[float] = field(default_factory=list)
     advantages_T: list[float] = field(default_factory=list)
     weights_T: list[float] = field(default_factory=list)
+    reference_logprobs_T: list[float] = field(default_factory=list)
+    teacher_logprobs_T: dict[str, list[float]] = field(default_factory=dict)  # by view, as `teachers`
     truncated: bool = False
 
     def __len__(self) -> int:

@@ -1,0 +1,210 @@
+"""Advantages: from episode returns to one number per sampled token. Pure numpy, no torch.
+
+What is normalised within a group (the episodes of one task) is an option: whole episodes (our default; every episode
+counts once), or rows (the official statistics: an episode of many turns counts as many rows, which pulls the baseline
+towards long episodes). In window mode a row is a turn; in transcript mode rows and episodes mostly coincide.
+
+Rules for all estimators: equal scores give exactly 0; a group of one gives 0 (other code hands it its raw reward);
+episodes whose environment broke are left out of the statistics and get 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdar_envs.choices import require_choice
+
+from .batch import Row
+
+if TYPE_CHECKING:
+    from .config import SDARConfig
+
+# Added to the standard deviation; verl's value (TRL uses 1e-4).
+STD_EPSILON = 1e-6
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeOutcome:
+    """What an advantage needs of an episode; `failed` when its environment broke."""
+
+    episode_id: int
+    group_id: int
+    return_: float
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Advantages:
+    """`per_token` runs parallel to the rows, then to their loss tokens; counts are over groups with usable episodes."""
+
+    per_token: list[list[float]]
+    groups: int
+    flat_groups: int  # all scores equal: nothing to learn from siblings
+    single_groups: int  # one usable member
+
+
+def group_advantages(
+    scores_X: Sequence[float] | Scores,
+    groups_X: Sequence[Hashable],
+    *,
+    scale_rewards: str = "group",
+    keep_X: Sequence[bool] | None = None,
+    epsilon: float = STD_EPSILON,
+) -> Scores:
+    """Centre scores within their group, and divide by a standard deviation (n - 1 in the denominator) plus `epsilon`.
+
+    Args:
+        scores_X: Scores of members (episodes or rows).
+        groups_X: Group of each member.
+        scale_rewards: ``group`` divides by the group's deviation, ``batch`` by that of all kept scores (arXiv
+            2508.08221), ``none`` only centres (Dr. GRPO, arXiv 2503.20783).
+        keep_X: Members that count; the others get 0 and enter no statistic.
+        epsilon: Added to the deviation.
+    """
+    require_choice("scale_rewards", scale_rewards, ("group", "batch", "none"), "group_advantages")
+    scores = np.asarray(scores_X, dtype=np.float64)
+    keep = np.ones(len(scores), dtype=bool) if keep_X is None else np.asarray(keep_X, dtype=bool)
+    result = np.zeros(len(scores), dtype=np.float64)
+    kept = scores[keep]
+    batch_std = float(kept.std(ddof=1)) if len(kept) > 1 else 0.0
+    for members in _members(groups_X, keep).values():
+        own = scores[members]
+        if _flat(own):
+            continue
+        centred = own - own.mean()
+        if scale_rewards == "none":
+            result[members] = centred
+        else:
+            std = float(own.std(ddof=1)) if scale_rewards == "group" else batch_std
+            result[members] = centred / (std + epsilon)
+    return result
+
+
+def leave_one_out_advantages(
+    scores_X: Sequence[float] | Scores, groups_X: Sequence[Hashable], *, keep_X: Sequence[bool] | None = None
+) -> Scores:
+    """Each score minus the mean of the others in its group (RLOO, arXiv 2402.14740); a group of one gives 0."""
+    scores = np.asarray(scores_X, dtype=np.float64)
+    keep = np.ones(len(scores), dtype=bool) if keep_X is None else np.asarray(keep_X, dtype=bool)
+    result = np.zeros(len(scores), dtype=np.float64)
+    for members in _members(groups_X, keep).values():
+        own = scores[members]
+        if not _flat(own):
+            result[members] = (own - own.mean()) * (len(own) / (len(own) - 1))
+    return result
+
+
+def _members(groups_X: Sequence[Hashable], keep: NDArray[np.bool_]) -> dict[Hashable, list[int]]:
+    members: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(groups_X):
+        if keep[index]:
+            members.setdefault(group, []).append(index)
+    return members
+
+
+def _flat(scores: Scores) -> bool:
+    # By comparison, not by deviation: the mean of equal floats may differ from them in the last bit.
+    return bool(scores.max() == scores.min())
+
+
+Normalise = Callable[[Scores, Sequence[Hashable], Sequence[bool]], Scores]
+
+
+def _per_token(
+    rows: Sequence[Row], outcomes: Mapping[int, EpisodeOutcome], config: SDARConfig, normalise: Normalise
+) -> Advantages:
+    """Score members, normalise them within groups, spread them over tokens, and place the invalid-action penalty."""
+    penalty = config.invalid_action_penalty
+    by_row = config.advantage_unit == "row"
+    at_baseline = config.invalid_action_placement == "baseline"
+    # A member is an episode or a row; both know their episode.
+    member_episodes = [row.episode_id for row in rows] if by_row else sorted({row.episode_id for row in rows})
+    scores = np.array([outcomes[episode].return_ for episode in member_episodes], dtype=np.float64)
+    keep = [not outcomes[episode].failed for episode in member_episodes]
+    groups = [outcomes[episode].group_id for episode in member_episodes]
+    place = {episode: index for index, episode in enumerate(member_episodes)}
+    if at_baseline and penalty:
+        for index, row in enumerate(rows):
+            scores[index if by_row else place[row.episode_id]] -= penalty * _invalid_turns(row)
+    values = normalise(scores, groups, keep)
+    per_token: list[list[float]] = []
+    for index, row in enumerate(rows):
+        member = index if by_row else place[row.episode_id]
+        if not keep[member]:
+            per_token.append([0.0] * len(row))
+            continue
+        charge = 0.0 if at_baseline else penalty
+        invalid = row.invalid_T or [False] * len(row)
+        per_token.append([float(values[member]) - (charge if wrong else 0.0) for wrong in invalid])
+    kept = _members(groups, np.asarray(keep, dtype=bool))
+    return Advantages(
+        per_token,
+        groups=len(kept),
+        flat_groups=sum(_flat(scores[members]) for members in kept.values()),
+        single_groups=sum(len({member_episodes[m] for m in members}) == 1 for members in kept.values()),
+    )
+
+
+def _invalid_turns(row: Row) -> int:
+    """Turns of a row whose action was not understood."""
+    return len({turn for turn, wrong in zip(row.turn_ids_T, row.invalid_T, strict=False) if wrong})
+
+
+def grpo(rows: Sequence[Row], outcomes: Mapping[int, EpisodeOutcome], config: SDARConfig) -> Advantages:
+    """Group-normalised returns, by `advantage_unit` and `scale_rewards`."""
+
+    def normalise(scores: Scores, groups: Sequence[Hashable], keep: Sequence[bool]) -> Scores:
+        return group_advantages(scores, groups, scale_rewards=config.scale_rewards, keep_X=keep)
+
+    return _per_token(rows, outcomes, config, normalise)
+
+
+def rloo(rows: Sequence[Row], outcomes: Mapping[int, EpisodeOutcome], config: SDARConfig) -> Advantages:
+    """Returns against the mean of the siblings."""
+
+    def normalise(scores: Scores, groups: Sequence[Hashable], keep: Sequence[bool]) -> Scores:
+        return leave_one_out_advantages(scores, groups, keep_X=keep)
+
+    return _per_token(rows, outcomes, config, normalise)
+
+
+AdvantageFunction = Callable[[Sequence[Row], Mapping[int, EpisodeOutcome], "SDARConfig"], Advantages]
+ADVANTAGES: dict[str, AdvantageFunction] = {"grpo": grpo, "rloo": rloo}
+
+
+def compute_advantages(
+    rows: Sequence[Row],
+    outcomes: Sequence[EpisodeOutcome],
+    config: SDARConfig,
+    name: str | None = None,
+) -> Advantages:
+    """Compute advantages with the estimator `name` (the configuration's by default) and write them into the rows.
+
+    Args:
+        rows: Rows of an iteration; ``turn_ids_T`` and ``invalid_T`` place the invalid-action penalty.
+        outcomes: One per episode that has a row.
+        config: Estimator, unit, scale and penalty.
+        name: Key of `ADVANTAGES`.
+
+    Returns:
+        The advantages, also in ``row.advantages_T``, and how many groups were flat or single.
+
+    Raises:
+        ValueError: The estimator is unknown, or an episode has no outcome.
+    """
+    chosen = require_choice("advantage", name or config.advantage, ADVANTAGES, "compute_advantages")
+    by_id = {outcome.episode_id: outcome for outcome in outcomes}
+    missing = sorted({row.episode_id for row in rows} - by_id.keys())
+    if missing:
+        raise ValueError(f"compute_advantages: expected an outcome for every episode, got none for {missing[:5]}")
+    result = ADVANTAGES[chosen](rows, by_id, config)
+    for row, values in zip(rows, result.per_token, strict=True):
+        row.advantages_T = values
+    return result

@@ -1,0 +1,307 @@
+"""SDARConfig: everything a training run is configured with, and how it is read from and written to YAML.
+
+Names are TRL's where the meaning is TRL's. Defaults are the published settings for large models on ALFWorld (arXiv
+2605.15155 and its code); presets change them for other worlds and for tiny models. This file imports no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from sdar_envs.choices import require_choice, unknown_choice
+
+from .options import convert, read_yaml
+
+PRIVILEGES = (
+    "plan",
+    "next_action",
+    "facts",
+    "hints",
+    "skill",
+    "general",
+    "random_skill",
+    "wrong_skill",
+    "none",
+)
+POSITIONS = ("auto", "system", "user_prefix", "user_suffix")
+RETRIEVALS = ("task_type", "keyword", "random", "wrong", "all", "none")
+AUTO = "auto"
+
+
+def _about(text: str, *, group: str, maths: bool = True, choices: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"help": text, "group": group, "maths": maths, "choices": choices}
+
+
+def _option(default: Any, text: str, *, group: str, maths: bool = True, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field with its help text, its group in ``--help``, and whether it changes the maths of a run."""
+    metadata = _about(text, group=group, maths=maths, choices=choices)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SDARConfig:
+    """Configuration of a run. Frozen; `dataclasses.replace` makes a changed copy, validated again.
+
+    `delta` is the dual clip: with a negative advantage the ratio counts as `delta` at most, as in TRL's two-sided
+    clipping. `distill_coef` None takes the method's published coefficient.
+
+    Raises:
+        ValueError: A value is out of range or not among its choices; the message says which values are accepted.
+        TypeError: A value has the wrong type.
+    """
+
+    # --- method ---
+    method: str = _option("sdar", "row of the methods table", group="method")
+    distill_coef: float | None = _option(
+        None, "coefficient of the method's teacher term; none takes the published one", group="method"
+    )
+    gate_beta: float = _option(5.0, "sharpness of the sigmoid gate", group="method")
+    privilege: str = _option("skill", "what the teacher is shown", group="method", choices=PRIVILEGES)
+    position: str = _option("auto", "where the privileged block stands", group="method", choices=POSITIONS)
+    retrieval: str = _option("task_type", "how skills are retrieved", group="method", choices=RETRIEVALS)
+    teacher_budget: int = _option(2048, "tokens of the privileged block at most", group="method")
+
+    # --- policy optimisation ---
+    advantage: str = _option("grpo", "advantage estimator", group="policy")
+    advantage_unit: str = _option(
+        "trajectory",
+        "what a group's statistics run over: episodes, or rows (the official statistics)",
+        group="policy",
+        choices=("trajectory", "row"),
+    )
+    scale_rewards: str = _option(
+        "group", "standard deviation that advantages are divided by", group="policy", choices=("group", "batch", "none")
+    )
+    epsilon: float = _option(0.2, "clip width below the ratio 1 (and above, without epsilon_high)", group="policy")
+    epsilon_high: float | None = _option(None, "clip width above the ratio 1", group="policy")
+    delta: float | None = _option(3.0, "dual clip: largest ratio for negative advantages; none is off", group="policy")
+    beta: float = _option(0.01, "coefficient of the KL to the initial policy", group="policy")
+    kl_estimator: str = _option("k3", "estimator of that KL", group="policy", choices=("k1", "k2", "k3"))
+    kl_placement: str = _option(
+        "loss", "KL as a term of the loss, or as k1 in the advantage", group="policy", choices=("loss", "advantage")
+    )
+    use_bias_correction_kl: bool = _option(False, "multiply the KL term by the live ratio", group="policy")
+    entropy_coef: float = _option(0.0, "coefficient of the entropy bonus", group="policy")
+    invalid_action_penalty: float = _option(0.1, "what an action that was not understood costs", group="policy")
+    invalid_action_placement: str = _option(
+        "token",
+        "token: subtracted from the advantage of that turn's tokens; baseline: from the score, before group "
+        "statistics (the official placement)",
+        group="policy",
+        choices=("token", "baseline"),
+    )
+    mask_truncated_completions: bool = _option(False, "leave truncated rows out of the loss", group="policy")
+
+    # --- optimiser ---
+    learning_rate: float = _option(1e-6, "learning rate", group="optimiser")
+    lr_scheduler_type: str = _option(
+        "constant", "learning rate after the warm-up", group="optimiser", choices=("constant", "linear")
+    )
+    warmup_steps: int = _option(0, "iterations of linear warm-up", group="optimiser")
+    weight_decay: float = _option(0.01, "decoupled weight decay", group="optimiser")
+    max_grad_norm: float = _option(1.0, "gradient norm is clipped to this", group="optimiser")
+    optim: str = _option("adamw", "optimiser", group="optimiser", choices=("adamw", "sgd"))
+    adam_beta1: float = _option(0.9, "AdamW beta1", group="optimiser")
+    adam_beta2: float = _option(0.999, "AdamW beta2", group="optimiser")
+    adam_epsilon: float = _option(1e-8, "AdamW epsilon", group="optimiser")
+    num_mini_batches: int = _option(1, "optimiser steps per pass over an iteration's rows", group="optimiser")
+    mini_batch_rows: int | None = _option(
+        None, "rows per optimiser step, instead of num_mini_batches", group="optimiser"
+    )
+    num_iterations: int = _option(1, "passes over an iteration's rows", group="optimiser")
+    max_consecutive_skips: int = _option(
+        5, "stop after this many non-finite updates in a row", group="optimiser", maths=False
+    )
+    max_skipped_share: float = _option(
+        0.01, "stop when this share of updates was skipped", group="optimiser", maths=False
+    )
+
+    # --- rollout ---
+    max_steps: int = _option(150, "training iterations", group="rollout")
+    tasks_per_step: int = _option(16, "tasks per iteration", group="rollout")
+    num_generations: int = _option(8, "episodes per task: the group", group="rollout")
+    max_turns: int = _option(50, "turns per episode at most", group="rollout")
+    temperature: float = _option(1.0, "sampling temperature, in all log-probs too", group="rollout")
+    max_completion_length: int = _option(512, "tokens per completion at most", group="rollout")
+    max_prompt_length: int = _option(2048, "tokens of the student's prompt at most", group="rollout")
+    context: str = _option(
+        "window",
+        "a fresh prompt per turn with the last turns, or one growing chat",
+        group="rollout",
+        choices=("window", "transcript"),
+    )
+    history_length: int = _option(2, "turns in a window", group="rollout")
+    prompt_style: str = _option("paper", "prompt templates", group="rollout", choices=("paper", "compact"))
+    list_actions: bool = _option(True, "list the admissible actions in the prompt", group="rollout")
+    enable_thinking: bool | None = _option(None, "thinking switch of the chat template", group="rollout")
+    sampler_batch: int | None = _option(
+        None, "episodes sampled together; none is all of an iteration", group="rollout"
+    )
+    env_kwargs: dict[str, Any] = field(
+        default_factory=dict, metadata=_about("keyword arguments of the environment", group="rollout")
+    )
+
+    # --- evaluation ---
+    eval_steps: int = _option(5, "iterations between evaluations; 0 is never", group="evaluation", maths=False)
+    eval_episodes: int = _option(128, "episodes per evaluation", group="evaluation", maths=False)
+    eval_temperature: float = _option(0.4, "sampling temperature in evaluation", group="evaluation", maths=False)
+    eval_split: str = _option(
+        "valid", "split that is watched in training", group="evaluation", maths=False, choices=("valid", "test")
+    )
+    teacher_health_floor: float = _option(
+        0.5, "warn when the hinted teacher falls below this share of its start", group="evaluation", maths=False
+    )
+    stop_on_teacher_collapse: bool = _option(False, "and stop the run then", group="evaluation")
+
+    # --- machine ---
+    micro_batch_tokens: int = _option(
+        16384, "padded tokens per forward pass; changes speed and memory only", group="machine", maths=False
+    )
+    logprob_chunk: int = _option(1024, "loss tokens per chunk of the LM head; 0 is off", group="machine", maths=False)
+    gradient_checkpointing: bool | Literal["auto"] = _option(
+        AUTO, "recompute activations; auto: on a GPU", group="machine", maths=False
+    )
+    bf16: bool | Literal["auto"] = _option(AUTO, "bfloat16 weights and activations; auto: on a GPU", group="machine")
+    device: str = _option(AUTO, "auto, cpu, cuda, cuda:0, ...", group="machine", maths=False)
+
+    # --- run ---
+    output_dir: str = _option("runs/sdar", "run directory", group="run", maths=False)
+    seed: int = _option(0, "key of all random draws", group="run")
+    logging_steps: int = _option(1, "iterations between metric lines", group="run", maths=False)
+    save_steps: int = _option(50, "iterations between checkpoints; 0 is only the last", group="run", maths=False)
+    save_total_limit: int | None = _option(3, "checkpoints kept; none keeps all", group="run", maths=False)
+    report_to: tuple[str, ...] = _option((), "further sinks for metrics, by name", group="run", maths=False)
+    log_privileged: bool = _option(False, "write the teacher's side to its own file", group="run", maths=False)
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for option in fields(self):
+            value = convert(getattr(self, option.name), hints[option.name], f"SDARConfig.{option.name}")
+            object.__setattr__(self, option.name, value)
+            if option.metadata["choices"]:
+                require_choice(option.name, value, option.metadata["choices"], "SDARConfig")
+        _check_ranges(self)
+        # These tables live in files that import torch; a configuration that is made is about to be used with them.
+        from .advantages import ADVANTAGES
+        from .methods import METHODS
+
+        require_choice("method", self.method, METHODS, "SDARConfig")
+        require_choice("advantage", self.advantage, ADVANTAGES, "SDARConfig")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, where: str = "SDARConfig") -> SDARConfig:
+        """Build a configuration from plain values, converting text such as ``"1e-6"`` to the field's type.
+
+        Raises:
+            ValueError: A key is unknown; the message names the nearest one. Or as for the constructor.
+        """
+        known = [option.name for option in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise unknown_choice("key", key, known, where)
+        return cls(**dict(values))
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, **overrides: Any) -> SDARConfig:
+        """Read a YAML mapping of options; `overrides` win over the file.
+
+        Raises:
+            ValueError: The file is not a mapping, is not YAML, or names an unknown key.
+        """
+        return cls.from_dict({**read_yaml(path), **overrides}, where=str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options as plain JSON values."""
+        values = dataclasses.asdict(self)
+        values["report_to"] = list(self.report_to)
+        return values
+
+    def to_yaml(self, path: str | Path) -> None:
+        """Write all options, readable by `from_yaml`."""
+        import yaml
+
+        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    def digest(self) -> str:
+        """SHA-256 over the options that change what a run computes.
+
+        Output, logging and speed are left out, and so is the number of iterations where the learning rate does not
+        depend on it, so that a finished run can be lengthened.
+        """
+        values = self.to_dict()
+        counted = {option.name: values[option.name] for option in fields(self) if option.metadata["maths"]}
+        if self.lr_scheduler_type == "constant":
+            del counted["max_steps"]
+        text = json.dumps(counted, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+# Inclusive lower bound, inclusive upper bound, and whether the lower bound itself is refused.
+_RANGES: dict[str, tuple[float, float, bool]] = {
+    "distill_coef": (0.0, math.inf, False),
+    "gate_beta": (0.0, math.inf, False),
+    "teacher_budget": (1, math.inf, False),
+    "epsilon": (0.0, 1.0, False),
+    "epsilon_high": (0.0, math.inf, False),
+    "delta": (1.0, math.inf, True),
+    "beta": (0.0, math.inf, False),
+    "entropy_coef": (0.0, math.inf, False),
+    "invalid_action_penalty": (0.0, math.inf, False),
+    "learning_rate": (0.0, math.inf, False),
+    "warmup_steps": (0, math.inf, False),
+    "weight_decay": (0.0, math.inf, False),
+    "max_grad_norm": (0.0, math.inf, True),
+    "adam_beta1": (0.0, 1.0, False),
+    "adam_beta2": (0.0, 1.0, False),
+    "adam_epsilon": (0.0, math.inf, True),
+    "num_mini_batches": (1, math.inf, False),
+    "mini_batch_rows": (1, math.inf, False),
+    "num_iterations": (1, math.inf, False),
+    "max_consecutive_skips": (1, math.inf, False),
+    "max_skipped_share": (0.0, 1.0, False),
+    "max_steps": (0, math.inf, False),
+    "tasks_per_step": (1, math.inf, False),
+    "num_generations": (1, math.inf, False),
+    "max_turns": (1, math.inf, False),
+    "temperature": (0.0, math.inf, True),
+    "max_completion_length": (1, math.inf, False),
+    "max_prompt_length": (1, math.inf, False),
+    "history_length": (0, math.inf, False),
+    "sampler_batch": (1, math.inf, False),
+    "eval_steps": (0, math.inf, False),
+    "eval_episodes": (1, math.inf, False),
+    "eval_temperature": (0.0, math.inf, False),
+    "teacher_health_floor": (0.0, 1.0, False),
+    "micro_batch_tokens": (1, math.inf, False),
+    "logprob_chunk": (0, math.inf, False),
+    "seed": (0, math.inf, False),
+    "logging_steps": (1, math.inf, False),
+    "save_steps": (0, math.inf, False),
+    "save_total_limit": (1, math.inf, False),
+}
+
+
+def _check_ranges(config: SDARConfig) -> None:
+    for name, (low, high, open_below) in _RANGES.items():
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if value < low or value > high or (open_below and value == low):
+            bound = f"above {low:g}" if open_below else f"at least {low:g}"
+            upper = "" if math.isinf(high) else f" and at most {high:g}"
+            raise ValueError(f"SDARConfig.{name}: expected {bound}{upper}, got {value!r}")
+    if config.delta is not None:
+        upper_width = config.epsilon if config.epsilon_high is None else config.epsilon_high
+        if config.delta <= 1.0 + upper_width:
+            raise ValueError(
+                f"SDARConfig.delta: expected above 1 + the upper clip width = {1.0 + upper_width:g}, "
+                f"got {config.delta:g}; the dual clip bounds what the clip leaves free (none switches it off)"
+            )

@@ -1,0 +1,71 @@
+"""Token signals and the maps from a signal to a push weight: what a teacher's second reading says about a token.
+
+Formulas only, each a pure function of tensors; which method uses which is data in `methods`. A push weight ``w`` enters
+the auxiliary loss as ``-w S``: positive raises the sampled token, negative lowers it. Everything returned is detached.
+
+Symbols: S live student, O sampling weights, T teacher log-prob of the sampled token; H student entropy in nats.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .losses import bounded_exp
+
+
+def gap(teacher_BT: Tensor, student_BT: Tensor) -> Tensor:
+    """How much more likely the teacher finds the sampled token: ``T - S`` in nats, detached."""
+    return teacher_BT.detach() - student_BT.detach()
+
+
+def soft_or(entropy_BT: Tensor, gap_BT: Tensor) -> Tensor:
+    """Uncertain or endorsed: ``1 - (1 - H)(1 - gap)``.
+
+    The inputs are taken as they are; the reading as "or" holds only when both were brought into [0, 1] before.
+    """
+    return 1.0 - (1.0 - entropy_BT.detach()) * (1.0 - gap_BT.detach())
+
+
+def sigmoid_gate(signal_BT: Tensor, beta: float) -> Tensor:
+    """``sigmoid(beta x)``: 1/2 at 0, increasing, bounded by 0 and 1; a step function as beta grows, 1/2 at beta 0."""
+    return torch.sigmoid(beta * signal_BT.detach())
+
+
+def reverse_kl_weight(gap_BT: Tensor) -> Tensor:
+    """The gap itself: on policy, its expected push is the descent direction of KL(student, teacher)."""
+    return gap_BT.detach()
+
+
+def forward_kl_weight(gap_BT: Tensor) -> Tensor:
+    """``exp(gap)``: on policy, its expected push is the descent direction of KL(teacher, student)."""
+    return bounded_exp(gap_BT.detach())
+
+
+def jsd_weight(gap_BT: Tensor) -> Tensor:
+    """``ln((1 + exp(gap)) / 2) / 2``: the weight of the symmetric Jensen-Shannon divergence; at least -ln(2)/2."""
+    return 0.5 * (F.softplus(gap_BT.detach()) - math.log(2.0))
+
+
+def signed_ratio_weight(gap_BT: Tensor, advantages_BT: Tensor, clip: float) -> Tensor:
+    """``clip(exp(sign(A) gap), 1 - clip, 1 + clip)``: rises with the gap for A > 0, falls with it for A < 0."""
+    sign = torch.sign(advantages_BT.detach())
+    return torch.clamp(bounded_exp(sign * gap_BT.detach()), 1.0 - clip, 1.0 + clip)
+
+
+def masked_mean(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Mean over the mask; 0 for an empty mask."""
+    return torch.where(mask_BT, values_BT, 0.0).sum() / mask_BT.sum().clamp(min=1)
+
+
+def mean_of_teachers(teachers_VBT: Tensor) -> Tensor:
+    """Several readings as a mixture: the log of the mean probability over the first axis."""
+    return torch.logsumexp(teachers_VBT, dim=0) - math.log(teachers_VBT.shape[0])
+
+
+def max_of_teachers(teachers_VBT: Tensor) -> Tensor:
+    """Several readings by the most favourable one."""
+    return teachers_VBT.max(dim=0).values
