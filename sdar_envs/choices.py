@@ -16,10 +16,11 @@ def unknown_choice(kind: str, value: object, choices: Iterable[str], where: str)
         where: The thing that was asked, e.g. an environment id or a file name.
     """
     listed = list(choices)
-    nearest = difflib.get_close_matches(str(value), listed, n=1, cutoff=0.5)
+    # Bounded, because the value may be anyone's text and a split has 100,000 task ids.
+    nearest = difflib.get_close_matches(str(value)[:200], listed[:2000], n=1, cutoff=0.5)
     hint = f'; the nearest is "{nearest[0]}"' if nearest else ""
     shown = ", ".join(listed) if len(listed) <= 40 else ", ".join(listed[:40]) + ", ..."
-    return ValueError(f"unknown {kind} {value!r} for {where}: choose from {shown}{hint}")
+    return ValueError(f"unknown {kind} {repr(value)[:200]} for {where}: choose from {shown}{hint}")
 
 
 def require_choice(kind: str, value: str, choices: Iterable[str], where: str) -> str:

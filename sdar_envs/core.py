@@ -31,6 +31,8 @@ SPLIT_ALIASES = {
     "eval": "test",
 }
 
+_CUT_MARK = " [cut]"
+
 
 class Transition(NamedTuple):
     """What a world answers to one action."""
@@ -68,8 +70,12 @@ def clean_action(action: object, limit: int) -> str:
     if not isinstance(action, str):
         raise TypeError(f"an action is expected to be a str, got {type(action).__name__}: pass the agent's text itself")
     if len(action) > limit:
-        return action[:limit].encode("ascii", "replace").decode("ascii") + "\N{REPLACEMENT CHARACTER}"
-    text = action.strip(" \t\r\n")
+        # The mark also keeps a text whose beginning is legal from being obeyed.
+        return _one_line(action[:limit]) + "\N{REPLACEMENT CHARACTER}"
+    return _one_line(action.strip(" \t\r\n"))
+
+
+def _one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
@@ -99,7 +105,8 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         max_observation_length: Bound of the observation space, in characters; a longer text is cut with a visible mark.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}
+    # Gymnasium declares `metadata` per instance and uses it per class.
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human"], "render_fps": 4}  # type: ignore[misc]
     env_id: ClassVar[str] = "sdar/TextEnv"
     # Changes with any change of world tables, wording, skills or reward: scores across versions do not compare.
     world_version: ClassVar[str] = "0"
@@ -116,6 +123,10 @@ class TextEnv(gym.Env[str, str], abc.ABC):
     ) -> None:
         if horizon < 1:
             raise ValueError(f"{self.env_id} expects horizon >= 1, got {horizon}")
+        if max_observation_length < len(_CUT_MARK):
+            raise ValueError(
+                f"{self.env_id} expects max_observation_length >= {len(_CUT_MARK)}, got {max_observation_length}"
+            )
         if render_mode is not None:
             require_choice("render_mode", render_mode, self.metadata["render_modes"], self.env_id)
         self.split = resolve_split(split, self.env_id)
@@ -162,7 +173,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         """Begin an episode: of ``options["task_id"]``, or of a task drawn from the split.
 
         Raises:
-            ValueError: An unknown option or task id.
+            ValueError: An unknown option or task id, or a split without tasks.
         """
         super().reset(seed=seed)
         chosen = dict(options or {})
@@ -171,6 +182,8 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             raise unknown_choice("reset option", next(iter(chosen)), ["task_id"], self.env_id)
         if task_id is None:
             tasks = self.task_ids()
+            if not tasks:
+                raise ValueError(f"{self.env_id} expects at least one task in split {self.split!r}, got none")
             task_id = tasks[int(self.np_random.integers(len(tasks)))]
         self._over = True  # stays so when the task can not be loaded
         observation = self._bounded(self._begin(str(task_id)))
@@ -204,7 +217,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         info = self._info(is_action_valid=transition.is_action_valid)
         return observation, float(transition.reward), terminated, truncated, info
 
-    def render(self) -> str | None:  # type: ignore[override]  # gymnasium types render() by its render frame
+    def render(self) -> str | None:
         """The last exchange: returned in ``"ansi"`` mode, printed in ``"human"`` mode."""
         if self.render_mode is None:
             gym.logger.warn(f'{self.env_id}.render() needs render_mode="ansi" or "human" at gym.make')
@@ -225,8 +238,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         limit = self.observation_space.max_length  # type: ignore[attr-defined]  # always FreeText here
         if len(observation) <= limit:
             return observation
-        mark = " [cut]"
-        return observation[: limit - len(mark)] + mark
+        return observation[: limit - len(_CUT_MARK)] + _CUT_MARK
 
     def _info(self, *, is_action_valid: bool) -> dict[str, Any]:
         info: dict[str, Any] = {"task_id": self._task_id, "is_action_valid": is_action_valid, **self._public()}

@@ -8,7 +8,7 @@ that declare `reads_privileged`, and tools that say so on screen do.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, cast
 
@@ -102,16 +102,16 @@ def split_info(
 ) -> tuple[StudentView, Privileged | None]:
     """Split what an environment returned into the student's side and the teacher's.
 
-    Environments of third parties may lack any key: the student's fields then have their defaults, and the privileged
-    side is None when ``info`` has no ``"privileged"`` mapping.
+    Environments of third parties may lack any key, or hold None: the student's fields then have their defaults, and the
+    privileged side is None when ``info`` has no ``"privileged"`` mapping.
     """
     view = StudentView(
         observation=observation,
-        instruction=str(info.get("instruction", "")),
-        task_id=str(info.get("task_id", "")),
-        task_type=str(info.get("task_type", "")),
-        skill_keys=tuple(info.get("skill_keys", ())),
-        admissible_actions=tuple(info.get("admissible_actions", ())),
+        instruction=_text(info.get("instruction")),
+        task_id=_text(info.get("task_id")),
+        task_type=_text(info.get("task_type")),
+        skill_keys=_texts(info.get("skill_keys")),
+        admissible_actions=_texts(info.get("admissible_actions")),
         is_action_valid=bool(info.get("is_action_valid", True)),
         slot=slot,
         turn=turn,
@@ -119,3 +119,13 @@ def split_info(
     )
     privileged = info.get("privileged")
     return view, Privileged(privileged) if isinstance(privileged, Mapping) else None
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _texts(value: Iterable[object] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(str(part) for part in value)

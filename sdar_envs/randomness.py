@@ -7,6 +7,7 @@ the hash seed or on global state.
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import numpy as np
 
@@ -14,15 +15,23 @@ Key = int | str
 
 
 def key_entropy(*key: Key) -> list[int]:
-    """Map a key to the non-negative integers that seed it; strings enter by their SHA-256, not by ``hash()``."""
-    entropy: list[int] = []
+    """Map a key to the eight 32-bit words that seed it.
+
+    The words are the SHA-256 of an encoding in which different keys differ. `SeedSequence` alone would not do: it takes
+    ``(5,)`` and ``(5, 0)`` for the same entropy, and knows no strings.
+
+    Raises:
+        TypeError: A part is neither an integer nor a string.
+    """
+    digest = hashlib.sha256()
     for part in key:
         if isinstance(part, str):
-            entropy.append(int.from_bytes(hashlib.sha256(part.encode("utf-8", "surrogatepass")).digest()[:8], "big"))
+            encoded = part.encode("utf-8", "surrogatepass")
+            digest.update(b"s%d:" % len(encoded) + encoded)
         else:
-            # Zig-zag keeps negative integers apart from positive ones; SeedSequence takes only non-negative words.
-            entropy.append(2 * part if part >= 0 else -2 * part - 1)
-    return entropy
+            digest.update(b"i%d;" % operator.index(part))
+    words = digest.digest()
+    return [int.from_bytes(words[at : at + 4], "big") for at in range(0, 32, 4)]
 
 
 def counted_generator(*key: Key) -> np.random.Generator:

@@ -8,7 +8,7 @@ promises only that the value is a `str` of bounded length. It is not flattenable
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gymnasium.spaces import Space
@@ -23,6 +23,9 @@ class FreeText(Space[str]):
         max_length: Longest string, in characters.
         samples: What `sample` draws from; without it, random printable ASCII of up to 64 characters.
         seed: Seed of `sample`.
+
+    Raises:
+        ValueError: `max_length` is negative, or a sample is not in the space.
     """
 
     def __init__(self, max_length: int, *, samples: Sequence[str] = (), seed: int | None = None) -> None:
@@ -30,6 +33,9 @@ class FreeText(Space[str]):
             raise ValueError(f"FreeText expects max_length >= 0, got {max_length}")
         self.max_length = int(max_length)
         self.samples = tuple(samples)
+        for sample in self.samples:
+            if not self.contains(sample):
+                raise ValueError(f"FreeText({max_length}) expects samples of its own, got {sample!r:.80}")
         super().__init__(shape=None, dtype=None, seed=seed)
 
     @property
@@ -54,7 +60,7 @@ class FreeText(Space[str]):
         """Whether `x` is a `str` within the length bound."""
         return isinstance(x, str) and len(x) <= self.max_length
 
-    def to_jsonable(self, sample_n: Sequence[str]) -> list[str]:
+    def to_jsonable(self, sample_n: Iterable[str]) -> list[str]:
         """Strings are JSON already."""
         return list(sample_n)
 
