@@ -1,0 +1,335 @@
+"""The shortest remaining plan of a household game, from any state, by enumeration.
+
+Every place is one step from every other, so a shortest plan is a short chain of stops: perhaps one to put down what is
+in the way, then one per thing to fetch, one for the appliance, one for the destination. What a chain costs depends only
+on which stops share a location and which receptacles are closed; receptacles that do not differ in this are
+interchangeable, so few chains need a look. `plan` takes the cheapest of them, the first in sorted order on a tie.
+
+It reads the official predicate vocabulary (with several receptacles per location, objects in no receptacle, non-openable
+appliances) and six goals. It assumes what holds in every published game: an object has one type, is in at most one
+receptacle, and lamps cannot be carried. It knows no grammar; `Move.command` fills a game's own templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from .goals import HouseholdGoal, read_goal
+from .problem import Fact, Problem
+from .tables import APPLIANCES, PROCESSED_PREDICATES
+
+
+class State(Protocol):
+    """What the planner reads of a game."""
+
+    def facts(self, predicate: str) -> Iterable[Fact]:
+        """The true facts of a predicate."""
+
+
+class NoPlanError(ValueError):
+    """The goal cannot be reached from this state."""
+
+
+class Move(NamedTuple):
+    """One action of a plan, by the ids it is about; `receptacle` or `target` is "" where the action has none."""
+
+    action: str
+    target: str
+    receptacle: str
+
+
+class _Stop(NamedTuple):
+    """Being at a receptacle (opened, for some acts) and doing one thing there; `act` "" is nothing."""
+
+    receptacle: str
+    opened: bool
+    act: str
+    target: str
+
+
+Chain = tuple[_Stop, ...]
+
+
+@dataclass
+class Statics:
+    """What never changes in a game, indexed once."""
+
+    goal: HouseholdGoal
+    location: dict[str, str] = field(default_factory=dict)
+    at_location: dict[str, list[str]] = field(default_factory=dict)
+    openable: set[str] = field(default_factory=set)
+    receptacle_type: dict[str, str] = field(default_factory=dict)
+    by_type: dict[str, list[str]] = field(default_factory=dict)
+    object_type: dict[str, str] = field(default_factory=dict)
+    containers: dict[str, list[str]] = field(default_factory=dict)
+    pickupable: set[str] = field(default_factory=set)
+    targets: frozenset[str] = frozenset()
+    lamps: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, problem: Problem) -> Statics:
+        """Index a problem.
+
+        Raises:
+            ValueError: The goal is none of the six.
+        """
+        statics = cls(goal=read_goal(problem.goal))
+        goal = statics.goal
+        affordances: dict[str, set[str]] = {"heatable": set(), "coolable": set(), "cleanable": set()}
+        toggleable: set[str] = set()
+        allowed: dict[str, set[str]] = {}
+        for fact in problem.init:
+            predicate = fact[0]
+            if predicate == "receptacleatlocation":
+                statics.location[fact[1]] = fact[2]
+            elif predicate == "objecttype":
+                statics.object_type[fact[1]] = fact[2]
+            elif predicate == "cancontain":
+                allowed.setdefault(fact[2], set()).add(fact[1])
+            elif predicate == "receptacletype":
+                statics.receptacle_type[fact[1]] = fact[2]
+            elif predicate == "openable":
+                statics.openable.add(fact[1])
+            elif predicate == "pickupable":
+                statics.pickupable.add(fact[1])
+            elif predicate == "toggleable":
+                toggleable.add(fact[1])
+            elif predicate in affordances:
+                affordances[predicate].add(fact[1])
+        for name in sorted(statics.location):
+            statics.at_location.setdefault(statics.location[name], []).append(name)
+            statics.by_type.setdefault(statics.receptacle_type.get(name, ""), []).append(name)
+        for object_type, types in allowed.items():
+            statics.containers[object_type] = [
+                name for name in sorted(statics.location) if statics.receptacle_type.get(name) in types
+            ]
+        fit = affordances.get(f"{goal.task_type}able")
+        if goal.task_type == "light":
+            statics.lamps = frozenset(o for o, t in statics.object_type.items() if t == goal.destination) & toggleable
+        statics.targets = frozenset(
+            o for o, t in statics.object_type.items() if t == goal.target and (fit is None or o in fit)
+        )
+        return statics
+
+
+class _View:
+    """The changing facts of one state that matter to a plan."""
+
+    __slots__ = ("at", "closed", "done", "held", "location", "sources", "statics")
+
+    def __init__(self, statics: Statics, state: State) -> None:
+        self.statics = statics
+        self.location = statics.location
+        self.at = ""
+        for fact in state.facts("atlocation"):
+            self.at = fact[2]
+        self.held = ""
+        for fact in state.facts("holds"):
+            self.held = fact[2]
+        self.closed = statics.openable.difference([fact[1] for fact in state.facts("opened")])
+        targets, lamps = statics.targets, statics.lamps
+        self.sources = {
+            fact[1]: fact[2] for fact in state.facts("inreceptacle") if fact[1] in targets or fact[1] in lamps
+        }
+        task_type = statics.goal.task_type
+        # The targets (lamps, for `light`) to which nothing more has to be done than to be in the right place.
+        if task_type in APPLIANCES:
+            self.done = {fact[1] for fact in state.facts(PROCESSED_PREDICATES[task_type])}
+        elif task_type == "light":
+            self.done = {fact[1] for fact in state.facts("istoggled")}
+        else:
+            self.done = set(targets)
+
+    def cost(self, chain: Iterable[_Stop]) -> int:
+        """Number of actions: a move wherever the location changes, an opening per closed receptacle, and the acts."""
+        total = 0
+        here = self.at
+        opened: list[str] = []
+        for receptacle, needs_open, act, _ in chain:
+            place = self.location[receptacle]
+            if place != here:
+                total += 1
+                here = place
+            if needs_open and receptacle in self.closed and receptacle not in opened:
+                total += 1
+                opened.append(receptacle)
+            if act:
+                total += 1
+        return total
+
+    def interchangeable(self, pool: Sequence[str], places: Sequence[str]) -> list[str]:
+        """The members of `pool` at one of `places`, and one open and one closed member of the rest."""
+        picked = []
+        have_open = have_closed = False
+        location, closed = self.location, self.closed
+        for name in pool:
+            if location[name] in places:
+                picked.append(name)
+            elif name in closed:
+                if not have_closed:
+                    have_closed = True
+                    picked.append(name)
+            elif not have_open:
+                have_open = True
+                picked.append(name)
+        return picked
+
+
+class Planner:
+    """Plans for one game.
+
+    Args:
+        statics: The game's unchanging facts.
+        render: Makes a command of a move; without it, `plan` is not available and `moves` is.
+    """
+
+    def __init__(self, statics: Statics, render: Callable[[Move], str] | None = None) -> None:
+        self.statics = statics
+        self._render = render
+
+    def moves(self, state: State) -> list[Move]:
+        """The shortest way to win from `state`; empty when it is won.
+
+        Raises:
+            NoPlanError: There is none.
+        """
+        view = _View(self.statics, state)
+        if self._won(view):
+            return []
+        best, best_cost = self._cheapest(view)
+        if best is None:
+            goal = self.statics.goal
+            raise NoPlanError(f"no way to win from here: {goal.task_type} {goal.target}, {goal.destination}")
+        moves = self._spell_out(view, best)
+        assert len(moves) == best_cost
+        return moves
+
+    def plan(self, state: State) -> list[str]:
+        """The commands of `moves`."""
+        if self._render is None:
+            raise ValueError("this Planner was made without a way to render commands: use moves()")
+        return [self._render(move) for move in self.moves(state)]
+
+    def _won(self, view: _View) -> bool:
+        goal, statics = self.statics.goal, self.statics
+        if goal.task_type == "light":
+            return view.held in statics.targets and any(
+                lamp in view.done and view.location[where] == view.at
+                for lamp, where in view.sources.items()
+                if lamp in statics.lamps
+            )
+        there = [
+            where
+            for name, where in view.sources.items()
+            if name in view.done and statics.receptacle_type.get(where) == goal.destination
+        ]
+        return len(there) > len(set(there)) if goal.task_type == "two" else bool(there)
+
+    def _cheapest(self, view: _View) -> tuple[Chain | None, int]:
+        """The cheapest chain and its cost; a foreign object in the hand is put down on the way."""
+        best: Chain | None = None
+        best_cost = 1_000_000
+        for chain, hand_is_free in self._chains(view):
+            cost = view.cost(chain)
+            if hand_is_free or not view.held:
+                if cost < best_cost:
+                    best, best_cost = chain, cost
+            elif cost + 1 < best_cost:
+                # Putting something down costs an action at least, so most chains are not worth a closer look.
+                for stop in self._drops(view, chain):
+                    longer = (stop, *chain)
+                    cost = view.cost(longer)
+                    if cost < best_cost:
+                        best, best_cost = longer, cost
+        return best, best_cost
+
+    def _drops(self, view: _View, chain: Chain) -> Iterator[_Stop]:
+        """Where to put down what is held before a chain begins: near the way, or somewhere open, or closed."""
+        pool = self.statics.containers.get(self.statics.object_type.get(view.held, ""), [])
+        places = [view.at, *(view.location[stop.receptacle] for stop in chain)]
+        for name in view.interchangeable(pool, places):
+            yield _Stop(name, True, "put", view.held)
+
+    def _chains(self, view: _View) -> Iterator[tuple[Chain, bool]]:
+        """All chains worth comparing, each with whether it starts with the held object (so needs no empty hand)."""
+        task_type = self.statics.goal.task_type
+        if task_type == "light":
+            yield from self._light_chains(view)
+        elif task_type == "two":
+            yield from self._two_chains(view)
+        else:
+            yield from self._fetch_chains(view)
+
+    def _fetches(self, view: _View) -> Iterator[tuple[str, Chain]]:
+        """Ways to have a target in the hand: the one that is held, and any that can be taken."""
+        if view.held in self.statics.targets:
+            yield view.held, ()
+        for name in sorted(view.sources):
+            if name in self.statics.targets and name in self.statics.pickupable:
+                yield name, (_Stop(view.sources[name], True, "take", name),)
+
+    def _light_chains(self, view: _View) -> Iterator[tuple[Chain, bool]]:
+        for name, fetch in self._fetches(view):
+            for lamp in sorted(self.statics.lamps & view.sources.keys()):
+                use = "" if lamp in view.done else "use"
+                yield (*fetch, _Stop(view.sources[lamp], False, use, lamp)), name == view.held
+
+    def _destinations(self, view: _View, places: Sequence[str]) -> list[str]:
+        """Receptacles to end in; all of one type, so the target fits into all of them or none."""
+        goal = self.statics.goal
+        pool = self.statics.by_type.get(goal.destination, [])
+        if not pool or pool[0] not in self.statics.containers.get(goal.target, ()):
+            return []
+        return view.interchangeable(pool, places)
+
+    def _fetch_chains(self, view: _View) -> Iterator[tuple[Chain, bool]]:
+        goal = self.statics.goal
+        stations = self.statics.by_type.get(f"{APPLIANCES.get(goal.task_type, '')}type", [])
+        for name, fetch in self._fetches(view):
+            ways = (
+                [()] if name in view.done else [(_Stop(station, False, goal.task_type, name),) for station in stations]
+            )
+            for way in ways:
+                start: Chain = (*fetch, *way)
+                places = [view.at, *(view.location[stop.receptacle] for stop in start)]
+                for destination in self._destinations(view, places):
+                    yield (*start, _Stop(destination, True, "put", name)), name == view.held
+
+    def _two_chains(self, view: _View) -> Iterator[tuple[Chain, bool]]:
+        """One target more beside one that is there, or two into the same receptacle."""
+        statics = self.statics
+        there = sorted({where for name, where in view.sources.items()
+                        if statics.receptacle_type.get(where) == statics.goal.destination})
+        fetches = list(self._fetches(view))
+        for name, fetch in fetches:
+            for destination in there:
+                if view.sources.get(name) != destination:
+                    yield (*fetch, _Stop(destination, True, "put", name)), name == view.held
+        for name, fetch in fetches:
+            for second, second_fetch in fetches:
+                # What is in the hand goes first: laying it aside would only cost.
+                if name == second or second == view.held or (view.held in statics.targets and name != view.held):
+                    continue
+                places = [view.at, *(view.location[stop.receptacle] for stop in (*fetch, *second_fetch))]
+                for destination in self._destinations(view, places):
+                    if destination not in (view.sources.get(name), view.sources.get(second)):
+                        put = _Stop(destination, True, "put", name)
+                        put_second = _Stop(destination, True, "put", second)
+                        yield (*fetch, put, *second_fetch, put_second), name == view.held
+
+    def _spell_out(self, view: _View, chain: Chain) -> list[Move]:
+        moves: list[Move] = []
+        here = view.at
+        closed = set(view.closed)
+        for receptacle, needs_open, act, target in chain:
+            if view.location[receptacle] != here:
+                here = view.location[receptacle]
+                moves.append(Move("goto", "", receptacle))
+            if needs_open and receptacle in closed:
+                closed.remove(receptacle)
+                moves.append(Move("open", "", receptacle))
+            if act:
+                moves.append(Move(act, target, receptacle))
+        return moves

@@ -1,0 +1,107 @@
+"""What can be learned about a house: the laws a world seed lays down, and the claims that state them.
+
+A law is not a fact about an episode. Each kind of object has a home, a receptacle type where a task's target stands
+with probability `regularity`; the targets of a `two` task have a habit; each verb has its appliance, which the domain
+fixes for every seed. All splits share them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from ..randomness import counted_generator
+from ..skills import Claim
+from . import tables
+
+# Where the targets of a `two` task stand, as the claim words it.
+TOGETHER = "in the same place"
+APART = "in two places"
+
+# A home must stand in this many of 30 rooms of each kind where the object occurs, if any receptacle type does.
+COMMON_SCENES = 3
+
+
+def eligible_homes(size: str, object_type: str) -> tuple[str, ...]:
+    """The receptacle types among which a world seed draws the home of a kind of object.
+
+    They can hold it, are somebody's idea of a place to keep things, and are common in every room kind where the
+    object occurs.
+    """
+    table = tables.SIZE_TABLES[size]
+    kinds = [kind for kind in tables.ROOM_KINDS if object_type in tables.room_objects(size, kind)]
+    holders = [name for name in tables.CONTAINMENT[object_type] if name not in tables.NEVER_HOME]
+
+    def rarest(receptacle_type: str) -> int:
+        return min(table.rooms[kind][receptacle_type].scenes if receptacle_type in table.rooms[kind] else 0
+                   for kind in kinds)
+
+    scenes = {name: rarest(name) for name in sorted(set(holders))}
+    needed = min(COMMON_SCENES, max(scenes.values()))
+    return tuple(name for name, count in scenes.items() if count >= needed)
+
+
+@dataclass(frozen=True)
+class Regularities:
+    """The laws of one world seed.
+
+    Attributes:
+        size: ``full`` or ``small``.
+        world_seed: The seed they were drawn with.
+        homes: Object type -> receptacle type.
+        together: Whether the targets of a `two` task usually stand in one receptacle (or in different ones).
+    """
+
+    size: str
+    world_seed: int
+    homes: dict[str, str]
+    together: bool
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The laws as claims of a skill bank, all true: homes first, then appliances, then habits."""
+        homes = [
+            Claim(
+                id=f"home:{object_type}",
+                keys=(object_type, "home"),
+                field="home",
+                value=home,
+                text=f"You usually find the {object_type} in or on the {{value}}.",
+                compact_text=f"the {object_type} is usually in the {{value}}.",
+                alternatives=eligible_homes(self.size, object_type),
+            )
+            for object_type, home in self.homes.items()
+        ]
+        appliances = [
+            Claim(
+                id=f"appliance:{verb}",
+                keys=(verb, "appliance"),
+                field="appliance",
+                value=appliance,
+                text=f"To {verb} an object, hold it and use it with the {{value}}.",
+                compact_text=f"to {verb}, use the {{value}}.",
+                alternatives=tuple(tables.APPLIANCES.values()),
+            )
+            for verb, appliance in tables.APPLIANCES.items()
+        ]
+        habit = Claim(
+            id="habit:two",
+            keys=("two", "habit"),
+            field="habit",
+            value=TOGETHER if self.together else APART,
+            text="When two of a kind are asked for, they usually stand {value}.",
+            compact_text="the two are usually {value}.",
+            alternatives=(TOGETHER, APART),
+        )
+        return (*homes, *appliances, habit)
+
+
+@cache
+def regularities(size: str, world_seed: int) -> Regularities:
+    """Draw the laws of a world seed; the draw of one object type does not depend on which others there are."""
+    homes: dict[str, str] = {}
+    for object_type in tables.object_types(size):
+        candidates = eligible_homes(size, object_type)
+        generator = counted_generator("household", "home", size, world_seed, object_type)
+        homes[object_type] = candidates[int(generator.integers(len(candidates)))]
+    together = bool(counted_generator("household", "habit", size, world_seed).integers(2))
+    return Regularities(size, world_seed, homes, together)
