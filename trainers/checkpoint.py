@@ -1,0 +1,241 @@
+"""Checkpoints: a Hugging Face model directory plus training state, complete or absent, never half.
+
+A checkpoint is written beside its place, flushed to disk, given a manifest with the size and SHA-256 of every file, and
+renamed. There is no "latest" file: the newest directory that *verifies* wins, and one that does not is named with the
+reason and passed over. Tensors are safetensors and everything else is JSON; nothing is unpickled. Not here: what a
+trainer does with the state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+STATE = "training_state.json"
+OPTIMIZER = "optimizer.safetensors"
+_NAME = re.compile(r"step-(\d{8})")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, damaged, or belongs to another run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A verified checkpoint on disk."""
+
+    path: Path
+    step: int
+
+    def state(self) -> dict[str, Any]:
+        """The training state, plain JSON values."""
+        content: dict[str, Any] = json.loads((self.path / STATE).read_text(encoding="utf-8"))
+        return content
+
+
+class CheckpointStore:
+    """The checkpoints of one run directory.
+
+    Args:
+        folder: Where they live; made when first needed.
+        keep: Newest checkpoints that are kept; None keeps all. Others go only after a new one is complete.
+    """
+
+    def __init__(self, folder: str | Path, *, keep: int | None = 3) -> None:
+        self.folder = Path(folder)
+        self.keep = keep
+
+    def save(self, step: int, write_model: Callable[[Path], object], state: Mapping[str, Any], **tensors: Any) -> Path:
+        """Write the checkpoint of `step`, or leave everything as it was.
+
+        Args:
+            step: Iterations done.
+            write_model: Writes the model's files into a directory.
+            state: JSON values.
+            tensors: ``name={key: tensor}``: each becomes ``name.safetensors``.
+
+        Raises:
+            CheckpointError: The file system refused; the message says what and how much space is left.
+        """
+        final = self.folder / f"step-{step:08d}"
+        temporary = self.folder / f".tmp-step-{step:08d}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            temporary.mkdir()
+            write_model(temporary)
+            for name, values in tensors.items():
+                _save_tensors(values, temporary / f"{name}.safetensors")
+            text = json.dumps({**state, "step": step}, indent=1, sort_keys=True, allow_nan=False)
+            (temporary / STATE).write_text(text, encoding="utf-8")
+            _write_manifest(temporary)
+            if final.exists():  # the same step again: an earlier one that did not verify, or a rerun
+                final.rename(self.folder / f".tmp-old-step-{step:08d}")
+            temporary.rename(final)
+            _sync(self.folder)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            free = shutil.disk_usage(self.folder if self.folder.exists() else self.folder.parent).free
+            raise CheckpointError(
+                f"checkpoint {final} was not written: {error}; {free / 2**20:.0f} MiB are free there. Earlier "
+                "checkpoints are untouched"
+            ) from error
+        self._prune()
+        return final
+
+    def paths(self) -> list[Path]:
+        """All checkpoint directories, oldest first, verified or not."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that verifies; None when there is no checkpoint at all.
+
+        Raises:
+            CheckpointError: There are checkpoints and none verifies: starting over would lose a run silently.
+        """
+        paths = self.paths()
+        reasons = []
+        for path in reversed(paths):
+            try:
+                return open_checkpoint(path)
+            except CheckpointError as error:
+                logger.warning("%s; trying the one before", error)
+                reasons.append(str(error))
+        if reasons:
+            raise CheckpointError("no checkpoint verifies:\n  " + "\n  ".join(reasons))
+        return None
+
+    def _prune(self) -> None:
+        if self.keep is None:
+            return
+        for path in self.paths()[: -self.keep]:
+            # Renamed before it is deleted, so that a half-deleted one is never taken for a checkpoint.
+            doomed = path.with_name(f".tmp-del-{path.name}")
+            path.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        for path in self.folder.glob(".tmp-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Verify every file of a checkpoint against its manifest.
+
+    Raises:
+        CheckpointError: Missing, truncated or changed; the message names the file and the reason.
+    """
+    folder = Path(path)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files = manifest["files"]
+        if manifest["digest"] != _digest_of(files):
+            raise CheckpointError(f"{folder / MANIFEST}: its own checksum does not match")
+        for name, expected in files.items():
+            size = (folder / name).stat().st_size
+            if size != expected["size"]:
+                raise CheckpointError(f"{folder / name}: expected {expected['size']} bytes, got {size}")
+            if _sha256(folder / name) != expected["sha256"]:
+                raise CheckpointError(f"{folder / name}: the checksum does not match, the content was changed")
+        step = json.loads((folder / STATE).read_text(encoding="utf-8"))["step"]
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{error.filename}: missing, so {folder} is no complete checkpoint") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder / MANIFEST}: not readable ({type(error).__name__}: {error})") from None
+    return Checkpoint(folder, int(step))
+
+
+def _write_manifest(folder: Path) -> None:
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": _sha256(path)}
+        _sync(path)
+    manifest = folder / MANIFEST
+    manifest.write_text(json.dumps({"files": files, "digest": _digest_of(files)}, indent=1), encoding="utf-8")
+    _sync(manifest)
+    _sync(folder)
+
+
+def _digest_of(files: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _save_tensors(values: Mapping[str, Tensor], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in values.items()}, path)
+
+
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, named: Sequence[tuple[str, nn.Parameter]]
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimiser's state by parameter name: tensors, and numbers (a step count may be either).
+
+    Args:
+        optimizer: Any optimiser whose per-parameter state holds tensors and numbers.
+        named: The parameters it updates, with their names.
+    """
+    import torch
+
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, Any] = {}
+    for name, parameter in named:
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{name}/{key}"] = value
+            elif value is not None:
+                numbers[f"{name}/{key}"] = value
+    return tensors, numbers
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer,
+    named: Sequence[tuple[str, nn.Parameter]],
+    path: str | Path,
+    numbers: Mapping[str, Any],
+) -> None:
+    """Put back what `optimizer_state` took, on each parameter's own device.
+
+    Raises:
+        CheckpointError: The file holds state of a parameter that this optimiser does not update.
+    """
+    from safetensors.torch import load_file
+
+    parameters = dict(named)
+    for full_name, value in [*load_file(path).items(), *numbers.items()]:
+        name, key = full_name.rsplit("/", 1)
+        if name not in parameters:
+            raise CheckpointError(f"{path}: expected state of this model's parameters, got {name}")
+        # Adam's step counts stay on the CPU unless the optimiser is fused or capturable; moments follow the parameter.
+        is_moment = hasattr(value, "shape") and value.shape == parameters[name].shape
+        optimizer.state[parameters[name]][key] = value.to(parameters[name].device) if is_moment else value
