@@ -10,7 +10,7 @@ import itertools
 import re
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 
@@ -122,7 +122,8 @@ class CountingWorld(ToyWorld):
 
     def _act(self, action: str) -> Transition:
         transition = super()._act(action)
-        return transition._replace(observation=f"{transition.observation} ({next(_calls)})")
+        late = f" ({next(_calls)})" if self.steps >= 2 else ""
+        return transition._replace(observation=transition.observation + late)
 
 
 class ForgetfulWorld(ToyWorld):
@@ -157,7 +158,7 @@ class NumpyWorld(ToyWorld):
 class SharingWorld(ToyWorld):
     """Returns the same list object at every call."""
 
-    _list: list[str] = ["open 1"]  # noqa: RUF012  # the defect on show
+    _list: ClassVar[list[str]] = ["open 1"]
 
     def _public(self) -> PublicFields:
         public = super()._public()
@@ -174,8 +175,8 @@ class FragileWorld(ToyWorld):
         return super()._act(action)
 
 
-class GreedyWorld(ToyWorld):
-    """Reads each word of its action as a command of its own, line by line, and thinks about long ones."""
+class SlowWorld(ToyWorld):
+    """Takes its time over long text."""
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if len(action) > 100_000:
@@ -204,6 +205,63 @@ class ObligingWorld(ToyWorld):
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         return super().step(str(action))
+
+
+class TwoCommandsWorld(ToyWorld):
+    """Obeys the first line of a text that has two."""
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        return super().step(action.splitlines()[0] if isinstance(action, str) and "\n" in action[:100] else action)
+
+
+class UnsolvableWorld(ToyWorld):
+    """Its plan does not solve the task."""
+
+    def _privileged(self) -> PrivilegedFields:
+        fields = super()._privileged()
+        if not self._won:
+            fields["plan"], fields["next_action"] = ["open 1"], "open 1"
+        return fields
+
+
+class AmnesiacWorld(ToyWorld):
+    """Forgets which task it was asked for."""
+
+    def _begin(self, task_id: str) -> str:
+        return super()._begin(f"train:{counted_generator(task_id, int(self.np_random.integers(99))).integers(30)}")
+
+
+class LateListWorld(ToyWorld):
+    """Has half of the privileged keys only after the first step."""
+
+    def _privileged(self) -> PrivilegedFields:
+        fields = super()._privileged()
+        if self.steps == 0:
+            del fields["facts"]  # type: ignore[misc]  # the defect on show
+        return fields
+
+
+class ColourfulWorld(ToyWorld):
+    """Shows the agent's raw text on the terminal."""
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        result = super().step(action)
+        self._last_action = action[:100] if isinstance(action, str) else None
+        return result
+
+
+class SharedStateWorld(ToyWorld):
+    """Keeps the episode's state on the class, so that two instances are one."""
+
+    _shared: ClassVar[dict[str, int]] = {}
+
+    @property
+    def _coin(self) -> int:
+        return self._shared["coin"]
+
+    @_coin.setter
+    def _coin(self, value: int) -> None:
+        self._shared["coin"] = value
 
 
 class UnpicklableWorld(ToyWorld):

@@ -1,0 +1,92 @@
+"""What the checks share: the environment under check, its recorded walks, and comparisons that say where."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import gymnasium as gym
+
+from .walks import ConformanceError, Moment, Skipped, Walk, random_walk
+
+Env = gym.Env[Any, Any]
+
+
+@dataclass
+class Subject:
+    """The environment under check, and how hard to look."""
+
+    build: Callable[..., Env]
+    episodes: int
+    hostile_actions: int
+    step_seconds: float
+    seed: int
+    plant: Callable[[Env, str], None] | None = None
+
+    @property
+    def seeds(self) -> range:
+        """Reset seeds of the walked episodes."""
+        return range(self.seed, self.seed + self.episodes)
+
+    @cached_property
+    def walks(self) -> list[Walk]:
+        """The recorded episodes, all on one instance."""
+        with contextlib.closing(self.build()) as env:
+            return [random_walk(env, seed, walk_seed=self.seed) for seed in self.seeds]
+
+    def moments(self) -> Iterator[Moment]:
+        """Every call of every walk."""
+        for walk in self.walks:
+            yield from walk
+
+    def require_privileged(self) -> None:
+        """Skip the check when `info` has no privileged side."""
+        if not isinstance(self.walks[0][0].snapshot.get("privileged"), dict):
+            raise Skipped("info has no privileged side")
+
+
+def failure(what: str, remedy: str) -> ConformanceError:
+    """The error of the running check; its name is filled in by the caller."""
+    return ConformanceError("", what, remedy)
+
+
+def strings_of(value: Any) -> Iterator[str]:
+    """Every string inside nested JSON values."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from strings_of(part)
+
+
+def require_same(expected: Walk, got: Walk, what: str, remedy: str, *, public: bool = False) -> None:
+    """Require two walks to be equal, values and types, with or without the privileged side.
+
+    Raises:
+        ConformanceError: They differ; the message names the first call and field that do.
+    """
+    fields = ("action", "observation", "reward", "terminated", "truncated", "info")
+    for number, (one, other) in enumerate(zip(expected, got, strict=False)):
+        pairs = zip(*((m.public() if public else m.comparable()) for m in (one, other)), strict=True)
+        for name, (left, right) in zip(fields, pairs, strict=True):
+            if left != right or type(left) is not type(right):
+                raise failure(
+                    f"{what}: {name} differs at call {number} ({one.where()}): {first_difference(left, right)}", remedy
+                )
+    if len(expected) != len(got):
+        raise failure(f"{what}: one episode has {len(expected)} calls, the other {len(got)}", remedy)
+
+
+def first_difference(left: Any, right: Any) -> str:
+    """Where two unequal values part, for a message."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in [*left, *right]:
+            if left.get(key) != right.get(key):
+                return f"[{key!r}] {first_difference(left.get(key), right.get(key))}"
+    if isinstance(left, str) and isinstance(right, str):
+        at = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), min(len(left), len(right)))
+        return f"{left[max(0, at - 20) : at + 40]!r} and {right[max(0, at - 20) : at + 40]!r}"
+    return f"{left!r:.100} and {right!r:.100}"

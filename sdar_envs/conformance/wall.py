@@ -1,0 +1,154 @@
+"""Checks of the wall: what the privileged side holds, and that none of it reaches the student."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ..core import TextEnv
+from .subject import Env, Subject, failure, require_same, strings_of
+from .walks import Moment, Skipped, act, actions_of, begin, is_over, replay
+
+
+def check_privileged_off(subject: Subject) -> None:
+    """With ``expose_privileged=False`` the privileged side is absent and all else is byte-identical."""
+    subject.require_privileged()
+    try:
+        env = subject.build(expose_privileged=False)
+    except TypeError as error:
+        raise failure(f"expected the keyword expose_privileged, got {error}", "Accept expose_privileged") from error
+    with contextlib.closing(env):
+        for seed, walk in zip(subject.seeds, subject.walks, strict=True):
+            bare = replay(env, seed, actions_of(walk))
+            for moment in bare:
+                if "privileged" in moment.snapshot:
+                    raise failure(
+                        f"expected no info['privileged'] {moment.where()}", "Leave the key out when it is off"
+                    )
+            require_same(
+                walk,
+                bare,
+                f"the episode of seed {seed}, with privileged information on and off",
+                "Compute observations and public info without looking at expose_privileged",
+                public=True,
+            )
+
+
+def check_canary(subject: Subject) -> None:
+    """Nothing privileged stands in observations, public info, or rendered frames; see the module for the limits."""
+    subject.require_privileged()
+    for walk in subject.walks:
+        for moment in walk:
+            _require_no_sentence(moment)
+    canary = f"canary{subject.seed:06d}zq"
+    with contextlib.closing(subject.build(render_mode="ansi") if _renders_text(subject) else subject.build()) as env:
+        if not _plant(env.unwrapped, canary, subject.plant):
+            return
+        planted = False
+        for seed, walk in zip(subject.seeds, subject.walks, strict=True):
+            for moment in replay(env, seed, actions_of(walk)):
+                frame = env.render() if env.render_mode == "ansi" else ""
+                planted = planted or canary in json.dumps(moment.snapshot["privileged"])
+                for text in [str(frame), *_student_strings(moment)]:
+                    if any(form in text.casefold() for form in _disguises(canary)):
+                        raise failure(
+                            f"privileged text reached the student {moment.where()}: a canary planted in the privileged "
+                            f"side stands in {text[-120:]!r}",
+                            "Keep privileged fields out of observations, public info and frames",
+                        )
+        if not planted:
+            raise failure(
+                "expected the planted canary in info['privileged'], and it never came: this check would see no leak",
+                "Plant it where the privileged side is made from",
+            )
+
+
+def _renders_text(subject: Subject) -> bool:
+    with contextlib.closing(subject.build()) as env:
+        return "ansi" in env.unwrapped.metadata.get("render_modes", [])
+
+
+def _plant(env: Env, canary: str, plant: Callable[[Env, str], None] | None) -> bool:
+    if plant is not None:
+        plant(env, canary)
+    if isinstance(env, TextEnv):
+        inner = env._privileged
+        env._privileged = lambda: _marked(inner(), canary)  # type: ignore[method-assign]
+    return plant is not None or isinstance(env, TextEnv)
+
+
+def _marked(value: Any, canary: str) -> Any:
+    if isinstance(value, str):
+        return f"{value} {canary}" if value else value
+    if isinstance(value, dict):
+        return {key: _marked(part, canary) for key, part in value.items()}
+    return [_marked(part, canary) for part in value] if isinstance(value, list) else value
+
+
+def _disguises(canary: str) -> set[str]:
+    """Lower-case forms under which the canary is looked for: plain, reversed, hexadecimal, base64 at any alignment."""
+    raw = canary.encode()
+    # Each alignment's first and last characters also encode the neighbours, so they are left off.
+    encoded = {base64.b64encode(b"\0" * shift + raw)[4:-4].decode().casefold() for shift in range(3)}
+    return {canary, canary[::-1], raw.hex(), *encoded}
+
+
+def _student_strings(moment: Moment) -> list[str]:
+    public = {key: value for key, value in moment.snapshot.items() if key != "privileged"}
+    return [moment.observation, *strings_of(public)]
+
+
+def _require_no_sentence(moment: Moment) -> None:
+    privileged = moment.snapshot["privileged"]
+    skills = privileged.get("skills", {})
+    prose = "\n".join(str(skills.get(key, "")) for key in ("general", "task")).splitlines()
+    sentences = [*privileged.get("hints", []), *skills.get("lines", []), *skills.get("compact_lines", []), *prose]
+    plan = privileged.get("plan", [])
+    if len(plan) >= 3:
+        sentences += [joint.join(plan) for joint in (", ", "; ", "\n", " ", " then ", " -> ")] + [json.dumps(plan)]
+    actions = set(moment.snapshot.get("admissible_actions", []))
+    # The separator keeps a sentence from being found across two texts.
+    shown = "\x1f".join(_student_strings(moment)).casefold()
+    for sentence in sentences:
+        wanted = sentence.strip().rstrip(".").casefold()
+        # Shorter ones, and names of actions, the world may well say of its own accord.
+        if len(wanted.split()) < 4 or sentence.strip() in actions:
+            continue
+        if wanted in shown:
+            raise failure(
+                f"privileged text reached the student {moment.where()}: {sentence!r:.100} stands in the observation or "
+                "the public info",
+                "Keep skills, hints and plans out of observations and public info",
+            )
+
+
+def check_plan(subject: Subject) -> None:
+    """Following ``privileged["next_action"]`` from any reset ends in success, and the plan's head is that action."""
+    subject.require_privileged()
+    if "plan" not in subject.walks[0][0].snapshot["privileged"]:
+        raise Skipped("the privileged side has no plan")
+    with contextlib.closing(subject.build()) as env:
+        for seed in subject.seeds:
+            moment = begin(env, seed=seed)
+            while not is_over(moment):
+                privileged = moment.snapshot["privileged"]
+                plan, head = privileged["plan"], privileged["next_action"]
+                if not plan or head != plan[0]:
+                    raise failure(
+                        f"expected next_action to be the head of a plan in the unfinished episode of seed {seed} "
+                        f"{moment.where()}, got {head!r} and {plan!r:.80}",
+                        "Fill plan with the remaining actions from the present state",
+                    )
+                moment = act(env, head)
+            if moment.snapshot.get("success") is not True:
+                raise failure(
+                    f"expected the plan to solve the episode of seed {seed}, and it ended without success "
+                    f"{moment.where()}",
+                    "Mend the planner, or the horizon",
+                )
+            left = moment.snapshot["privileged"]
+            if left["plan"] or left["next_action"]:
+                raise failure(f"expected an empty plan after success, got {left['plan']!r:.80}", "Empty it when won")
