@@ -1,0 +1,204 @@
+"""Success rates with 95 % intervals on one panel: of runs, models, the expert or a random agent, in one table.
+
+Everyone named plays the same tasks with the same draws, so rows compare pairwise; differences are to the first row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .flags import add_config_flags, given_flags, read_pairs
+from .terminal import duration, interval, make_console, percent, show_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..evaluation import Evaluation, Panel
+
+EPILOGUE = """examples:
+  sdar eval runs/house
+  sdar eval runs/sdar-0 runs/grpo-0 --split test --episodes 400 --panel panels/test.json
+  sdar eval --agent expert --agent random --env-kwargs size=small
+  sdar eval runs/sdar-* runs/grpo-* --recorded"""
+
+# What of the configuration a person may change for an evaluation; the rest belongs to the run.
+OVERRIDES = (
+    *("prompt_style", "context", "history_length", "list_actions", "enable_thinking"),
+    *("max_completion_length", "max_prompt_length", "privilege", "position", "retrieval", "teacher_budget"),
+    *("device", "bf16"),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``sdar eval``."""
+    from ..config import SDARConfig
+
+    parser.add_argument("who", nargs="*", metavar="RUN|MODEL", help="run directories, model directories or model names")
+    parser.add_argument("--agent", action="append", default=[], metavar="NAME", help="expert or random; repeatable")
+    parser.add_argument("--hinted", action="store_true", help="also evaluate each model behind its teacher's prompt")
+    parser.add_argument("--recorded", action="store_true", help="play nothing: show what the runs wrote of themselves")
+    parser.add_argument("--env", metavar="ID", help="environment [the first run's, else sdar/Household-v0]")
+    parser.add_argument(
+        "--env-kwargs", nargs="+", action="extend", metavar="KEY=VALUE", default=[], help="options of the environment"
+    )
+    parser.add_argument("--panel", metavar="FILE", help="play this panel; a file that does not exist is written")
+    parser.add_argument("--split", default="valid", help="split of a new panel: train, valid or test [valid]")
+    parser.add_argument("--episodes", type=int, default=200, metavar="N", help="episodes of a new panel [200]")
+    parser.add_argument("--temperature", type=float, metavar="X", help="sampling temperature of a panel [the run's]")
+    parser.add_argument("--sampler-batch", type=int, default=64, metavar="N", help="episodes sampled together [64]")
+    parser.add_argument("--max-turns", type=int, metavar="N", help="turns per episode [the environment's horizon]")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampling draws, not of the tasks [0]")
+    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too, - for standard output")
+    add_config_flags(parser, SDARConfig, only=OVERRIDES)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluate everyone who was named."""
+    names = [*options.who, *options.agent]
+    if not names:
+        raise ValueError("expected whom to evaluate: a run directory, a model path, or --agent expert|random")
+    console = make_console(stderr=options.json == "-")
+    if options.recorded:
+        figures: Any = show_recorded(console, names)
+    else:
+        figures = play_panel(console, names, options)
+    if options.json:
+        text = json.dumps(figures, indent=1) + "\n"
+        if options.json == "-":
+            print(text, end="")
+        else:
+            Path(options.json).write_text(text, encoding="utf-8")
+    return 0
+
+
+def play_panel(console: Console, names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Play the panel with each agent and show one table; returns the figures as plain values."""
+    from ..environments import EnvironmentSource
+    from ..evaluation import evaluate
+    from .players import load_player
+
+    panel = get_panel(names[0], options)
+    source = EnvironmentSource(panel.env_id, panel.env_kwargs)
+    console.print(
+        f"{panel.env_id}, {panel.split}: {len(panel.task_ids)} episodes, temperature {panel.temperature:g}, "
+        f"panel {panel.hash[:12]}"
+    )
+    results: dict[str, Evaluation] = {}
+    for who in names:
+        note_another_world(console, who, panel)
+        for hinted in (False, True) if options.hinted and who in options.who else (False,):
+            player = load_player(
+                who, source, seed=options.seed, temperature=panel.temperature, overrides=given_flags(options),
+                hinted=hinted,
+            )  # fmt: skip
+            started = time.perf_counter()
+            results[player.name] = evaluate(player.agent, panel, source=source, run_seed=options.seed)
+            console.print(f"  {player.name}: {duration(time.perf_counter() - started)}")
+    source.close()
+    show_evaluations(console, results)
+    return {"panel": panel.hash, "results": {name: found.to_json() for name, found in results.items()}}
+
+
+def note_another_world(console: Console, who: str, panel: Panel) -> None:
+    """Say so when a run was trained in another world than the panel's: that is allowed, and easily overlooked."""
+    from .players import is_run_directory, read_run
+
+    if is_run_directory(who):
+        run = read_run(who)
+        if (run.env_id, run.config.env_kwargs) != (panel.env_id, panel.env_kwargs):
+            console.print(f"note: {who} was trained on {run.env_id} {run.config.env_kwargs}, not {panel.env_kwargs}")
+
+
+def get_panel(first: str, options: argparse.Namespace) -> Panel:
+    """The panel of the file that was named, else a new one, which is written there if a file was named."""
+    from ..environments import EnvironmentSource
+    from ..evaluation import Panel, make_panel
+    from .players import environment_of, is_run_directory, read_run
+
+    if options.panel and Path(options.panel).is_file():
+        return Panel.load(options.panel)
+    env_id, env_kwargs = environment_of(first, options.env, read_pairs(options.env_kwargs, "--env-kwargs"))
+    temperature, max_turns = options.temperature, options.max_turns
+    if is_run_directory(first):
+        config = read_run(first).config
+        temperature = config.eval_temperature if temperature is None else temperature
+        max_turns = config.max_turns if max_turns is None else max_turns
+    source = EnvironmentSource(env_id, env_kwargs)
+    panel = make_panel(
+        source, split=options.split, episodes=options.episodes, max_turns=max_turns,
+        temperature=0.4 if temperature is None else temperature, sampler_batch=options.sampler_batch,
+    )  # fmt: skip
+    source.close()
+    if options.panel:
+        Path(options.panel).parent.mkdir(parents=True, exist_ok=True)
+        panel.save(options.panel)
+    return panel
+
+
+def show_evaluations(console: Console, results: Mapping[str, Evaluation]) -> None:
+    """One row per agent: overall, the difference to the first, and each task type."""
+    first = next(iter(results.values()))
+    kinds = sorted({kind for found in results.values() for kind in found.by_task_type})
+    columns = ["agent", "success %", "95 % interval", "by layout"]
+    if len(results) > 1:
+        columns += ["difference", "95 % interval"]
+    columns += [*kinds, "steps", "invalid %", "failed"]
+    rows = []
+    for name, found in results.items():
+        row = [name, percent(found.success_rate), interval(found.ci95), interval(found.clustered_ci95)]
+        if len(results) > 1:
+            row += ["", ""] if found is first else difference(first, found)
+        row += [percent(found.by_task_type[kind].success_rate) if kind in found.by_task_type else "-" for kind in kinds]
+        rows.append([*row, f"{found.mean_turns:.1f}", percent(found.invalid_action_rate), str(found.failed)])
+    show_table(console, "", columns, rows)
+
+
+def difference(first: Evaluation, other: Evaluation) -> list[str]:
+    """Two cells: the paired difference in points, and its interval, widened where tasks share a layout."""
+    from ..statistics import paired_difference
+
+    found = paired_difference(first.outcomes, other.outcomes, other.clusters)
+    if found is None:
+        return ["-", "-"]
+    mean, (low, high) = found
+    return [f"{100 * mean:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"]
+
+
+def show_recorded(console: Console, names: Sequence[str]) -> dict[str, Any]:
+    """One table of what finished runs wrote into their ``summary.json``."""
+    summaries: dict[str, Any] = {}
+    for name in names:
+        path = Path(name) / "summary.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist: {name} is no run directory, or its run has not finished")
+        summaries[name] = json.loads(path.read_text(encoding="utf-8"))
+    show_summaries(console, summaries)
+    return summaries
+
+
+def show_summaries(console: Console, summaries: Mapping[str, Mapping[str, Any]]) -> None:
+    """One row per run: before, after, the hinted teacher, cost."""
+    columns = ["run", "method", "seed", "before %", "95 % interval", "after %", "95 % interval"]
+    columns += ["teacher before", "after", "time", "tokens", "panel"]
+    rows = []
+    for name, summary in summaries.items():
+        before, after, teacher = summary["before"], summary["after"], summary.get("teacher") or {}
+        rows.append(
+            [
+                name,
+                str(summary.get("method", "-")),
+                str(summary.get("seed", "-")),
+                *(percent(before["success_rate"]), interval(before["ci95"])),
+                *(percent(after["success_rate"]), interval(after["ci95"])),
+                *(percent(teacher.get("before")), percent(teacher.get("after"))),
+                duration(float(summary["seconds"])),
+                f"{summary['tokens']:,}",
+                str(after["panel_hash"])[:12],
+            ]
+        )
+    show_table(console, "", columns, rows, left=2)

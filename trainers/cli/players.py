@@ -1,0 +1,138 @@
+"""Who plays: from a word on the command line (human, expert, random, a run directory, a model path) to an agent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .flags import merge
+from .setup import DEFAULT_ENV, build_config, choose_preset
+
+if TYPE_CHECKING:
+    from agents.base import Agent
+
+    from ..config import SDARConfig
+    from ..environments import EnvironmentSource
+
+BASELINES = ("expert", "random")
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """An agent with the name it has in tables; `step` is the training iteration of its weights, where it has one."""
+
+    name: str
+    agent: Agent
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run directory says about its run: environment, configuration, and the newest weights."""
+
+    path: Path
+    env_id: str
+    config: SDARConfig
+    model_dir: Path
+    step: int
+
+
+def is_run_directory(who: str) -> bool:
+    """Whether `who` is the path of a run directory."""
+    return (Path(who) / "run.json").is_file()
+
+
+def read_run(path: str | Path) -> RunFacts:
+    """Read a run directory.
+
+    Raises:
+        ValueError: It has no checkpoint yet, or does not say what its environment is.
+    """
+    from ..checkpoint import CheckpointStore
+    from ..options import read_yaml
+
+    folder = Path(path)
+    identity = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    if "env_id" not in identity:
+        raise ValueError(f"{folder / 'run.json'} is expected to name the environment under env_id")
+    newest = CheckpointStore(folder / "checkpoints").newest()
+    if newest is None:
+        raise ValueError(f"{folder} has no checkpoint yet: let the run reach one, or resume it (sdar train --resume)")
+    config = build_config(read_yaml(folder / "config.yaml"))
+    return RunFacts(folder, str(identity["env_id"]), config, newest.path, newest.step)
+
+
+def environment_of(
+    who: str | None, env_id: str | None, env_kwargs: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The environment that was asked for, else the one that the run directory `who` was trained on.
+
+    Keyword arguments that are given win over the run's, key by key, as long as the environment is the run's.
+    """
+    if who is not None and is_run_directory(who):
+        run = read_run(who)
+        if env_id in (None, run.env_id):
+            return run.env_id, merge({"_": run.config.env_kwargs}, {"_": env_kwargs})["_"]
+    return env_id or DEFAULT_ENV, dict(env_kwargs)
+
+
+def load_player(
+    who: str,
+    source: EnvironmentSource,
+    *,
+    seed: int = 0,
+    temperature: float | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    hinted: bool = False,
+) -> Player:
+    """Make the agent that `who` stands for.
+
+    Args:
+        who: ``expert``, ``random``, a run directory, or a model path or name.
+        source: The environment it will play; says which preset a bare model gets its prompts from.
+        seed: Of a random agent's choices; model agents draw by the episode's key.
+        temperature: Of sampling; None takes the configuration's evaluation temperature.
+        overrides: Configuration that wins over the run's or the preset's.
+        hinted: The model reads the teacher's prompt instead of the student's.
+
+    Raises:
+        ValueError: `who` is nothing of these, or an override is wrong.
+    """
+    if who == "expert":
+        from agents.baselines import ExpertAgent
+
+        return Player("expert", ExpertAgent())
+    if who == "random":
+        from agents.baselines import RandomAgent
+
+        return Player("random", RandomAgent(seed))
+    model_path, config, step = who, None, None
+    if is_run_directory(who):
+        run = read_run(who)
+        model_path, step = str(run.model_dir), run.step
+        config = build_config(merge(run.config.to_dict(), overrides or {}))
+    else:
+        if not Path(who).is_dir() and (Path(who).is_absolute() or who.startswith(".") or who.count("/") != 1):
+            raise ValueError(
+                f"expected an agent, got {who!r}: give expert, random, a run directory, or a model directory or name"
+            )
+        preset = choose_preset(None, source.name, who)
+        config = build_config(merge(preset.config if preset else {}, overrides or {}))
+    from ..agent_factory import chat_agent  # the one place that builds an agent from a configuration
+
+    agent = chat_agent(model_path, config, source, temperature=temperature, hinted=hinted)
+    return Player(f"{who} (hinted)" if hinted else who, agent, step)
+
+
+def append_episode(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Append one episode to a JSON-lines file."""
+    from ..run_directory import JsonLines
+
+    log = JsonLines(Path(path))
+    try:
+        log.write(record)
+    finally:
+        log.close()

@@ -1,0 +1,107 @@
+"""What a run is configured with: defaults < preset < file < flags, and where each mistake comes from."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdar_envs.choices import unknown_choice
+
+from ..config import SDARConfig
+from ..options import read_yaml
+from ..presets import Preset, load_preset, preset_for, preset_names
+from .flags import add_config_flags, check_keys, given_flags, merge, nested, read_pairs
+
+DEFAULT_ENV = "sdar/Household-v0"
+# What a file may say beside the configuration: the other two arguments of a trainer.
+FILE_KEYS = ("env_id", "model")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A run before anything is built: `model` is None where the embedded tiny model is meant."""
+
+    env_id: str
+    model: str | None
+    config: SDARConfig
+    preset: str | None
+
+
+def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where configuration comes from, and one flag per option of `SDARConfig`."""
+    parser.add_argument("--env", metavar="ID", help=f"environment: any id that gymnasium.make takes [{DEFAULT_ENV}]")
+    parser.add_argument("--model", metavar="PATH", help="model path or name; without it the embedded tiny model")
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"{', '.join(preset_names())} [chosen by environment and model]; none for none"
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file of options; flags win over it, it over the preset")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="pairs",
+        help="options by their names, e.g. --set learning_rate=7e-4 env_kwargs.size=small",
+    )  # fmt: skip
+    add_config_flags(parser, SDARConfig)
+
+
+def resolve_setup(options: argparse.Namespace) -> Setup:
+    """Put the layers together.
+
+    Raises:
+        ValueError: An unknown preset or key (the nearest is named), or a value that is out of range.
+        OSError: The file can not be read.
+    """
+    known = [field.name for field in dataclasses.fields(SDARConfig)]
+    from_file: dict[str, Any] = {}
+    if options.config:
+        from_file = read_yaml(options.config)
+        check_keys(from_file, [*known, *FILE_KEYS], options.config)
+    pairs = nested(read_pairs(options.pairs, "--set"))
+    check_keys(pairs, known, "--set")
+    flags = given_flags(options)
+    env_id = options.env or from_file.pop("env_id", None)
+    model = options.model or from_file.pop("model", None)
+    from_file = {key: value for key, value in from_file.items() if key not in FILE_KEYS}
+    preset = choose_preset(options.preset, env_id, model)
+    env_id = str(env_id or (preset.env_id if preset else DEFAULT_ENV))
+    layers: list[Mapping[str, Any]] = [preset.config if preset else {}, from_file, pairs, flags]
+    return Setup(env_id, model, build_config(merge(*layers)), preset.name if preset else None)
+
+
+def choose_preset(name: str | None, env_id: str | None, model: str | None) -> Preset | None:
+    """The preset that was named, else the one for this environment and kind of model, None where there is none.
+
+    Raises:
+        ValueError: There is no preset of that name, or it is for another environment.
+    """
+    if name == "none":
+        return None
+    if name is None:
+        return preset_for(model_family(model), env_id or DEFAULT_ENV)
+    if name not in preset_names():
+        raise unknown_choice("preset", name, [*preset_names(), "none"], "--preset")
+    preset = load_preset(name)
+    if env_id is not None and env_id != preset.env_id:
+        raise ValueError(f"preset {name!r} is for {preset.env_id}, got --env {env_id}: choose one of the two")
+    return preset
+
+
+def model_family(model: str | None) -> str:
+    """``tiny`` for the embedded model and for directories that a warm start wrote, else ``qwen``."""
+    if model is None or (Path(model) / "warm_start.json").is_file():
+        return "tiny"
+    return "qwen"
+
+
+def build_config(values: Mapping[str, Any]) -> SDARConfig:
+    """`SDARConfig` from plain values; a value of a wrong type is the caller's mistake here, not a defect.
+
+    Raises:
+        ValueError: As `SDARConfig`, wrong types included.
+    """
+    try:
+        return SDARConfig.from_dict(values)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
