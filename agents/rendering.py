@@ -1,0 +1,334 @@
+"""Chat messages to token ids and back, exactly: the template's own text and everybody else's text are kept apart.
+
+The template is rendered once per *shape* of a chat, with a placeholder for each content; contents are tokenised by
+themselves, so that no text from outside can become a control token, and never in one piece with the template, so that
+a teacher's block can be put into a message without changing any id around it. What a model sampled is never
+tokenised again: `extend` returns only the ids that stand between a completion and the next one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .base import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Private-use characters: no template writes them, none trims them, and contents never meet the template.
+_SLOT = re.compile("\ue000(\\d+):(\\d+)\ue001")
+_THINK_TAGS = re.compile(r"(</?think>)")
+_CACHE_LIMIT = 65_536
+
+# A rendered shape: template ids, and (message, segment) where a content goes.
+_Piece = tuple[int, ...] | tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """Token ids and where each message's content stands in them.
+
+    `spans[m]` is ``(start, end)`` of the content of message `m` (of the messages that were rendered, in their order);
+    None for an empty content, and for one that the template leaves out.
+    """
+
+    ids: list[int]
+    spans: tuple[tuple[int, int] | None, ...]
+
+    def with_block(self, message: int, block_ids: Sequence[int], *, suffix: bool) -> list[int]:
+        """The ids with a block inside the content of a message: in front of it, or behind it."""
+        span = self.spans[message]
+        if span is None:
+            raise ValueError(f"the chat template shows no content for message {message}: the block has no place")
+        at = span[1] if suffix else span[0]
+        return [*self.ids[:at], *block_ids, *self.ids[at:]]
+
+
+class ChatRenderer:
+    """Renders chats with a tokenizer's own chat template.
+
+    Args:
+        tokenizer: A tokenizer with a chat template.
+        enable_thinking: Passed to templates that know it (Qwen3); None leaves the template's default.
+        append_history: What to do with a template that rewrites history (Qwen3 strips thinking from earlier turns).
+            False: keep to the template, so that `extend` answers None and a new row begins. True: keep what was
+            sampled as it is and append, so that one row holds the whole transcript.
+
+    Attributes:
+        end_ids: Ids that end a completion; the first is the template's own end of a turn where it has one.
+        turn_end_id: The id that the template writes behind an assistant's text, or None.
+        pad_id: An id to fill with; it may equal an end id, since nothing here reads meaning into it.
+
+    Raises:
+        ValueError: The tokenizer has no chat template, or no way to end a completion.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, *, enable_thinking: bool | None = None, append_history: bool = False
+    ) -> None:
+        if not getattr(tokenizer, "chat_template", None):
+            raise ValueError(
+                f"{type(tokenizer).__name__} is expected to have a chat template and has none: "
+                "use an instruction-tuned model's tokenizer, or set tokenizer.chat_template"
+            )
+        self.tokenizer = tokenizer
+        self.enable_thinking = enable_thinking
+        self.append_history = append_history
+        added = {token_id: token for token_id, token in tokenizer.added_tokens_decoder.items() if token.content}
+        self._control_ids = frozenset(i for i, token in added.items() if token.special or len(token.content) > 1)
+        contents = sorted({added[i].content for i in self._control_ids}, key=lambda text: (-len(text), text))
+        self._control_text = re.compile("|".join(map(re.escape, contents))) if contents else None
+        self._texts: dict[str, tuple[int, ...]] = {}
+        self._shapes: dict[Any, Any] = {}
+        self._decoded: dict[tuple[int, ...], str] = {}
+        self._merges_system = not self._accepts_system()
+        self.turn_end_id = self._find_turn_end()
+        eos = tokenizer.eos_token_id
+        ends = [self.turn_end_id, *(eos if isinstance(eos, list) else [eos])]
+        self.end_ids: list[int] = list(dict.fromkeys(int(i) for i in ends if i is not None))
+        if not self.end_ids:
+            raise ValueError("the tokenizer is expected to have an eos token, or a template that ends turns with one")
+        self.pad_id: int = int(self.end_ids[-1] if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+
+    # Rendering.
+
+    def begin(self, messages: Sequence[Message]) -> list[int]:
+        """The ids of a whole prompt, up to where the assistant begins to write."""
+        return self.begin_layout(messages).ids
+
+    def begin_layout(self, messages: Sequence[Message]) -> Rendered:
+        """`begin`, with the place of each message's content.
+
+        Raises:
+            ValueError: The template leaves out a system or user message, or writes it twice.
+        """
+        skeletons, segments = _skeletons(messages)
+        key = ("begin", skeletons)
+        pieces = self._shapes.get(key)
+        if pieces is None:
+            text = self._render(skeletons)
+            for index, (role, skeleton) in enumerate(skeletons):
+                if role != "assistant" and skeleton and text.count(skeleton) != 1:
+                    raise ValueError(
+                        f"the chat template is expected to show each message once; message {index} ({role}) appears "
+                        f"{text.count(skeleton)} times: use another chat template"
+                    )
+            pieces = self._remember(key, self._split(text))
+        return self._assemble(pieces, segments, range(len(messages)))
+
+    def extend(
+        self,
+        messages: Sequence[Message],
+        completion_text: str,
+        completion_ended: bool,
+        new_messages: Sequence[Message],
+    ) -> list[int] | None:
+        """The ids between a sampled completion and the next point of generation.
+
+        Args:
+            messages: The chat that the completion answered.
+            completion_text: What was sampled, as text without its end token.
+            completion_ended: Whether `turn_end_id` was sampled. If not (the token limit came first), the template's
+                end ids are part of the answer: prompt, not sampled.
+            new_messages: What comes next, e.g. one user message.
+
+        Returns:
+            The ids; None when the template does not keep what stood before, so that a new row has to begin.
+        """
+        layout = self.extend_layout(messages, completion_text, completion_ended, new_messages)
+        return None if layout is None else layout.ids
+
+    def extend_layout(
+        self,
+        messages: Sequence[Message],
+        completion_text: str,
+        completion_ended: bool,
+        new_messages: Sequence[Message],
+    ) -> Rendered | None:
+        """`extend`, with the place of each new message's content."""
+        answer: Message = {"role": "assistant", "content": completion_text}
+        skeletons, segments = _skeletons([*messages, answer, *new_messages])
+        known = len(messages)
+        if self.append_history:
+            skeletons = (*skeletons[:known], ("assistant", _slot(known, 0)), *skeletons[known + 1 :])
+        key = ("extend", completion_ended, known, skeletons)
+        if key not in self._shapes:
+            self._remember(key, self._between(skeletons, known, completion_ended))
+        pieces = self._shapes[key]
+        if pieces is None:
+            return None
+        return self._assemble(pieces, segments, range(known + 1, known + 1 + len(new_messages)))
+
+    def _between(self, skeletons: _Skeletons, known: int, ended: bool) -> tuple[_Piece, ...] | None:
+        whole = self._render(skeletons)
+        answer = skeletons[known][1]
+        if self.append_history:
+            _, found, rest = whole.partition(answer)
+            if not found:
+                return None
+        else:
+            front = self._render(skeletons[:known]) + answer
+            if not whole.startswith(front):
+                return None
+            rest = whole[len(front) :]
+        pieces = self._split(rest)
+        if not ended:
+            return pieces
+        # The end token was sampled and stands in the row already; what follows it in the template does not.
+        if self.turn_end_id is None or not pieces or pieces[0][:1] != (self.turn_end_id,):
+            return None
+        return (pieces[0][1:], *pieces[1:])  # type: ignore[return-value]  # the first piece holds template ids here
+
+    # Text and ids.
+
+    def encode_text(self, text: str) -> list[int]:
+        """The ids of a text that is not the template's: ordinary tokens only, whatever the text says."""
+        ids = self._texts.get(text)
+        if ids is None:
+            ids = self._remember_text(text)
+        return list(ids)
+
+    def encode_completion(self, text: str) -> list[int]:
+        """A completion as a model would have sampled it: thinking tags as the tokenizer has them, then the end."""
+        ids: list[int] = []
+        for part in _THINK_TAGS.split(text):
+            ids += self._template_ids(part) if _THINK_TAGS.fullmatch(part) else self.encode_text(part)
+        return [*ids, self.end_ids[0]]
+
+    def decode(self, completion_ids: Sequence[int]) -> str:
+        """The text of a completion without the end token that closes it."""
+        key = tuple(completion_ids)
+        text = self._decoded.get(key)
+        if text is None:
+            body = key[:-1] if key and key[-1] in self.end_ids else key
+            text = str(
+                self.tokenizer.decode(list(body), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            )
+            if len(self._decoded) >= _CACHE_LIMIT:
+                self._decoded.clear()
+            self._decoded[key] = text
+        return text
+
+    def _remember_text(self, text: str) -> tuple[int, ...]:
+        # A lone surrogate has no UTF-8 form, and tokenizers refuse it.
+        clean = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+        ids: list[int] = []
+        start = 0
+        if self._control_text is not None:
+            # Cut inside each name of a control token: no piece then holds a whole name.
+            while (match := self._control_text.search(clean, start)) is not None:
+                ids += self._template_ids(clean[start : match.start() + 1])
+                start = match.start() + 1
+        ids += self._template_ids(clean[start:])
+        if not self._control_ids.isdisjoint(ids):
+            # A normaliser made a name out of something else, or a control token is one character long.
+            singly = (i for character in clean for i in self._template_ids(character))
+            ids = [i for i in singly if i not in self._control_ids]
+        if len(self._texts) >= _CACHE_LIMIT:
+            self._texts.clear()
+        return self._texts.setdefault(text, tuple(ids))
+
+    def _template_ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+
+    def _render(self, skeletons: _Skeletons) -> str:
+        messages = [{"role": role, "content": content} for role, content in skeletons]
+        if self._merges_system and len(messages) > 1 and messages[0]["role"] == "system":
+            system, first, *rest = messages
+            messages = [{"role": first["role"], "content": system["content"] + "\n\n" + first["content"]}, *rest]
+        options = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
+        return str(
+            self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
+        )
+
+    def _split(self, text: str) -> tuple[_Piece, ...]:
+        pieces: list[_Piece] = []
+        end = 0
+        for match in _SLOT.finditer(text):
+            pieces.append(tuple(self._template_ids(text[end : match.start()])))
+            pieces.append(("content", int(match[1]), int(match[2])))
+            end = match.end()
+        pieces.append(tuple(self._template_ids(text[end:])))
+        return tuple(piece for piece in pieces if piece)
+
+    def _assemble(self, pieces: tuple[_Piece, ...], segments: list[list[str]], shown: range) -> Rendered:
+        ids: list[int] = []
+        spans: dict[int, tuple[int, int]] = {}
+        for piece in pieces:
+            if piece[0] == "content":
+                _, message, segment = piece  # type: ignore[misc]  # told apart by the first entry
+                start = len(ids)
+                ids += self.encode_text(segments[message][segment])
+                spans[message] = (spans.get(message, (start, start))[0], len(ids))
+            else:
+                ids += piece  # type: ignore[arg-type]  # told apart by the first entry
+        return Rendered(ids, tuple(spans.get(message) for message in shown))
+
+    def _remember(self, key: Any, value: Any) -> Any:
+        if len(self._shapes) >= _CACHE_LIMIT:
+            self._shapes.clear()
+        self._shapes[key] = value
+        return value
+
+    # What kind of template this is.
+
+    def _accepts_system(self) -> bool:
+        from jinja2.exceptions import TemplateError
+
+        self._merges_system = False
+        try:
+            text = self._render((("system", _slot(0, 0)), ("user", _slot(1, 0))))
+        except TemplateError:  # some templates refuse the role in so many words
+            return False
+        return _slot(0, 0) in text
+
+    def _find_turn_end(self) -> int | None:
+        chat = (("user", _slot(0, 0)), ("assistant", _slot(1, 0)), ("user", _slot(2, 0)))
+        rest = self._render(chat).partition(_slot(1, 0))[2].partition(_slot(2, 0))[0]
+        ids = self._template_ids(rest)
+        return ids[0] if ids and ids[0] in self._control_ids else None
+
+
+_Skeletons = tuple[tuple[str, str], ...]
+
+
+def _slot(message: int, segment: int) -> str:
+    return f"\ue000{message}:{segment}\ue001"
+
+
+def _skeletons(messages: Sequence[Message]) -> tuple[_Skeletons, list[list[str]]]:
+    """Each message with placeholders for its text, and the texts.
+
+    An assistant's thinking tags and outer white space stay in sight, because templates act on them.
+    """
+    shapes: list[tuple[str, str]] = []
+    texts: list[list[str]] = []
+    for index, message in enumerate(messages):
+        role, content = message["role"], message["content"]
+        if not content:
+            shape, segments = "", []
+        elif role != "assistant":
+            shape, segments = _slot(index, 0), [content]
+        else:
+            shape, segments = _assistant_skeleton(index, content)
+        shapes.append((role, shape))
+        texts.append(segments)
+    return tuple(shapes), texts
+
+
+def _assistant_skeleton(index: int, content: str) -> tuple[str, list[str]]:
+    shape: list[str] = []
+    segments: list[str] = []
+    for part in _THINK_TAGS.split(content):
+        body = part.strip()
+        if not body or _THINK_TAGS.fullmatch(part):
+            shape.append(part)
+            continue
+        lead = part[: len(part) - len(part.lstrip())]
+        tail = part[len(part.rstrip()) :]
+        shape.append(f"{lead}{_slot(index, len(segments))}{tail}")
+        segments.append(body)
+    return "".join(shape), segments
