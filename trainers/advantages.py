@@ -134,6 +134,11 @@ def _per_token(
         for index, row in enumerate(rows):
             scores[index if by_row else place[row.episode_id]] -= penalty * _invalid_turns(row)
     values = normalise(scores, groups, keep)
+    kept = _members(groups, np.asarray(keep, dtype=bool))
+    single = [members for members in kept.values() if len({member_episodes[m] for m in members}) == 1]
+    for members in single:
+        # Rows of one episode are no siblings of each other: without another episode there is nothing to compare with.
+        values[members] = 0.0
     per_token: list[list[float]] = []
     for index, row in enumerate(rows):
         member = index if by_row else place[row.episode_id]
@@ -143,12 +148,11 @@ def _per_token(
         charge = 0.0 if at_baseline else penalty
         invalid = row.invalid_T or [False] * len(row)
         per_token.append([float(values[member]) - (charge if wrong else 0.0) for wrong in invalid])
-    kept = _members(groups, np.asarray(keep, dtype=bool))
     return Advantages(
         per_token,
         groups=len(kept),
         flat_groups=sum(_flat(scores[members]) for members in kept.values()),
-        single_groups=sum(len({member_episodes[m] for m in members}) == 1 for members in kept.values()),
+        single_groups=len(single),
     )
 
 

@@ -123,7 +123,8 @@ def collate(
         group_ids_B=torch.tensor([row.group_id for row in rows]),
         invalid_BT=stack("invalid_T", lambda r: r.invalid_T, torch.bool, True),
     )
-    if any(row.reference_logprobs_T for row in rows):
+    # Rows without loss tokens have no values to lack; a batch of nothing but such rows counts as scored.
+    if any(row.reference_logprobs_T for row in rows) or not any(len(row) for row in rows):
         batch.reference_BT = stack("reference_logprobs_T", lambda r: r.reference_logprobs_T, torch.float32, False)
     if any(row.entropies_T for row in rows):
         batch.entropy_BT = stack("entropies_T", lambda r: r.entropies_T, torch.float32, True)

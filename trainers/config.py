@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdar_envs.choices import require_choice, unknown_choice
+from sdar_envs.skills import RETRIEVALS
 
 from .options import convert, read_yaml
 
@@ -32,7 +33,6 @@ PRIVILEGES = (
     "none",
 )
 POSITIONS = ("auto", "system", "user_prefix", "user_suffix")
-RETRIEVALS = ("task_type", "keyword", "random", "wrong", "all", "none")
 AUTO = "auto"
 
 
@@ -142,9 +142,7 @@ class SDARConfig:
     prompt_style: str = _option("paper", "prompt templates", group="rollout", choices=("paper", "compact"))
     list_actions: bool = _option(True, "list the admissible actions in the prompt", group="rollout")
     enable_thinking: bool | None = _option(None, "thinking switch of the chat template", group="rollout")
-    sampler_batch: int | None = _option(
-        None, "episodes sampled together; none is all of an iteration", group="rollout"
-    )
+    sampler_batch: int | None = _option(None, "episodes sampled together; none is all of an iteration", group="rollout")
     env_kwargs: dict[str, Any] = field(
         default_factory=dict, metadata=_about("keyword arguments of the environment", group="rollout")
     )
@@ -228,7 +226,7 @@ class SDARConfig:
         """Write all options, readable by `from_yaml`."""
         import yaml
 
-        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False), encoding="utf-8")
 
     def digest(self) -> str:
         """SHA-256 over the options that change what a run computes.

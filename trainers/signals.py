@@ -56,11 +56,6 @@ def signed_ratio_weight(gap_BT: Tensor, advantages_BT: Tensor, clip: float) -> T
     return torch.clamp(bounded_exp(sign * gap_BT.detach()), 1.0 - clip, 1.0 + clip)
 
 
-def masked_mean(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """Mean over the mask; 0 for an empty mask."""
-    return torch.where(mask_BT, values_BT, 0.0).sum() / mask_BT.sum().clamp(min=1)
-
-
 def mean_of_teachers(teachers_VBT: Tensor) -> Tensor:
     """Several readings as a mixture: the log of the mean probability over the first axis."""
     return torch.logsumexp(teachers_VBT, dim=0) - math.log(teachers_VBT.shape[0])

@@ -1,0 +1,423 @@
+"""The methods table: rows, injections, off-switches, and the loss built from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_models import gradients, largest_difference, random_rows, tiny_model
+from torch import Tensor
+
+from trainers import methods, signals
+from trainers.batch import Row
+from trainers.batching import TokenBatch, collate, loss_tokens, micro_batches
+from trainers.config import SDARConfig
+from trainers.logprobs import score_views
+from trainers.methods import METHODS, Method, apply, coefficient, get_method, needs_teacher
+from trainers.objective import Objective, objective, summarise
+
+SDAR, GRPO = METHODS["sdar"], METHODS["grpo"]
+
+
+def batch_of(rows: list[Row], method: Method = SDAR) -> TokenBatch:
+    """A micro-batch as it is after the forward pass, with a live S that differs a little from O."""
+    batch = collate(rows, teacher_views=method.teacher_views)
+    generator = torch.Generator().manual_seed(5)
+    noise = 0.1 * torch.randn(batch.behaviour_BT.shape, generator=generator)
+    batch.student_BT = (batch.behaviour_BT + noise).requires_grad_()
+    batch.entropy_BT = torch.rand(batch.behaviour_BT.shape, generator=generator)
+    return batch
+
+
+def live_gradient(method: Method, rows: list[Row], config: SDARConfig, coef: float) -> tuple[Tensor, Tensor]:
+    batch = batch_of(rows, method)
+    result = objective(method, batch, config, coef=coef, denominator=loss_tokens(rows))
+    result.loss.backward()
+    student = batch.live_student()
+    assert student.grad is not None
+    return result.loss.detach(), student.grad
+
+
+def auxiliary(**changes: Any) -> Method:
+    """A method of our own for the tests: the gap, an identity weight, added as changes say."""
+    base: dict[str, Any] = {
+        "name": "test",
+        "summary": "",
+        "gradient": "",
+        "source": "",
+        "fidelity": "ours",
+        "teacher_views": ("teacher",),
+        "signal": methods.sampled_gap,
+        "injection": "aux",
+        "coef": 0.5,
+    }
+    return Method(**{**base, **changes})
+
+
+def test_the_table_holds_the_published_coefficients() -> None:
+    assert SDAR.coef == 0.01
+    config = SDARConfig()
+    assert coefficient(SDAR, config, 0) == coefficient(SDAR, config, 149) == 0.01
+    assert config.gate_beta == 5.0
+    assert coefficient(GRPO, config, 0) == 0.0
+
+
+def test_every_row_says_where_it_is_from_and_what_its_gradient_is() -> None:
+    for name, method in METHODS.items():
+        assert method.name == name
+        assert method.summary
+        assert method.gradient
+        assert method.source
+
+
+def test_a_configured_coefficient_wins_over_the_published_one_and_the_schedule_multiplies() -> None:
+    fading = auxiliary(schedule=methods.linear_decay(100))
+    half = dataclasses.replace(fading, coef=0.5)
+    assert [coefficient(half, SDARConfig(), n) for n in (0, 50, 100, 150)] == [0.5, 0.25, 0.0, 0.0]
+    assert coefficient(half, SDARConfig(distill_coef=0.2), 50) == pytest.approx(0.1)
+
+
+def test_no_teacher_is_read_at_coefficient_zero_or_by_a_method_without_one() -> None:
+    assert needs_teacher(SDAR, 0.01)
+    assert not needs_teacher(SDAR, 0.0)
+    assert not needs_teacher(GRPO, 0.3)
+
+
+def test_an_unknown_method_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r'choose from .*sdar.*the nearest is "sdar"'):
+        get_method("sdra")
+
+
+def test_a_taken_name_cannot_be_registered() -> None:
+    with pytest.raises(ValueError, match="registered already"):
+        methods.register(auxiliary(name="sdar"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"injection": "aux", "signal": None},
+        {"injection": "none"},
+        {"injection": "auxx"},
+        {"fidelity": "rumour"},
+        {"teacher_views": ("a", "b")},
+        {"timing": "never"},
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="test"):
+        auxiliary(**changes)
+
+
+def test_sdar_adds_minus_lambda_times_the_gate_over_the_tokens_to_the_gradient_of_grpo() -> None:
+    rows, config = random_rows(6), SDARConfig(distill_coef=0.3)
+    _, without = live_gradient(GRPO, rows, config, 0.0)
+    _, with_teacher = live_gradient(SDAR, rows, config, 0.3)
+    batch = batch_of(rows)
+    gate = torch.sigmoid(5.0 * (batch.teachers["teacher"] - batch.live_student().detach()))
+    expected = -0.3 * gate * batch.mask_BT / loss_tokens(rows)
+    assert torch.allclose(with_teacher - without, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_with_coefficient_zero_every_method_is_its_backbone_bit_for_bit(name: str) -> None:
+    method, rows, config = METHODS[name], random_rows(6), SDARConfig()
+
+    def explode(*arguments: object) -> Tensor:
+        raise AssertionError("signal or weight was evaluated at coefficient 0")
+
+    bare = dataclasses.replace(method, injection="none", teacher_views=(), signal=None, combine=None)
+    if method.injection != "none":
+        method = dataclasses.replace(method, signal=explode, weight=explode)
+    off, bare_result = live_gradient(method, rows, config, 0.0), live_gradient(bare, rows, config, 0.0)
+    assert torch.equal(off[0], bare_result[0])
+    assert torch.equal(off[1], bare_result[1])
+
+
+def test_sdar_at_coefficient_zero_is_grpo_bit_for_bit_and_needs_no_teacher_in_the_rows() -> None:
+    rows = random_rows(6)
+    grpo = live_gradient(GRPO, rows, SDARConfig(), 0.0)
+    for row in rows:
+        row.teacher_logprobs_T = {}
+    sdar = live_gradient(SDAR, rows, SDARConfig(), 0.0)
+    assert torch.equal(grpo[0], sdar[0])
+    assert torch.equal(grpo[1], sdar[1])
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        {"entropy_coef": 0.0},
+        {"epsilon_high": 0.2},
+        {"mask_truncated_completions": True},  # no row is truncated
+        {"kl_estimator": "k1", "beta": 0.0},
+        {"kl_placement": "advantage", "beta": 0.0},
+        {"use_bias_correction_kl": True, "beta": 0.0},
+        {"logprob_chunk": 0},
+        {"gate_beta": 2.0, "method": "grpo"},
+    ],
+)
+def test_an_option_that_is_switched_off_leaves_the_loss_bit_for_bit(off: dict[str, Any]) -> None:
+    rows = random_rows(6)
+    base = SDARConfig(beta=off.get("beta", 0.01), method=off.get("method", "sdar"))
+    changed = dataclasses.replace(base, **off)
+    method = METHODS[base.method]
+    left = live_gradient(method, rows, base, coefficient(method, base, 0))
+    right = live_gradient(method, rows, changed, coefficient(method, changed, 0))
+    assert torch.equal(left[0], right[0])
+    assert torch.equal(left[1], right[1])
+
+
+def test_adv_mul_scales_advantages_and_changes_nothing_where_the_teacher_agrees() -> None:
+    def ratio(signal: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
+        return signals.signed_ratio_weight(signal, batch.advantages_BT, 0.2)
+
+    rows = random_rows(6)
+    method = auxiliary(weight=ratio, injection="adv_mul")
+    batch = batch_of(rows, method)
+    injected = apply(method, batch, SDARConfig(), coef=0.5)
+    assert injected.extra_BT is None
+    relative = (injected.advantages_BT / batch.advantages_BT)[batch.mask_BT]
+    assert (relative >= 0.9 - 1e-6).all()
+    assert (relative <= 1.1 + 1e-6).all()
+    assert relative.unique().numel() > 1
+    for row in rows:
+        row.teacher_logprobs_T = {"teacher": list(row.behaviour_logprobs_T)}
+    batch = batch_of(rows, method)
+    agreed = apply(method, batch, SDARConfig(), coef=0.5).advantages_BT
+    assert torch.equal(agreed[batch.mask_BT], batch.advantages_BT[batch.mask_BT])
+
+
+def test_adv_add_adds_the_weighted_signal_to_the_advantage() -> None:
+    method = auxiliary(injection="adv_add")
+    batch = batch_of(random_rows(6), method)
+    injected = apply(method, batch, SDARConfig(), coef=0.25)
+    gap = batch.teachers["teacher"] - batch.behaviour_BT
+    assert torch.allclose(injected.advantages_BT, batch.advantages_BT + 0.25 * gap * batch.mask_BT)
+
+
+def test_divergence_adds_the_weighted_live_divergence_and_says_when_there_is_none() -> None:
+    method = auxiliary(injection="divergence", signal=None, needs=frozenset({"vocabulary"}))
+    batch = batch_of(random_rows(6), method)
+    with pytest.raises(ValueError, match="divergence_BT"):
+        apply(method, batch, SDARConfig(), coef=0.5)
+    batch.divergence_BT = batch.live_student().square()
+    extra = apply(method, batch, SDARConfig(), coef=0.5).extra_BT
+    assert extra is not None
+    assert torch.allclose(extra, 0.5 * batch.live_student().square() * batch.mask_BT)
+    extra.sum().backward()
+    assert batch.live_student().grad is not None
+
+
+def test_a_method_of_iteration_timing_uses_the_same_weights_at_every_later_update() -> None:
+    def centred(signal: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
+        gate = signals.sigmoid_gate(signal, config.gate_beta)
+        return gate - gate[batch.mask_BT].mean()
+
+    method = auxiliary(signal=methods.live_gap, weight=centred, timing="iteration")
+    rows, config = random_rows(6), SDARConfig()
+    methods.prepare(method, rows, config, coef=0.5)
+    weights = [w for row in rows for w in row.weights_T]
+    assert len(weights) == loss_tokens(rows)
+    assert sum(weights) == pytest.approx(0.0, abs=1e-4)
+    for part in ([rows[0]], rows[:3], rows):
+        batch = batch_of(part, method)
+        injected = apply(method, batch, config, coef=0.5)
+        assert injected.weight_BT is not None
+        assert injected.weight_BT[0, : len(rows[0])].tolist() == pytest.approx(rows[0].weights_T)
+
+
+def test_prepare_does_nothing_for_methods_that_weigh_at_the_update_or_at_coefficient_zero() -> None:
+    rows = random_rows(3)
+    methods.prepare(SDAR, rows, SDARConfig(), coef=0.3)
+    methods.prepare(auxiliary(timing="iteration"), rows, SDARConfig(), coef=0.0)
+    assert all(row.weights_T == [] for row in rows)
+
+
+def test_a_row_whose_teacher_was_not_read_still_learns_from_its_reward_and_from_no_teacher() -> None:
+    rows, config = random_rows(4), SDARConfig(distill_coef=0.3)
+    rows[1].teacher_logprobs_T = {}
+    _, grpo = live_gradient(GRPO, rows, config, 0.0)
+    batch = batch_of(rows)
+    result = objective(SDAR, batch, config, coef=0.3, denominator=loss_tokens(rows))
+    result.loss.backward()
+    student = batch.live_student()
+    assert student.grad is not None
+    assert torch.equal(student.grad[1], grpo[1])
+    assert not torch.equal(student.grad[0], grpo[0])
+    assert summarise([result])["distill/share_read"] == pytest.approx(1 - len(rows[1]) / loss_tokens(rows))
+
+
+def test_a_batch_without_the_wanted_reading_is_refused() -> None:
+    batch = batch_of(random_rows(2), GRPO)
+    with pytest.raises(ValueError, match=r"lacks teacher.*distill_coef to 0"):
+        apply(SDAR, batch, SDARConfig(), coef=0.3)
+
+
+def test_a_missing_reference_is_refused_when_the_kl_counts() -> None:
+    rows = random_rows(2)
+    for row in rows:
+        row.reference_logprobs_T = []
+    with pytest.raises(ValueError, match="score the reference, or set beta to 0"):
+        live_gradient(GRPO, rows, SDARConfig(beta=0.1), 0.0)
+
+
+def test_the_kl_in_the_advantage_leaves_the_loss_term_out() -> None:
+    rows = random_rows(5)
+    config = SDARConfig(kl_placement="advantage", beta=0.2)
+    placed = live_gradient(GRPO, rows, config, 0.0)
+    for row in rows:
+        row.advantages_T = [
+            a - 0.2 * (o - r)
+            for a, o, r in zip(row.advantages_T, row.behaviour_logprobs_T, row.reference_logprobs_T, strict=True)
+        ]
+    by_hand = live_gradient(GRPO, rows, SDARConfig(beta=0.0), 0.0)
+    assert torch.allclose(placed[1], by_hand[1], atol=1e-7)
+
+
+def test_the_entropy_bonus_enters_with_its_sign() -> None:
+    rows = random_rows(3)
+    batch = batch_of(rows)
+    entropy = torch.rand_like(batch.behaviour_BT).requires_grad_()
+    batch.entropy_BT = entropy
+    objective(GRPO, batch, SDARConfig(entropy_coef=0.01), coef=0.0, denominator=10).loss.backward()
+    assert torch.allclose(entropy.grad, -0.001 * batch.mask_BT.float())
+    batch.entropy_BT = None
+    with pytest.raises(ValueError, match="entropy=True"):
+        objective(GRPO, batch, SDARConfig(entropy_coef=0.01), coef=0.0, denominator=10)
+
+
+# --- invariance: micro-batch split, row order, padding ---
+
+
+def parameter_gradient(model: Any, rows: list[Row], split: list[list[int]], **options: Any) -> list[Tensor]:
+    config = SDARConfig(beta=0.1, distill_coef=0.3, entropy_coef=0.01, **options)
+    model.zero_grad(set_to_none=True)
+    tokens = loss_tokens(rows)
+    for indices in split:
+        part = [rows[i] for i in indices]
+        batch = collate(part, teacher_views=SDAR.teacher_views)
+        scored = score_views(model, [r.student for r in part], temperature=1.0, pad_id=0, grad=True, entropy=True)
+        batch.student_BT, batch.entropy_BT = scored.logprobs_BT, scored.entropy_BT
+        objective(SDAR, batch, config, coef=0.3, denominator=tokens).loss.backward()
+    return gradients(model)
+
+
+@pytest.mark.parametrize("options", [{}, {"kl_estimator": "k2"}, {"kl_placement": "advantage"}, {"delta": None}])
+def test_the_gradient_does_not_depend_on_the_micro_batch_split_or_the_row_order(options: dict[str, Any]) -> None:
+    model, rows = tiny_model(), random_rows(8)
+    lengths = [len(row.student.ids) for row in rows]
+    whole = parameter_gradient(model, rows, [list(range(8))], **options)
+    order = list(range(8))
+    random.Random(3).shuffle(order)
+    splits = [
+        [list(range(4)), list(range(4, 8))],
+        [[i] for i in range(8)],
+        [[0], [1, 2, 3, 4, 5, 6, 7]],  # token-poor beside token-rich: a mean of means would overweight the first
+        [order],
+        micro_batches(lengths, 40),
+    ]
+    scale = max(float(g.abs().max()) for g in whole)
+    for split in splits:
+        assert largest_difference(whole, parameter_gradient(model, rows, split, **options)) < 2e-6 * max(1, scale)
+
+
+def test_rows_without_loss_tokens_change_no_gradient() -> None:
+    model, rows = tiny_model(), random_rows(4)
+    whole = parameter_gradient(model, rows, [[0, 1, 2, 3]])
+    padding = random_rows(7, seed=9)[4:]
+    for row in padding:
+        row.student = dataclasses.replace(row.student, loss_positions=[])
+        row.behaviour_logprobs_T, row.advantages_T, row.turn_ids_T = [], [], []
+        row.reference_logprobs_T, row.teacher_logprobs_T, row.invalid_T = [], {"teacher": []}, []
+    padded = parameter_gradient(model, rows + padding, [list(range(7))])
+    assert largest_difference(whole, padded) < 2e-6
+
+
+def test_figures_of_a_step_do_not_depend_on_the_split() -> None:
+    rows, config = random_rows(8), SDARConfig(distill_coef=0.3)
+    noise = torch.Generator().manual_seed(1)
+    shifts = [[0.2 * float(torch.randn((), generator=noise)) for _ in range(len(row))] for row in rows]
+
+    def figures(split: list[list[int]]) -> dict[str, float]:
+        parts: list[Objective] = []
+        for indices in split:
+            part = [rows[i] for i in indices]
+            batch = collate(part, teacher_views=SDAR.teacher_views)
+            student = torch.zeros_like(batch.behaviour_BT)
+            for place, i in enumerate(indices):
+                student[place, : len(rows[i])] = torch.tensor(shifts[i])
+            batch.student_BT = batch.behaviour_BT + student
+            parts.append(objective(SDAR, batch, config, coef=0.3, denominator=loss_tokens(rows)))
+        return dict(summarise(parts))
+
+    whole, cut = figures([list(range(8))]), figures([[0], [1, 2, 3], [4, 5, 6, 7]])
+    assert whole.keys() == cut.keys()
+    assert whole == pytest.approx(cut, rel=1e-4, abs=1e-6)
+    assert 0 < whole["distill/weight"] < 1
+    assert whole["policy/logprob_shift_max"] == pytest.approx(max(abs(s) for row in shifts for s in row), rel=1e-3)
+
+
+# --- against a slow reference ---
+
+
+def slow_loss(rows: list[Row], student: list[list[float]], config: SDARConfig, coef: float) -> float:
+    """The loss of grpo + sdar token by token in Python floats."""
+    total, tokens = 0.0, 0
+    for row, scores in zip(rows, student, strict=True):
+        for t, s in enumerate(scores):
+            o, a, r = row.behaviour_logprobs_T[t], row.advantages_T[t], row.reference_logprobs_T[t]
+            teacher = row.teacher_logprobs_T["teacher"][t]
+            ratio = math.exp(s - o)
+            pg = max(-a * ratio, -a * min(max(ratio, 1 - config.epsilon), 1 + config.epsilon))
+            if a < 0:
+                pg = min(pg, -a * 3.0)
+            gate = 1 / (1 + math.exp(-config.gate_beta * (teacher - s)))
+            total += pg + config.beta * (math.exp(r - s) - (r - s) - 1) - coef * gate * s
+            tokens += 1
+    return total / max(tokens, 1)
+
+
+@st.composite
+def filled_rows(draw: st.DrawFn) -> tuple[list[Row], list[list[float]]]:
+    logprob = st.floats(-6.0, 0.0)
+    rows, student = [], []
+    for index, length in enumerate(draw(st.lists(st.integers(0, 4), min_size=1, max_size=4))):
+        row = random_rows(1)[0]
+        row.student = dataclasses.replace(row.student, loss_positions=list(range(1, length + 1)))
+
+        def some(of: Any, length: int = length) -> list[float]:
+            return draw(st.lists(of, min_size=length, max_size=length))
+
+        row.behaviour_logprobs_T, row.reference_logprobs_T = some(logprob), some(logprob)
+        row.teacher_logprobs_T = {"teacher": some(logprob)}
+        row.advantages_T = some(st.floats(-3.0, 3.0))
+        row.turn_ids_T, row.invalid_T, row.episode_id = [0] * length, [False] * length, index
+        rows.append(row)
+        student.append(some(logprob))
+    return rows, student
+
+
+@settings(max_examples=60, deadline=None)
+@given(filled_rows(), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_loss_and_gradient_are_finite_and_equal_a_slow_reference(
+    case: tuple[list[Row], list[list[float]]], coef: float, beta: float
+) -> None:
+    rows, student = case
+    config = SDARConfig(beta=beta, distill_coef=coef)
+    batch = collate(rows, teacher_views=SDAR.teacher_views)
+    batch.student_BT = torch.zeros_like(batch.behaviour_BT)
+    for index, scores in enumerate(student):
+        batch.student_BT[index, : len(scores)] = torch.tensor(scores)
+    batch.student_BT.requires_grad_()
+    result = objective(SDAR, batch, config, coef=coef, denominator=loss_tokens(rows))
+    result.loss.backward()
+    assert torch.isfinite(batch.student_BT.grad).all()
+    assert all(math.isfinite(v) for v in summarise([result]).values())
+    assert float(result.loss.detach()) == pytest.approx(slow_loss(rows, student, config, coef), rel=1e-4, abs=1e-4)
