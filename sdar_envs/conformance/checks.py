@@ -31,6 +31,7 @@ def check_gymnasium(subject: Subject) -> None:
         contextlib.redirect_stdout(io.StringIO()),
     ):
         warnings.simplefilter("error")
+        env.unwrapped.action_space.seed(subject.seed)  # Gymnasium samples an action without seeding
         try:
             check_env(env.unwrapped, skip_render_check=env.unwrapped.spec is None)
         except Exception as error:

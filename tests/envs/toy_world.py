@@ -170,7 +170,7 @@ class FragileWorld(ToyWorld):
     """Raises on text that it does not expect."""
 
     def _act(self, action: str) -> Transition:
-        if "%" in action:
+        if "%s" in action:
             action = action % ()
         return super()._act(action)
 
