@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +43,10 @@ def describe_env(env_id: str) -> EnvDescription:
     import sdar_envs
     from sdar_envs.core import SPLITS
 
-    spec = gym.spec(env_id)
+    module, colon, _ = env_id.partition(":")
+    if colon:  # "module:Id-v0": gymnasium.make imports the module that registers the id, gymnasium.spec does not
+        importlib.import_module(module)
+    spec = gym.spec(env_id.rpartition(":")[2])
     entry_point = spec.entry_point
     creator: Any = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     entries = docstring_entries(creator)
@@ -85,7 +89,8 @@ def run(options: argparse.Namespace) -> int:
             console.print("  task types: " + ", ".join(found.task_types))
         if found.unavailable:
             console.print(f"  not playable here: {found.unavailable}")
-        show_table(console, "", ("option", "default", "meaning"), found.options, left=3)
+        if found.options:
+            show_table(console, "", ("option", "default", "meaning"), found.options, left=3)
         console.print("")
     return 0
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .flags import read_pairs
@@ -18,10 +19,11 @@ from .terminal import clean, make_console, one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agents.base import Agent, Episode
+    from agents.base import Action, Agent
     from sdar_envs.privileged import Privileged, StudentView
 
     from ..environments import EnvironmentSource
+    from ..rollout import BatchEnv, Reply, Rollout
 
 HELP = "a line is an action; :actions lists the admissible ones, :quit leaves"
 SHOWN_ACTIONS = 60
@@ -54,29 +56,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Play the episodes that were asked for."""
     from ..environments import EnvironmentSource
-    from .players import environment_of, load_player
+    from .players import append_json_line, environment_of, load_player
 
     console = make_console()
     env_id, env_kwargs = environment_of(options.agent, options.env, read_pairs(options.env_kwargs, "--env-kwargs"))
     source = EnvironmentSource(env_id, env_kwargs)
-    if options.agent == "human":
+    by_hand = options.agent == "human"
+    if by_hand:
         agent: Agent = HumanPlayer(read_line(console), console)
+        delay = 0.0
     else:
-        agent = load_player(options.agent, source, seed=options.seed).agent
-    watching = options.agent != "human"
-    delay = options.delay if options.delay is not None else (0.5 if watching and console.is_terminal else 0.0)
+        agent = Watched(load_player(options.agent, source, seed=options.seed).agent, console)
+        delay = options.delay if options.delay is not None else (0.5 if console.is_terminal else 0.0)
     tasks = [options.task] if options.task else _tasks(source, options.split, options.index, options.episodes)
+    screen = Screen(console, privileged=options.privileged, delay=delay)
     try:
         for number, task_id in enumerate(tasks):
-            draw = ("play", options.seed, number)
-            episode = play(
-                source, agent, task_id, console,
-                split=options.split, draw=draw, privileged=options.privileged, pause=lambda: time.sleep(delay)
-            )  # fmt: skip
+            rollout = play(source, agent, task_id, screen, split=options.split, draw=("play", options.seed, number))
             if options.record:
-                from .players import append_episode
+                from ..episode_log import episode_record
 
-                append_episode(options.record, episode)
+                record = episode_record(rollout, run="play", iteration=0, phase=options.split, seed=options.seed)
+                append_json_line(options.record, record)
                 console.print(f"recorded in {options.record}")
     except Leave:
         console.print("left the episode")
@@ -85,79 +86,118 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where episodes are shown: whether with the teacher's side, and how long each step stays before the next."""
+
+    console: Console
+    privileged: bool = False
+    delay: float = 0.0
+
+    def show(self, observation: str, info: Mapping[str, Any]) -> None:
+        """Show one state."""
+        from sdar_envs.privileged import split_info
+
+        self.console.print(clean(observation))
+        if self.privileged:
+            show_privileged(self.console, split_info(observation, info)[1])
+
+
 def play(
     source: EnvironmentSource,
     agent: Agent,
     task_id: str,
-    console: Console,
+    screen: Screen,
     *,
     split: str,
     draw: tuple[int | str, ...],
-    privileged: bool,
-    pause: Callable[[], None] = lambda: None,
-) -> Episode:
+) -> Rollout:
     """Play one episode and show each exchange.
 
     Args:
         source: The environment.
         agent: Who acts; it gets the privileged side only if it declares that it reads it.
         task_id: Which task.
-        console: Where to.
+        screen: Where to.
         split: The split that the environment is made with.
         draw: Key of the agent's randomness.
-        privileged: Show the teacher's side, marked as such.
-        pause: Called after every step.
 
     Raises:
         Leave: The human left.
     """
-    from agents.base import Episode, StopReason, Turn
-    from sdar_envs.privileged import split_info
+    from ..rollout import LoopBatchEnv, TaskDraw, collect
 
-    from ..environments import reset_to
-
-    env = source.make(split)
+    turns = "every" if screen.privileged or agent.reads_privileged else "never"
+    shown = ShownEnv(LoopBatchEnv.of(source, split, 1, privileged_turns=turns), screen)
+    screen.console.print(f"{source.name}, task {one_line(task_id)}\n", style="bold")
     try:
-        observation, info = reset_to(env, task_id, source.enumerates_tasks)
-        view, known = split_info(observation, info, draw=draw)
-        episode = Episode(source.name, task_id, view.task_type, draw)
-        console.print(f"{source.name}, task {one_line(task_id)}" + (f" ({view.task_type})" if view.task_type else ""))
-        console.print("")
-        while True:
-            console.print(clean(view.observation))
-            if privileged:
-                show_privileged(console, known)
-            action = agent.act([view], [known] if agent.reads_privileged else None)[0]
-            if not isinstance(agent, HumanPlayer):
-                if action.completion not in ("", action.text):
-                    console.print(clean(action.completion), style="dim")
-                console.print(f"\n> {one_line(action.text)}", style="bold")
-            if action.context_full:
-                episode.stop_reason = StopReason.CONTEXT_FULL
-                break
-            observation, reward, terminated, truncated, info = env.step(action.text)
-            turn = view.turn + 1
-            view_after, known = split_info(observation, info, turn=turn, draw=draw)
-            episode.turns.append(Turn(view, action, float(reward), view_after.is_action_valid))
-            view = view_after
-            pause()
-            if terminated or truncated:
-                console.print(clean(view.observation))
-                told = info.get("success")
-                episode.success = bool(episode.return_ >= source.threshold if told is None else told)
-                episode.score = float(info.get("score", episode.success))
-                ended = StopReason.SUCCESS if episode.success else StopReason.TERMINATED
-                episode.stop_reason = ended if terminated else StopReason.HORIZON
-                break
+        rollout = collect(agent, shown, [TaskDraw(task_id, draw)])[0]
     finally:
-        env.close()
+        shown.close()
+    episode = rollout.episode
+    if rollout.failure is not None:
+        raise RuntimeError(f"the environment broke: {rollout.failure}")
     invalid = sum(not turn.is_action_valid for turn in episode.turns)
     outcome = "won" if episode.success else f"not won ({episode.stop_reason.value.replace('_', ' ')})"
-    console.print(
+    screen.console.print(
         f"\n{outcome} after {len(episode.turns)} steps, return {episode.return_:g}, {invalid} not understood",
         style="bold",
     )
-    return episode
+    return rollout
+
+
+class ShownEnv:
+    """A `BatchEnv` that shows what it answers."""
+
+    def __init__(self, inner: BatchEnv, screen: Screen) -> None:
+        self.slots = inner.slots
+        self.name = inner.name
+        self.success_threshold = inner.success_threshold
+        self._inner = inner
+        self._screen = screen
+
+    def reset(self, slots: Sequence[int], task_ids: Sequence[str]) -> list[Reply]:
+        """Begin one task per slot."""
+        return self._shown(self._inner.reset(slots, task_ids))
+
+    def step(self, slots: Sequence[int], actions: Sequence[str]) -> list[Reply]:
+        """Play one action per slot."""
+        time.sleep(self._screen.delay)
+        return self._shown(self._inner.step(slots, actions))
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._inner.close()
+
+    def _shown(self, replies: list[Reply]) -> list[Reply]:
+        for reply in replies:
+            if reply.failure is None:
+                self._screen.show(reply.observation, reply.info)
+        return replies
+
+
+class Watched:
+    """An agent whose completions and actions are shown."""
+
+    def __init__(self, agent: Agent, console: Console) -> None:
+        self.reads_privileged = agent.reads_privileged
+        self._agent = agent
+        self._console = console
+
+    def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Action]:
+        """Act as the agent does, and show it."""
+        actions = self._agent.act(views, privileged) if self.reads_privileged else self._agent.act(views)
+        for action in actions:
+            if action.completion.strip() not in ("", action.text):
+                self._console.print("\n" + clean(action.completion.strip()), style="dim")
+            self._console.print(f"\n> {one_line(action.text)}", style="bold")
+        return actions
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Tell the agent which episodes ended."""
+        release = getattr(self._agent, "release", None)
+        if release is not None:
+            release(slots)
 
 
 def show_privileged(console: Console, known: Privileged | None) -> None:
@@ -188,7 +228,7 @@ class HumanPlayer:
         self._read = read
         self._console = console
 
-    def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Any]:
+    def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Action]:
         """Ask for one action per view.
 
         Raises:

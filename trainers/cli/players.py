@@ -127,8 +127,8 @@ def load_player(
     return Player(f"{who} (hinted)" if hinted else who, agent, step)
 
 
-def append_episode(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Append one episode to a JSON-lines file."""
+def append_json_line(path: str | Path, record: Mapping[str, Any]) -> None:
+    """Append one record to a JSON-lines file."""
     from ..run_directory import JsonLines
 
     log = JsonLines(Path(path))
