@@ -92,7 +92,8 @@ class Method:
         fidelity: What our form was checked against: ``code``, ``paper``, ``digest`` (second-hand), or ``ours``.
         student_view: Whose prompt the student acts and learns behind: ``plain`` or ``privileged``.
         teacher_views: Names of the teacher's readings, in the order `combine` gets them.
-        combine: How several readings become one: a key of `COMBINES`; None when there is at most one.
+        combine: How several readings become one: a key of `COMBINES`. None takes the first; a signal may read the others
+            from ``batch.teachers``.
         teacher_weights: Which weights read as the teacher; ``old`` are those that sampled the iteration.
         signal: Token signal; None where nothing is injected.
         weight: Map from signal to weight.
@@ -138,8 +139,8 @@ class Method:
             raise ValueError(f"{where}: injection 'none' uses no teacher view and no signal; name an injection")
         if self.injection not in ("none", "divergence") and self.signal is None:
             raise ValueError(f"{where}: injection {self.injection!r} needs a signal")
-        if len(self.teacher_views) > 1:
-            require_choice("combine", str(self.combine), COMBINES, where)
+        if self.combine is not None:
+            require_choice("combine", self.combine, COMBINES, where)
 
 
 METHODS: dict[str, Method] = {}
@@ -234,7 +235,7 @@ class Injected:
 
 
 def teacher_logprobs(method: Method, batch: TokenBatch) -> Tensor:
-    """T: the one reading of the method's teacher, or its combination of several; zeros when it asks none."""
+    """T: the first reading of the method's teachers, or the combination of all; zeros when it asks none."""
     if not method.teacher_views:
         return torch.zeros_like(batch.behaviour_BT)
     missing = [view for view in method.teacher_views if view not in batch.teachers]

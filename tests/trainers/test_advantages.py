@@ -107,7 +107,7 @@ def test_scale_batch_divides_by_the_deviation_of_all_scores_and_none_only_centre
 @pytest.mark.parametrize("scale", ["group", "batch", "none"])
 @given(score=st.floats(-1e3, 1e3), size=st.integers(1, 12))
 def test_equal_scores_give_exactly_zero(scale: str, score: float, size: int) -> None:
-    # The mean of equal floats may differ from them in the last bit; 0 must come out exactly. Group 1 makes the batch vary.
+    # The mean of equal floats may differ from them in the last bit. The second group makes the batch vary.
     scores, groups = [score] * size + [0.0, 1.0], [0] * size + [1, 1]
     assert group_advantages(scores, groups, scale_rewards=scale)[:size].tolist() == [0.0] * size
 

@@ -357,7 +357,7 @@ def test_an_empty_mask_gives_zero_and_zero_gradients(denominator: int) -> None:
     mask = torch.zeros(1, 2, dtype=torch.bool)
     loss = losses.global_mean(losses.weighted_score(student, torch.ones_like(student), mask), mask, denominator)
     loss.backward()
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0
     assert student.grad.abs().max() == 0
 
 

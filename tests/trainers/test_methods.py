@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from random_models import gradients, largest_difference, random_rows, tiny_model
 from torch import Tensor
 
-from trainers import methods, signals
+from trainers import losses, methods, signals
 from trainers.batch import Row
 from trainers.batching import TokenBatch, collate, loss_tokens, micro_batches
 from trainers.config import SDARConfig
@@ -106,7 +106,7 @@ def test_a_taken_name_cannot_be_registered() -> None:
         {"injection": "none"},
         {"injection": "auxx"},
         {"fidelity": "rumour"},
-        {"teacher_views": ("a", "b")},
+        {"teacher_views": ("a", "b"), "combine": "median"},
         {"timing": "never"},
     ],
 )
@@ -291,6 +291,90 @@ def test_the_entropy_bonus_enters_with_its_sign() -> None:
     batch.entropy_BT = None
     with pytest.raises(ValueError, match="entropy=True"):
         objective(GRPO, batch, SDARConfig(entropy_coef=0.01), coef=0.0, denominator=10)
+
+
+# --- shapes of method that the table must hold, each a row and at most one pure function ---
+
+
+def test_the_importance_weighted_gap_is_the_gradient_of_the_ratio_times_k3() -> None:
+    def ratio_gap(signal: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
+        return torch.exp(batch.live_student().detach() - batch.behaviour_BT) * signal
+
+    rows = random_rows(5)
+    method = auxiliary(signal=methods.live_gap, weight=ratio_gap)
+    batch = batch_of(rows, method)
+    student, teacher = batch.live_student(), batch.teachers["teacher"]
+    extra = apply(method, batch, SDARConfig(), coef=0.001).extra_BT
+    assert extra is not None
+    (ours,) = torch.autograd.grad(extra.sum(), student)
+    k3 = losses.kl_estimate(student, teacher, batch.mask_BT, estimator="k3", behaviour_BT=batch.behaviour_BT)
+    (exact,) = torch.autograd.grad(0.001 * k3.sum(), student)
+    assert torch.allclose(ours, exact, atol=1e-7)
+    agreed = dict(batch.teachers, teacher=student.detach())
+    batch.teachers = agreed
+    nothing = apply(method, batch, SDARConfig(), coef=0.001).extra_BT
+    assert nothing is not None
+    assert not nothing.any()
+
+
+def test_distillation_alone_leaves_only_the_gate_and_the_anchor() -> None:
+    rows, config = random_rows(5), SDARConfig(beta=0.0)
+    alone = dataclasses.replace(SDAR, name="alone", pg_coef=0.0)
+    batch = batch_of(rows)
+    objective(alone, batch, config, coef=0.01, denominator=loss_tokens(rows)).loss.backward()
+    student = batch.live_student()
+    gate = torch.sigmoid(5.0 * (batch.teachers["teacher"] - student.detach()))
+    assert torch.allclose(student.grad, -0.01 * gate * batch.mask_BT / loss_tokens(rows), atol=1e-8)
+
+
+def test_a_gate_on_entropy_asks_no_teacher() -> None:
+    def entropy(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
+        assert batch.entropy_BT is not None
+        return batch.entropy_BT
+
+    method = auxiliary(signal=entropy, weight=methods.gate, teacher_views=(), needs=frozenset({"entropy"}))
+    assert not needs_teacher(method, 0.5)
+    assert methods.needs_entropy(method, SDARConfig(), 0.5)
+    assert not methods.needs_entropy(method, SDARConfig(), 0.0)
+    batch = batch_of(random_rows(3), method)
+    injected = apply(method, batch, SDARConfig(), coef=0.5)
+    assert injected.weight_BT is not None
+    assert (injected.weight_BT[batch.mask_BT] >= 0.5).all()
+
+
+def test_a_signal_may_compare_two_readings() -> None:
+    def residual(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
+        return teacher_BT - batch.teachers["ablated"]
+
+    rows = random_rows(3)
+    for row in rows:
+        row.teacher_logprobs_T["ablated"] = [t - 0.25 for t in row.teacher_logprobs_T["teacher"]]
+    method = auxiliary(signal=residual, teacher_views=("teacher", "ablated"), injection="adv_add")
+    batch = batch_of(rows, method)
+    added = apply(method, batch, SDARConfig(), coef=2.0).advantages_BT - batch.advantages_BT
+    assert torch.allclose(added, 0.5 * batch.mask_BT, atol=1e-5)
+    combined = dataclasses.replace(method, signal=methods.sampled_gap, combine="max")
+    assert torch.equal(methods.teacher_logprobs(combined, batch), batch.teachers["teacher"])
+
+
+def test_a_weight_may_look_at_a_whole_episode_whose_rows_are_updated_apart() -> None:
+    def share_of_episode(signal: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
+        mass = (signal.abs() * batch.mask_BT).sum(1)
+        same = (batch.episode_ids_B[:, None] == batch.episode_ids_B[None, :]).to(mass.dtype)
+        return signal.abs() / (same @ mass)[:, None]
+
+    rows = random_rows(4)
+    for index, row in enumerate(rows):
+        row.episode_id = index // 2
+    method = auxiliary(weight=share_of_episode, timing="iteration", injection="adv_mul")
+    methods.prepare(method, rows, SDARConfig(), coef=1.0)
+    for episode in (0, 1):
+        weights = [w for row in rows if row.episode_id == episode for w in row.weights_T]
+        assert sum(weights) == pytest.approx(1.0, abs=1e-5)
+    alone = batch_of(rows[:1], method)
+    injected = apply(method, alone, SDARConfig(), coef=1.0)
+    expected = torch.tensor(rows[0].advantages_T) * torch.tensor(rows[0].weights_T)
+    assert torch.allclose(injected.advantages_BT[0], expected, atol=1e-6)
 
 
 # --- invariance: micro-batch split, row order, padding ---
