@@ -92,8 +92,8 @@ class Method:
         fidelity: What our form was checked against: ``code``, ``paper``, ``digest`` (second-hand), or ``ours``.
         student_view: Whose prompt the student acts and learns behind: ``plain`` or ``privileged``.
         teacher_views: Names of the teacher's readings, in the order `combine` gets them.
-        combine: How several readings become one: a key of `COMBINES`. None takes the first; a signal may read the others
-            from ``batch.teachers``.
+        combine: How several readings become one: a key of `COMBINES`. None takes the first; a signal may read all of
+            them from ``batch.teachers``.
         teacher_weights: Which weights read as the teacher; ``old`` are those that sampled the iteration.
         signal: Token signal; None where nothing is injected.
         weight: Map from signal to weight.
