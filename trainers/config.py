@@ -143,6 +143,11 @@ class SDARConfig:
     list_actions: bool = _option(True, "list the admissible actions in the prompt", group="rollout")
     enable_thinking: bool | None = _option(None, "thinking switch of the chat template", group="rollout")
     sampler_batch: int | None = _option(None, "episodes sampled together; none is all of an iteration", group="rollout")
+    success_threshold: float | None = _option(
+        None,
+        "return that counts as success where info has no success; none is the registered one, else 1",
+        group="rollout",
+    )
     env_kwargs: dict[str, Any] = field(
         default_factory=dict, metadata=_about("keyword arguments of the environment", group="rollout")
     )
@@ -150,6 +155,9 @@ class SDARConfig:
     # --- evaluation ---
     eval_steps: int = _option(5, "iterations between evaluations; 0 is never", group="evaluation", maths=False)
     eval_episodes: int = _option(128, "episodes per evaluation", group="evaluation", maths=False)
+    test_episodes: int = _option(
+        400, "episodes on the test split, before and after; 0 is never", group="evaluation", maths=False
+    )
     eval_temperature: float = _option(0.4, "sampling temperature in evaluation", group="evaluation", maths=False)
     eval_split: str = _option(
         "valid", "split that is watched in training", group="evaluation", maths=False, choices=("valid", "test")
@@ -276,6 +284,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "sampler_batch": (1, math.inf, False),
     "eval_steps": (0, math.inf, False),
     "eval_episodes": (1, math.inf, False),
+    "test_episodes": (0, math.inf, False),
     "eval_temperature": (0.0, math.inf, False),
     "teacher_health_floor": (0.0, 1.0, False),
     "micro_batch_tokens": (1, math.inf, False),

@@ -173,8 +173,8 @@ class Evaluation:
     """
 
     panel: Panel
-    outcomes: tuple[bool | None, ...]
-    clusters: tuple[str, ...]
+    outcomes: tuple[bool | None, ...] = field(repr=False)
+    clusters: tuple[str, ...] = field(repr=False)
     overall: Rate
     by_task_type: dict[str, Rate]
     clustered_ci95: tuple[float, float] | None
@@ -185,6 +185,13 @@ class Evaluation:
     failed: int
     tokens: int
     rollouts: list[Rollout] = field(default_factory=list, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        low, high = self.ci95
+        return (
+            f"success {100 * self.success_rate:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f}), "
+            f"{self.overall.wins} of {self.overall.episodes} episodes of {self.panel.env_id} {self.panel.split}"
+        )
 
     @property
     def success_rate(self) -> float:
@@ -219,6 +226,7 @@ def evaluate(
     *,
     source: EnvironmentSource | None = None,
     environments: int | None = None,
+    privileged_turns: str | None = None,
     run_seed: int = 0,
 ) -> Evaluation:
     """Play the whole panel with `agent`, which must sample at the panel's temperature.
@@ -228,6 +236,8 @@ def evaluate(
         panel: What is played.
         source: Where to make environments; None makes them from the panel's id and keyword arguments.
         environments: Live environments at most; more slots than environments cost time and change nothing.
+        privileged_turns: When environments fill in the teacher's side (`rollout.PRIVILEGED_TURNS`); None is every
+            turn for an agent that reads it, and never for others.
         run_seed: Changes the draws of sampling, not the tasks.
 
     Raises:
@@ -249,7 +259,7 @@ def evaluate(
         panel.split,
         slots,
         environments=environments,
-        privileged_turns="every" if agent.reads_privileged else "never",
+        privileged_turns=privileged_turns or ("every" if agent.reads_privileged else "never"),
     )
     tasks = [TaskDraw(task_id, panel.draw(i, run_seed), group=i) for i, task_id in enumerate(panel.task_ids)]
     try:

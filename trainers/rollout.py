@@ -299,6 +299,8 @@ def collect(
     rollouts: list[Rollout | None] = [None] * len(tasks)
     running: dict[int, _Running] = {}
     free = list(range(min(batch_env.slots, len(tasks))))
+    # What is told once per episode holds for all its turns.
+    told_once = getattr(batch_env, "privileged_turns", "every") == "first"
     waiting = 0
 
     def observe(reply: Reply, slot: int, turn: int, draw: tuple[int | str, ...]) -> tuple[StudentView, Any]:
@@ -356,7 +358,8 @@ def collect(
                 view, known = observe(reply, slot, turn, state.view.draw)
                 state.rollout.episode.turns.append(Turn(state.view, action, reply.reward, view.is_action_valid))
                 state.rollout.privileged.append(state.known)
-                state.view, state.known, state.info = view, known, reply.info
+                state.view, state.info = view, reply.info
+                state.known = state.known if told_once else known
                 if reply.terminated:
                     reason = StopReason.TERMINATED
                 elif reply.truncated or (max_turns is not None and turn >= max_turns):

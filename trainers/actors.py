@@ -1,0 +1,113 @@
+"""Who acts and who reads in a run: the student, its evaluator, the hinted teacher, and the reader of rows.
+
+All of them are the same weights behind different prompts; this file turns a configuration into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agents.chat import ChatAgent
+from agents.rendering import ChatRenderer
+from agents.teacher import Teacher
+
+from .environments import EnvironmentSource
+from .methods import Method
+
+if TYPE_CHECKING:
+    from .config import SDARConfig
+
+TeacherContext = Callable[[dict[str, Any]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Actors:
+    """The agents of a run.
+
+    `student` collects training episodes, `evaluator` plays panels with the student's prompt, `hinted` plays them with
+    the teacher's; `readers` read rows, by the name of the method's view. `hinted` and `readers` are empty where the
+    environment gives a teacher nothing to read.
+    """
+
+    student: ChatAgent
+    evaluator: ChatAgent
+    hinted: ChatAgent | None
+    readers: Mapping[str, Teacher]
+    renderer: ChatRenderer
+    privileged_turns: str
+
+
+def privileged_turns(config: SDARConfig, teacher_context: TeacherContext | None) -> str:
+    """When the teacher's side must be asked: what stands in the system role is read once per episode."""
+    if teacher_context is not None:
+        return "every"
+    return "every" if config.privilege in ("plan", "next_action", "facts", "hints") else "first"
+
+
+def make_actors(
+    model: Any,
+    tokenizer: Any,
+    config: SDARConfig,
+    method: Method,
+    source: EnvironmentSource,
+    teacher_context: TeacherContext | None,
+) -> Actors:
+    """Build the agents of a run.
+
+    Raises:
+        ValueError: The method reads privileged information and the environment has none.
+    """
+    can_teach = source.has_privileged or teacher_context is not None
+    if not can_teach and ("privileged" in method.needs or method.student_view == "privileged"):
+        raise ValueError(without_privileged(method, config, source))
+    renderer = ChatRenderer(tokenizer, enable_thinking=config.enable_thinking)
+    teacher = None
+    if can_teach:
+        teacher = Teacher(
+            renderer,
+            config.prompt_style,
+            privilege=config.privilege,
+            position=config.position,
+            budget_tokens=config.teacher_budget,
+            max_length=config.max_prompt_length + config.teacher_budget,
+            teacher_context=teacher_context,
+            skill_bank=source.skill_bank,
+        )
+
+    def chat(temperature: float, with_teacher: bool) -> ChatAgent:
+        return ChatAgent(
+            model,
+            tokenizer,
+            style=config.prompt_style,
+            context=config.context,
+            history_length=config.history_length,
+            temperature=temperature,
+            max_completion_length=config.max_completion_length,
+            max_prompt_length=config.max_prompt_length,
+            enable_thinking=config.enable_thinking,
+            list_actions=config.list_actions,
+            teacher=teacher if with_teacher else None,
+        )
+
+    return Actors(
+        student=chat(config.temperature, method.student_view == "privileged"),
+        evaluator=chat(config.eval_temperature, False),
+        hinted=chat(config.eval_temperature, True) if can_teach else None,
+        readers=dict.fromkeys(method.teacher_views, teacher) if teacher is not None else {},
+        renderer=renderer,
+        privileged_turns=privileged_turns(config, teacher_context),
+    )
+
+
+def without_privileged(method: Method, config: SDARConfig, source: EnvironmentSource) -> str:
+    """Why a run can not start: what the environment must provide for this method, and what else can be done."""
+    return (
+        f"method {method.name!r} learns from a teacher that reads what the student may not, and {source.name} gives it "
+        "nothing to read. Expected a mapping under info['privileged'] at every reset and step, with the keys "
+        "task_type, plan, next_action, hints, facts and skills (sdar_envs.privileged.PrivilegedFields; "
+        f"privilege={config.privilege!r} is read from it); got none. Add it to the environment, pass "
+        "teacher_context=, your own function from info to text, or choose a method without a teacher, such as "
+        "method='grpo'"
+    )

@@ -1,0 +1,145 @@
+"""The machine under a run: device, precision, memory switches, and models made ready for them.
+
+One process on one device. Not here: launching several processes, which no part of this suite does yet.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from .config import AUTO
+
+if TYPE_CHECKING:
+    from .config import SDARConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Where and how a model computes.
+
+    With a 16-bit `dtype` the weights that sample and learn are 16-bit, and the optimiser keeps float32 masters of them
+    (`update.MasterWeights`): at learning rates of 1e-6 most updates are smaller than a bfloat16 step.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    gradient_checkpointing: bool
+
+    @classmethod
+    def of(cls, config: SDARConfig) -> Engine:
+        """Resolve every ``auto``: a GPU where there is one, with bfloat16 and gradient checkpointing on it.
+
+        Raises:
+            ValueError: The device does not exist here.
+        """
+        device = choose_device(config.device)
+        on_gpu = device.type == "cuda"
+        bf16 = on_gpu if config.bf16 == AUTO else bool(config.bf16)
+        recompute = on_gpu if config.gradient_checkpointing == AUTO else bool(config.gradient_checkpointing)
+        return cls(device, torch.bfloat16 if bf16 else torch.float32, recompute)
+
+    def prepare(self, model: Any) -> Any:
+        """Move a model to the device and precision, without dropout and without a cache in the forward pass.
+
+        Dropout would make the log-probs of sampling and of training those of two different policies.
+        """
+        model.to(device=self.device, dtype=self.dtype)
+        disable_dropout(model)
+        if self.gradient_checkpointing:
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return model.eval()
+
+    @contextmanager
+    def learning(self, model: Any) -> Iterator[None]:
+        """The mode of a backward pass.
+
+        Transformers recomputes activations only in training mode, and keeps no cache in it, so sampling and scoring
+        stay in evaluation mode. Without dropout the two compute the same.
+        """
+        model.train(self.gradient_checkpointing)
+        try:
+            yield
+        finally:
+            model.eval()
+
+    def clock(self) -> float:
+        """A wall clock that waits for the device first."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a configuration.
+
+    Raises:
+        ValueError: No such device on this machine.
+    """
+    if name == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r} ({error})") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise ValueError(f"device: got {name!r}, but torch sees {torch.cuda.device_count()} GPUs: use auto or cpu")
+    return device
+
+
+def load_model(model: Any, processing_class: Any = None) -> tuple[Any, Any]:
+    """A causal LM and its tokenizer: by name or folder, or as given.
+
+    Raises:
+        ValueError: A model object without a tokenizer, or a folder that does not exist and is no model name.
+    """
+    if isinstance(model, (str, Path)):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(model) if processing_class is None else processing_class
+        return AutoModelForCausalLM.from_pretrained(model), tokenizer
+    if processing_class is None:
+        raise ValueError(
+            "a model object was given without its tokenizer: pass processing_class=, or the model's name or folder"
+        )
+    return model, processing_class
+
+
+def disable_dropout(model: nn.Module) -> None:
+    """Set every dropout probability to 0, in modules and in what the configuration hands to attention."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0  # type: ignore[assignment]
+
+
+def frozen_copy(model: Any) -> Any:
+    """A copy of the weights as they are now, without gradients: the reference policy."""
+    copied = copy.deepcopy(model)
+    copied.requires_grad_(False)
+    return copied.eval()
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over names, shapes and 64 evenly spaced values of every tensor: tells initial weights apart cheaply."""
+    digest = hashlib.sha256()
+    for name, tensor in _tensors(model):
+        flat = tensor.detach().reshape(-1)
+        picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel())).round().long()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(flat[picks.to(flat.device)].float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from sorted(model.state_dict().items())

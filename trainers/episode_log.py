@@ -1,0 +1,118 @@
+"""Episodes as JSON records: what `episodes.jsonl` holds per line, and the privileged side's record apart from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.base import Turn
+
+from .batch import Row
+from .rollout import Rollout
+from .run_directory import EPISODE_SCHEMA
+
+
+def episode_record(
+    rollout: Rollout,
+    *,
+    run: str,
+    iteration: int,
+    phase: str,
+    seed: int,
+    tokens: Mapping[int, Mapping[str, list[Any]]] | None = None,
+) -> dict[str, Any]:
+    """One line of `episodes.jsonl`.
+
+    Args:
+        rollout: The episode; of its privileged side only the ids of claims that were read are kept, and whether they
+            were stale.
+        run: Name of the run.
+        iteration: Iterations done when it was played.
+        phase: ``train``, ``valid``, ``test``, or the same with a suffix for the hinted teacher.
+        seed: The run's seed.
+        tokens: Token arrays by turn number, from `token_arrays`.
+    """
+    episode = rollout.episode
+    claim_ids, stale = claims_of(rollout)
+    arrays: Mapping[int, Mapping[str, list[Any]]] = tokens or {}
+    return {
+        "schema": EPISODE_SCHEMA,
+        "run": run,
+        "iteration": iteration,
+        "group": rollout.task.group,
+        "member": rollout.task.member,
+        "phase": phase,
+        "env_id": episode.env_id,
+        "task_id": episode.task_id,
+        "task_type": episode.task_type,
+        "seed": seed,
+        "success": episode.success,
+        "score": episode.score,
+        "return": episode.return_,
+        "stop_reason": str(episode.stop_reason),
+        "failure": rollout.failure,
+        "claim_ids": claim_ids,
+        "stale": stale,
+        "turns": [_turn_record(turn, arrays.get(number)) for number, turn in enumerate(episode.turns)],
+    }
+
+
+def _turn_record(turn: Turn, tokens: Mapping[str, list[Any]] | None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "observation": turn.view.observation,
+        "completion": turn.action.completion,
+        "action": turn.action.text,
+        "parse": str(turn.action.parse),
+        "valid": turn.is_action_valid,
+        "reward": turn.reward,
+    }
+    if tokens is not None:
+        record["tokens"] = tokens
+    return record
+
+
+def claims_of(rollout: Rollout) -> tuple[list[str], list[bool]]:
+    """Ids of the claims that the skill bank returned for this episode, and whether each was stale; no text."""
+    first = rollout.privileged[0] if rollout.privileged else None
+    fields: Mapping[str, Any] = {} if first is None else first.reveal()  # names of claims, not what they say
+    skills = fields.get("skills")
+    if not isinstance(skills, Mapping):
+        return [], []
+    return list(skills.get("claim_ids", [])), [bool(stale) for stale in skills.get("stale", [])]
+
+
+def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str) -> dict[str, Any]:
+    """One line of `privileged.jsonl`, written only with ``log_privileged``: the teacher's side, turn by turn."""
+    return {
+        "schema": EPISODE_SCHEMA,
+        "run": run,
+        "iteration": iteration,
+        "phase": phase,
+        "group": rollout.task.group,
+        "member": rollout.task.member,
+        "task_id": rollout.episode.task_id,
+        "turns": [None if known is None else known.reveal() for known in rollout.privileged],
+    }
+
+
+def token_arrays(
+    rows: Sequence[Row], texts: Mapping[int, str], columns: Mapping[str, Sequence[Sequence[float]]]
+) -> dict[int, dict[str, list[Any]]]:
+    """Per turn of one episode: ids, their texts, and a list of numbers per column, parallel to the sampled tokens.
+
+    Args:
+        rows: The episode's rows.
+        texts: Text of every sampled id.
+        columns: Name to values, parallel to `rows` and then to their loss tokens; a row without values has an empty
+            list.
+    """
+    arrays: dict[int, dict[str, list[Any]]] = {}
+    for index, row in enumerate(rows):
+        for place, (turn, token) in enumerate(zip(row.turn_ids_T, row.student.sampled_ids(), strict=True)):
+            own = arrays.setdefault(turn, {"id": [], "text": [], **{name: [] for name in columns}})
+            own["id"].append(token)
+            own["text"].append(texts[token])
+            for name, values in columns.items():
+                if values[index]:
+                    own[name].append(round(float(values[index][place]), 5))
+    return arrays

@@ -1,0 +1,144 @@
+"""What a run writes while it goes on: metric lines, episodes, and further sinks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sdar_envs.choices import require_choice
+
+from .batch import Row
+from .episode_log import episode_record, privileged_record, token_arrays
+from .rollout import Rollout
+from .run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from .config import SDARConfig
+
+Columns = Callable[[Sequence[Row]], Mapping[str, Sequence[Sequence[float]]]]
+
+
+class Sink(Protocol):
+    """A further place for metric lines."""
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Take one line."""
+        ...
+
+    def close(self) -> None:
+        """Finish."""
+        ...
+
+
+class TensorBoardSink:
+    """Scalars for TensorBoard, in ``tensorboard/`` of the run directory."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise ImportError("report_to=tensorboard needs it installed: pip install tensorboard") from error
+        self._writer = SummaryWriter(str(directory.path / "tensorboard"))  # type: ignore[no-untyped-call]
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add each figure as a scalar."""
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._writer.close()  # type: ignore[no-untyped-call]
+
+
+class WandbSink:
+    """A Weights & Biases run named after the run directory."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise ImportError("report_to=wandb needs it installed: pip install wandb") from error
+        self._run = wandb.init(name=directory.path.name, dir=str(directory.path), resume="allow")
+
+    def log(self, step: int, figures: Mapping[str, float]) -> None:
+        """Log the figures of an iteration."""
+        self._run.log(dict(figures), step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        self._run.finish()
+
+
+SINKS: dict[str, Callable[[RunDirectory], Sink]] = {"tensorboard": TensorBoardSink, "wandb": WandbSink}
+
+
+class RunLog:
+    """Writes a run's records.
+
+    Args:
+        directory: The open run directory.
+        config: Seed, sinks, and whether the privileged side is written.
+        decode: Token id to text, for token arrays.
+
+    Raises:
+        ValueError: An unknown name in ``report_to``.
+        ImportError: A sink's package is not installed; the message has the command.
+    """
+
+    def __init__(self, directory: RunDirectory, config: SDARConfig, decode: Callable[[int], str]) -> None:
+        self.directory = directory
+        self.config = config
+        self.decode = decode
+        names = [name for name in config.report_to if name != "none"]
+        self.sinks = [SINKS[require_choice("report_to", name, SINKS, "SDARConfig")](directory) for name in names]
+
+    def metrics(self, step: int, figures: Mapping[str, Any]) -> None:
+        """One metric line; sinks get its numbers."""
+        self.directory.metrics.write({"step": step, **figures})
+        numbers = {name: float(value) for name, value in figures.items() if isinstance(value, (int, float))}
+        for sink in self.sinks:
+            sink.log(step, numbers)
+
+    def episodes(
+        self,
+        rollouts: Sequence[Rollout],
+        *,
+        iteration: int,
+        phase: str,
+        rows: Sequence[Row] = (),
+        columns: Columns | None = None,
+    ) -> None:
+        """One line per episode; those that `rows` belong to get token arrays.
+
+        Args:
+            rollouts: Episodes.
+            iteration: Iterations done when they were played.
+            phase: Why they were played.
+            rows: Rows to log token by token; their ``episode_id`` is the index in `rollouts`.
+            columns: Computes the numbers per token of those rows.
+        """
+        arrays = self._arrays(rows, columns)
+        run, seed = self.directory.path.name, self.config.seed
+        for index, rollout in enumerate(rollouts):
+            tokens = arrays.get(index)
+            record = episode_record(rollout, run=run, iteration=iteration, phase=phase, seed=seed, tokens=tokens)
+            self.directory.episodes.write(record)
+            if self.directory.privileged is not None:
+                self.directory.privileged.write(privileged_record(rollout, run=run, iteration=iteration, phase=phase))
+
+    def _arrays(self, rows: Sequence[Row], columns: Columns | None) -> dict[int, dict[int, dict[str, list[Any]]]]:
+        if not rows:
+            return {}
+        values = {} if columns is None else columns(rows)
+        texts = {token: self.decode(token) for token in sorted({t for row in rows for t in row.student.sampled_ids()})}
+        arrays = {}
+        for episode_id in sorted({row.episode_id for row in rows}):
+            own = [index for index, row in enumerate(rows) if row.episode_id == episode_id]
+            picked = {name: [column[index] for index in own] for name, column in values.items()}
+            arrays[episode_id] = token_arrays([rows[index] for index in own], texts, picked)
+        return arrays
+
+    def close(self) -> None:
+        """Finish the sinks."""
+        for sink in self.sinks:
+            sink.close()

@@ -1,0 +1,119 @@
+"""Second readings of the sampled tokens: by the reference policy, and by the teacher behind its own prompt.
+
+Both are forward passes without gradients, made only where a coefficient lets them matter. The teacher is the weights
+that sampled: it reads before any update of the iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .batch import Row
+from .batching import collate
+from .engine import Engine
+from .logprobs import score_rows
+from .methods import Method, needs_reference, needs_teacher, signal_and_weight
+from .rollout import Rollout
+from .rows import Reader, read_teachers
+
+if TYPE_CHECKING:
+    from .config import SDARConfig
+
+
+class Scorer:
+    """Fills the rows' reference and teacher log-probs.
+
+    Args:
+        model: The live weights.
+        reference: The frozen initial policy; None where its coefficient is 0.
+        method: Row of the methods table.
+        config: Temperature and batch options.
+        engine: The machine's clock.
+        pad_id: Any valid id.
+        readers: A reader per teacher view.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        reference: Any | None,
+        method: Method,
+        config: SDARConfig,
+        engine: Engine,
+        pad_id: int,
+        readers: Mapping[str, Reader],
+    ) -> None:
+        self.model = model
+        self.reference = reference
+        self.method = method
+        self.config = config
+        self.engine = engine
+        self.pad_id = pad_id
+        self.readers = readers
+
+    def score(self, rows: Sequence[Row], rollouts: Sequence[Rollout], *, coef: float) -> dict[str, float]:
+        """Score all rows of an iteration; returns figures and seconds."""
+        figures: dict[str, float] = {}
+        start = self.engine.clock()
+        if needs_reference(self.config):
+            self._score_reference(rows)
+        middle = self.engine.clock()
+        if needs_teacher(self.method, coef):
+            figures |= self._score_teachers(rows, rollouts)
+        figures["seconds/reference"] = middle - start
+        figures["seconds/teacher"] = self.engine.clock() - middle
+        return figures
+
+    def _score_reference(self, rows: Sequence[Row]) -> None:
+        if self.reference is None:
+            raise ValueError("the reference policy is wanted (beta is not 0) and was not kept")
+        values = self._pass(self.reference, [row.student for row in rows])
+        for row, logprobs in zip(rows, values, strict=True):
+            row.reference_logprobs_T = logprobs
+
+    def _score_teachers(self, rows: Sequence[Row], rollouts: Sequence[Rollout]) -> dict[str, float]:
+        reading = read_teachers(rows, rollouts, self.readers)
+        for view in self.method.teacher_views:
+            read = [row for row in rows if view in row.teachers]
+            values = self._pass(self.model, [row.teachers[view] for row in read])
+            for row, logprobs in zip(read, values, strict=True):
+                row.teacher_logprobs_T[view] = logprobs
+        return reading.metrics()
+
+    def _pass(self, model: Any, views: Sequence[Any]) -> list[list[float]]:
+        return score_rows(
+            model,
+            views,
+            temperature=self.config.temperature,
+            pad_id=self.pad_id,
+            token_budget=self.config.micro_batch_tokens,
+            chunk=self.config.logprob_chunk,
+        )
+
+    def columns(self, rows: Sequence[Row], *, coef: float) -> dict[str, list[list[float]]]:
+        """Numbers per sampled token for the log: behaviour, student, teacher, signal, weight, entropy.
+
+        Rows that a view has not read have an empty list there.
+        """
+        student = self._pass(self.model, [row.student for row in rows])
+        columns = {
+            "behaviour": [row.behaviour_logprobs_T for row in rows],
+            "student": student,
+            "entropy": [row.entropies_T for row in rows],
+        }
+        read = [row for row in rows if all(view in row.teacher_logprobs_T for view in self.method.teacher_views)]
+        if not (read and needs_teacher(self.method, coef)):
+            return columns
+        batch = collate(read, teacher_views=self.method.teacher_views)
+        batch.student_BT = batch.behaviour_BT
+        signal, weight = signal_and_weight(self.method, batch, self.config)
+        place = {id(row): index for index, row in enumerate(read)}
+
+        def of_read(values: Sequence[Sequence[float]]) -> list[list[float]]:
+            return [list(values[place[id(row)]][: len(row)]) if id(row) in place else [] for row in rows]
+
+        columns["teacher"] = of_read([row.teacher_logprobs_T[self.method.teacher_views[0]] for row in read])
+        columns["signal"] = of_read(signal.tolist())
+        columns["weight"] = of_read(weight.tolist())
+        return columns
