@@ -21,7 +21,7 @@ from ..randomness import counted_generator
 from . import tables
 from .goals import make_goal
 from .layouts import Layout, layouts_with
-from .planner import Planner, Statics
+from .planner import Search, Statics
 from .problem import Fact, Problem
 from .regularities import regularities
 
@@ -108,10 +108,11 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class GeneratedTask:
-    """A draft that was accepted, its problem, and the length of the shortest plan."""
+    """A draft that was accepted, its problem and unchanging facts, and the length of the shortest plan."""
 
     draft: Draft
     problem: Problem
+    statics: Statics
     attempt: int
     shortest: int
 
@@ -343,14 +344,15 @@ def generate(
     Raises:
         ValueError: A malformed task id, or (for a horizon that is too short) no attempt that fits.
     """
-    split, index = parse_task_id(task_id, "the household")
+    split, index = parse_task_id(task_id, "sdar/Household-v0")
     limit = tables.SIZE_TABLES[size].horizon if horizon is None else horizon
     for attempt in range(_MOST_ATTEMPTS):
         draft = draw_draft(size, world_seed, split, index, regularity=regularity, attempt=attempt)
         if draft is None or not belongs_to(split, draft):
             continue
         problem = to_problem(draft, f"{size}-{world_seed}-{split}-{index:06d}")
-        shortest = len(Planner(Statics.of(problem)).moves(InitialState(problem)))
+        statics = Statics.of(problem)
+        shortest = len(Search(statics).moves(InitialState(problem)))
         if 0 < shortest <= limit:
-            return GeneratedTask(draft, problem, attempt, shortest)
+            return GeneratedTask(draft, problem, statics, attempt, shortest)
     raise ValueError(f"no game of {task_id} ({size}) can be won within {limit} steps: allow a longer horizon")

@@ -5,18 +5,20 @@ in the way, then one per thing to fetch, one for the appliance, one for the dest
 on which stops share a location and which receptacles are closed; receptacles that do not differ in this are
 interchangeable, so few chains need a look. `plan` takes the cheapest of them, the first in sorted order on a tie.
 
-It reads the official predicate vocabulary (with several receptacles per location, objects in no receptacle, non-openable
-appliances) and six goals. It assumes what holds in every published game: an object has one type, is in at most one
-receptacle, and lamps cannot be carried. It knows no grammar; `Move.command` fills a game's own templates.
+It reads the official predicate vocabulary (with several receptacles per location, objects in no receptacle, closed
+appliances that work) and six goals. It assumes what holds in every published game: an object has one type, is in at
+most one receptacle, and lamps cannot be carried. It knows no grammar: `commands.py` has the words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from .commands import Move, command_writer
 from .goals import HouseholdGoal, read_goal
+from .grammar import Grammar
 from .problem import Fact, Problem
 from .tables import APPLIANCES, PROCESSED_PREDICATES
 
@@ -28,16 +30,23 @@ class State(Protocol):
         """The true facts of a predicate."""
 
 
+class PlayableGame(State, Protocol):
+    """What a plan in commands needs besides."""
+
+    @property
+    def problem(self) -> Problem:
+        """The world as it was at first."""
+
+    @property
+    def grammar(self) -> Grammar:
+        """The grammar that has the commands' templates."""
+
+    def display(self, item: str) -> str:
+        """What an object is called in text."""
+
+
 class NoPlanError(ValueError):
     """The goal cannot be reached from this state."""
-
-
-class Move(NamedTuple):
-    """One action of a plan, by the ids it is about; `receptacle` or `target` is "" where the action has none."""
-
-    action: str
-    target: str
-    receptacle: str
 
 
 class _Stop(NamedTuple):
@@ -178,16 +187,44 @@ class _View:
 
 
 class Planner:
-    """Plans for one game.
+    """Plans for one game, in commands.
 
     Args:
-        statics: The game's unchanging facts.
-        render: Makes a command of a move; without it, `plan` is not available and `moves` is.
+        game: A game of either engine, or anything with the same four attributes.
+        statics: Its unchanging facts, where they are at hand already.
+
+    Raises:
+        ValueError: The game's goal is none of the six.
     """
 
-    def __init__(self, statics: Statics, render: Callable[[Move], str] | None = None) -> None:
+    def __init__(self, game: PlayableGame, statics: Statics | None = None) -> None:
+        self.game = game
+        self._search = Search(statics or Statics.of(game.problem))
+        self._write = command_writer(game.grammar)
+
+    def moves(self) -> list[Move]:
+        """The shortest way to win from the game's present state; empty when it is won.
+
+        Raises:
+            NoPlanError: There is none.
+        """
+        return self._search.moves(self.game)
+
+    def plan(self) -> list[str]:
+        """`moves` as complete commands, in the game's own words.
+
+        Raises:
+            NoPlanError: There is none.
+        """
+        display = self.game.display
+        return [self._write(move, display) for move in self.moves()]
+
+
+class Search:
+    """The enumeration itself, over any state of the game that `statics` describes."""
+
+    def __init__(self, statics: Statics) -> None:
         self.statics = statics
-        self._render = render
 
     def moves(self, state: State) -> list[Move]:
         """The shortest way to win from `state`; empty when it is won.
@@ -198,19 +235,11 @@ class Planner:
         view = _View(self.statics, state)
         if self._won(view):
             return []
-        best, best_cost = self._cheapest(view)
+        best = self._cheapest(view)
         if best is None:
             goal = self.statics.goal
             raise NoPlanError(f"no way to win from here: {goal.task_type} {goal.target}, {goal.destination}")
-        moves = self._spell_out(view, best)
-        assert len(moves) == best_cost
-        return moves
-
-    def plan(self, state: State) -> list[str]:
-        """The commands of `moves`."""
-        if self._render is None:
-            raise ValueError("this Planner was made without a way to render commands: use moves()")
-        return [self._render(move) for move in self.moves(state)]
+        return self._spell_out(view, best)
 
     def _won(self, view: _View) -> bool:
         goal, statics = self.statics.goal, self.statics
@@ -227,8 +256,8 @@ class Planner:
         ]
         return len(there) > len(set(there)) if goal.task_type == "two" else bool(there)
 
-    def _cheapest(self, view: _View) -> tuple[Chain | None, int]:
-        """The cheapest chain and its cost; a foreign object in the hand is put down on the way."""
+    def _cheapest(self, view: _View) -> Chain | None:
+        """The cheapest chain; a foreign object in the hand is put down on the way."""
         best: Chain | None = None
         best_cost = 1_000_000
         for chain, hand_is_free in self._chains(view):
@@ -243,7 +272,7 @@ class Planner:
                     cost = view.cost(longer)
                     if cost < best_cost:
                         best, best_cost = longer, cost
-        return best, best_cost
+        return best
 
     def _drops(self, view: _View, chain: Chain) -> Iterator[_Stop]:
         """Where to put down what is held before a chain begins: near the way, or somewhere open, or closed."""

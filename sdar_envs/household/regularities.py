@@ -18,8 +18,9 @@ from . import tables
 TOGETHER = "in the same place"
 APART = "in two places"
 
-# A home must stand in this many of 30 rooms of each kind where the object occurs, if any receptacle type does.
-COMMON_SCENES = 3
+# A home must stand in this many of 30 rooms of each kind where the object occurs; in the lower number of them when
+# the higher one leaves no choice.
+COMMON_SCENES = (10, 3, 1)
 
 
 def eligible_homes(size: str, object_type: str) -> tuple[str, ...]:
@@ -37,8 +38,11 @@ def eligible_homes(size: str, object_type: str) -> tuple[str, ...]:
                    for kind in kinds)
 
     scenes = {name: rarest(name) for name in sorted(set(holders))}
-    needed = min(COMMON_SCENES, max(scenes.values()))
-    return tuple(name for name, count in scenes.items() if count >= needed)
+    for needed in COMMON_SCENES:
+        homes = tuple(name for name, count in scenes.items() if count >= needed)
+        if len(homes) > 1:
+            break
+    return homes
 
 
 @dataclass(frozen=True)

@@ -303,6 +303,10 @@ TASK_SENTENCES: dict[str, tuple[str, str]] = {
 }
 
 
+# Paid once, at the step that wins; nothing else is paid.
+WIN_REWARD = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class SizeTable:
     """What distinguishes the full house from the small one; ranges are inclusive."""
