@@ -2,7 +2,7 @@
 
 A demonstrator is a world's own script. It sees what a student sees and, in a hinted demonstration, the skill lines as
 well; it searches, errs now and then, and follows hints. Each demonstration is played in a world of its own
-(`world_seed` is drawn anew), so that no regularity of the world that is trained on leaks into the warm start.
+(a `world_seed` of its own), so that no regularity of the world that is trained on leaks into the warm start.
 """
 
 from __future__ import annotations
@@ -52,6 +52,9 @@ class Script:
     texts: Callable[[], Sequence[str]]
 
 
+# Worlds that demonstrations come from: enough that no law of theirs is worth learning, few enough to be built once.
+DEMONSTRATION_WORLDS = range(1_000_000, 1_000_048)
+
 SCRIPTS: dict[str, str] = {"sdar/Household-v0": "sdar_envs.household.demonstrator:SCRIPT"}
 
 
@@ -72,7 +75,7 @@ def script_of(env_id: str) -> Script:
 def demonstrate(script: Script, env_kwargs: Mapping[str, Any], *, key: tuple[Key, ...], hinted: bool) -> Demonstration:
     """Play one demonstration; the same key gives the same one."""
     rng = counted_generator("demonstration", *key)
-    env = script.make_env(env_kwargs, int(rng.integers(2**31)))
+    env = script.make_env(env_kwargs, DEMONSTRATION_WORLDS[int(rng.integers(len(DEMONSTRATION_WORLDS)))])
     tasks = env.task_ids("train")
     observation, info = env.reset(options={"task_id": tasks[int(rng.integers(len(tasks)))]})
     skills: RetrievedSkills | None = info["privileged"]["skills"] if hinted else None
