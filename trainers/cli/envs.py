@@ -15,6 +15,9 @@ from .terminal import make_console, one_line, show_table
 EPILOGUE = "Options are passed as --env-kwargs name=value, or to gymnasium.make(id, name=value)."
 
 
+_LOOKED_AT = 24
+
+
 @dataclass(frozen=True, slots=True)
 class EnvDescription:
     """What `gymnasium.make` takes for one id, and what tasks there are.
@@ -51,22 +54,25 @@ def describe_env(env_id: str) -> EnvDescription:
     creator: Any = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
     entries = docstring_entries(creator)
     options = [
-        (name, _default(parameter, spec.kwargs), entries.get(name, ""))
+        (name, _default(parameter, spec.kwargs), entries.get(name, "").replace("`", ""))
         for name, parameter in inspect.signature(creator).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
     summary = inspect.cleandoc(creator.__doc__ or "").partition("\n\n")[0]
-    task_types = [str(name) for name in getattr(creator, "task_types", ())]
+    task_types: list[str] = []
     splits: dict[str, int] = {}
     unavailable = ""
     if env_id in sdar_envs.ENVIRONMENTS:
         try:
             env: Any = gym.make(env_id).unwrapped
             splits = {split: len(env.task_ids(split)) for split in SPLITS}
+            # Task types come in turn, so the first tasks show them all.
+            first = [env.reset(options={"task_id": task})[1]["task_type"] for task in env.task_ids()[:_LOOKED_AT]]
+            task_types = list(dict.fromkeys(first))
             env.close()
         except (OSError, ImportError, ValueError) as error:  # official files that are not on this machine
             unavailable = one_line(str(error))
-    return EnvDescription(env_id, one_line(summary), options, splits, task_types, unavailable)
+    return EnvDescription(env_id, one_line(summary).replace("`", ""), options, splits, task_types, unavailable)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from sdar_envs.privileged import split_info
 
 from .flags import read_pairs
 from .terminal import clean, make_console, one_line
@@ -86,21 +88,42 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Screen:
     """Where episodes are shown: whether with the teacher's side, and how long each step stays before the next."""
 
     console: Console
     privileged: bool = False
     delay: float = 0.0
+    _known: list[tuple[str, str]] = field(default_factory=list)  # privileged lines that stand on the screen already
 
-    def show(self, observation: str, info: Mapping[str, Any]) -> None:
-        """Show one state."""
-        from sdar_envs.privileged import split_info
-
+    def show(self, observation: str, info: Mapping[str, Any], *, begins: bool) -> None:
+        """Show one state; of the teacher's side, what has changed since the state before."""
         self.console.print(clean(observation))
         if self.privileged:
-            show_privileged(self.console, split_info(observation, info)[1])
+            lines = privileged_lines(split_info(observation, info)[1])
+            fresh = lines if begins else [line for line in lines if line not in self._known]
+            self._known = lines
+            self.console.print("-- PRIVILEGED: for teachers only, no student sees it --", style="bold yellow")
+            for label, text in fresh:
+                self.console.print(f"   {label:<6}{text}", style="yellow")
+            if len(fresh) < len(lines):
+                self.console.print(f"   ({len(lines) - len(fresh)} lines as before)", style="yellow")
+
+
+def privileged_lines(known: Privileged | None) -> list[tuple[str, str]]:
+    """The teacher's side of a state as (label, text) lines; empty facts are left out."""
+    if known is None:
+        return [("", "this environment's info has no privileged view")]
+    fields: Mapping[str, Any] = known.reveal()
+    skills = fields.get("skills", {})
+    plan = "; ".join(fields.get("plan", ())) or "nothing is left to do"
+    lines = [("plan", plan), *(("hint", hint) for hint in fields.get("hints", ()))]
+    lines += [("fact", f"{name}: {value}") for name, value in fields.get("facts", {}).items() if value not in ("", [])]
+    stale = skills.get("stale", [])
+    for index, line in enumerate(skills.get("lines", ())):
+        lines.append(("skill", line + (" (stale)" if index < len(stale) and stale[index] else "")))
+    return [(label, one_line(text)) for label, text in lines]
 
 
 def play(
@@ -158,21 +181,21 @@ class ShownEnv:
 
     def reset(self, slots: Sequence[int], task_ids: Sequence[str]) -> list[Reply]:
         """Begin one task per slot."""
-        return self._shown(self._inner.reset(slots, task_ids))
+        return self._shown(self._inner.reset(slots, task_ids), begins=True)
 
     def step(self, slots: Sequence[int], actions: Sequence[str]) -> list[Reply]:
         """Play one action per slot."""
         time.sleep(self._screen.delay)
-        return self._shown(self._inner.step(slots, actions))
+        return self._shown(self._inner.step(slots, actions), begins=False)
 
     def close(self) -> None:
         """Close the environments."""
         self._inner.close()
 
-    def _shown(self, replies: list[Reply]) -> list[Reply]:
+    def _shown(self, replies: list[Reply], *, begins: bool) -> list[Reply]:
         for reply in replies:
             if reply.failure is None:
-                self._screen.show(reply.observation, reply.info)
+                self._screen.show(reply.observation, reply.info, begins=begins)
         return replies
 
 
@@ -198,25 +221,6 @@ class Watched:
         release = getattr(self._agent, "release", None)
         if release is not None:
             release(slots)
-
-
-def show_privileged(console: Console, known: Privileged | None) -> None:
-    """Print the teacher's side of a state under a heading that says what it is."""
-    console.print("-- PRIVILEGED: what follows is for teachers only; no student sees it --", style="bold yellow")
-    if known is None:
-        console.print("   this environment's info has no privileged view")
-        return
-    fields = known.reveal()
-    skills = fields["skills"]
-    lines = [("plan", "; ".join(fields["plan"])), *(("hint", hint) for hint in fields["hints"])]
-    lines += [("fact", f"{key}: {value}") for key, value in fields["facts"].items()]
-    lines += [
-        ("skill", line + (" (stale)" if stale else ""))
-        for line, stale in zip(skills["lines"], skills["stale"], strict=True)
-    ]
-    for label, text in lines:
-        console.print(f"   {label:<6}{one_line(text)}", style="yellow")
-    console.print("-- end of privileged --", style="bold yellow")
 
 
 class HumanPlayer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -121,10 +122,31 @@ def load_player(
             )
         preset = choose_preset(None, source.name, who)
         config = build_config(merge(preset.config if preset else {}, overrides or {}))
-    from ..agent_factory import chat_agent  # the one place that builds an agent from a configuration
-
-    agent = chat_agent(model_path, config, source, temperature=temperature, hinted=hinted)
+    if temperature is not None:
+        config = dataclasses.replace(config, eval_temperature=temperature)
+    agent = model_agent(model_path, config, source, hinted=hinted)
     return Player(f"{who} (hinted)" if hinted else who, agent, step)
+
+
+def model_agent(model_path: str, config: SDARConfig, source: EnvironmentSource, *, hinted: bool = False) -> Agent:
+    """A model on disk behind the student's prompt, or behind the teacher's.
+
+    Raises:
+        ValueError: The environment has nothing for a teacher to read.
+        OSError: There is no such model.
+    """
+    from ..actors import make_actors
+    from ..engine import Engine, load_model
+    from ..methods import METHODS
+
+    model, tokenizer = load_model(model_path)
+    # Acting asks nothing of the method; grpo is the row that needs no teacher.
+    actors = make_actors(Engine.of(config).prepare(model), tokenizer, config, METHODS["grpo"], source, None)
+    if not hinted:
+        return actors.evaluator
+    if actors.hinted is None:
+        raise ValueError(f"--hinted expects an environment with info['privileged'], and {source.name} has none")
+    return actors.hinted
 
 
 def append_json_line(path: str | Path, record: Mapping[str, Any]) -> None:
