@@ -127,10 +127,11 @@ class ActionText:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grammar:
-    """A compiled grammar: rules by symbol, action texts by lower-case action name."""
+    """A compiled grammar: rules by symbol, action texts by lower-case action name, and the text it came from."""
 
     rules: dict[str, tuple[Rule, ...]]
     actions: dict[str, ActionText]
+    source: str = ""
 
 
 def extract_task(text: str) -> tuple[str, str]:
@@ -210,7 +211,7 @@ def read_grammar(text: str) -> Grammar:
             actions[name.lower()] = ActionText(template, feedback)
         else:
             raise GrammarError(f"expected 'grammar' or 'action', got {value[:40]!r}")
-    return Grammar(rules, actions)
+    return Grammar(rules, actions, text)
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:

@@ -1,9 +1,9 @@
 """The planning language of the games: s-expressions, conditions, and domains.
 
 It reads the part of PDDL that ALFWorld's games use (typed objects, ``and``/``or``/``not``/``imply``/``exists`` in
-preconditions and goals, conditional effects, action costs, which are ignored), in lower case, as Fast Downward does. What
-it can not play - quantified effects, derived predicates, ``forall`` in conditions - is refused by name with `PDDLError`.
-It executes nothing; `joins.py` compiles what is read here.
+preconditions and goals, conditional effects, action costs, which are ignored), in lower case, as Fast Downward does.
+What it can not play - quantified effects, derived predicates, ``forall`` in conditions - is refused by name with
+`PDDLError`. It executes nothing; `joins.py` compiles what is read here.
 """
 
 from __future__ import annotations
@@ -87,13 +87,14 @@ class ActionSchema:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DomainText:
-    """A domain as written: types with their parents, constants, predicates with their arity, actions."""
+    """A domain as written: types with their parents, constants, predicates with their arity, actions, and the text."""
 
     name: str
     parents: dict[str, str]
     constants: TypedNames
     arity: dict[str, int]
     actions: tuple[ActionSchema, ...]
+    source: str = ""
 
 
 def read_expression(text: str, where: str) -> list[Expression]:
@@ -335,7 +336,7 @@ def read_domain(text: str, where: str = "PDDL domain") -> DomainText:
             raise PDDLError(f"{where}: the native engine does not play section '{tag}'")
     for kind in parents:
         _check_ancestry(kind, parents, where)
-    return DomainText(name, parents, constants, arity, tuple(actions))
+    return DomainText(name, parents, constants, arity, tuple(actions), text)
 
 
 def _check_ancestry(kind: str, parents: dict[str, str], where: str) -> None:
