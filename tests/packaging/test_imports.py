@@ -36,7 +36,10 @@ sys.meta_path.insert(0, Block())
 
 
 def test_blocked_modules_are_blocked():
-    run(BLOCK + "try:\n import agents\nexcept ImportError as e: assert 'blocked' in str(e)\nelse: raise SystemExit('not blocked')")
+    run(
+        BLOCK
+        + "try:\n import agents\nexcept ImportError as e: assert 'blocked' in str(e)\nelse: raise SystemExit('not blocked')"
+    )
 
 
 @pytest.mark.parametrize("module", ["sdar_envs", "agents", "trainers", "trainers.cli"])
