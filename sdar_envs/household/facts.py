@@ -40,7 +40,7 @@ class FactStore:
         self._by_predicate = by_predicate
         self._by_type: dict[frozenset[str], tuple[str, ...]] = {}
         self.indexes: dict[str, Index] = {}
-        self._getters: dict[str, list[tuple[Any, Index]]] = {}  # predicate -> indexes to keep up to date
+        self._getters: dict[str, list[tuple[int, Any, Index]]] = {}  # predicate -> indexes to keep up to date
 
     def of_predicate(self, predicate: str) -> set[Fact] | frozenset[Fact]:
         """The facts of a predicate; not to be changed by the caller."""
@@ -63,12 +63,13 @@ class FactStore:
         """
         found = self.indexes.get(name)
         if found is None:
-            getter = itemgetter(*positions)
+            getter, longest = itemgetter(*positions), max(positions)
             found = {}
             for fact in self._by_predicate.get(predicate, _NONE):
-                found.setdefault(getter(fact), set()).add(fact)
+                if len(fact) > longest:  # a grammar may ask for more arguments than a predicate has
+                    found.setdefault(getter(fact), set()).add(fact)
             self.indexes[name] = found
-            self._getters.setdefault(predicate, []).append((getter, found))
+            self._getters.setdefault(predicate, []).append((longest, getter, found))
         return found
 
     def fanout(self, predicate: str, positions: tuple[int, ...]) -> float:
@@ -84,8 +85,9 @@ class FactStore:
             return False
         self.facts.add(fact)
         self._by_predicate.setdefault(fact[0], set()).add(fact)
-        for getter, index in self._getters.get(fact[0], ()):
-            index.setdefault(getter(fact), set()).add(fact)
+        for longest, getter, index in self._getters.get(fact[0], ()):
+            if len(fact) > longest:
+                index.setdefault(getter(fact), set()).add(fact)
         return True
 
     def discard(self, fact: Fact) -> bool:
@@ -94,8 +96,9 @@ class FactStore:
             return False
         self.facts.discard(fact)
         self._by_predicate[fact[0]].discard(fact)
-        for getter, index in self._getters.get(fact[0], ()):
-            index[getter(fact)].discard(fact)
+        for longest, getter, index in self._getters.get(fact[0], ()):
+            if len(fact) > longest:
+                index[getter(fact)].discard(fact)
         return True
 
 
