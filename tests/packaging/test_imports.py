@@ -38,7 +38,8 @@ sys.meta_path.insert(0, Block())
 def test_blocked_modules_are_blocked():
     run(
         BLOCK
-        + "try:\n import agents\nexcept ImportError as e: assert 'blocked' in str(e)\nelse: raise SystemExit('not blocked')"
+        + "try:\n import agents\nexcept ImportError as e: assert 'blocked' in str(e)\n"
+        + "else: raise SystemExit('not blocked')"
     )
 
 
@@ -71,7 +72,8 @@ print(total, terminated)
 
 def test_the_prefix_route_needs_no_import():
     printed = run(
-        "import gymnasium as gym; print(gym.make('sdar_envs:sdar/Household-v0', size='small').reset(seed=0)[1]['success'])"
+        "import gymnasium as gym\n"
+        "print(gym.make('sdar_envs:sdar/Household-v0', size='small').reset(seed=0)[1]['success'])"
     )
     assert printed.strip() == "False"
 
