@@ -6,6 +6,7 @@ that sampled: it reads before any update of the iteration.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,12 @@ class Scorer:
         self.engine = engine
         self.pad_id = pad_id
         self.readers = readers
+
+    def at_temperature(self, temperature: float) -> Scorer:
+        """The same scorer for rows that were sampled at another temperature."""
+        config = dataclasses.replace(self.config, temperature=temperature) if temperature > 0 else self.config
+        parts = (self.model, self.reference, self.method, config, self.engine, self.pad_id, self.readers)
+        return Scorer(*parts)
 
     def score(self, rows: Sequence[Row], rollouts: Sequence[Rollout], *, coef: float) -> dict[str, float]:
         """Score all rows of an iteration; returns figures and seconds."""

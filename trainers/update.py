@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -77,6 +78,17 @@ class MasterWeights:
         """The masters that are not the parameters themselves, for a checkpoint."""
         pairs = zip(self.named, self.masters, strict=True)
         return {name: master for (name, parameter), master in pairs if master is not parameter}
+
+    @torch.no_grad()
+    def load_separate(self, path: Path) -> None:
+        """Put back what `separate` gave, and round it into the parameters."""
+        from safetensors.torch import load_file
+
+        saved = load_file(path)
+        for (name, parameter), master in zip(self.named, self.masters, strict=True):
+            if master is not parameter:
+                master.copy_(saved[name])
+        self.publish()
 
 
 def learning_rate_at(config: SDARConfig, step: int) -> float:

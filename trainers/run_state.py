@@ -1,0 +1,102 @@
+"""What a run must remember besides its weights, and how all of it goes into a checkpoint and comes back.
+
+Not here: when to save, and where the files lie (`checkpoint`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import OPTIMIZER, Checkpoint, CheckpointStore, load_optimizer_state, optimizer_state
+from .config import SDARConfig
+from .run_directory import RunDirectory, RunDirectoryError
+from .update import UpdateCounters, Updater
+
+MASTERS = "masters"
+
+
+@dataclass(slots=True)
+class Progressed:
+    """How far a run is.
+
+    `before` holds the evaluations before the first iteration, as JSON by panel; `before_outcomes` the test panel's
+    outcomes then, one per task, for the paired difference at the end.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    sampled_tokens: int = 0
+    trained_tokens: int = 0
+    failed_episodes: int = 0
+    before: dict[str, Any] = field(default_factory=dict)
+    before_outcomes: list[bool | None] = field(default_factory=list)
+    teacher_start: float | None = None
+
+
+def save_run(
+    store: CheckpointStore,
+    directory: RunDirectory,
+    progressed: Progressed,
+    updater: Updater,
+    config: SDARConfig,
+    initial_weights: str,
+    save_model: Callable[[Path], object],
+) -> Path:
+    """Write a checkpoint of the run as it stands, logs flushed to disk before.
+
+    Raises:
+        CheckpointError: The file system refused.
+    """
+    tensors, numbers = optimizer_state(updater.optimizer, updater.weights.named_masters())
+    state = {
+        "progressed": dataclasses.asdict(progressed),
+        "counters": dataclasses.asdict(updater.counters),
+        "optimizer_numbers": numbers,
+        "log_offsets": {name: written.flush(sync=True) for name, written in directory.logs().items()},
+        "config_digest": config.digest(),
+        "initial_weights": initial_weights,
+    }
+    masters = {MASTERS: updater.weights.separate()}
+    return store.save(progressed.step, save_model, state, optimizer=tensors, **masters)
+
+
+def restore_run(
+    checkpoint: Checkpoint | None,
+    directory: RunDirectory,
+    updater: Updater,
+    config: SDARConfig,
+    initial_weights: str,
+) -> Progressed:
+    """Bring weights, optimiser, counters and logs back to a checkpoint; without one, the logs to their start.
+
+    Raises:
+        RunDirectoryError: The checkpoint belongs to a run with another configuration or another initial model.
+    """
+    logs = directory.logs()
+    if checkpoint is None:
+        for written in logs.values():
+            written.cut(0)
+        return Progressed()
+    state = checkpoint.state()
+    for key, mine, words in (
+        ("config_digest", config.digest(), "configuration"),
+        ("initial_weights", initial_weights, "initial model"),
+    ):
+        if state[key] != mine:
+            raise RunDirectoryError(
+                f"{checkpoint.path} belongs to a run with another {words}: resume with the same one"
+            )
+    model = updater.model
+    saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype)
+    model.load_state_dict(saved.state_dict())
+    named = updater.weights.named_masters()
+    load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, state["optimizer_numbers"])
+    updater.weights.load_separate(checkpoint.path / f"{MASTERS}.safetensors")
+    updater.counters = UpdateCounters(**state["counters"])
+    for name, written in logs.items():
+        written.cut(state["log_offsets"].get(name, 0))
+    return Progressed(**state["progressed"])
