@@ -1,0 +1,243 @@
+"""ChatAgent: a causal language model with a chat template, token ids in and token ids out.
+
+Two ways to remember: ``transcript`` keeps one growing chat per episode, over a kept cache; ``window`` renders a fresh
+prompt each turn with the last turns. What was sampled is carried as ids; text is only what a person or an environment
+reads. With a `teacher` the same agent acts behind the teacher's prompt, which is how the hinted teacher's success is
+measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sdar_envs.choices import require_choice
+from sdar_envs.privileged import Privileged, StudentView
+
+from .base import Action, Message, Parse, TurnTokens
+from .prompts import CONTEXTS, prompt_style
+from .rendering import ChatRenderer
+from .sampler import BatchSampler, Sample, SampleRequest
+from .teacher import Teacher, shorter_histories
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+WHEN_FULL = ("new_row", "stop")
+
+
+class Sampler(Protocol):
+    """What the agent asks of a sampler; `BatchSampler` is the one for models."""
+
+    def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
+        """One completion per request, in their order."""
+        ...
+
+    def length(self, slot: int) -> int:
+        """Tokens that a slot holds."""
+        ...
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Forget slots."""
+        ...
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What the agent keeps of one episode."""
+
+    views: list[StudentView] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
+    row: list[Message] = field(default_factory=list)  # the messages of the present row, answers included
+    completion: str = ""
+    ended: bool = False
+    block: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    ids: list[int]
+    continues: bool
+    messages: tuple[Message, ...]
+
+
+class ChatAgent:
+    """Acts with a causal language model.
+
+    Args:
+        model: Any causal language model of transformers.
+        tokenizer: Its tokenizer, with a chat template.
+        style: Prompt style, by name.
+        context: ``transcript`` or ``window``.
+        history_length: Turns that a window shows.
+        temperature: Of sampling; 0 is greedy.
+        max_completion_length: Tokens per completion at most.
+        max_prompt_length: Tokens in front of a completion at most, earlier turns of the row included.
+        enable_thinking: The chat template's switch, where it has one; False also stops asking for thinking.
+        list_actions: Whether prompts list the admissible actions; None for the style's habit.
+        teacher: Act behind this teacher's prompt (`reads_privileged` is then True). `Action.messages` stay the
+            student's; the ids are what was read.
+        append_history: For templates that rewrite history; see `ChatRenderer`.
+        when_full: What a transcript does when it outgrows `max_prompt_length`: ``new_row`` goes on behind a shortened
+            history (half of the room, whole turns, the task kept), ``stop`` ends the episode as CONTEXT_FULL.
+        sampler: What answers instead of the model, which may then be None: a script that shows the prompts.
+
+    Raises:
+        ValueError: An unknown choice, or lengths that exceed the model's positions.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        style: str = "paper",
+        context: str = "transcript",
+        history_length: int = 2,
+        temperature: float = 1.0,
+        max_completion_length: int = 512,
+        max_prompt_length: int = 2048,
+        enable_thinking: bool | None = None,
+        list_actions: bool | None = None,
+        teacher: Teacher | None = None,
+        append_history: bool = False,
+        when_full: str = "new_row",
+        sampler: Sampler | None = None,
+    ) -> None:
+        self.style = prompt_style(style, list_actions=list_actions, thinking=enable_thinking is not False)
+        self.context = require_choice("context", context, CONTEXTS, "ChatAgent")
+        self.when_full = require_choice("when_full", when_full, WHEN_FULL, "ChatAgent")
+        self.history_length = history_length
+        self.teacher = teacher
+        self.reads_privileged = teacher is not None
+        self.renderer = (
+            ChatRenderer(tokenizer, enable_thinking=enable_thinking, append_history=append_history)
+            if teacher is None
+            else teacher.renderer
+        )
+        config = None if model is None else model.config.get_text_config()
+        positions = getattr(config, "max_position_embeddings", None)
+        wanted = max_prompt_length + max_completion_length
+        if positions is not None and wanted > positions:
+            raise ValueError(
+                f"max_prompt_length + max_completion_length is expected to be within the model's {positions} "
+                f"positions, got {max_prompt_length} + {max_completion_length}: lower one of them"
+            )
+        self.max_prompt_length = max_prompt_length
+        if teacher is not None and teacher.max_length is not None:
+            longest = teacher.max_length if positions is None else min(teacher.max_length, positions - max_completion_length)
+            self.max_prompt_length = max(max_prompt_length, longest)
+        self.sampler: Sampler = sampler or BatchSampler(
+            model,
+            end_ids=_end_ids(self.renderer, model),
+            pad_id=self.renderer.pad_id,
+            temperature=temperature,
+            max_completion_length=max_completion_length,
+            max_context=self.max_prompt_length + max_completion_length,
+        )
+        self._memory: dict[int, _Memory] = {}
+
+    def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Action]:
+        """Answer every view with one sampled completion.
+
+        Raises:
+            ValueError: A view of a later turn in a slot that has seen no earlier one, or an agent with a teacher that
+                was handed nothing privileged.
+        """
+        known = privileged if privileged is not None else [None] * len(views)
+        prompts = [self._prompt(view, secret) for view, secret in zip(views, known, strict=True)]
+        requests = [
+            SampleRequest(view.slot, prompt.ids, prompt.continues, (*view.draw, "sample", view.turn))
+            for view, prompt in zip(views, prompts, strict=True)
+            if prompt is not None
+        ]
+        samples = iter(self.sampler.sample(requests))
+        return [
+            Action("", "", Parse.EMPTY, context_full=True) if prompt is None else self._action(view, prompt, next(samples))
+            for view, prompt in zip(views, prompts, strict=True)
+        ]
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Forget the episodes in these slots: they have ended."""
+        self.sampler.release(slots)
+        for slot in slots:
+            self._memory.pop(slot, None)
+
+    # Prompts.
+
+    def _prompt(self, view: StudentView, privileged: Privileged | None) -> _Prompt | None:
+        """The next prompt of a slot; None when it does not fit."""
+        if view.turn == 0:
+            self._memory[view.slot] = _Memory()
+        elif view.slot not in self._memory:
+            raise ValueError(f"slot {view.slot} is expected to begin with turn 0, got turn {view.turn}")
+        memory = self._memory[view.slot]
+        memory.views.append(view)
+        if self.teacher is not None:
+            text = self.teacher.episode_block(privileged, view)
+            if text is None:
+                raise ValueError(
+                    f"{view.task_id or 'the episode'}: an agent that acts behind the teacher's prompt is expected to be "
+                    "handed privileged information, got none: the environment's info must hold 'privileged'"
+                )
+            memory.block = text
+        if self.context == "window":
+            return self._fresh(memory, self.style.window(memory.views, memory.actions, self.history_length))
+        if view.turn == 0:
+            return self._fresh(memory, self.style.opening(view))
+        return self._continued(memory, view)
+
+    def _continued(self, memory: _Memory, view: StudentView) -> _Prompt | None:
+        new = self.style.turn(view)
+        block = memory.block if self.teacher is not None and self.teacher.every_turn else ""
+        if self.teacher is not None and block:
+            pair = self.teacher.extend(memory.row, memory.completion, memory.ended, new, block)
+            ids = None if pair is None else pair[1]
+        else:
+            ids = self.renderer.extend(memory.row, memory.completion, memory.ended, new)
+        answer: Message = {"role": "assistant", "content": memory.completion}
+        if ids is not None and self.sampler.length(view.slot) + len(ids) <= self.max_prompt_length:
+            memory.row += [answer, *new]
+            return _Prompt(ids, True, tuple(new))
+        whole = [*memory.row, answer, *new]
+        if ids is None:  # the template rewrites history: a new row, read as the template has it
+            return self._fresh(memory, whole)
+        if self.when_full == "stop":
+            return None
+        return self._fresh(memory, whole, limit=self.max_prompt_length // 2) or self._fresh(memory, whole)
+
+    def _fresh(self, memory: _Memory, messages: list[Message], limit: int | None = None) -> _Prompt | None:
+        """A row's beginning, with as much history cut, by whole turns, as the limit asks."""
+        for candidate in (messages, *shorter_histories(messages)):
+            ids = self._begin(candidate, memory.block)
+            if len(ids) <= (limit or self.max_prompt_length):
+                memory.row = list(candidate)
+                return _Prompt(ids, False, tuple(candidate))
+        return None
+
+    def _begin(self, messages: Sequence[Message], block: str) -> list[int]:
+        if self.teacher is None or not block:
+            return self.renderer.begin(messages)
+        return self.teacher.begin(messages, block)[1]
+
+    # Answers.
+
+    def _action(self, view: StudentView, prompt: _Prompt, sample: Sample) -> Action:
+        completion = self.renderer.decode(sample.ids)
+        text, parse = self.style.parse(completion, sample.truncated)
+        memory = self._memory[view.slot]
+        memory.actions.append(text)
+        memory.completion = completion
+        memory.ended = sample.ids[-1] == self.renderer.turn_end_id
+        tokens = TurnTokens(
+            tuple(prompt.ids), prompt.continues, sample.ids, sample.logprobs, sample.entropies, sample.truncated
+        )
+        return Action(text, completion, parse, tokens, prompt.messages)
+
+
+def _end_ids(renderer: ChatRenderer, model: Any) -> list[int]:
+    """Every id that ends a completion: the template's, the tokenizer's, the model's own."""
+    configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    more = configured if isinstance(configured, list) else [configured]
+    return list(dict.fromkeys([*renderer.end_ids, *(int(i) for i in more if i is not None)]))

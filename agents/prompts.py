@@ -1,0 +1,299 @@
+"""What a student reads: chat messages from observations, in a style whose wording lies in ``assets/prompts``.
+
+Two styles: ``paper`` asks for thinking and an action in tags and lists the admissible actions, as the published
+templates for such worlds do; ``compact`` abridges observations by a table of rules and takes the bare completion as
+the action, for tiny models. Nothing in this file has a way to see privileged information.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from sdar_envs.assets import asset_text
+from sdar_envs.choices import require_choice, unknown_choice
+from sdar_envs.privileged import StudentView
+
+from .base import Message, Parse
+from .parsing import parse_bare, parse_tagged
+
+STYLES = ("paper", "compact")
+CONTEXTS = ("window", "transcript")
+
+# What each section of a style may fill in. "task" and "answer" are optional sections: compact asks for no answer form.
+_SECTIONS: dict[str, frozenset[str]] = {
+    "system": frozenset(),
+    "opening": frozenset({"task", "observation", "actions", "answer"}),
+    "turn": frozenset({"observation", "actions", "answer"}),
+    "window_first": frozenset({"task", "observation", "actions", "answer"}),
+    "window": frozenset({"task", "steps", "step", "shown", "history", "observation", "actions", "answer"}),
+    "task": frozenset({"task"}),
+    "pair": frozenset({"step", "observation", "action"}),
+    "no_action": frozenset(),
+    "actions": frozenset({"actions"}),
+    "action_item": frozenset({"action"}),
+    "answer_thinking": frozenset(),
+    "answer": frozenset(),
+    **{f"block_{kind}": frozenset({"text"}) for kind in ("skill", "plan", "next_action", "facts", "hints", "context")},
+}
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+
+
+class HistoryText(str):
+    """A message that shows earlier turns; `shorter` holds the same message with one, two, ... turns fewer."""
+
+    shorter: tuple[str, ...]
+
+    def __new__(cls, text: str, shorter: Sequence[str] = ()) -> HistoryText:
+        """Make the text and remember its shorter forms."""
+        result = super().__new__(cls, text)
+        result.shorter = tuple(shorter)
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStyle:
+    """One way to put a world into messages.
+
+    `list_actions` shows the admissible actions; `thinking` asks for (and requires) thinking, where the style knows it.
+    """
+
+    name: str
+    list_actions: bool
+    thinking: bool
+
+    # Messages.
+
+    def system(self) -> Message:
+        """The system message; every prompt has one, because some chat templates insert their own otherwise."""
+        return {"role": "system", "content": self._section("system")}
+
+    def opening(self, view: StudentView) -> list[Message]:
+        """The messages that begin a transcript."""
+        return [self.system(), self._user("opening", view, task=self._task(view, [view]))]
+
+    def turn(self, view: StudentView) -> list[Message]:
+        """The message that continues a transcript."""
+        return [self._user("turn", view)]
+
+    def window(self, views: Sequence[StudentView], actions: Sequence[str], history_length: int) -> list[Message]:
+        """A fresh prompt with the last turns.
+
+        Args:
+            views: What was seen, the present view last.
+            actions: What was done at all views but the last.
+            history_length: Turns to show.
+        """
+        shown = min(history_length, len(actions))
+        texts = [self._window_text(views, actions, count) for count in range(shown, -1, -1)]
+        return [self.system(), {"role": "user", "content": HistoryText(texts[0], texts[1:])}]
+
+    def _window_text(self, views: Sequence[StudentView], actions: Sequence[str], shown: int) -> str:
+        view, steps = views[-1], len(actions)
+        task = self._task(view, views[steps - shown :])
+        if shown == 0:
+            return self._user("window_first", view, task=task)["content"]
+        pairs = [
+            self._section(
+                "pair",
+                step=str(step + 1),
+                observation=self.abridge(views[step].observation),
+                action=actions[step] or self._section("no_action"),
+            )
+            for step in range(steps - shown, steps)
+        ]
+        numbers = {"steps": str(steps), "step": str(steps + 1), "shown": str(shown)}
+        return self._user("window", view, task=task, history="\n".join(pairs), **numbers)["content"]
+
+    def _user(self, section: str, view: StudentView, **values: str) -> Message:
+        actions = ""
+        if self.list_actions and view.admissible_actions:
+            items = [self._section("action_item", action=action) for action in view.admissible_actions]
+            joined = ("\n" if self.name == "paper" else "").join(items)
+            actions = self._section("actions", actions=joined)
+        answer = ""
+        if self.name == "paper":
+            answer = self._section("answer_thinking" if self.thinking else "answer")
+            actions = f"\n{actions}\n" if actions else ""
+        text = self._section(
+            section, observation=self.abridge(view.observation), actions=actions, answer=answer, **values
+        )
+        return {"role": "user", "content": text}
+
+    def _task(self, view: StudentView, shown: Sequence[StudentView]) -> str:
+        if self.name == "paper":
+            return view.instruction
+        # A tiny model reads the task where the world states it, and otherwise in a line of its own.
+        stated = any(view.instruction.rstrip(".") in earlier.observation for earlier in shown)
+        return "" if stated or not view.instruction else self._section("task", task=view.instruction) + "\n"
+
+    def abridge(self, observation: str) -> str:
+        """What the prompt says for an observation: the same text, or in the compact style a shorter one."""
+        return _abridged(observation) if self.name == "compact" else observation
+
+    # Completions and the teacher's block.
+
+    def parse(self, completion: str, truncated: bool) -> tuple[str, Parse]:
+        """Read a completion; see `parse_completion`."""
+        return parse_completion(self, completion, truncated)
+
+    def completion_for(self, action: str) -> str:
+        """A well-formed completion that does `action`, for demonstrations."""
+        if self.name == "compact":
+            return action
+        return ("<think>\n\n</think>\n\n" if self.thinking else "") + f"<action>{action}</action>"
+
+    def block(self, kind: str, text: str) -> str:
+        """The wording around a privileged text of a kind; no text gives no block."""
+        return self._section(f"block_{kind}", text=text) if text else ""
+
+    def _section(self, name: str, **values: str) -> str:
+        template = _style_sections(self.name)[name]
+        return _PLACEHOLDER.sub(lambda match: values[match[1]], template) if "{" in template else template
+
+
+@cache
+def prompt_style(name: str, *, list_actions: bool | None = None, thinking: bool = True) -> PromptStyle:
+    """The style of a name.
+
+    Args:
+        name: One of `STYLES`.
+        list_actions: Whether admissible actions are shown; None for the style's own habit (paper does).
+        thinking: Whether thinking is asked for, where the style knows it.
+
+    Raises:
+        ValueError: Unknown style; the message lists the choices and the nearest.
+    """
+    require_choice("prompt style", name, STYLES, "prompt_style")
+    return PromptStyle(name, name == "paper" if list_actions is None else list_actions, thinking and name == "paper")
+
+
+def as_style(style: str | PromptStyle) -> PromptStyle:
+    """A style by name or as it is."""
+    return prompt_style(style) if isinstance(style, str) else style
+
+
+def student_messages(
+    style: str | PromptStyle,
+    views: Sequence[StudentView],
+    completions: Sequence[str],
+    *,
+    context: str = "window",
+    history_length: int = 2,
+) -> list[Message]:
+    """The whole prompt of the present turn.
+
+    Args:
+        style: A style or its name.
+        views: What was seen so far, the present view last.
+        completions: What was answered to all views but the last: actions in a window, completions in a transcript.
+        context: ``window`` or ``transcript``.
+        history_length: Turns that a window shows.
+
+    Raises:
+        ValueError: Unknown context, or not one completion fewer than views.
+    """
+    require_choice("context", context, CONTEXTS, "student_messages")
+    if len(completions) != len(views) - 1:
+        raise ValueError(f"expected {len(views) - 1} completions for {len(views)} views, got {len(completions)}")
+    style = as_style(style)
+    if context == "window":
+        return style.window(views, completions, history_length)
+    messages = style.opening(views[0])
+    for completion, view in zip(completions, views[1:], strict=True):
+        messages += [{"role": "assistant", "content": completion}, *style.turn(view)]
+    return messages
+
+
+def parse_completion(style: str | PromptStyle, text: str, truncated: bool = False) -> tuple[str, Parse]:
+    """Read a completion in a style.
+
+    Returns:
+        The action for the environment (``""`` when there is none) and how it was read.
+    """
+    style = as_style(style)
+    if style.name == "compact":
+        return parse_bare(text, truncated)
+    return parse_tagged(text, truncated, thinking=style.thinking)
+
+
+# Assets.
+
+
+@cache
+def _style_sections(name: str) -> Mapping[str, str]:
+    file = f"prompts/{name}.txt"
+    sections = dict.fromkeys(_SECTIONS, "")
+    lines: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for line in asset_text("prompts", f"{name}.txt").splitlines():
+        if line.startswith("=== "):
+            title = line[4:].strip()
+            if title not in _SECTIONS:
+                raise unknown_choice("section", title, _SECTIONS, file)
+            current = lines.setdefault(title, [])
+        elif current is not None:
+            current.append(line)
+        elif line and not line.startswith("#"):
+            raise ValueError(f"{file} is expected to begin with comments (#) or a section (=== name), got {line!r}")
+    for title, content in lines.items():
+        # The blank line in front of the next section is not part of the text.
+        text = "\n".join(content[:-1] if content and not content[-1] else content)
+        for placeholder in _PLACEHOLDER.findall(text):
+            if placeholder not in _SECTIONS[title]:
+                raise unknown_choice("placeholder", placeholder, sorted(_SECTIONS[title]), f"{file}, section {title}")
+        sections[title] = text
+    return sections
+
+
+@cache
+def _rules() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """The compact style's table: patterns and their replacement templates."""
+    rules: list[tuple[re.Pattern[str], str]] = []
+    for number, line in enumerate(asset_text("prompts", "compact_rules.txt").splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        said, arrow, short = line.partition(" =>")
+        if not arrow:
+            raise ValueError(f'prompts/compact_rules.txt, line {number}: expected "text => shorter text", got {line!r}')
+        said, short = (side.replace("\\n", "\n") for side in (said, short.strip(" ")))
+        rules.append((_rule_pattern(said), short))
+    return tuple(rules)
+
+
+def _rule_pattern(said: str) -> re.Pattern[str]:
+    parts: list[str] = []
+    seen: set[str] = set()
+    for index, part in enumerate(_PLACEHOLDER.split(said)):
+        if index % 2 == 0:
+            parts.append(re.escape(part))
+        elif part in seen:
+            parts.append(f"(?P={part})")
+        else:
+            seen.add(part)
+            # Bounded, so that hostile text costs linear time.
+            parts.append(f"(?P<{part}>[^.\n]{{1,{4000 if part.endswith('_list') else 80}}})")
+    return re.compile("".join(parts))
+
+
+@lru_cache(maxsize=65_536)
+def _abridged(observation: str) -> str:
+    text = observation
+    for pattern, short in _rules():
+        text = pattern.sub(lambda match, short=short: _fill(short, match), text)
+    return text
+
+
+def _fill(short: str, match: re.Match[str]) -> str:
+    def value(placeholder: re.Match[str]) -> str:
+        words = match[placeholder[1]]
+        return _without_articles(words) if placeholder[1].endswith("_list") else words
+
+    return _PLACEHOLDER.sub(value, short)
+
+
+def _without_articles(listed: str) -> str:
+    items = [item.removeprefix("and ") for item in listed.split(", ")]
+    return ", ".join(item.removeprefix("a ").removeprefix("an ") for item in items)

@@ -1,0 +1,322 @@
+"""The teacher's side: privileged information to text, and that text into the prompt that a student read.
+
+A teacher's prompt is the student's own ids with one block put in, inside a message: nothing in front of the block and
+nothing behind it changes, and the block is never cut. What does not fit is said (`TeacherReading.complete`), so that a
+reading without its privileged part can not pass for one. This file, agents that declare `reads_privileged`, and tools
+that say so on screen are the only readers of `Privileged`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from sdar_envs.choices import require_choice
+from sdar_envs.privileged import Privileged, PrivilegedFields, RetrievedSkills, StudentView
+
+from .base import Message, Turn, View
+from .prompts import HistoryText, PromptStyle, as_style
+
+if TYPE_CHECKING:
+    from sdar_envs.skills import SkillBank
+
+    from .rendering import ChatRenderer, Rendered
+
+PRIVILEGES = (
+    "plan",
+    "next_action",
+    "facts",
+    "hints",
+    "skill",
+    "general",
+    "random_skill",
+    "wrong_skill",
+    "none",
+)
+POSITIONS = ("auto", "system", "user_prefix", "user_suffix")
+
+# These change from state to state and are read anew in every turn; all others are read once per episode.
+EVERY_TURN = frozenset({"plan", "next_action", "facts", "hints"})
+
+_REMEMBERED_EPISODES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherReading:
+    """A row as the teacher reads it.
+
+    `view` always holds every block whole. `block_tokens` counts the tokens that were put in; `history_cut` the turns
+    of history that had to go for them. `complete` is False when a block is over its budget, when the row is too long
+    although all history is gone, or when there was nothing privileged to read: such a reading is not to be learned
+    from.
+    """
+
+    view: View
+    block_tokens: int
+    history_cut: int
+    complete: bool
+
+
+class Teacher:
+    """Builds teacher prompts.
+
+    Args:
+        renderer: The renderer of the student's prompts.
+        style: The style of the student's prompts; it words the block.
+        privilege: What the teacher is shown, one of `PRIVILEGES`.
+        position: ``system``: at the end of the system message, once per row. ``user_prefix`` and ``user_suffix``: in
+            the user messages; what changes by the turn stands in each turn's, what does not in the row's first.
+            ``auto``: ``user_prefix`` for what changes by the turn, ``system`` for the rest.
+        budget_tokens: Tokens of one block at most.
+        max_length: Tokens in front of a row's last completion at most; None for no limit.
+        teacher_context: A user's own function from the revealed dict to text; it replaces the block's content.
+        skill_bank: The environment's bank, asked again for ``random_skill`` and ``wrong_skill``.
+
+    Raises:
+        ValueError: Unknown privilege or position, or a privilege that needs a `skill_bank` without one.
+    """
+
+    def __init__(
+        self,
+        renderer: ChatRenderer,
+        style: str | PromptStyle = "paper",
+        *,
+        privilege: str = "skill",
+        position: str = "auto",
+        budget_tokens: int = 2048,
+        max_length: int | None = None,
+        teacher_context: Callable[[dict[str, Any]], str] | None = None,
+        skill_bank: SkillBank | None = None,
+    ) -> None:
+        self.renderer = renderer
+        self.style = as_style(style)
+        self.privilege = require_choice("privilege", privilege, PRIVILEGES, "Teacher")
+        require_choice("position", position, POSITIONS, "Teacher")
+        self.changes = privilege in EVERY_TURN or teacher_context is not None
+        self.position = position if position != "auto" else "user_prefix" if self.changes else "system"
+        # The system message stands in front of a whole row, so a block there is written once.
+        self.every_turn = self.changes and self.position != "system"
+        if privilege in ("random_skill", "wrong_skill") and skill_bank is None and teacher_context is None:
+            raise ValueError(
+                f"privilege={privilege!r} is expected to come with skill_bank=, the environment's bank, got none: "
+                "pass env.unwrapped.skill_bank, or choose skill"
+            )
+        self.budget_tokens = budget_tokens
+        self.max_length = max_length
+        self.teacher_context = teacher_context
+        self.skill_bank = skill_bank
+        self._blocks: dict[tuple[Any, ...], str] = {}
+
+    # What the teacher is told.
+
+    def block(self, privileged: Privileged | None, view: StudentView | None = None) -> str:
+        """The privileged text for one state, worded by the style; ``""`` when there is nothing to tell.
+
+        Args:
+            privileged: The sealed fields.
+            view: What the student sees in that state; ``random_skill`` and ``wrong_skill`` ask the bank by its keys.
+        """
+        if privileged is None or (self.privilege == "none" and self.teacher_context is None):
+            return ""
+        if self.teacher_context is not None:
+            return self.style.block("context", self.teacher_context(cast(dict[str, Any], privileged.reveal())))
+        fields = privileged.reveal()
+        compact = self.style.name == "compact"
+        match self.privilege:
+            case "plan":
+                return self.style.block("plan", _listed(fields["plan"], compact, numbered=True))
+            case "next_action":
+                return self.style.block("next_action", fields["next_action"])
+            case "facts":
+                return self.style.block("facts", _facts(fields["facts"], compact))
+            case "hints":
+                return self.style.block("hints", _listed(fields["hints"], compact))
+            case "general":
+                return self.style.block("skill", fields["skills"]["general"])
+            case "skill":
+                return self.style.block("skill", _skill(fields["skills"], compact))
+            case _:
+                return self.style.block("skill", _skill(self._other_skills(fields, view), compact))
+
+    def _other_skills(self, fields: PrivilegedFields, view: StudentView | None) -> RetrievedSkills:
+        assert self.skill_bank is not None  # __init__ refuses these privileges without a bank
+        view = view or StudentView("")
+        return self.skill_bank.retrieve(
+            self.privilege.removesuffix("_skill"),
+            task_type=fields["task_type"],
+            keys=list(view.skill_keys),
+            text=view.instruction,
+            seed_key=(view.task_id,),
+        )
+
+    def episode_block(self, privileged: Privileged | None, view: StudentView) -> str | None:
+        """`block` for one turn of an episode; None when there was nothing privileged to read.
+
+        What does not change by the turn is as it was first read in the episode: `privileged` may then be None later.
+        """
+        if self.privilege == "none" and self.teacher_context is None:
+            return ""
+        if self.changes:
+            return None if privileged is None else self.block(privileged, view)
+        key = (view.task_id, view.slot, *view.draw)
+        if view.turn == 0 or key not in self._blocks:
+            if privileged is None:
+                return None
+            if len(self._blocks) >= _REMEMBERED_EPISODES:
+                self._blocks.pop(next(iter(self._blocks)))
+            self._blocks[key] = self.block(privileged, view)
+        return self._blocks[key]
+
+    # Where it is put.
+
+    def block_ids(self, text: str) -> list[int]:
+        """A block's ids, the blank line that sets it off included; none for no text."""
+        gap = "\n" if self.style.name == "compact" else "\n\n"
+        if not text:
+            return []
+        return self.renderer.encode_text(text + gap if self.position == "user_prefix" else gap + text)
+
+    def begin(self, messages: Sequence[Message], text: str) -> tuple[list[int], list[int]]:
+        """The student's whole prompt, and the same with a block put in."""
+        layout = self.renderer.begin_layout(messages)
+        return layout.ids, self._put(layout, messages, text)
+
+    def extend(
+        self,
+        messages: Sequence[Message],
+        completion: str,
+        completion_ended: bool,
+        new_messages: Sequence[Message],
+        text: str,
+    ) -> tuple[list[int], list[int]] | None:
+        """What the student reads between two completions, and the same with a block put in; see the renderer."""
+        layout = self.renderer.extend_layout(messages, completion, completion_ended, new_messages)
+        return None if layout is None else (layout.ids, self._put(layout, new_messages, text))
+
+    def _put(self, layout: Rendered, messages: Sequence[Message], text: str) -> list[int]:
+        if not text:
+            return list(layout.ids)
+        role = "system" if self.position == "system" else "user"
+        places = [index for index, message in enumerate(messages) if message["role"] == role]
+        if not places:
+            raise ValueError(
+                f"position={self.position!r} expects a {role} message to hold the privileged block, got "
+                f"{[message['role'] for message in messages]}: every prompt should have one"
+            )
+        return layout.with_block(places[-1], self.block_ids(text), suffix=self.position != "user_prefix")
+
+    # Reading a student's row.
+
+    def read(self, turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> TeacherReading:
+        """The teacher's reading of the tokens that a student sampled.
+
+        Args:
+            turns: The turns of one row, in order; the first begins the row.
+            privileged: What was known before each turn, parallel to `turns`.
+
+        Raises:
+            ValueError: A turn has no tokens, or its messages do not render to the ids that the student read.
+        """
+        if len(privileged) != len(turns) or not turns:
+            raise ValueError(f"expected what was known at each of {len(turns)} turns, got {len(privileged)}")
+        count = len(turns) if self.every_turn else 1
+        shown = [self.episode_block(privileged[n], turns[n].view) for n in range(count)]
+        texts = [text or "" for text in shown] + [""] * (len(turns) - count)
+        sizes = [len(self.block_ids(text)) for text in texts]
+        known = all(text is not None for text in shown)
+        prompts = self._prompts(turns, texts)
+        behind = sum(len(p) for p in prompts[1:]) + sum(len(_tokens(turn).completion_ids) for turn in turns[:-1])
+        prompts[0], cut = self._fitted(turns[0], prompts[0], texts[0], behind)
+        ids: list[int] = []
+        positions: list[int] = []
+        for prompt, turn in zip(prompts, turns, strict=True):
+            ids += prompt
+            sampled = _tokens(turn).completion_ids
+            positions.extend(range(len(ids), len(ids) + len(sampled)))
+            ids += sampled
+        length = len(ids) - len(_tokens(turns[-1]).completion_ids)
+        fits = self.max_length is None or length <= self.max_length
+        complete = known and fits and max(sizes) <= self.budget_tokens
+        return TeacherReading(View(ids, positions), sum(sizes), cut, complete)
+
+    def _prompts(self, turns: Sequence[Turn], texts: Sequence[str]) -> list[list[int]]:
+        """Each turn's prompt ids with its block."""
+        prompts: list[list[int]] = []
+        messages: list[Message] = []
+        for number, (turn, text) in enumerate(zip(turns, texts, strict=True)):
+            tokens, action = _tokens(turn), turn.action
+            if tokens.continues != (number > 0):
+                raise ValueError(f"turn {turn.view.turn} of {turn.view.task_id} is expected to stand in a row of its own")
+            if not text:
+                prompts.append(list(tokens.prompt_ids))
+            else:
+                if number == 0:
+                    pair: tuple[list[int], list[int]] | None = self.begin(action.messages, text)
+                else:
+                    before = turns[number - 1].action
+                    pair = self.extend(messages, before.completion, self._ended(turns[number - 1]), action.messages, text)
+                if pair is None or tuple(pair[0]) != tokens.prompt_ids:
+                    raise ValueError(
+                        f"the messages of turn {turn.view.turn} of {turn.view.task_id} are expected to render to the "
+                        "ids that the student read, and do not: give the teacher the renderer of the student's agent"
+                    )
+                prompts.append(pair[1])
+            if self.every_turn:
+                if number > 0:
+                    messages.append({"role": "assistant", "content": turns[number - 1].action.completion})
+                messages.extend(action.messages)
+        return prompts
+
+    def _ended(self, turn: Turn) -> bool:
+        return _tokens(turn).completion_ids[-1:] == (self.renderer.turn_end_id,)
+
+    def _fitted(self, turn: Turn, prompt: list[int], text: str, behind: int) -> tuple[list[int], int]:
+        """The row's first prompt with as much of its history cut, turn by turn, as the limit asks."""
+        cut = 0
+        if self.max_length is not None and text:
+            for cut, messages in enumerate(shorter_histories(turn.action.messages), start=1):
+                if len(prompt) + behind <= self.max_length:
+                    return prompt, cut - 1
+                prompt = self.begin(messages, text)[1]
+        return prompt, cut
+
+
+def shorter_histories(messages: Sequence[Message]) -> list[list[Message]]:
+    """The same prompt with one, two, ... whole turns less of history: of a window, or of a chat that begins a row.
+
+    The system message, the message that states the task, and the present observation always stay.
+    """
+    content = messages[-1]["content"]
+    if isinstance(content, HistoryText):
+        return [[*messages[:-1], {**messages[-1], "content": shorter}] for shorter in content.shorter]
+    head = next((index + 1 for index, message in enumerate(messages) if message["role"] == "user"), len(messages))
+    pairs = (len(messages) - head) // 2
+    return [[*messages[:head], *messages[head + 2 * cut :]] for cut in range(1, pairs + 1)]
+
+
+def _tokens(turn: Turn) -> Any:
+    if turn.action.tokens is None:
+        raise ValueError(f"turn {turn.view.turn} of {turn.view.task_id} is expected to hold token ids, got none")
+    return turn.action.tokens
+
+
+def _skill(skills: Mapping[str, Any], compact: bool) -> str:
+    lines = list(skills["lines"])
+    if compact:
+        return "\n".join(skills["compact_lines"] or lines)
+    return "\n\n".join(part for part in (skills["general"], skills["task"], _listed(lines, compact)) if part)
+
+
+def _listed(items: Sequence[str], compact: bool, *, numbered: bool = False) -> str:
+    if compact:
+        return "; ".join(items)
+    return "\n".join(f"{number}. {item}" if numbered else f"- {item}" for number, item in enumerate(items, start=1))
+
+
+def _facts(facts: Mapping[str, Any], compact: bool) -> str:
+    def plain(value: Any) -> str:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+    return _listed([f"{name.replace('_', ' ')}: {plain(value)}" for name, value in facts.items()], compact)
