@@ -31,11 +31,6 @@ class Scored(NamedTuple):
     entropy_BT: Tensor | None
 
 
-def unwrap(model: Any) -> Any:
-    """The Hugging Face model inside a data-parallel wrapper, or the model itself."""
-    return model.module if hasattr(model, "module") and not hasattr(model, "get_output_embeddings") else model
-
-
 def check_head(model: Any) -> None:
     """Refuse models whose logits are more than a linear head on the last hidden state.
 
@@ -83,7 +78,6 @@ def score_views(
         raise ValueError("score_views: expected at least one view, got none")
     if not temperature > 0:
         raise ValueError(f"temperature: expected above 0 to score samples, got {temperature}")
-    model = unwrap(model)
     check_head(model)
     head = model.get_output_embeddings()
     device = head.weight.device

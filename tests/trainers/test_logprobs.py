@@ -46,6 +46,29 @@ def test_what_stands_in_the_padding_changes_nothing(kind: str) -> None:
     assert torch.equal(score(model, views, pad_id=0).logprobs_BT, score(model, views, pad_id=9).logprobs_BT)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_right_padding_without_an_attention_mask_equals_right_padding_with_one(kind: str) -> None:
+    model, views = tiny_model(kind), random_views(5)
+    length = max(len(view.ids) for view in views)
+    ids = torch.tensor([view.ids + [0] * (length - len(view.ids)) for view in views])
+    mask = torch.tensor([[1] * len(view.ids) + [0] * (length - len(view.ids)) for view in views])
+    table = torch.log_softmax(model(input_ids=ids, attention_mask=mask).logits, -1)
+    ours = score(model, views).logprobs_BT
+    for row, view in enumerate(views):
+        masked = torch.stack([table[row, p - 1, view.ids[p]] for p in view.loss_positions])
+        assert torch.allclose(ours[row, : len(masked)], masked, atol=1e-5)
+
+
+def test_recomputing_activations_changes_no_gradient() -> None:
+    model, views = tiny_model(), random_views(4)
+    score(model, views, grad=True).logprobs_BT.sum().backward()
+    plain = gradients(model)
+    model.zero_grad(set_to_none=True)
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    score(model.train(), views, grad=True).logprobs_BT.sum().backward()
+    assert largest_difference(plain, gradients(model)) < 1e-6 * max(float(g.abs().max()) for g in plain)
+
+
 def test_the_end_token_counts_although_it_is_the_padding_token() -> None:
     model, end = tiny_model(), 5
     closed = View([1, 2, 3, end], [2, 3])
