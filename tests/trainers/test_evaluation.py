@@ -1,0 +1,144 @@
+"""Panels and evaluation: a fixed file, verified; the same result for any number of environments; nothing privileged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_world
+from scripted_agents import CrashingWorld, EchoEnv, Peeker, ScriptedAgent
+
+from trainers.environments import EnvironmentSource
+from trainers.evaluation import Panel, PanelError, evaluate, make_panel, panel_hash
+from trainers.statistics import wilson
+
+toy_world.register()
+
+
+def toy_panel(episodes: int = 30, **kwargs: Any) -> Panel:
+    return make_panel("toy/Boxes-v0", {"horizon": 3}, "valid", episodes, **kwargs)
+
+
+def test_a_panel_survives_its_file_and_its_hash_is_that_of_the_rest(tmp_path: Path) -> None:
+    panel = toy_panel(5, temperature=0.4, sampler_batch=4)
+    panel.save(tmp_path / "panel.json")
+    content = json.loads((tmp_path / "panel.json").read_text())
+    stated = content.pop("hash")
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert stated == hashlib.sha256(text.encode()).hexdigest() == panel.hash
+    assert Panel.load(tmp_path / "panel.json") == panel
+    assert content["task_ids"] == [f"valid:{i}" for i in range(5)] and content["world_version"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("temperature", 0.5), ("task_ids", ["valid:0"]), ("sampler_batch", 8), ("max_turns", 4), ("split", "test")],
+)
+def test_a_panel_that_was_changed_by_hand_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    toy_panel(5).save(tmp_path / "panel.json")
+    content = json.loads((tmp_path / "panel.json").read_text())
+    (tmp_path / "panel.json").write_text(json.dumps({**content, key: value}))
+    with pytest.raises(PanelError, match="was changed after it was written"):
+        Panel.load(tmp_path / "panel.json")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"hash": "x"}', "\ufeff{}"])
+def test_a_file_that_is_no_panel_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "broken.json").write_text(text, encoding="utf-8")
+    with pytest.raises(PanelError, match=r"broken\.json"):
+        Panel.load(tmp_path / "broken.json")
+
+
+def test_every_field_moves_the_hash() -> None:
+    panel = toy_panel(3)
+    for key, value in {"temperature": 0.7, "max_turns": 9, "env_kwargs": {}, "world_version": "1"}.items():
+        assert panel_hash({**panel.content(), key: value}) != panel.hash
+
+
+def test_a_split_with_fewer_tasks_gives_all_of_them() -> None:
+    assert len(toy_panel(1000).task_ids) == 30
+    with pytest.raises(ValueError, match="at least 1 episode"):
+        toy_panel(0)
+    with pytest.raises(ValueError, match="unknown split 'vaild'"):
+        make_panel("toy/Boxes-v0", {}, "vaild", 3)
+
+
+def test_evaluation_is_the_same_for_any_number_of_environments() -> None:
+    panel = toy_panel(sampler_batch=8)
+    agents = {count: ScriptedAgent() for count in (1, 3, 16)}
+    results = {count: evaluate(agent, panel, environments=count) for count, agent in agents.items()}
+    assert results[1] == results[3] == results[16]
+    assert agents[1].calls == agents[3].calls == agents[16].calls  # even the batches are the same
+
+
+def test_success_is_the_sum_of_wins_over_the_sum_of_episodes() -> None:
+    panel = toy_panel(sampler_batch=8)
+    result = evaluate(ScriptedAgent(), panel)
+    wins = sum(bool(outcome) for outcome in result.outcomes)
+    assert 0 < wins < 30
+    assert result.success_rate == wins / 30 and result.ci95 == wilson(wins, 30)
+    assert {name: rate.episodes for name, rate in result.by_task_type.items()} == {"blue": 10, "green": 10, "red": 10}
+    assert sum(rate.wins for rate in result.by_task_type.values()) == wins
+    assert result.mean_score == pytest.approx(wins / 30) and result.failed == 0
+    plain = result.to_json()
+    assert json.loads(json.dumps(plain)) == plain and plain["panel_hash"] == panel.hash
+
+
+def test_broken_episodes_are_in_no_rate() -> None:
+    source = EnvironmentSource(lambda **kw: CrashingWorld(crash=("valid:2", 1), horizon=3, **kw))
+    panel = make_panel(source, split="valid", episodes=10)
+    result = evaluate(ScriptedAgent(), panel, source=source)
+    assert result.outcomes[2] is None and result.failed == 1 and result.overall.episodes == 9
+
+
+def test_the_hinted_player_is_told_at_every_turn_and_the_student_nothing_is_even_computed() -> None:
+    hinted = Peeker()
+    assert evaluate(hinted, toy_panel(6)).success_rate == 1.0
+    assert all(known is not None for known in hinted.seen)
+    result = evaluate(ScriptedAgent(), toy_panel(6))
+    assert all(known is None for rollout in result.rollouts for known in rollout.privileged)
+
+
+def test_another_version_of_the_world_is_refused() -> None:
+    panel = toy_panel(3)
+    later = type("Later", (toy_world.ToyWorld,), {"world_version": "2"})
+    with pytest.raises(PanelError, match="expected world version 0, got 2"):
+        evaluate(ScriptedAgent(), panel, source=EnvironmentSource(later))
+
+
+def test_an_agent_of_another_temperature_is_refused() -> None:
+    agent = ScriptedAgent()
+    agent.temperature = 1.0  # type: ignore[attr-defined]
+    with pytest.raises(PanelError, match=r"asks for temperature 0\.4, the agent samples at 1\.0"):
+        evaluate(agent, toy_panel(3))
+
+
+def test_tasks_of_one_layout_widen_the_interval() -> None:
+    class Rooms(toy_world.ToyWorld):
+        """The coin of all tasks of a room lies in the same box."""
+
+        def cluster_of(self, task_id: str) -> str:
+            return str(int(task_id.split(":")[1]) // 5)
+
+        def _begin(self, task_id: str) -> str:
+            text = super()._begin(task_id)
+            self._coin = 1 if self.cluster_of(task_id) in "02" else 4
+            return text
+
+    source = EnvironmentSource(Rooms)
+    always_first = ScriptedAgent(lambda view: "take coin" if "A coin" in view.observation else "open 1")
+    result = evaluate(always_first, make_panel(source, split="valid", episodes=30), source=source)
+    assert result.success_rate == pytest.approx(1 / 3) and result.clusters[:6] == ("0",) * 5 + ("1",)
+    assert result.clustered_ci95 is not None
+    assert result.clustered_ci95[1] - result.clustered_ci95[0] > result.ci95[1] - result.ci95[0]
+
+
+def test_a_third_partys_environment_has_panels_of_seeds() -> None:
+    source = EnvironmentSource(EchoEnv, {"turns": 2}, success_threshold=2.0)
+    panel = make_panel(source, split="test", episodes=4)
+    assert panel.task_ids == ("2000000", "2000001", "2000002", "2000003")
+    assert panel.world_version == "unknown" and panel.env_id.endswith(":EchoEnv")
+    assert evaluate(ScriptedAgent(lambda view: view.observation), panel, source=source).success_rate == 1.0

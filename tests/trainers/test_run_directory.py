@@ -1,0 +1,101 @@
+"""Run directories: one run each, one process at a time, logs that a resume can cut."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainers.config import SDARConfig
+from trainers.run_directory import JsonLines, RunDirectory, RunDirectoryError, read_json_lines
+
+CONFIG = SDARConfig()
+
+
+def test_a_directory_in_use_is_refused_and_says_by_whom(tmp_path: Path) -> None:
+    first = RunDirectory(tmp_path / "run", CONFIG)
+    with pytest.raises(RunDirectoryError, match=r"is in use by process \d+ on .*choose another output_dir"):
+        RunDirectory(tmp_path / "run", CONFIG, resume=True)
+    first.close()
+    RunDirectory(tmp_path / "run", CONFIG, resume=True).close()
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, os; from trainers.run_directory import RunDirectory; from trainers.config import SDARConfig; "
+        "RunDirectory(sys.argv[1], SDARConfig()); os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=False)
+    assert done.returncode == 9
+    RunDirectory(tmp_path / "run", CONFIG, resume=True).close()
+
+
+def test_another_configuration_is_refused_with_the_options_that_differ(tmp_path: Path) -> None:
+    RunDirectory(tmp_path, CONFIG).close()
+    other = dataclasses.replace(CONFIG, gate_beta=1.0, seed=3)
+    with pytest.raises(RunDirectoryError, match=r"gate_beta \(5.0 there, 1.0 here\), seed \(0 there, 3 here\)"):
+        RunDirectory(tmp_path, other, resume=True)
+
+
+def test_another_model_or_environment_is_refused(tmp_path: Path) -> None:
+    RunDirectory(tmp_path, CONFIG, extra={"env_id": "a", "initial_weights": "x"}).close()
+    with pytest.raises(RunDirectoryError, match="differs in initial_weights"):
+        RunDirectory(tmp_path, CONFIG, resume=True, extra={"env_id": "a", "initial_weights": "y"})
+
+
+def test_a_finished_part_is_not_overwritten_by_a_new_start(tmp_path: Path) -> None:
+    RunDirectory(tmp_path, CONFIG).close()
+    with pytest.raises(RunDirectoryError, match="resume_from_checkpoint=True"):
+        RunDirectory(tmp_path, CONFIG)
+
+
+def test_options_that_change_no_result_may_change(tmp_path: Path) -> None:
+    RunDirectory(tmp_path, CONFIG).close()
+    other = dataclasses.replace(CONFIG, save_steps=7, max_steps=900, micro_batch_tokens=99, log_privileged=True)
+    RunDirectory(tmp_path, other, resume=True).close()
+    assert SDARConfig.from_yaml(tmp_path / "config.yaml") == other
+
+
+def test_a_directory_says_what_made_it(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path, CONFIG)
+    directory.write_summary({"after": np.float64(0.5)})
+    directory.close()
+    assert json.loads((tmp_path / "summary.json").read_text()) == {"after": 0.5}
+    assert {"python", "torch", "transformers"} <= set(json.loads((tmp_path / "versions.json").read_text()))
+    assert not (tmp_path / "privileged.jsonl").exists()
+
+
+def test_the_privileged_log_exists_only_when_asked_for(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path, dataclasses.replace(CONFIG, log_privileged=True))
+    assert set(directory.logs()) == {"metrics", "episodes", "privileged"}
+    directory.close()
+
+
+def test_a_log_is_cut_back_to_a_length_and_goes_on_there(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "metrics.jsonl")
+    log.write({"step": 1})
+    length = log.flush(sync=True)
+    log.write({"step": 2})
+    log.close()
+    again = JsonLines(tmp_path / "metrics.jsonl")
+    again.cut(length)
+    again.write({"step": 2, "text": "caf\u00e9 \ud800"})
+    again.close()
+    assert read_json_lines(tmp_path / "metrics.jsonl") == [{"step": 1}, {"step": 2, "text": "caf\u00e9 ?"}]
+    shorter = JsonLines(tmp_path / "metrics.jsonl")
+    with pytest.raises(RunDirectoryError, match="expected at least 999 bytes"):
+        shorter.cut(999)
+
+
+def test_a_last_line_that_a_crash_cut_is_left_out_and_damage_inside_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step":1}\n{"step":2')
+    assert read_json_lines(path) == [{"step": 1}]
+    path.write_text('{"step":1\n{"step":2}\n')
+    with pytest.raises(json.JSONDecodeError):
+        read_json_lines(path)
