@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agents.chat import ChatAgent
+from agents.chat import ChatAgent, Sampler
 from agents.rendering import ChatRenderer
 from agents.teacher import Teacher
 
@@ -53,8 +53,10 @@ def make_actors(
     method: Method,
     source: EnvironmentSource,
     teacher_context: TeacherContext | None,
+    *,
+    sampler: Sampler | None = None,
 ) -> Actors:
-    """Build the agents of a run.
+    """Build the agents of a run; with a `sampler` it answers instead of the model, which may then be None.
 
     Raises:
         ValueError: The method reads privileged information and the environment has none.
@@ -89,6 +91,7 @@ def make_actors(
             enable_thinking=config.enable_thinking,
             list_actions=config.list_actions,
             teacher=teacher if with_teacher else None,
+            sampler=sampler,
         )
 
     return Actors(
