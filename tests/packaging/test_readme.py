@@ -1,0 +1,116 @@
+"""What the pages say works: Python blocks run, commands and flags exist, and links lead somewhere.
+
+A Python block after the comment ``<!-- not run: REASON -->`` is only compiled (one that needs pretrained weights, say).
+"""
+
+from __future__ import annotations
+
+import configparser
+import functools
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").glob("*.md"))
+IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
+FENCE = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\s*)?^```(?P<language>\w*)\n(?P<body>.*?)^```", re.M | re.S)
+
+
+def blocks(page: Path, *languages: str) -> list[tuple[str, str | None]]:
+    text = page.read_text(encoding="utf-8")
+    return [(m["body"], m["reason"]) for m in FENCE.finditer(text) if m["language"] in languages]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of every shell command on the page, fenced or indented, without comments and prompts."""
+    text = page.read_text(encoding="utf-8")
+    shell = "\n".join(body for body, _ in blocks(page, "bash", "sh", "console", "shell"))
+    indented = "\n".join(re.findall(r"^ {4,}(\S.*)$", FENCE.sub("", text), re.M))
+    found = []
+    for line in f"{shell}\n{indented}".replace("\\\n", " ").splitlines():
+        line = line.strip().removeprefix("$ ")
+        if re.match(r"(sdar|python -m|tox|pytest)\b", line):
+            try:
+                found += [shlex.split(part, comments=True) for part in line.split("&&")]
+            except ValueError:
+                continue  # prose with an apostrophe
+    return [words for words in found if words]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_python_blocks_run_in_order_in_a_fresh_interpreter(page: Path, tmp_path: Path):
+    found = blocks(page, "python", "py")
+    for body, _ in found:
+        compile(body, str(page), "exec")
+    code = "\n".join(body for body, reason in found if reason is None)
+    if not code:
+        pytest.skip("no Python block to run on this page")
+    if re.search(r"\b(agents|trainers|torch)\b", code):
+        pytest.importorskip("torch")
+    path = os.pathsep.join(entry for entry in sys.path if entry)
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@functools.cache
+def help_of(command: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "trainers", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_commands_of_the_page_exist_with_their_flags(page: Path):
+    pytest.importorskip("yaml")
+    for words in commands(page):
+        if words[0] == "sdar" and len(words) > 1 and not words[1].startswith("-") and "|" not in words:
+            for flag in (word.split("=")[0] for word in words[2:] if word.startswith("--")):
+                assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", help_of(words[1])), f"{words} on {page.name}"
+        elif words[0] == "tox" and "-e" in words:
+            settings = configparser.ConfigParser()
+            settings.read(ROOT / "tox.ini")
+            known = {name.removeprefix("testenv:") for name in settings.sections()} | {"py311"}
+            assert set(words[words.index("-e") + 1].split(",")) <= known, f"{words} on {page.name}"
+        elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
+            assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), f"{words} on {page.name}"
+        elif words[0] == "pytest":
+            for path in (word for word in words[1:] if word.startswith("tests/")):
+                assert (ROOT / path.split("::")[0]).exists(), f"{words} on {page.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_relative_links_lead_somewhere(page: Path):
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"(https?|mailto):|#", target):
+            assert (page.parent / target.split("#")[0]).exists(), f"{target} on {page.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_files_named_in_code_marks_exist(page: Path):
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    for name in re.findall(r"`((?:sdar_envs|agents|trainers|assets|tests|benchmarks|docs)/[\w./-]+\w)`", text):
+        assert (ROOT / name).exists(), f"`{name}` on {page.name}"
+
+
+def test_a_wrong_flag_would_be_noticed(tmp_path: Path):
+    page = tmp_path / "page.md"
+    page.write_text("```bash\nsdar train --no-such-flag 3\n```\n", encoding="utf-8")
+    assert commands(page) == [["sdar", "train", "--no-such-flag", "3"]]
+    with pytest.raises(AssertionError, match="no-such-flag"):
+        test_commands_of_the_page_exist_with_their_flags(page)
