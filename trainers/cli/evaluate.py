@@ -195,7 +195,7 @@ def show_summaries(console: Console, summaries: Mapping[str, Mapping[str, Any]])
                 str(summary.get("seed", "-")),
                 *(percent(before["success_rate"]), interval(before["ci95"])),
                 *(percent(after["success_rate"]), interval(after["ci95"])),
-                *(percent(teacher.get("before")), percent(teacher.get("after"))),
+                *(percent((teacher.get(when) or {}).get("success_rate")) for when in ("before", "after")),
                 duration(float(summary["seconds"])),
                 f"{summary['tokens']:,}",
                 str(after["panel_hash"])[:12],

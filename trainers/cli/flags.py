@@ -82,9 +82,7 @@ def docstring_entries(documented: Any) -> dict[str, str]:
     return entries
 
 
-def add_config_flags(
-    parser: argparse.ArgumentParser, config_class: type, *, only: Iterable[str] | None = None
-) -> None:
+def add_config_flags(parser: argparse.ArgumentParser, config_class: type, *, only: Iterable[str] | None = None) -> None:
     """Add one flag per field (or for the fields in `only`), in the field's group, with its meaning and default.
 
     A flag that is not given leaves no trace in the namespace; `given_flags` collects the others as text.

@@ -163,7 +163,7 @@ def play(
     invalid = sum(not turn.is_action_valid for turn in episode.turns)
     outcome = "won" if episode.success else f"not won ({episode.stop_reason.value.replace('_', ' ')})"
     screen.console.print(
-        f"\n{outcome} after {len(episode.turns)} steps, return {episode.return_:g}, {invalid} not understood",
+        f"\n{outcome} after {len(episode.turns)} step{'s' * (len(episode.turns) != 1)}, return {episode.return_:g}, {invalid} not understood",
         style="bold",
     )
     return rollout

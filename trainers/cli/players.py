@@ -66,9 +66,7 @@ def read_run(path: str | Path) -> RunFacts:
     return RunFacts(folder, str(identity["env_id"]), config, newest.path, newest.step)
 
 
-def environment_of(
-    who: str | None, env_id: str | None, env_kwargs: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
+def environment_of(who: str | None, env_id: str | None, env_kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The environment that was asked for, else the one that the run directory `who` was trained on.
 
     Keyword arguments that are given win over the run's, key by key, as long as the environment is the run's.

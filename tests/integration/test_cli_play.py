@@ -1,0 +1,147 @@
+"""`sdar play` and `sdar envs`: scripted sessions, what is shown and what is not."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import gymnasium as gym
+import pytest
+
+import sdar_envs  # noqa: F401  # registers the ids
+from sdar_envs.spaces import FreeText
+from trainers.cli import main
+
+SMALL = ["--env", "sdar/Household-v0", "--env-kwargs", "size=small"]
+
+
+class HostileVoice(gym.Env):
+    """A world whose text attacks the terminal.
+
+    Args:
+        word: What wins.
+    """
+
+    def __init__(self, word: str = "plugh") -> None:
+        self.word = word
+        self.observation_space = FreeText(100)
+        self.action_space = FreeText(100)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return "\x1b]0;title\x07A \x1b[31mhollow\u202e voice.", {"admissible_actions": ["\x1b[2Jplugh"]}
+
+    def step(self, action):
+        won = action == self.word
+        return "Done.", float(won), won, False, {}
+
+
+gym.register("test/HostileVoice-v0", HostileVoice)
+
+
+def plan_of(task_id: str) -> list[str]:
+    env = gym.make("sdar/Household-v0", split="valid", size="small")
+    _, info = env.reset(options={"task_id": task_id})
+    env.close()
+    return info["privileged"]["plan"]
+
+
+def type_lines(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+def test_the_plan_of_the_expert_typed_into_standard_input_wins(monkeypatch, capsys, tmp_path) -> None:
+    plan = plan_of("valid:000003")
+    type_lines(monkeypatch, *plan)
+    record = tmp_path / "episodes.jsonl"
+    assert main(["play", *SMALL, "--task", "valid:000003", "--record", str(record)]) == 0
+    shown = capsys.readouterr().out
+    assert f"won after {len(plan)} steps" in shown
+    assert all(f"> {action}" in shown for action in plan)
+    episode = json.loads(record.read_text())
+    assert episode["success"] is True
+    assert [turn["action"] for turn in episode["turns"]] == plan
+
+
+def test_the_end_of_the_input_leaves_the_episode(monkeypatch, capsys) -> None:
+    type_lines(monkeypatch, "look")
+    assert main(["play", *SMALL]) == 0
+    shown = capsys.readouterr().out
+    assert "left the episode" in shown
+    assert "won" not in shown
+
+
+def test_quit_after_a_colon_leaves_and_without_one_is_an_action(monkeypatch, capsys) -> None:
+    type_lines(monkeypatch, "quit", ":quit", "look")
+    assert main(["play", *SMALL]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("> ") == 2
+    assert "Nothing happens." in shown
+
+
+def test_actions_lists_what_is_admissible(monkeypatch, capsys) -> None:
+    type_lines(monkeypatch, ":actions", ":help")
+    assert main(["play", *SMALL, "--index", "1"]) == 0
+    shown = capsys.readouterr().out
+    env = gym.make("sdar/Household-v0", split="valid", size="small")
+    _, info = env.reset(options={"task_id": "valid:000001"})
+    assert "; ".join(info["admissible_actions"]) in shown
+    assert ":quit leaves" in shown
+
+
+def test_the_teachers_view_is_shown_only_when_asked_for_and_says_what_it_is(monkeypatch, capsys) -> None:
+    next_action = f"The next action is: {plan_of('valid:000000')[0]}"
+    type_lines(monkeypatch, "look")
+    assert main(["play", *SMALL]) == 0
+    without = capsys.readouterr().out
+    assert "PRIVILEGED" not in without
+    assert next_action not in without
+    type_lines(monkeypatch, "look")
+    assert main(["play", *SMALL, "--privileged"]) == 0
+    shown = capsys.readouterr().out
+    assert "PRIVILEGED: for teachers only" in shown
+    assert next_action in shown
+
+
+def test_text_of_the_world_can_not_control_the_terminal(monkeypatch, capsys) -> None:
+    type_lines(monkeypatch, ":actions", "\x1b[31mxyzzy", "plugh")
+    assert main(["play", "--env", "test/HostileVoice-v0"]) == 0
+    shown = capsys.readouterr().out
+    assert "won after 2 steps" in shown
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+def test_any_gymnasium_environment_with_text_can_be_played(monkeypatch, capsys) -> None:
+    type_lines(monkeypatch, "xyzzy")
+    assert main(["play", "--env", "test/HostileVoice-v0", "--env-kwargs", "word=xyzzy", "--privileged"]) == 0
+    shown = capsys.readouterr().out
+    assert "won after 1 step," in shown
+    assert "no privileged view" in shown
+
+
+def test_watching_the_expert_ends_in_success(capsys) -> None:
+    assert main(["play", *SMALL, "--agent", "expert", "--episodes", "2"]) == 0
+    assert capsys.readouterr().out.count("won after") == 2
+
+
+def test_an_unknown_task_or_split_is_refused_with_the_remedy(capsys) -> None:
+    assert main(["play", *SMALL, "--split", "vaild"]) == 2
+    assert '"valid"' in capsys.readouterr().err
+    assert main(["play", *SMALL, "--index", "99999"]) == 2
+    assert "0 to 1999" in capsys.readouterr().err
+
+
+def test_envs_lists_ids_with_options_splits_and_task_types(capsys) -> None:
+    assert main(["envs", "--env", "sdar/Household-v0"]) == 0
+    shown = capsys.readouterr().out
+    assert "train 100,000 tasks, valid 2,000 tasks, test 2,000 tasks" in shown
+    assert "place, two, light, clean, heat, cool" in shown
+    for option in ("size", "regularity", "stale", "engine"):
+        assert option in shown
+
+
+def test_envs_describes_a_third_partys_environment_from_its_docstring(capsys) -> None:
+    assert main(["envs", "--env", "test/HostileVoice-v0"]) == 0
+    shown = capsys.readouterr().out
+    assert "word" in shown
+    assert "What wins." in shown

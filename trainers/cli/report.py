@@ -1,0 +1,86 @@
+"""What a finished run shows: success before and after with intervals, the teacher's health, cost, and where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .terminal import duration, interval, percent, show_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# What stands in a run directory, in the order in which a reader wants it.
+CONTENT = {
+    "summary.json": "the figures above",
+    "metrics.jsonl": "one line per iteration",
+    "episodes.jsonl": "every episode, turn by turn",
+    "privileged.jsonl": "the teacher's side of the episodes (log_privileged)",
+    "checkpoints": "models that AutoModelForCausalLM loads, with the state to resume from",
+    "panels": "the tasks that were evaluated; sdar eval --panel plays them again",
+    "config.yaml": "the configuration; sdar train --config repeats it",
+    "versions.json": "what it ran on",
+}
+
+
+def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
+    """The table of one run, from what it wrote into ``summary.json``."""
+    before, after = summary["before"], summary["after"]
+    rows = [_row("all tasks", before, after)]
+    for kind in sorted({*before["by_task_type"], *after["by_task_type"]}):
+        rows.append(_row(kind, before["by_task_type"].get(kind, {}), after["by_task_type"].get(kind, {})))
+    teacher = summary.get("teacher") or {}
+    if teacher.get("before"):
+        rows.append(
+            _row(f"hinted teacher, {teacher['before']['split']}", teacher["before"], teacher.get("after") or {})
+        )
+    columns = ["success in %", "episodes", "before", "95 % interval", "after", "95 % interval", "difference"]
+    title = (
+        f"{summary['method']}, seed {summary['seed']}: {after['episodes']} episodes of the "
+        f"{after.get('split', 'test')} split, the same before and after"
+    )
+    show_table(console, title, columns, rows)
+    difference = summary.get("difference")
+    if difference:
+        low, high = difference["ci95"]
+        console.print(
+            f"paired difference {100 * difference['mean']:+.1f} points, 95 % interval {100 * low:+.1f} to "
+            f"{100 * high:+.1f}, widened where tasks share a layout"
+        )
+    console.print(f"time {duration(float(summary['seconds']))}, {summary['tokens']:,} tokens")
+
+
+def _row(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    first, last = before.get("success_rate"), after.get("success_rate")
+    change = "-" if first is None or last is None else f"{100 * (last - first):+.1f}"
+    episodes = str(after.get("episodes", before.get("episodes", "-")))
+    return [
+        *(name, episodes, percent(first), interval(before.get("ci95"))),
+        *(percent(last), interval(after.get("ci95")), change),
+    ]
+
+
+def show_directory(console: Console, path: Path) -> None:
+    """List what is in a run directory, with what it is for."""
+    rows: list[Sequence[str]] = []
+    for name, meaning in CONTENT.items():
+        place = path / name
+        if place.is_file():
+            rows.append((name, _size(place.stat().st_size), meaning))
+        elif place.is_dir():
+            rows.append((name + "/", _size(sum(p.stat().st_size for p in place.rglob("*") if p.is_file())), meaning))
+    show_table(console, str(path), ("file", "size", "what it is"), rows, left=3)
+
+
+def _size(size: int) -> str:
+    if size < 1024:
+        return f"{size} B"
+    return f"{size / 1024:.0f} KiB" if size < 1024**2 else f"{size / 1024**2:.1f} MiB"
+
+
+def show_next_steps(console: Console, path: Path) -> None:
+    """The commands that show and play the result."""
+    console.print("next:")
+    console.print(f"  sdar play --agent {path}                  watch it play")
+    console.print(f"  sdar eval {path} --agent expert --agent random   beside the expert and a random agent")

@@ -1,0 +1,132 @@
+"""Train an agent on a text environment and show what it learned.
+
+Without --model, a tiny model and its tokenizer are built from nothing and warmed up on imperfect demonstrations first.
+The test panel is played before and after training; nothing is chosen by it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .flags import check_keys, nested, read_pairs
+from .terminal import duration, make_console, one_line, percent
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..warmup import WarmStart, WarmStartConfig
+    from .setup import Setup
+
+EPILOGUE = """examples:
+  sdar train --env sdar/Household-v0 --output-dir runs/house
+  sdar train --env sdar/Household-v0 --method grpo --seed 1 --output-dir runs/grpo-1
+  sdar train --env sdar/Household-v0 --model Qwen/Qwen2.5-3B-Instruct --output-dir runs/qwen
+  sdar train --config runs/house/config.yaml --output-dir runs/again"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``sdar train``."""
+    from .setup import add_setup_arguments
+
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --output-dir")
+    parser.add_argument(
+        "--warm-start", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        help="options of the tiny model's warm start (trainers.warmup.WarmStartConfig), e.g. max_steps=800",
+    )  # fmt: skip
+    parser.add_argument("--cache-dir", metavar="DIR", help="where warm models are kept [$XDG_CACHE_HOME/sdar-gym]")
+    add_setup_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, and show the run's table."""
+    from .report import show_directory, show_next_steps, show_summary
+    from .setup import resolve_setup
+
+    setup = resolve_setup(options)
+    warm_pairs = nested(read_pairs(options.warm_start, "--warm-start"))
+    console = make_console()
+    path = Path(setup.config.output_dir)
+    console.print(
+        f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
+    )
+    model = setup.model
+    if model is None:
+        warm = warm_model(console, setup, warm_pairs, options.cache_dir)
+        model = str(warm.model_dir)
+    elif warm_pairs:
+        raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
+
+    from ..trainer import SDARTrainer
+
+    trainer = SDARTrainer(model=model, env_id=setup.env_id, args=setup.config)
+    try:
+        summary = trainer.train(resume_from_checkpoint=options.resume)
+    except KeyboardInterrupt:
+        console.print(f"\ninterrupted; the same command with --resume goes on with {path}")
+        return 130
+    console.print("")
+    show_summary(console, summary)
+    console.print("")
+    show_directory(console, path)
+    console.print("")
+    show_next_steps(console, path)
+    return 0
+
+
+def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir: str | None) -> WarmStart:
+    """The warm tiny model, from the cache where it was made before.
+
+    Raises:
+        WarmStartFailed: Student and hinted teacher did not reach their bands.
+        ValueError: An unknown key, or an environment without demonstrations.
+    """
+    from ..warmup import warm_start
+
+    def report(line: str) -> None:
+        console.print(f"  {one_line(line)}")
+
+    console.print("warm start: a tiny model from nothing, on imperfect demonstrations")
+    warm = warm_start(
+        setup.config,
+        setup.env_id,
+        config=warm_start_config(pairs),
+        cache_dir=Path(cache_dir) if cache_dir else None,
+        report=report,
+    )
+    source = "from the cache" if warm.cached else f"{warm.steps} steps in {duration(warm.seconds)}"
+    console.print(
+        f"  {source}; measured on valid: student {percent(warm.student_success)} %, "
+        f"hinted teacher {percent(warm.teacher_success)} %"
+    )
+    return warm
+
+
+def warm_start_config(pairs: dict[str, Any]) -> WarmStartConfig:
+    """`WarmStartConfig` from ``key=value`` pairs; ``model.`` and ``cloning.`` reach the parts of those names.
+
+    Raises:
+        ValueError: An unknown key, or a value of a wrong type.
+    """
+    from ..warmup import WarmStartConfig
+
+    config: WarmStartConfig = _replaced(WarmStartConfig(), pairs, "--warm-start")
+    return config
+
+
+def _replaced(config: Any, pairs: dict[str, Any], where: str) -> Any:
+    check_keys(pairs, [field.name for field in dataclasses.fields(config)], where)
+    values = {}
+    for key, value in pairs.items():
+        before = getattr(config, key)
+        if dataclasses.is_dataclass(before) and isinstance(value, dict):
+            values[key] = _replaced(before, value, f"{where} {key}")
+        elif isinstance(before, float) and isinstance(value, int | float) and not isinstance(value, bool):
+            values[key] = float(value)
+        elif type(value) is type(before):
+            values[key] = value
+        else:
+            raise ValueError(f"{where}: {key} expects {type(before).__name__}, got {value!r}")
+    return dataclasses.replace(config, **values)
