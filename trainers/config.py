@@ -16,23 +16,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from agents.prompts import CONTEXTS, STYLES
+from agents.teacher import POSITIONS, PRIVILEGES
 from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.skills import RETRIEVALS
 
 from .options import convert, read_yaml
 
-PRIVILEGES = (
-    "plan",
-    "next_action",
-    "facts",
-    "hints",
-    "skill",
-    "general",
-    "random_skill",
-    "wrong_skill",
-    "none",
-)
-POSITIONS = ("auto", "system", "user_prefix", "user_suffix")
 AUTO = "auto"
 
 
@@ -136,10 +126,10 @@ class SDARConfig:
         "window",
         "a fresh prompt per turn with the last turns, or one growing chat",
         group="rollout",
-        choices=("window", "transcript"),
+        choices=CONTEXTS,
     )
     history_length: int = _option(2, "turns in a window", group="rollout")
-    prompt_style: str = _option("paper", "prompt templates", group="rollout", choices=("paper", "compact"))
+    prompt_style: str = _option("paper", "prompt templates", group="rollout", choices=STYLES)
     list_actions: bool = _option(True, "list the admissible actions in the prompt", group="rollout")
     enable_thinking: bool | None = _option(None, "thinking switch of the chat template", group="rollout")
     sampler_batch: int | None = _option(None, "episodes sampled together; none is all of an iteration", group="rollout")
