@@ -160,11 +160,12 @@ def play(
     episode = rollout.episode
     if rollout.failure is not None:
         raise RuntimeError(f"the environment broke: {rollout.failure}")
+    steps = len(episode.turns)
     invalid = sum(not turn.is_action_valid for turn in episode.turns)
     outcome = "won" if episode.success else f"not won ({episode.stop_reason.value.replace('_', ' ')})"
+    counted = f"{steps} step{'' if steps == 1 else 's'}"
     screen.console.print(
-        f"\n{outcome} after {len(episode.turns)} step{'s' * (len(episode.turns) != 1)}, return {episode.return_:g}, {invalid} not understood",
-        style="bold",
+        f"\n{outcome} after {counted}, return {episode.return_:g}, {invalid} not understood", style="bold"
     )
     return rollout
 

@@ -1,0 +1,271 @@
+"""One row as student and teacher read it: built by a run's own code, with a script in the place of the sampler.
+
+Not here: how it is shown (`inspect`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from agents.base import Action, Turn
+    from agents.chat import ChatAgent
+    from agents.sampler import Sample, SampleRequest
+    from agents.teacher import Teacher, TeacherReading
+    from sdar_envs.privileged import Privileged, StudentView
+
+    from ..actors import Actors
+    from ..config import SDARConfig
+    from ..environments import EnvironmentSource
+
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a prompt's text; `privileged` where it is the teacher's block."""
+
+    text: str
+    privileged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One row as both sides read it.
+
+    `parts` are (name, student's tokens, teacher's tokens); `notes` say what was cut or is missing. `teacher` is empty
+    where the environment has no privileged view.
+    """
+
+    student: tuple[Segment, ...]
+    teacher: tuple[Segment, ...]
+    parts: tuple[tuple[str, int, int | None], ...]
+    notes: tuple[str, ...]
+    turns: int
+
+
+def load_tokenizer(model: str, env_id: str) -> PreTrainedTokenizerBase:
+    """The tokenizer that `model` stands for.
+
+    Raises:
+        ValueError: ``tiny`` for an environment that has no corpus to train a tokenizer on.
+        OSError: There is no such model.
+    """
+    from .players import is_run_directory, read_run
+
+    if model == "chatml":
+        return chatml_tokenizer()
+    if model == "tiny":
+        from sdar_envs.demonstrations import SCRIPTS, script_of
+
+        from ..tiny_model import TinyModelConfig, build_tokenizer
+
+        if env_id not in SCRIPTS:
+            return chatml_tokenizer()
+        return build_tokenizer(list(script_of(env_id).texts()), TinyModelConfig().vocab_size)
+    from transformers import AutoTokenizer
+
+    path = str(read_run(model).model_dir) if is_run_directory(model) else model
+    return AutoTokenizer.from_pretrained(path)  # type: ignore[no-any-return,no-untyped-call]  # transformers is untyped
+
+
+def chatml_tokenizer() -> PreTrainedTokenizerBase:
+    """A tokenizer of single bytes with a ChatML template: shows any prompt without any model."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={character: i for i, character in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>"],
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = (
+        "{%- for message in messages -%}"
+        "{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}"
+        "{%- endfor -%}"
+        "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+    )
+    return fast
+
+
+class Script:
+    """Stands in for a sampler: answers with the completion that was put into `text`."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.actors: Actors | None = None
+        self._lengths: dict[int, int] = {}
+
+    def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
+        """The scripted completion as ids, for every request."""
+        from agents.sampler import Sample
+
+        assert self.actors is not None
+        ids = tuple(self.actors.renderer.encode_completion(self.text))
+        for request in requests:
+            before = self.length(request.slot) if request.continues else 0
+            self._lengths[request.slot] = before + len(request.prompt_ids) + len(ids)
+        zeros = (0.0,) * len(ids)
+        return [Sample(ids, zeros, zeros, False) for _ in requests]
+
+    def length(self, slot: int) -> int:
+        """Tokens that a slot holds."""
+        return self._lengths.get(slot, 0)
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Forget slots."""
+        for slot in slots:
+            self._lengths.pop(slot, None)
+
+
+class Demonstrator:
+    """Acts as told, then by the plan, else by the first admissible action; the student's agent builds the prompts."""
+
+    reads_privileged = True
+
+    def __init__(self, student: ChatAgent, script: Script, actions: Sequence[str]) -> None:
+        self._student = student
+        self._script = script
+        self._actions = list(actions)
+
+    def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Action]:
+        """One action for the one view."""
+        known = privileged[0] if privileged else None
+        planned = "" if known is None else known.reveal().get("next_action", "")
+        listed = views[0].admissible_actions
+        action = self._actions.pop(0) if self._actions else planned or (listed[0] if listed else "look")
+        self._script.text = self._student.style.completion_for(action)
+        return self._student.act(views)
+
+
+def inspect_prompts(
+    source: EnvironmentSource,
+    tokenizer: PreTrainedTokenizerBase,
+    config: SDARConfig,
+    split: str,
+    task_id: str,
+    turns: int,
+    actions: Sequence[str] = (),
+) -> Inspection:
+    """Play `turns` turns of a task and read the last row as student and as teacher.
+
+    Raises:
+        ValueError: Unknown split or task, or a prompt that does not fit at all.
+    """
+    from ..actors import make_actors
+    from ..methods import METHODS
+    from ..rollout import LoopBatchEnv, TaskDraw, collect
+    from ..rows import build_rows
+
+    script = Script()
+    method = METHODS["sdar" if source.has_privileged else "grpo"]
+    script.actors = actors = make_actors(None, tokenizer, config, method, source, None, sampler=script)
+    env = LoopBatchEnv.of(source, split, 1)
+    try:
+        agent = Demonstrator(actors.evaluator, script, actions)
+        rollout = collect(agent, env, [TaskDraw(task_id, ("inspect",))], max_turns=turns)[0]
+    finally:
+        env.close()
+    if rollout.failure is not None:
+        raise ValueError(f"the environment could not play it: {rollout.failure}")
+    if not rollout.episode.turns:
+        raise ValueError(f"no prompt fits max_prompt_length {config.max_prompt_length}: raise it")
+    row = build_rows([rollout])[-1]
+    shown = [rollout.episode.turns[number] for number in row.row_turns]
+    known = [rollout.privileged[number] for number in row.row_turns]
+    teacher = next(iter(actors.readers.values()), None)
+    reading = teacher.read(shown, known) if teacher is not None else None
+    decode = _decoder(tokenizer)
+    return Inspection(
+        student=(Segment(decode(row.student.ids)),),
+        teacher=() if teacher is None or reading is None else _segments(teacher, reading, shown, known, decode),
+        parts=_parts(actors, shown, len(row.student.ids), reading),
+        notes=tuple(_notes(config, rollout.episode.turns, row.row_turns, reading)),
+        turns=len(rollout.episode.turns),
+    )
+
+
+def _decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
+    def decode(ids: Sequence[int]) -> str:
+        return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    return decode
+
+
+def _segments(
+    teacher: Teacher, reading: TeacherReading, turns: Sequence[Turn], known: Sequence[Privileged | None], decode: Decode
+) -> tuple[Segment, ...]:
+    """The teacher's ids as text, cut where blocks begin and end; blocks are found by their ids, in order."""
+    ids, segments, start = reading.view.ids, [], 0
+    texts = [teacher.episode_block(secret, turn.view) or "" for turn, secret in zip(turns, known, strict=True)]
+    blocks = [teacher.block_ids(text) for text in texts]
+    for block in blocks if teacher.every_turn else blocks[:1]:
+        at = next((i for i in range(start, len(ids)) if block and ids[i : i + len(block)] == block), None)
+        if at is not None:
+            segments += [Segment(decode(ids[start:at])), Segment(decode(block), privileged=True)]
+            start = at + len(block)
+    return (*segments, Segment(decode(ids[start:])))
+
+
+def _parts(
+    actors: Actors, turns: Sequence[Turn], total: int, reading: TeacherReading | None
+) -> tuple[tuple[str, int, int | None], ...]:
+    """Tokens by part; what no message and no completion accounts for is the chat template's own."""
+    count = actors.renderer.encode_text
+    messages = [message for turn in turns for message in turn.action.messages]
+    sizes = {role: sum(len(count(m["content"])) for m in messages if m["role"] == role) for role in ("system", "user")}
+    sampled = sum(len(turn.action.tokens.completion_ids) for turn in turns if turn.action.tokens)
+    earlier = sum(len(count(m["content"])) for m in messages if m["role"] == "assistant")
+    template = total - sum(sizes.values()) - sampled - earlier
+    block = None if reading is None else reading.block_tokens
+    whole = None if reading is None else len(reading.view.ids)
+    # History is what a teacher's prompt gives up first; it stands in the messages of the user.
+    lost = 0 if whole is None or block is None else total + block - whole
+
+    def seen(size: int) -> int | None:
+        return None if reading is None else size
+
+    return (
+        ("system message", sizes["system"], seen(sizes["system"])),
+        ("privileged block", 0, block),
+        ("user messages", sizes["user"], seen(sizes["user"] - lost)),
+        ("completions", sampled + earlier, seen(sampled + earlier)),
+        ("chat template", template, seen(template)),
+        ("total", total, whole),
+    )
+
+
+def _notes(
+    config: SDARConfig, turns: Sequence[Turn], row_turns: Sequence[int], reading: TeacherReading | None
+) -> list[str]:
+    notes = []
+    if row_turns[0] > 0 and config.context == "transcript":
+        notes.append(f"the student's chat was begun anew at turn {row_turns[0] + 1}; earlier turns may be cut from it")
+    first = turns[row_turns[0]].action.messages[-1]["content"]
+    longest = min(config.history_length, row_turns[0]) if config.context == "window" else 0
+    left = len(getattr(first, "shorter", ()))
+    if left < longest:
+        notes.append(f"CUT: {longest - left} of {longest} turns of the student's history, to fit max_prompt_length")
+    if reading is None:
+        notes.append("this environment's info has no privileged view: there is no teacher's prompt")
+        return notes
+    if reading.history_cut:
+        notes.append(f"CUT: {reading.history_cut} turns of the teacher's history, to make room for the block")
+    if reading.block_tokens == 0:
+        notes.append("the privileged block is EMPTY: teacher and student read the same")
+    elif not reading.complete:
+        notes.append(
+            f"INCOMPLETE: the block has {reading.block_tokens} tokens, teacher_budget is {config.teacher_budget}; what "
+            "does not fit is left out of the distillation. Raise teacher_budget or max_prompt_length"
+        )
+    return notes or ["nothing was cut"]
