@@ -1,0 +1,226 @@
+"""What a generated house is: its layouts, its tasks, and the laws that the splits share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sdar_envs.household import tables
+from sdar_envs.household.engine import NativeGame, household_rules
+from sdar_envs.household.generator import (
+    SPLIT_SIZES,
+    GeneratedTask,
+    TaskIds,
+    belongs_to,
+    generate,
+    parse_task_id,
+    target_types,
+)
+from sdar_envs.household.layouts import SEEN_LAYOUTS, UNSEEN_LAYOUTS, layouts
+from sdar_envs.household.problem import parse_problem
+from sdar_envs.household.regularities import APART, TOGETHER, eligible_homes, regularities
+
+
+def sample(size: str, split: str = "train", count: int = 120, **kwargs: float) -> list[GeneratedTask]:
+    return [generate(task_id, size=size, **kwargs) for task_id in TaskIds(split)[:count]]  # type: ignore[arg-type]
+
+
+def homes_of_targets(task: GeneratedTask) -> set[str]:
+    draft = task.draft
+    return {
+        draft.layout.receptacle_types[position] for name, position in draft.placements if name == draft.target
+    }
+
+
+@pytest.mark.parametrize("size", tables.SIZES)
+@pytest.mark.parametrize("kind", tables.ROOM_KINDS)
+def test_a_room_kind_has_30_different_layouts_within_its_table(size: str, kind: str) -> None:
+    drawn = layouts(size, kind, 0)
+    assert [layout.number for layout in drawn] == list(range(1, 31))
+    assert len({layout.receptacles for layout in drawn}) == 30
+    rows = tables.SIZE_TABLES[size].rooms[kind]
+    for layout in drawn:
+        for receptacle_type, positions in layout.by_type.items():
+            assert rows[receptacle_type].fewest <= len(positions) <= rows[receptacle_type].most
+            names = [layout.receptacles[position] for position in positions]
+            assert names == [f"{receptacle_type}_{number}" for number in range(1, len(positions) + 1)]
+        always = {name for name, row in rows.items() if row.scenes == 30}
+        assert always <= layout.by_type.keys()
+
+
+@pytest.mark.parametrize("kind", tables.ROOM_KINDS)
+def test_small_rooms_have_8_to_12_receptacles(kind: str) -> None:
+    assert {len(layout.receptacles) for layout in layouts("small", kind, 3)} <= set(range(8, 13))
+
+
+def test_cabinets_are_as_many_as_in_the_published_kitchens() -> None:
+    counts = [len(layout.by_type["cabinet"]) for seed in range(10) for layout in layouts("full", "kitchen", seed)]
+    assert sum(counts) / len(counts) == pytest.approx(11.4, abs=0.5)
+
+
+def test_24_layouts_are_seen_and_6_are_kept_for_the_test_split() -> None:
+    assert (len(SEEN_LAYOUTS), len(UNSEEN_LAYOUTS)) == (24, 6)
+    for split, numbers in (("train", SEEN_LAYOUTS), ("valid", SEEN_LAYOUTS), ("test", UNSEEN_LAYOUTS)):
+        used = {task.draft.layout.number for task in sample("small", split, 400)}
+        assert used <= set(numbers)
+        assert len(used) == len(numbers), f"{split} leaves layouts unused"
+
+
+def test_the_layouts_of_two_world_seeds_differ() -> None:
+    assert layouts("full", "kitchen", 0) != layouts("full", "kitchen", 1)
+
+
+@pytest.mark.parametrize("size", tables.SIZES)
+def test_training_and_validation_never_share_a_placement(size: str) -> None:
+    train = {task.draft.digest() for task in sample(size, "train", 600)}
+    valid = {task.draft.digest() for task in sample(size, "valid", 600)}
+    assert not train & valid
+    draft = generate("valid:000000", size=size).draft
+    assert belongs_to("valid", draft) and not belongs_to("train", draft)
+
+
+def test_task_ids_are_enumerable_with_task_types_in_turn() -> None:
+    assert {split: len(TaskIds(split)) for split in SPLIT_SIZES} == {"train": 100_000, "valid": 2_000, "test": 2_000}
+    ids = TaskIds("train")
+    assert ids[0] == "train:000000" and ids[-1] == "train:099999"
+    assert [generate(task_id, size="small").draft.task_type for task_id in ids[:6]] == list(tables.TASK_TYPES)
+    heat = TaskIds("valid", "heat")
+    assert heat[:3] == ["valid:000004", "valid:000010", "valid:000016"]
+    assert sum(len(TaskIds("test", task_type)) for task_type in tables.TASK_TYPES) == 2_000
+    with pytest.raises(IndexError):
+        ids[100_000]
+
+
+@pytest.mark.parametrize(
+    "task_id", ["", "train", "train:", "train:12", "train:100000", "train:-00001", "valid:002000", "train:0000 1",
+                "train:00000\u0663", "trian:000001", "dev:000001"]
+)
+def test_what_is_no_task_id_is_refused_with_an_example(task_id: str) -> None:
+    with pytest.raises(ValueError, match="task id"):
+        parse_task_id(task_id, "the test")
+
+
+@pytest.mark.parametrize("size", tables.SIZES)
+def test_no_game_is_won_at_reset_and_all_can_be_won_within_the_horizon(size: str) -> None:
+    for split in SPLIT_SIZES:
+        for task in sample(size, split, 120):
+            game = NativeGame(*household_rules(), task.problem)
+            game.reset()
+            assert not game.won
+            assert 0 < task.shortest <= tables.SIZE_TABLES[size].horizon
+
+
+@pytest.mark.parametrize("size", tables.SIZES)
+def test_things_stand_only_where_they_can_and_targets_can_be_what_they_must(size: str) -> None:
+    for task in sample(size, count=240):
+        draft = task.draft
+        for object_type, position in draft.placements:
+            assert draft.layout.receptacle_types[position] in tables.CONTAINMENT[object_type]
+            assert object_type in tables.room_objects(size, draft.layout.kind)
+        assert draft.layout.kind in tables.TASK_ROOMS[draft.task_type]
+        if draft.task_type != "light":
+            assert draft.destination in draft.layout.by_type
+            assert draft.destination in tables.CONTAINMENT[draft.target]
+        affordance = tables.REQUIRED_AFFORDANCE.get(draft.task_type)
+        assert affordance is None or draft.target in tables.AFFORDANCES[affordance]
+        count = sum(name == draft.target for name, _ in draft.placements)
+        low, high = getattr(tables.SIZE_TABLES[size], "duplicates_two" if draft.task_type == "two" else "duplicates")
+        assert low <= count <= high
+        assert draft.target in draft.sentence and draft.destination in draft.sentence
+
+
+def test_every_home_and_destination_is_possible_in_the_tables() -> None:
+    for size in tables.SIZES:
+        for object_type in tables.object_types(size):
+            homes = eligible_homes(size, object_type)
+            assert len(homes) >= 2, f"{object_type} has no choice of homes, so its claim could never be stale"
+            assert set(homes) <= set(tables.CONTAINMENT[object_type])
+        for task_type, kinds in tables.TASK_ROOMS.items():
+            assert all(target_types(size, kind, task_type) for kind in kinds)
+
+
+def test_a_tasks_problem_survives_being_written_and_read_as_pddl() -> None:
+    for task in sample("full", count=12):
+        read = parse_problem(task.problem.to_pddl())
+        assert (read.objects, set(read.init)) == (task.problem.objects, set(task.problem.init))
+        assert read.goal == task.problem.goal
+
+
+@pytest.mark.parametrize(("regularity", "expected"), [(0.0, 0.0), (0.5, 0.5), (0.85, 0.85), (1.0, 1.0)])
+def test_targets_stand_at_home_as_often_as_the_regularity_says(regularity: float, expected: float) -> None:
+    for size in tables.SIZES:
+        tasks = sample(size, count=600, regularity=regularity)
+        share = sum(task.draft.regular for task in tasks) / len(tasks)
+        # Four standard errors, and a little for irregular draws that are refused more often.
+        assert share == pytest.approx(expected, abs=4 * (0.25 / 600) ** 0.5 + 0.02 if 0 < expected < 1 else 0.0)
+        for task in tasks:
+            home = regularities(size, 0).homes[task.draft.target]
+            assert (homes_of_targets(task) == {home}) if task.draft.regular else (home not in homes_of_targets(task))
+
+
+def test_the_targets_of_two_tasks_have_their_habit() -> None:
+    for world_seed in range(3):
+        together = regularities("full", world_seed).together
+        held = total = 0
+        for task_id in TaskIds("train", "two")[:300]:
+            draft = generate(task_id, world_seed=world_seed).draft
+            homes = draft.layout.by_type[regularities("full", world_seed).homes[draft.target]]
+            if draft.regular and len(homes) > 1:
+                places = {position for name, position in draft.placements if name == draft.target}
+                held += (len(places) == 1) == together
+                total += 1
+        assert held / total == pytest.approx(0.85, abs=4 * (0.85 * 0.15 / total) ** 0.5)
+
+
+def test_laws_are_shared_by_the_splits_and_drawn_by_the_world_seed() -> None:
+    laws = [regularities("full", seed).homes for seed in range(20)]
+    assert len({tuple(sorted(homes.items())) for homes in laws}) == 20
+    assert {homes["apple"] for homes in laws} == set(eligible_homes("full", "apple"))
+    assert {regularities("small", seed).together for seed in range(20)} == {True, False}
+
+
+def test_claims_state_the_laws() -> None:
+    laws = regularities("small", 0)
+    claims = {claim.id: claim for claim in laws.claims()}
+    assert len(claims) == len(tables.object_types("small")) + 3 + 1
+    home = laws.homes["apple"]
+    assert claims["home:apple"].compact_line() == f"the apple is usually in the {home}."
+    assert claims["appliance:heat"].compact_line() == "to heat, use the microwave."
+    assert claims["habit:two"].value == (TOGETHER if laws.together else APART)
+    assert all(claim.value in claim.alternatives and claim.wrong_values() for claim in claims.values())
+
+
+def test_a_task_depends_on_its_own_id_alone() -> None:
+    alone = generate("train:000077", size="full").draft
+    sample("full", count=5, regularity=0.3)
+    assert generate("train:000077", size="full").draft == alone
+
+
+_PRINT_TASKS = """
+from sdar_envs.household.generator import TaskIds, generate
+from sdar_envs.household.regularities import regularities
+print(sorted(regularities("full", 0).homes.items()))
+for split in ("train", "valid", "test"):
+    for size in ("full", "small"):
+        for task_id in TaskIds(split)[:12]:
+            task = generate(task_id, size=size)
+            print(task.draft.digest(), task.draft.sentence, task.problem.init[-3:], task.shortest)
+"""
+
+
+def test_tasks_are_the_same_under_every_hash_seed() -> None:
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", _PRINT_TASKS],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "20261121")
+    ]
+    assert len(outputs[0].splitlines()) == 1 + 3 * 2 * 12
+    assert outputs[0] == outputs[1] == outputs[2]
