@@ -1,0 +1,255 @@
+"""What every household environment does alike: play a game of either engine and translate it for Gymnasium.
+
+`env.py` brings generated games, `alfworld.py` the official files. A subclass loads a game in `_begin` and hands an
+`Episode` to `_start`; everything else - stepping, the public fields, plan, hints and facts - is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from ..choices import require_choice
+from ..core import PublicFields, TextEnv, Transition
+from ..privileged import PrivilegedFields, RetrievedSkills
+from ..randomness import Key
+from ..skills import RETRIEVALS, SkillBank
+from . import tables
+from .domain import Domain
+from .engine import NativeGame
+from .grammar import Grammar
+from .planner import NoPlanError, Planner, PlayableGame, Statics
+from .problem import Problem
+
+
+class Game(PlayableGame, Protocol):
+    """What both engines offer."""
+
+    def reset(self) -> str:
+        """Begin; the introduction."""
+
+    def step(self, command: str) -> tuple[str, bool]:
+        """Play a command: feedback, and whether it was understood."""
+
+    def admissible(self) -> list[str]:
+        """The commands that do something now."""
+
+    @property
+    def won(self) -> bool:
+        """Whether the goal holds now."""
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+
+
+def _native(domain: Domain, grammar: Grammar, problem: Problem, task: str) -> Game:
+    return NativeGame(domain, grammar, problem, task=task)
+
+
+def _textworld(domain: Domain, grammar: Grammar, problem: Problem, task: str) -> Game:
+    from .textworld_engine import TextWorldGame  # TextWorld takes seconds to import
+
+    return TextWorldGame(domain, grammar, problem, task=task)
+
+
+ENGINES: dict[str, Callable[[Domain, Grammar, Problem, str], Game]] = {"native": _native, "textworld": _textworld}
+
+
+@dataclass(slots=True)
+class Episode:
+    """What an environment knows of the game it has loaded.
+
+    Attributes:
+        game: The game, ready to be reset.
+        statics: Its unchanging facts.
+        instruction: The task as the student reads it.
+        about: Fields of ``privileged["facts"]`` that do not change, besides those read off the game.
+        seed_key: Key of the draws that random and wrong skill retrieval make.
+    """
+
+    game: Game
+    statics: Statics
+    instruction: str
+    about: dict[str, Any]
+    seed_key: tuple[Key, ...]
+    planner: Planner | None = None
+    skills: RetrievedSkills | None = None
+    target: str = field(init=False)
+    destination: str = field(init=False)  # for `light`, the lamp
+
+    def __post_init__(self) -> None:
+        self.target = self.statics.goal.target.removesuffix("type")
+        self.destination = self.statics.goal.destination.removesuffix("type")
+
+    @property
+    def task_type(self) -> str:
+        """One of the six."""
+        return self.statics.goal.task_type
+
+    @property
+    def skill_keys(self) -> list[str]:
+        """What the skill bank is asked with: the task type, the target, and for `light` the lamp."""
+        return [self.task_type, self.target] + ([self.destination] if self.task_type == "light" else [])
+
+
+class GameEnv(TextEnv):
+    """Base class of the household environments.
+
+    Args:
+        split: As `TextEnv`.
+        horizon: Steps until truncation.
+        task_type: The only task type that is played; None for all.
+        skill_bank: What skills are retrieved from.
+        retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
+        reward_scale: The reward for winning; every other step gives 0.
+        engine: ``native``, or ``textworld`` for TextWorld's own PDDL engine.
+        expose_privileged: Whether `info` has ``"privileged"``. Without it no plan is computed.
+        render_mode: ``"ansi"`` or ``"human"``.
+
+    Raises:
+        ValueError: An unknown choice or a number out of range.
+    """
+
+    env_id: ClassVar[str] = "sdar/GameEnv"
+
+    def __init__(
+        self,
+        *,
+        split: str,
+        horizon: int,
+        task_type: str | None,
+        skill_bank: SkillBank,
+        retrieval: str,
+        reward_scale: float,
+        engine: str,
+        expose_privileged: bool,
+        render_mode: str | None,
+    ) -> None:
+        super().__init__(split=split, horizon=horizon, expose_privileged=expose_privileged, render_mode=render_mode)
+        if task_type is not None:
+            require_choice("task_type", task_type, tables.TASK_TYPES, self.env_id)
+        self.task_type = task_type
+        self.retrieval = require_choice("retrieval", retrieval, RETRIEVALS, self.env_id)
+        self.reward_scale = reward_scale
+        self.engine = require_choice("engine", engine, ENGINES, self.env_id)
+        self.skill_bank = skill_bank
+        self._episode: Episode | None = None
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+        if self._episode is not None:
+            self._episode.game.close()
+            self._episode = None
+
+    def _start(self, episode: Episode) -> str:
+        """Take over a loaded game and reset it; returns the introduction."""
+        self._episode = episode
+        text = episode.game.reset()
+        if self.expose_privileged:
+            episode.skills = self.skill_bank.retrieve(
+                self.retrieval,
+                task_type=episode.task_type,
+                keys=episode.skill_keys,
+                text=episode.instruction,
+                seed_key=episode.seed_key,
+            )
+            episode.planner = Planner(episode.game, episode.statics)
+        return text
+
+    def _act(self, action: str) -> Transition:
+        game = self._playing.game
+        feedback, matched = game.step(action)
+        won = game.won
+        return Transition(feedback, tables.WIN_REWARD * self.reward_scale if won else 0.0, won, matched)
+
+    def _public(self) -> PublicFields:
+        episode = self._playing
+        won = episode.game.won
+        return {
+            "task_type": episode.task_type,
+            "skill_keys": episode.skill_keys,
+            "instruction": episode.instruction,
+            "admissible_actions": episode.game.admissible(),
+            "success": won,
+            "score": float(won),
+        }
+
+    def _privileged(self) -> PrivilegedFields:
+        episode = self._playing
+        assert episode.skills is not None and episode.planner is not None
+        try:
+            plan = episode.planner.plan()
+        except NoPlanError:  # an official game can be spoiled for good; no reason to stop an episode
+            plan = []
+        facts = state_facts(episode)
+        return {
+            "task_type": episode.task_type,
+            "plan": plan,
+            "next_action": plan[0] if plan else "",
+            "hints": hints(episode, facts, plan),
+            "facts": facts,
+            "skills": _copied(episode.skills),
+        }
+
+    @property
+    def _playing(self) -> Episode:
+        assert self._episode is not None
+        return self._episode
+
+
+def _copied(skills: RetrievedSkills) -> RetrievedSkills:
+    return {
+        "general": skills["general"],
+        "task": skills["task"],
+        "lines": list(skills["lines"]),
+        "compact_lines": list(skills["compact_lines"]),
+        "claim_ids": list(skills["claim_ids"]),
+        "stale": list(skills["stale"]),
+    }
+
+
+def state_facts(episode: Episode) -> dict[str, Any]:
+    """The world's own fields: where the targets (and the lamp) are now, and where they have to go."""
+    game, statics = episode.game, episode.statics
+    where = {fact[1]: game.display(fact[2]) for fact in game.facts("inreceptacle")}
+    held = [fact[2] for fact in game.facts("holds")]
+    targets, lamps = sorted(statics.targets), sorted(statics.lamps)
+    appliance = tables.APPLIANCES.get(episode.task_type, "")
+    return {
+        "target_type": episode.target,
+        "targets": [game.display(name) for name in targets],
+        # Parallel to the targets; "" stands for the agent's hand, or for nowhere in official games.
+        "target_receptacles": [where.get(name, "") for name in targets],
+        "holding": game.display(held[0]) if held else "",
+        "lamp": next((game.display(name) for name in lamps), ""),
+        "lamp_receptacle": next((where.get(name, "") for name in lamps), ""),
+        "destination_type": "" if episode.task_type == "light" else episode.destination,
+        "destinations": [game.display(name) for name in statics.by_type.get(statics.goal.destination, ())],
+        "appliances": [game.display(name) for name in statics.by_type.get(f"{appliance}type", ())],
+        **episode.about,
+    }
+
+
+_RULES = {
+    "place": "Take one {target} and move it to a {destination}.",
+    "two": "Move one {target} to a {destination}, then move another {target} to the same {destination}.",
+    "light": "Take one {target}, go to the {destination} with it, and use the {destination}.",
+    "clean": "Take one {target}, clean it with a sinkbasin, then move it to a {destination}.",
+    "heat": "Take one {target}, heat it with a microwave, then move it to a {destination}.",
+    "cool": "Take one {target}, cool it with a fridge, then move it to a {destination}.",
+}
+
+
+def hints(episode: Episode, facts: dict[str, Any], plan: list[str]) -> list[str]:
+    """True sentences, rising in help: the rule of the task, where to fetch the thing, what to do now."""
+    said = [_RULES[episode.task_type].format(target=episode.target, destination=episode.destination)]
+    if not plan:
+        return [*said, "Nothing is left to do." if episode.game.won else "It can not be done any more."]
+    fetched = next((words for words in (action.split(" from ") for action in plan) if len(words) == 2), None)
+    if fetched is not None:
+        said.append(f"The {fetched[0].removeprefix('take ')} is in or on the {fetched[1]}.")
+    elif facts["holding"]:
+        said.append(f"You are holding the {facts['holding']}.")
+    said.append(f"The next action is: {plan[0]}")
+    return said
