@@ -126,8 +126,8 @@ class ChatAgent:
             )
         self.max_prompt_length = max_prompt_length
         if teacher is not None and teacher.max_length is not None:
-            longest = teacher.max_length if positions is None else min(teacher.max_length, positions - max_completion_length)
-            self.max_prompt_length = max(max_prompt_length, longest)
+            room = teacher.max_length if positions is None else positions - max_completion_length
+            self.max_prompt_length = max(max_prompt_length, min(teacher.max_length, room))
         self.sampler: Sampler = sampler or BatchSampler(
             model,
             end_ids=_end_ids(self.renderer, model),
@@ -153,8 +153,9 @@ class ChatAgent:
             if prompt is not None
         ]
         samples = iter(self.sampler.sample(requests))
+        full = Action("", "", Parse.EMPTY, context_full=True)
         return [
-            Action("", "", Parse.EMPTY, context_full=True) if prompt is None else self._action(view, prompt, next(samples))
+            full if prompt is None else self._action(view, prompt, next(samples))
             for view, prompt in zip(views, prompts, strict=True)
         ]
 
@@ -178,8 +179,8 @@ class ChatAgent:
             text = self.teacher.episode_block(privileged, view)
             if text is None:
                 raise ValueError(
-                    f"{view.task_id or 'the episode'}: an agent that acts behind the teacher's prompt is expected to be "
-                    "handed privileged information, got none: the environment's info must hold 'privileged'"
+                    f"{view.task_id or 'the episode'}: an agent behind the teacher's prompt is expected to be handed "
+                    "privileged information, got none: the environment's info must hold 'privileged'"
                 )
             memory.block = text
         if self.context == "window":

@@ -248,15 +248,19 @@ class Teacher:
         for number, (turn, text) in enumerate(zip(turns, texts, strict=True)):
             tokens, action = _tokens(turn), turn.action
             if tokens.continues != (number > 0):
-                raise ValueError(f"turn {turn.view.turn} of {turn.view.task_id} is expected to stand in a row of its own")
+                raise ValueError(
+                    f"turn {turn.view.turn} of {turn.view.task_id} is number {number} of its row and is expected to "
+                    f"have continues={number > 0}: pass the turns of one row, from its beginning"
+                )
             if not text:
                 prompts.append(list(tokens.prompt_ids))
             else:
                 if number == 0:
                     pair: tuple[list[int], list[int]] | None = self.begin(action.messages, text)
                 else:
-                    before = turns[number - 1].action
-                    pair = self.extend(messages, before.completion, self._ended(turns[number - 1]), action.messages, text)
+                    before = turns[number - 1]
+                    answer, ended = before.action.completion, self._ended(before)
+                    pair = self.extend(messages, answer, ended, action.messages, text)
                 if pair is None or tuple(pair[0]) != tokens.prompt_ids:
                     raise ValueError(
                         f"the messages of turn {turn.view.turn} of {turn.view.task_id} are expected to render to the "

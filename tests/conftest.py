@@ -1,0 +1,24 @@
+"""Fixtures for all tests. This file imports no torch: the environments' tests run where it is not installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_model_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Directories of tiny random models with tokenizers, by kind (``qwen2``, ``qwen3``), made once per session."""
+    from tiny_models import save_tiny
+
+    made: dict[tuple[object, ...], Path] = {}
+
+    def path(kind: str = "qwen3", template: str | None = None, *, pad: str = "<|endoftext|>") -> Path:
+        key = (kind, template, pad)
+        if key not in made:
+            made[key] = save_tiny(tmp_path_factory.mktemp(f"tiny-{kind}"), kind, template, pad=pad)
+        return made[key]
+
+    return path
