@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.chat import ChatAgent, Sampler
 from agents.rendering import ChatRenderer
-from agents.teacher import Teacher
+from agents.teacher import EVERY_TURN, Teacher
 
 from .environments import EnvironmentSource
 from .methods import Method
@@ -28,7 +28,8 @@ class Actors:
 
     `student` collects training episodes, `evaluator` plays panels with the student's prompt, `hinted` plays them with
     the teacher's; `readers` read rows, by the name of the method's view. `hinted` and `readers` are empty where the
-    environment gives a teacher nothing to read.
+    environment gives a teacher nothing to read. `privileged_turns` says when its side must be asked, `seals_info`
+    that it is read from the whole `info` (a user's own context).
     """
 
     student: ChatAgent
@@ -37,13 +38,14 @@ class Actors:
     readers: Mapping[str, Teacher]
     renderer: ChatRenderer
     privileged_turns: str
+    seals_info: bool
 
 
 def privileged_turns(config: SDARConfig, teacher_context: TeacherContext | None) -> str:
     """When the teacher's side must be asked: what stands in the system role is read once per episode."""
     if teacher_context is not None:
         return "every"
-    return "every" if config.privilege in ("plan", "next_action", "facts", "hints") else "first"
+    return "every" if config.privilege in EVERY_TURN else "first"
 
 
 def make_actors(
@@ -101,6 +103,7 @@ def make_actors(
         readers=dict.fromkeys(method.teacher_views, teacher) if teacher is not None else {},
         renderer=renderer,
         privileged_turns=privileged_turns(config, teacher_context),
+        seals_info=teacher_context is not None,
     )
 
 

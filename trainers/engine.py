@@ -106,12 +106,27 @@ def load_model(model: Any, processing_class: Any = None) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(model) if processing_class is None else processing_class
-        return AutoModelForCausalLM.from_pretrained(model), tokenizer
+        with quiet_transformers():
+            return AutoModelForCausalLM.from_pretrained(model), tokenizer
     if processing_class is None:
         raise ValueError(
             "a model object was given without its tokenizer: pass processing_class=, or the model's name or folder"
         )
     return model, processing_class
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without the progress bars of loading and saving, which would tear a run's own."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def disable_dropout(model: nn.Module) -> None:

@@ -227,6 +227,7 @@ def evaluate(
     source: EnvironmentSource | None = None,
     environments: int | None = None,
     privileged_turns: str | None = None,
+    seal_info: bool = False,
     run_seed: int = 0,
 ) -> Evaluation:
     """Play the whole panel with `agent`, which must sample at the panel's temperature.
@@ -238,6 +239,7 @@ def evaluate(
         environments: Live environments at most; more slots than environments cost time and change nothing.
         privileged_turns: When environments fill in the teacher's side (`rollout.PRIVILEGED_TURNS`); None is every
             turn for an agent that reads it, and never for others.
+        seal_info: As in `rollout.collect`, for a user's own ``teacher_context``.
         run_seed: Changes the draws of sampling, not the tasks.
 
     Raises:
@@ -250,7 +252,7 @@ def evaluate(
             f"panel of {panel.env_id}: expected world version {panel.world_version}, got {source.world_version}: make "
             "a new panel; scores across versions do not compare"
         )
-    temperature = getattr(agent, "temperature", panel.temperature)
+    temperature = getattr(getattr(agent, "sampler", agent), "temperature", panel.temperature)
     if temperature != panel.temperature:
         raise PanelError(f"the panel asks for temperature {panel.temperature}, the agent samples at {temperature}")
     slots = min(panel.sampler_batch, len(panel.task_ids))
@@ -263,7 +265,7 @@ def evaluate(
     )
     tasks = [TaskDraw(task_id, panel.draw(i, run_seed), group=i) for i, task_id in enumerate(panel.task_ids)]
     try:
-        rollouts = collect(agent, batch_env, tasks, max_turns=panel.max_turns)
+        rollouts = collect(agent, batch_env, tasks, max_turns=panel.max_turns, seal_info=seal_info)
     finally:
         batch_env.close()
     clusters = tuple(source.cluster_of(task_id) for task_id in panel.task_ids)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.base import Agent
+
 from .actors import Actors
 from .environments import EnvironmentSource
 from .evaluation import Evaluation, Panel, evaluate, make_panel
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
+@dataclass
 class Monitor:
     """Evaluates the agents of a run on fixed panels."""
 
@@ -60,14 +62,22 @@ class Monitor:
     def student(self, split: str, *, keep_privileged: bool = False) -> Evaluation:
         """The student's prompt on a panel; with `keep_privileged`, rollouts hold the sealed side for later readings."""
         turns = self.actors.privileged_turns if keep_privileged else "never"
-        return evaluate(self.actors.evaluator, self.panel(split), source=self.source, privileged_turns=turns)
+        return self._evaluate(self.actors.evaluator, split, turns)
 
     def teacher(self, split: str) -> Evaluation | None:
         """The hinted teacher on the same panel; None where the environment gives it nothing to read."""
         if self.actors.hinted is None:
             return None
-        turns = self.actors.privileged_turns
-        return evaluate(self.actors.hinted, self.panel(split), source=self.source, privileged_turns=turns)
+        return self._evaluate(self.actors.hinted, split, self.actors.privileged_turns)
+
+    def _evaluate(self, agent: Agent, split: str, turns: str) -> Evaluation:
+        return evaluate(
+            agent,
+            self.panel(split),
+            source=self.source,
+            privileged_turns=turns,
+            seal_info=self.actors.seals_info and turns != "never",
+        )
 
     def check_teacher(self, rate: float) -> str | None:
         """Compare the hinted teacher with its start; a loud message when it has lost what it could."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from .checkpoint import OPTIMIZER, Checkpoint, CheckpointStore, load_optimizer_state, optimizer_state
 from .config import SDARConfig
+from .engine import quiet_transformers
 from .run_directory import RunDirectory, RunDirectoryError
 from .update import UpdateCounters, Updater
 
@@ -91,7 +92,8 @@ def restore_run(
                 f"{checkpoint.path} belongs to a run with another {words}: resume with the same one"
             )
     model = updater.model
-    saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype)
+    with quiet_transformers():
+        saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype)
     model.load_state_dict(saved.state_dict())
     named = updater.weights.named_masters()
     load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, state["optimizer_numbers"])

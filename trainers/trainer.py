@@ -18,7 +18,7 @@ from .advantages import compute_advantages
 from .callbacks import CallbackList, TrainerState
 from .checkpoint import CheckpointStore, open_checkpoint
 from .config import SDARConfig
-from .engine import Engine, fingerprint, frozen_copy, load_model
+from .engine import Engine, fingerprint, frozen_copy, load_model, quiet_transformers
 from .environments import Environment, EnvironmentSource
 from .evaluation import Evaluation, Panel
 from .interrupts import Interrupts
@@ -92,7 +92,6 @@ class SDARTrainer:
         self.plan = TaskPlan(self.source.task_ids("train"), self.args)
         self.callbacks = CallbackList(list(callbacks), self.args, TrainerState(max_steps=self.args.max_steps))
         self.progressed = Progressed()
-        self._seals_info = teacher_context is not None
         self._train_env: LoopBatchEnv | None = None
         self._last_watched: tuple[int, Evaluation, Evaluation | None] | None = None
 
@@ -137,8 +136,9 @@ class SDARTrainer:
 
     def save_model(self, output_dir: str | Path) -> None:
         """Write model and tokenizer in Hugging Face's format."""
-        self.model.save_pretrained(output_dir)
-        self.processing_class.save_pretrained(output_dir)
+        with quiet_transformers():
+            self.model.save_pretrained(output_dir)
+            self.processing_class.save_pretrained(output_dir)
 
     # The run.
 
@@ -227,7 +227,7 @@ class SDARTrainer:
             self._train_env,
             self.plan.draws(step),
             max_turns=args.max_turns,
-            seal_info=self._seals_info and reads,
+            seal_info=self.actors.seals_info and reads,
         )
         if all(rollout.episode.failed for rollout in rollouts):
             raise RuntimeError(f"every episode of iteration {step} failed; the first: {rollouts[0].failure}")

@@ -9,6 +9,7 @@ import gymnasium as gym
 from toy_world import ToyWorld
 
 from agents.base import Action, TurnTokens
+from sdar_envs.core import Transition
 from sdar_envs.privileged import Privileged, StudentView
 from sdar_envs.randomness import counted_generator
 
@@ -108,3 +109,25 @@ class EchoEnv(gym.Env[str, str]):
     def _ask(self) -> str:
         self._word = str(self.np_random.choice(self.words))
         return f"say {self._word}"
+
+
+class ParityEnv(EchoEnv):
+    """The same, judged by something that a random policy does half of the time: an even number of characters."""
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        observation, _, terminated, truncated, info = super().step(action)
+        return observation, float(len(action) % 2 == 0), terminated, truncated, info
+
+
+class ParityWorld(ToyWorld):
+    """A world of this suite's contract that pays for an even number of characters and ends after two steps."""
+
+    env_id = "toy/Parity-v0"
+
+    def __init__(self, *, horizon: int = 2, **kwargs: Any) -> None:
+        super().__init__(horizon=horizon, **kwargs)
+
+    def _act(self, action: str) -> Transition:
+        paid = float(len(action) % 2 == 0)
+        self._won = bool(paid) and self.steps == 1
+        return Transition(f"You said {len(action)} characters.", paid, self.steps == 1, len(action) % 3 > 0)

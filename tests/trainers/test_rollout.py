@@ -26,7 +26,11 @@ def batch_env(slots: int, make: Any = ToyWorld, **kwargs: Any) -> LoopBatchEnv:
 
 def story(rollouts: list[Rollout]) -> list[Any]:
     return [
-        (r.episode.task_id, r.episode.stop_reason, [(t.view.observation, t.action.text, t.reward) for t in r.episode.turns])
+        (
+            r.episode.task_id,
+            r.episode.stop_reason,
+            [(t.view.observation, t.action.text, t.reward) for t in r.episode.turns],
+        )
         for r in rollouts
     ]
 

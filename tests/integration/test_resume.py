@@ -1,0 +1,168 @@
+"""Resuming goes on: the same weights, the same logs, as if nothing had stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_runs import make_trainer, weights
+
+from trainers.checkpoint import CheckpointError
+from trainers.run_directory import RunDirectoryError, read_json_lines
+
+OPTIONS: dict[str, Any] = {
+    "method": "sdar",
+    "beta": 0.05,
+    "num_mini_batches": 2,
+    "save_steps": 2,
+    "eval_steps": 2,
+    "max_steps": 4,
+}
+
+
+class StopAfter:
+    """Ends a run after so many iterations, as an interruption at a boundary would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = state.global_step == self.step
+
+
+def story(folder: Path, name: str) -> list[dict[str, Any]]:
+    """A log without what a clock says."""
+    records = read_json_lines(folder / "run" / f"{name}.jsonl")
+    return [{k: v for k, v in r.items() if not k.startswith("seconds")} for r in records]
+
+
+def equal(left: dict[str, Any], right: dict[str, Any]) -> bool:
+    return all(torch.equal(left[name], tensor) for name, tensor in right.items())
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Four iterations without an interruption."""
+    folder = tmp_path_factory.mktemp("straight")
+    trainer = make_trainer(folder, **OPTIONS)
+    trainer.train()
+    return folder, weights(trainer)
+
+
+def test_two_and_two_iterations_are_four_to_the_last_bit(tmp_path: Path, straight: tuple[Path, dict[str, Any]]) -> None:
+    folder, final = straight
+    make_trainer(tmp_path, trainer={"callbacks": [StopAfter(2)]}, **OPTIONS).train()
+    resumed = make_trainer(tmp_path, **OPTIONS)
+    summary = resumed.train(resume_from_checkpoint=True)
+    assert summary["steps"] == 4 and equal(final, weights(resumed))
+    assert story(tmp_path, "metrics") == story(folder, "metrics")
+    assert story(tmp_path, "episodes") == story(folder, "episodes")
+
+
+def test_a_finished_run_can_be_lengthened(tmp_path: Path, straight: tuple[Path, dict[str, Any]]) -> None:
+    make_trainer(tmp_path, **{**OPTIONS, "max_steps": 2}).train()
+    longer = make_trainer(tmp_path, **OPTIONS)
+    longer.train(resume_from_checkpoint=True)
+    assert equal(straight[1], weights(longer))
+
+
+def test_work_after_the_last_checkpoint_is_done_again_and_logged_once(
+    tmp_path: Path, straight: tuple[Path, dict[str, Any]]
+) -> None:
+    trainer = make_trainer(tmp_path, **OPTIONS)
+    real = trainer.iteration
+
+    def dying(log: Any) -> Any:
+        if trainer.progressed.step == 3:
+            raise MemoryError
+        return real(log)
+
+    trainer.iteration = dying
+    with pytest.raises(MemoryError):
+        trainer.train()
+    assert [record["step"] for record in story(tmp_path, "metrics")] == [0, 1, 2, 3]
+    resumed = make_trainer(tmp_path, **OPTIONS)
+    resumed.train(resume_from_checkpoint=True)
+    assert equal(straight[1], weights(resumed))
+    assert story(tmp_path, "metrics") == story(straight[0], "metrics")
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path: Path, straight: tuple[Path, dict[str, Any]]
+) -> None:
+    make_trainer(tmp_path, **OPTIONS).train()
+    newest = tmp_path / "run" / "checkpoints" / "step-00000004" / "model.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    resumed = make_trainer(tmp_path, **OPTIONS)
+    resumed.train(resume_from_checkpoint=True)
+    assert equal(straight[1], weights(resumed))
+    (tmp_path / "run" / "checkpoints" / "step-00000002" / "model.safetensors").unlink()
+    newest.unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint verifies"):
+        make_trainer(tmp_path, **OPTIONS).train(resume_from_checkpoint=True)
+
+
+def test_a_run_without_a_checkpoint_starts_over_with_empty_logs(
+    tmp_path: Path, straight: tuple[Path, dict[str, Any]]
+) -> None:
+    trainer = make_trainer(tmp_path, **OPTIONS)
+    trainer.iteration = lambda log: (_ for _ in ()).throw(MemoryError)
+    with pytest.raises(MemoryError):
+        trainer.train()
+    again = make_trainer(tmp_path, **OPTIONS)
+    again.train(resume_from_checkpoint=True)
+    assert equal(straight[1], weights(again))
+    assert story(tmp_path, "metrics") == story(straight[0], "metrics")
+
+
+def test_a_run_directory_is_not_overwritten(tmp_path: Path) -> None:
+    make_trainer(tmp_path, max_steps=1).train()
+    with pytest.raises(RunDirectoryError, match="holds an earlier part of this run"):
+        make_trainer(tmp_path, max_steps=1).train()
+    with pytest.raises(RunDirectoryError, match=r"gate_beta \(5.0 there, 2.0 here\)"):
+        make_trainer(tmp_path, max_steps=1, gate_beta=2.0).train(resume_from_checkpoint=True)
+
+
+def test_another_initial_model_is_refused(tmp_path: Path) -> None:
+    make_trainer(tmp_path, max_steps=1).train()
+    other = make_trainer(tmp_path, max_steps=2)
+    other.model.get_input_embeddings().weight.data.add_(1.0)
+    other.model.save_pretrained(tmp_path / "model")
+    with pytest.raises(RunDirectoryError, match="differs in initial_weights"):
+        make_trainer(tmp_path, max_steps=2).train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_an_interrupted_run_finishes_its_iteration_and_saves(
+    tmp_path: Path, number: signal.Signals, raised: type[BaseException], straight: tuple[Path, dict[str, Any]]
+) -> None:
+    class Interrupt:
+        def on_rollout_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 2:
+                os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    trainer = make_trainer(tmp_path, trainer={"callbacks": [Interrupt()]}, **OPTIONS)
+    with pytest.raises(raised):
+        trainer.train()
+    assert signal.getsignal(number) is before
+    assert (tmp_path / "run" / "checkpoints" / "step-00000003").is_dir()
+    resumed = make_trainer(tmp_path, **OPTIONS)
+    resumed.train(resume_from_checkpoint=True)
+    assert equal(straight[1], weights(resumed))
+
+
+def test_a_checkpoint_can_be_named(tmp_path: Path, straight: tuple[Path, dict[str, Any]]) -> None:
+    make_trainer(tmp_path, **OPTIONS).train()
+    resumed = make_trainer(tmp_path, **OPTIONS)
+    resumed.train(resume_from_checkpoint=tmp_path / "run" / "checkpoints" / "step-00000002")
+    assert equal(straight[1], weights(resumed))
+    state = json.loads((tmp_path / "run" / "checkpoints" / "step-00000004" / "training_state.json").read_text())
+    assert state["progressed"]["step"] == 4
