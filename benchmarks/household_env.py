@@ -57,9 +57,10 @@ def measure_plans(size: str, steps: int) -> dict[str, float]:
     while len(times) < steps:
         _, info = env.reset(options={"task_id": f"train:{index:06d}"})
         index += 1
-        if env._loaded.task.draft.layout.kind != "kitchen":
+        episode = env._episode
+        if episode.about["room_kind"] != "kitchen":
             continue
-        planner = Planner(env._game, env._loaded.task.statics)
+        planner = Planner(episode.game, episode.statics)
         over = False
         while not over:
             begun = time.perf_counter()

@@ -7,7 +7,8 @@ an engine plays it, `planner.py` knows the shortest way; this file only translat
 from __future__ import annotations
 
 import hashlib
-from functools import cache, lru_cache
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from ..assets import asset_path

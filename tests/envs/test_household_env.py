@@ -1,0 +1,360 @@
+"""sdar/Household-v0 as a user meets it: episodes, the privileged side, skills, options."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import sdar_envs
+from sdar_envs.household import adapter, tables
+from sdar_envs.household.env import HouseholdEnv, content_version
+from sdar_envs.household.generator import SPLIT_SIZES, generate
+from sdar_envs.household.regularities import regularities
+from sdar_envs.household.searchers import Searcher, read_sentence, receptacles_in, search_success
+from sdar_envs.privileged import PRIVILEGED_KEYS
+from sdar_envs.randomness import counted_generator
+
+gym.register_envs(sdar_envs)
+
+
+def begin(env: HouseholdEnv, task_id: str) -> tuple[str, dict[str, Any]]:
+    return env.reset(options={"task_id": task_id})
+
+
+def follow_plan(env: HouseholdEnv, task_id: str) -> int:
+    """Follow the plan to the end; the number of steps it took."""
+    _, info = begin(env, task_id)
+    expected = len(info["privileged"]["plan"])
+    for step in range(1, expected + 1):
+        _, reward, terminated, truncated, info = env.step(info["privileged"]["next_action"])
+        assert info["is_action_valid"]
+        assert terminated == (step == expected) == info["success"]
+        assert reward == float(terminated)
+        assert not truncated
+    return expected
+
+
+@pytest.mark.parametrize("size", tables.SIZES)
+@pytest.mark.parametrize("split", SPLIT_SIZES)
+def test_following_the_plan_wins_every_game_of_every_split(size: str, split: str) -> None:
+    env = HouseholdEnv(split=split, size=size)
+    for task_id in env.task_ids()[:90]:
+        assert follow_plan(env, task_id) <= env.horizon
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", tables.SIZES)
+@pytest.mark.parametrize("split", SPLIT_SIZES)
+def test_following_the_plan_wins_2000_games_of_every_split(size: str, split: str) -> None:
+    env = HouseholdEnv(split=split, size=size, world_seed=1)
+    for task_id in env.task_ids()[:2_000]:
+        assert follow_plan(env, task_id) <= env.horizon
+
+
+@pytest.mark.parametrize("size", tables.SIZES)
+def test_gymnasiums_own_checker_passes_without_a_warning(size: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make("sdar/Household-v0", size=size, render_mode="ansi").unwrapped)
+
+
+def test_the_first_observation_lists_the_receptacles_and_ends_with_the_task() -> None:
+    env = HouseholdEnv(size="small")
+    observation, info = begin(env, "train:000004")
+    assert observation.startswith("-= Welcome to TextWorld, ALFRED! =-\n\nYou are in the middle of a room.")
+    assert observation.endswith(f"\n\nYour task is to: {info['instruction']}")
+    layout = generate("train:000004", size="small").draft.layout
+    assert receptacles_in(observation) == [name.replace("_", " ") for name in sorted(layout.receptacles)]
+
+
+def test_what_the_facts_say_is_what_one_finds() -> None:
+    env = HouseholdEnv(size="full", horizon=200)
+    for number in range(24):
+        _, info = begin(env, f"valid:{number:06d}")
+        facts = info["privileged"]["facts"]
+        for target, receptacle in zip(facts["targets"], facts["target_receptacles"], strict=True):
+            text = env.step(f"go to {receptacle}")[0]
+            if "is closed" in text:
+                text = env.step(f"open {receptacle}")[0]
+            assert text == "Nothing happens." or f"a {target}" in text
+        if facts["lamp"]:
+            env.step(f"go to {facts['lamp_receptacle']}")
+            assert f"use {facts['lamp']}" in env.step("look")[4]["admissible_actions"]
+
+
+def test_the_facts_follow_what_happens() -> None:
+    env = HouseholdEnv(size="small")
+    _, info = begin(env, "train:000004")
+    while not info["privileged"]["next_action"].startswith("take"):
+        info = env.step(info["privileged"]["next_action"])[4]
+    action = info["privileged"]["next_action"]
+    target = action.removeprefix("take ").split(" from ")[0]
+    facts = env.step(action)[4]["privileged"]["facts"]
+    assert facts["holding"] == target
+    assert facts["target_receptacles"][facts["targets"].index(target)] == ""
+
+
+def test_hints_rise_from_the_rule_to_the_next_action() -> None:
+    env = HouseholdEnv(size="small")
+    _, info = begin(env, "train:000004")
+    privileged = info["privileged"]
+    rule, place, action = privileged["hints"]
+    target, receptacle = privileged["facts"]["targets"][0], privileged["facts"]["target_receptacles"][0]
+    assert "heat it with a microwave" in rule
+    assert target in place and receptacle in place
+    assert action.endswith(privileged["next_action"])
+    assert follow_plan(env, "train:000004") and env._privileged()["hints"][1:] == ["Nothing is left to do."]
+
+
+def test_the_privileged_side_is_complete_and_costs_the_student_nothing() -> None:
+    shown, hidden = HouseholdEnv(size="small"), HouseholdEnv(size="small", expose_privileged=False)
+    rng = counted_generator("test", "privileged")
+    for number in range(12):
+        (text, info), (other_text, other_info) = (begin(env, f"test:{number:06d}") for env in (shown, hidden))
+        over = False
+        while not over:
+            assert set(info.pop("privileged")) == PRIVILEGED_KEYS
+            assert (text, info) == (other_text, other_info)
+            action = info["admissible_actions"][int(rng.integers(len(info["admissible_actions"])))]
+            text, _, terminated, truncated, info = shown.step(action)
+            other_text, _, _, _, other_info = hidden.step(action)
+            over = terminated or truncated
+
+
+def test_no_plan_is_computed_when_the_privileged_side_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "Planner", None)
+    env = HouseholdEnv(size="small", expose_privileged=False)
+    begin(env, "train:000000")
+    env.step("look")
+
+
+def test_a_skill_stands_in_the_privileged_side_whole_and_nowhere_else() -> None:
+    env = HouseholdEnv(size="small", retrieval="all")
+    canary = "canary-5d1c"
+    bank = env.skill_bank
+    env.skill_bank = type(bank)(f"{canary} {bank.general}", bank.tasks, bank.claims)
+    text, info = begin(env, "train:000002")
+    privileged = info.pop("privileged")
+    assert privileged["skills"]["general"].startswith(canary)
+    assert canary not in text + repr(info)
+    while not env._over:
+        text, _, _, _, info = env.step(privileged["next_action"])
+        privileged = info.pop("privileged")
+        assert canary in privileged["skills"]["general"] and canary not in text + repr(info)
+
+
+def test_the_right_claims_are_retrieved() -> None:
+    env = HouseholdEnv(size="small")
+    homes = regularities("small", 0).homes
+    for number in range(30):
+        _, info = begin(env, f"train:{number:06d}")
+        skills = info["privileged"]["skills"]
+        expected = {f"home:{key}" for key in info["skill_keys"][1:]}
+        if info["task_type"] in tables.APPLIANCES:
+            expected.add(f"appliance:{info['task_type']}")
+        if info["task_type"] == "two":
+            expected.add("habit:two")
+        assert set(skills["claim_ids"]) == expected
+        target = info["skill_keys"][1]
+        assert f"the {target} is usually in the {homes[target]}." in skills["compact_lines"]
+        assert not any(skills["stale"])
+        assert skills["general"] and info["task_type"] in tables.TASK_TYPES and len(skills["task"].split()) > 140
+
+
+def test_stale_claims_are_wrong_by_key_and_leave_the_house_alone() -> None:
+    fresh, stale = HouseholdEnv(size="small"), HouseholdEnv(size="small", stale=0.25, stale_seed=3)
+    wrong = stale.skill_bank.stale_keys()
+    # 24 object types, three verbs and one habit, all with alternatives.
+    assert len(wrong) == round(0.25 * (len(tables.object_types("small")) + 4))
+    assert HouseholdEnv(size="small", stale=0.25, stale_seed=3, split="test").skill_bank.stale_keys() == wrong
+    homes = regularities("small", 0).homes
+    seen = set()
+    for number in range(60):
+        (text, info), (other_text, other_info) = (begin(env, f"train:{number:06d}") for env in (fresh, stale))
+        assert text == other_text
+        assert info["privileged"]["plan"] == other_info["privileged"]["plan"]
+        skills = other_info["privileged"]["skills"]
+        target = info["skill_keys"][1]
+        is_stale = skills["stale"][skills["claim_ids"].index(f"home:{target}")]
+        assert is_stale == (target in wrong)
+        assert is_stale != (f"the {target} is usually in the {homes[target]}." in skills["compact_lines"])
+        seen.add(is_stale)
+    assert seen == {True, False}
+
+
+def test_nothing_is_retrieved_when_nothing_is_asked_for_and_wrong_lines_are_wrong() -> None:
+    _, info = begin(HouseholdEnv(size="small", retrieval="none"), "train:000004")
+    assert info["privileged"]["skills"]["general"] == "" and info["privileged"]["skills"]["lines"] == []
+    _, info = begin(HouseholdEnv(size="small", retrieval="wrong"), "train:000004")
+    lines = info["privileged"]["skills"]["compact_lines"]
+    assert lines and all(info["privileged"]["skills"]["stale"])
+    assert "to heat, use the microwave." not in lines
+
+
+def test_the_task_type_restricts_the_tasks() -> None:
+    env = HouseholdEnv(size="small", task_type="cool")
+    assert {env.reset(seed=seed)[1]["task_type"] for seed in range(12)} == {"cool"}
+    assert len(env.task_ids("valid")) == 333
+
+
+def test_an_episode_is_cut_at_the_horizon_and_the_reward_is_scaled() -> None:
+    env = HouseholdEnv(size="small", horizon=3, reward_scale=10.0)
+    begin(env, "train:000004")
+    assert [env.step("look")[3] for _ in range(3)] == [False, False, True]
+    env = HouseholdEnv(size="small", reward_scale=10.0)
+    _, info = begin(env, "train:000004")
+    rewards = []
+    while not env._over:
+        _, reward, _, _, info = env.step(info["privileged"]["next_action"])
+        rewards.append(reward)
+    assert rewards == [0.0] * (len(rewards) - 1) + [10.0]
+    assert info["score"] == 1.0
+
+
+def test_the_default_horizons_are_50_and_the_small_houses_own() -> None:
+    assert (HouseholdEnv().horizon, HouseholdEnv(size="small").horizon) == (50, 10)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"split": "trian"}, "split.*train"),
+        ({"task_type": "heet"}, 'nearest is "heat"'),
+        ({"size": "tiny"}, "full, small"),
+        ({"engine": "textwrld"}, "textworld"),
+        ({"retrieval": "all_of_it"}, "task_type"),
+        ({"regularity": 1.5}, r"regularity in \[0, 1\], got 1.5"),
+        ({"stale": -0.1}, r"stale in \[0, 1\]"),
+        ({"horizon": 0}, "horizon >= 1"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_the_choices(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HouseholdEnv(**kwargs)
+
+
+def test_the_world_version_changes_with_any_of_its_sources(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.md", tmp_path / "b.md"
+    first.write_bytes(b"one\ntwo\n")
+    second.write_bytes(b"three\n")
+    before = content_version([first, second])
+    first.write_bytes(b"one\r\ntwo\r\n")
+    assert content_version([first, second]) == before, "line ends are no change"
+    second.write_bytes(b"three!\n")
+    assert content_version([first, second]) != before
+    assert len(HouseholdEnv.world_version) == 12
+
+
+# The searchers, and what a horizon is worth.
+
+
+@pytest.mark.parametrize("task_type", tables.TASK_TYPES)
+def test_the_sentence_alone_says_what_is_asked(task_type: str) -> None:
+    env = HouseholdEnv(size="full", task_type=task_type)
+    for task_id in env.task_ids()[:12]:
+        observation, _ = begin(env, task_id)
+        draft = generate(task_id).draft
+        assert read_sentence(observation) == (task_type, draft.target, draft.destination)
+
+
+def compact_claims(world_seed: int) -> list[str]:
+    return [claim.compact_line() for claim in regularities("small", world_seed).claims()]
+
+
+def solved_by_type(world_seed: int, claims: list[str], count: int) -> dict[str, float]:
+    """Share of validation tasks of the small house that a searcher solves at its own horizon."""
+    env = HouseholdEnv(size="small", split="valid", world_seed=world_seed, expose_privileged=False)
+    wins = [search_success(env, task_id, claims) for task_id in env.task_ids()[:count]]
+    types = tables.TASK_TYPES
+    return {task_type: sum(wins[i :: len(types)]) / len(wins[i :: len(types)]) for i, task_type in enumerate(types)}
+
+
+def check_that_knowledge_decides(world_seed: int, count: int) -> None:
+    blind = solved_by_type(world_seed, [], count)
+    told = solved_by_type(world_seed, compact_claims(world_seed), count)
+    assert 0.15 <= sum(blind.values()) / 6 <= 1 / 3
+    assert sum(told.values()) / 6 >= 0.65
+    for task_type in tables.TASK_TYPES:
+        assert told[task_type] >= max(0.65, blind[task_type] + 0.2), task_type
+
+
+def test_in_the_small_house_knowledge_decides() -> None:
+    check_that_knowledge_decides(world_seed=0, count=420)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world_seed", [1, 2, 3])
+def test_in_other_small_houses_knowledge_decides(world_seed: int) -> None:
+    check_that_knowledge_decides(world_seed, count=1_200)
+
+
+def test_at_50_steps_a_small_house_gives_everything_away() -> None:
+    env = HouseholdEnv(size="small", split="valid", horizon=50, expose_privileged=False)
+    tasks = env.task_ids()[:120]
+    assert sum(search_success(env, task_id) for task_id in tasks) / len(tasks) > 0.95
+
+
+def test_a_searcher_that_is_told_wrong_homes_still_searches_on() -> None:
+    env = HouseholdEnv(size="small", horizon=60, expose_privileged=False)
+    wrong = ["the apple is usually in the moon.", "the mug is usually in the toilet."]
+    assert all(search_success(env, task_id, wrong) for task_id in env.task_ids()[:30])
+
+
+def test_a_searcher_plays_the_same_game_twice_alike() -> None:
+    env = HouseholdEnv(size="small", horizon=40)
+    runs = []
+    for _ in range(2):
+        observation, _ = begin(env, "train:000010")
+        player = Searcher((), (7,)).play(observation)
+        actions = [next(player)]
+        while not env._over:
+            try:
+                actions.append(player.send(env.step(actions[-1])[0]))
+            except StopIteration:
+                break
+        runs.append(actions)
+    assert runs[0] == runs[1] and len(runs[0]) > 3
+
+
+_PRINT_EPISODES = """
+import hashlib, json, sys
+from sdar_envs.household.env import HouseholdEnv
+from sdar_envs.randomness import counted_generator
+for size in ("small", "full"):
+    env = HouseholdEnv(size=size, stale=0.3, retrieval="random")
+    rng = counted_generator("episodes", size)
+    for number in range(8):
+        observation, info = env.reset(seed=number)
+        said = [observation, json.dumps(info)]
+        over = False
+        while not over:
+            actions = info["admissible_actions"]
+            observation, reward, terminated, truncated, info = env.step(actions[int(rng.integers(len(actions)))])
+            said += [observation, str(reward), json.dumps(info)]
+            over = terminated or truncated
+        print(info["task_id"], hashlib.sha256("|".join(said).encode()).hexdigest())
+print(env.world_version)
+"""
+
+
+def test_whole_episodes_with_all_they_say_are_the_same_under_every_hash_seed() -> None:
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", _PRINT_EPISODES],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "20261121")
+    ]
+    assert len(outputs[0].splitlines()) == 17
+    assert outputs[0] == outputs[1] == outputs[2]
