@@ -18,7 +18,7 @@ from .terminal import duration, interval, make_console, percent, show_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..evaluation import Evaluation, Panel
+    from ..evaluation import Evaluation, Panel, Rate
 
 EPILOGUE = """examples:
   sdar eval runs/house
@@ -141,21 +141,31 @@ def get_panel(first: str, options: argparse.Namespace) -> Panel:
 
 
 def show_evaluations(console: Console, results: Mapping[str, Evaluation]) -> None:
-    """One row per agent: overall, the difference to the first, and each task type."""
+    """Two tables, a row per agent: overall with the difference to the first agent, and by task type."""
     first = next(iter(results.values()))
     kinds = sorted({kind for found in results.values() for kind in found.by_task_type})
+    several = len(results) > 1
     columns = ["agent", "success %", "95 % interval", "by layout"]
-    if len(results) > 1:
-        columns += ["difference", "95 % interval"]
-    columns += [*kinds, "steps", "invalid %", "failed"]
+    columns += [*(["difference", "95 % interval"] if several else []), "steps", "invalid %", "failed"]
     rows = []
     for name, found in results.items():
         row = [name, percent(found.success_rate), interval(found.ci95), interval(found.clustered_ci95)]
-        if len(results) > 1:
+        if several:
             row += ["", ""] if found is first else difference(first, found)
-        row += [percent(found.by_task_type[kind].success_rate) if kind in found.by_task_type else "-" for kind in kinds]
         rows.append([*row, f"{found.mean_turns:.1f}", percent(found.invalid_action_rate), str(found.failed)])
-    show_table(console, "", columns, rows)
+    console.print("")
+    show_table(console, "success", columns, rows)
+    if len(kinds) > 1:
+        console.print("")
+        rows = [[name, *(_rate(found.by_task_type.get(kind)) for kind in kinds)] for name, found in results.items()]
+        show_table(console, "by task type, in %, with 95 % intervals", ["agent", *kinds], rows)
+
+
+def _rate(rate: Rate | None) -> str:
+    if rate is None:
+        return "-"
+    low, high = rate.ci95
+    return f"{100 * rate.success_rate:.0f} ({100 * low:.0f}-{100 * high:.0f})"
 
 
 def difference(first: Evaluation, other: Evaluation) -> list[str]:

@@ -42,28 +42,32 @@ class RunFacts:
 
 
 def is_run_directory(who: str) -> bool:
-    """Whether `who` is the path of a run directory."""
-    return (Path(who) / "run.json").is_file()
+    """Whether `who` is the path of a run directory, or of a checkpoint in one."""
+    return (_run_folder(Path(who)) / "run.json").is_file()
+
+
+def _run_folder(path: Path) -> Path:
+    return path.parent.parent if path.parent.name == "checkpoints" else path
 
 
 def read_run(path: str | Path) -> RunFacts:
-    """Read a run directory.
+    """Read a run directory; of its checkpoints, the one that `path` names, else the newest.
 
     Raises:
         ValueError: It has no checkpoint yet, or does not say what its environment is.
     """
-    from ..checkpoint import CheckpointStore
+    from ..checkpoint import CheckpointStore, open_checkpoint
     from ..options import read_yaml
 
-    folder = Path(path)
+    folder = _run_folder(Path(path))
     identity = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     if "env_id" not in identity:
         raise ValueError(f"{folder / 'run.json'} is expected to name the environment under env_id")
-    newest = CheckpointStore(folder / "checkpoints").newest()
-    if newest is None:
+    chosen = CheckpointStore(folder / "checkpoints").newest() if folder == Path(path) else open_checkpoint(path)
+    if chosen is None:
         raise ValueError(f"{folder} has no checkpoint yet: let the run reach one, or resume it (sdar train --resume)")
     config = build_config(read_yaml(folder / "config.yaml"))
-    return RunFacts(folder, str(identity["env_id"]), config, newest.path, newest.step)
+    return RunFacts(folder, str(identity["env_id"]), config, chosen.path, chosen.step)
 
 
 def environment_of(who: str | None, env_id: str | None, env_kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -137,6 +141,7 @@ def model_agent(model_path: str, config: SDARConfig, source: EnvironmentSource, 
     from ..engine import Engine, load_model
     from ..methods import METHODS
 
+    quiet_about_files(model_path)
     model, tokenizer = load_model(model_path)
     # Acting asks nothing of the method; grpo is the row that needs no teacher.
     actors = make_actors(Engine.of(config).prepare(model), tokenizer, config, METHODS["grpo"], source, None)
@@ -145,6 +150,14 @@ def model_agent(model_path: str, config: SDARConfig, source: EnvironmentSource, 
     if actors.hinted is None:
         raise ValueError(f"--hinted expects an environment with info['privileged'], and {source.name} has none")
     return actors.hinted
+
+
+def quiet_about_files(model: str) -> None:
+    """Switch off transformers' bars over reading and writing files, unless a model is still to be downloaded."""
+    if Path(model).is_dir():
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
 
 
 def append_json_line(path: str | Path, record: Mapping[str, Any]) -> None:

@@ -82,5 +82,11 @@ def _size(size: int) -> str:
 def show_next_steps(console: Console, path: Path) -> None:
     """The commands that show and play the result."""
     console.print("next:")
-    console.print(f"  sdar play --agent {path}                  watch it play")
-    console.print(f"  sdar eval {path} --agent expert --agent random   beside the expert and a random agent")
+    commands = [
+        (f"sdar play --agent {path}", "watch it play"),
+        (f"sdar inspect --model {path}", "what student and teacher read"),
+        (f"sdar eval {path} --agent expert --agent random", "beside the expert and a random agent"),
+    ]
+    width = max(len(command) for command, _ in commands)
+    for command, purpose in commands:
+        console.print(f"  {command:<{width}}  {purpose}")

@@ -53,8 +53,8 @@ def percent(value: float | None) -> str:
 
 
 def interval(bounds: Sequence[float] | None) -> str:
-    """A 95 % interval of a proportion in per cent, ``-`` when it is unknown."""
-    return "-" if not bounds else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
+    """A 95 % interval of a proportion in per cent; ``-`` when it is unknown, or of no width: that estimates nothing."""
+    return "-" if not bounds or bounds[0] == bounds[1] else f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
 
 
 def duration(seconds: float) -> str:

@@ -60,7 +60,9 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
 
     from ..trainer import SDARTrainer
+    from .players import quiet_about_files
 
+    quiet_about_files(model)
     trainer = SDARTrainer(model=model, env_id=setup.env_id, args=setup.config)
     try:
         summary = trainer.train(resume_from_checkpoint=options.resume)

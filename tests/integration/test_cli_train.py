@@ -1,0 +1,196 @@
+"""`sdar train`, `sdar eval` and `sdar inspect` over a run of seconds: from a model on disk to one table of several."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from tiny_models import SHORT_RUN, save_random_model
+
+from trainers.cli import main
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def run(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "sdar"
+    assert main(["train", "--model", str(model), *SHORT_RUN, "--output-dir", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def grpo_run(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("runs") / "grpo"
+    assert main(["train", "--model", str(model), *SHORT_RUN, "--method", "grpo", "--output-dir", str(path)]) == 0
+    return path
+
+
+def test_a_run_ends_with_its_table_its_directory_and_what_to_do_next(model: Path, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "run"
+    assert main(["train", "--model", str(model), *SHORT_RUN, "--output-dir", str(path)]) == 0
+    shown = capsys.readouterr().out
+    for expected in ("all tasks", "place", "hinted teacher, valid", "paired difference", "tokens"):
+        assert expected in shown
+    for name in ("summary.json", "metrics.jsonl", "episodes.jsonl", "checkpoints/", "config.yaml"):
+        assert name in shown
+    assert f"sdar play --agent {path}" in shown
+
+
+def test_the_table_shows_what_the_summary_holds(run: Path, capsys) -> None:
+    from trainers.cli.report import show_summary
+    from trainers.cli.terminal import make_console
+
+    summary = json.loads((run / "summary.json").read_text())
+    summary["after"] |= {"success_rate": 0.625, "ci95": [0.31, 0.863]}
+    show_summary(make_console(), summary)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("all tasks"))
+    assert "62.5" in line
+    assert "31.0 to 86.3" in line
+
+
+def test_the_run_used_the_preset_and_the_flags_that_win_over_it(run: Path) -> None:
+    from trainers.config import SDARConfig
+
+    config = SDARConfig.from_yaml(run / "config.yaml")
+    assert (config.max_steps, config.env_kwargs) == (2, {"size": "small", "horizon": 3})
+    assert (config.prompt_style, config.context) == ("compact", "transcript")
+
+
+def test_a_directory_that_holds_a_run_is_refused_and_resumed_on_demand(run: Path, model: Path, capsys) -> None:
+    words = ["train", "--model", str(model), *SHORT_RUN, "--output-dir", str(run)]
+    assert main(words) == 2
+    assert "--resume" in capsys.readouterr().err
+    before = (run / "metrics.jsonl").read_text()
+    assert main([*words, "--resume"]) == 0
+    assert (run / "metrics.jsonl").read_text().startswith(before)
+    assert main([*words, "--resume", "--learning-rate", "0.5"]) == 2
+    assert "learning_rate" in capsys.readouterr().err
+
+
+def test_an_interrupt_saves_the_iteration_exits_with_130_and_resume_finishes(
+    model: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainers.trainer import SDARTrainer
+
+    iteration = SDARTrainer.iteration
+
+    def interrupted(self: SDARTrainer, *args, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        return iteration(self, *args, **kwargs)
+
+    path = tmp_path / "run"
+    words = ["train", "--model", str(model), *SHORT_RUN, "--save-steps", "0", "--output-dir", str(path)]
+    monkeypatch.setattr(SDARTrainer, "iteration", interrupted)
+    assert main(words) == 130
+    assert "--resume" in capsys.readouterr().out
+    assert [p.name for p in (path / "checkpoints").iterdir()] == ["step-00000001"]
+    monkeypatch.setattr(SDARTrainer, "iteration", iteration)
+    assert main([*words, "--resume"]) == 0
+    assert json.loads((path / "summary.json").read_text())["steps"] == 2
+
+
+def test_eval_puts_runs_models_and_baselines_into_one_table(
+    run: Path, grpo_run: Path, model: Path, tmp_path: Path, capsys
+) -> None:
+    panel = tmp_path / "panels" / "valid.json"
+    words = ["eval", str(run), str(grpo_run), str(model), "--agent", "expert", "--agent", "random"]
+    assert main([*words, "--episodes", "6", "--panel", str(panel), "--max-prompt-length", "900"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = lines[lines.index("success") :]
+    named = [line.split()[0] for line in table if line]
+    for name in (str(run), str(grpo_run), str(model), "expert", "random"):
+        assert named.count(name) == 2  # overall, and by task type
+    content = json.loads(panel.read_text())
+    assert content["env_kwargs"] == {"size": "small", "horizon": 3}
+    assert len(content["task_ids"]) == 6
+
+
+def test_eval_on_a_written_panel_gives_the_same_figures_again(run: Path, tmp_path: Path) -> None:
+    panel, figures = tmp_path / "panel.json", tmp_path / "figures.json"
+    results = []
+    for _ in range(2):
+        assert main(["eval", str(run), "--episodes", "6", "--panel", str(panel), "--json", str(figures)]) == 0
+        results.append(json.loads(figures.read_text()))
+    assert results[0] == results[1]
+    assert results[0]["results"][str(run)]["episodes"] == 6
+
+
+def test_eval_refuses_a_panel_that_was_changed(run: Path, tmp_path: Path, capsys) -> None:
+    panel = tmp_path / "panel.json"
+    assert main(["eval", str(run), "--episodes", "2", "--panel", str(panel)]) == 0
+    panel.write_text(panel.read_text().replace("valid:000001", "valid:000002"))
+    assert main(["eval", str(run), "--panel", str(panel)]) == 2
+    assert "changed" in capsys.readouterr().err
+
+
+def test_eval_takes_one_checkpoint_of_a_run(run: Path, tmp_path: Path) -> None:
+    checkpoint, figures = run / "checkpoints" / "step-00000001", tmp_path / "figures.json"
+    assert main(["eval", str(checkpoint), "--episodes", "2", "--json", str(figures)]) == 0
+    assert json.loads(figures.read_text())["results"][str(checkpoint)]["episodes"] == 2
+
+
+def test_recorded_shows_several_runs_in_one_table_without_playing(run: Path, grpo_run: Path, capsys) -> None:
+    assert main(["eval", str(run), str(grpo_run), "--recorded"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[1:]] == ["sdar", "grpo"]
+
+
+def test_a_trained_agent_can_be_watched(run: Path, capsys) -> None:
+    assert main(["play", "--agent", str(run), "--episodes", "1"]) == 0
+    assert "after 3 steps" in capsys.readouterr().out
+
+
+def test_inspect_shows_the_block_inside_the_teachers_prompt_only(run: Path, capsys) -> None:
+    assert main(["inspect", "--model", str(run), "--turns", "2"]) == 0
+    shown = capsys.readouterr().out
+    student, teacher = shown.split("----- STUDENT -----")[1].split("----- TEACHER -----")
+    assert "[[PRIVILEGED" in teacher
+    block = teacher.partition("[[PRIVILEGED")[2].partition("]]")[0].strip()
+    assert block
+    assert block not in student
+    assert "PRIVILEGED" not in student
+    assert teacher.partition("[[PRIVILEGED")[0].startswith("\n<|system|>")
+    assert "nothing was cut" in shown
+
+
+@pytest.mark.parametrize("model_name", ["tiny", "chatml"])
+@pytest.mark.parametrize("privilege", ["plan", "next_action", "facts", "hints", "skill", "general", "wrong_skill"])
+def test_inspect_counts_every_token_of_both_prompts_for_every_privilege(
+    model_name: str, privilege: str, capsys
+) -> None:
+    words = ["inspect", "--model", model_name, "--privilege", privilege, "--env-kwargs", "size=small"]
+    assert main([*words, "--teacher-budget", "100000", "--max-prompt-length", "100000"]) == 0
+    shown = capsys.readouterr().out
+    table = {line[:16].strip(): line[16:].split() for line in shown.partition("tokens ")[2].splitlines()[1:7]}
+    student, teacher = ([int(cells[side]) for cells in table.values()] for side in (0, 1))
+    assert sum(student[:-1]) == student[-1]
+    assert sum(teacher[:-1]) == teacher[-1]
+    assert table["privileged block"][0] == "0"
+    assert int(table["privileged block"][1]) == teacher[-1] - student[-1] > 0
+
+
+def test_inspect_says_what_was_cut_and_what_does_not_fit(capsys) -> None:
+    words = ["inspect", "--model", "chatml", "--env-kwargs", "size=small", "--turns", "4"]
+    assert main([*words, "--max-prompt-length", "1500", "--teacher-budget", "100"]) == 0
+    shown = capsys.readouterr().out
+    assert "INCOMPLETE" in shown
+    assert "CUT" in shown
+
+
+def test_inspect_with_nothing_privileged_says_that_both_read_the_same(capsys) -> None:
+    assert main(["inspect", "--privilege", "none"]) == 0
+    assert "EMPTY" in capsys.readouterr().out
+
+
+def test_an_unknown_option_of_the_warm_start_names_the_nearest(capsys) -> None:
+    assert main(["train", "--warm-start", "max_step=5"]) == 2
+    assert '"max_steps"' in capsys.readouterr().err
+    assert main(["train", "--warm-start", "max_steps=soon"]) == 2
+    assert "max_steps" in capsys.readouterr().err
