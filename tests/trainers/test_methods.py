@@ -276,6 +276,20 @@ def test_the_kl_in_the_advantage_leaves_the_loss_term_out() -> None:
     assert torch.allclose(placed[1], by_hand[1], atol=1e-7)
 
 
+def test_the_bias_correction_multiplies_the_kl_term_by_the_ratio() -> None:
+    rows = random_rows(5)
+    config = SDARConfig(beta=0.2, use_bias_correction_kl=True)
+    _, corrected = live_gradient(GRPO, rows, config, 0.0)
+    _, without = live_gradient(GRPO, rows, SDARConfig(beta=0.0), 0.0)
+    batch = batch_of(rows, GRPO)
+    student = batch.live_student()
+    k3 = losses.kl_estimate(student, batch.reference_BT, batch.mask_BT, estimator="k3", behaviour_BT=batch.behaviour_BT)
+    (term,) = torch.autograd.grad(0.2 * k3.sum() / loss_tokens(rows), student)
+    assert torch.allclose(corrected - without, term, atol=1e-7)
+    _, uncorrected = live_gradient(GRPO, rows, SDARConfig(beta=0.2), 0.0)
+    assert not torch.allclose(corrected, uncorrected, atol=1e-5)
+
+
 def test_the_entropy_bonus_enters_with_its_sign() -> None:
     rows = random_rows(3)
     batch = batch_of(rows)
