@@ -63,7 +63,7 @@ class Episode:
     Attributes:
         game: The game, ready to be reset.
         statics: Its unchanging facts.
-        instruction: The task as the student reads it.
+        instruction: The task as the student reads it; "" to have it taken from the introduction.
         about: Fields of ``privileged["facts"]`` that do not change, besides those read off the game.
         seed_key: Key of the draws that random and wrong skill retrieval make.
     """
@@ -146,6 +146,8 @@ class GameEnv(TextEnv):
         """Take over a loaded game and reset it; returns the introduction."""
         self._episode = episode
         text = episode.game.reset()
+        if not episode.instruction:
+            episode.instruction = text.rpartition("Your task is to: ")[2].strip()
         if self.expose_privileged:
             episode.skills = self.skill_bank.retrieve(
                 self.retrieval,

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from sdar_envs.household.engine import NativeGame, household_rules
-from sdar_envs.household.generator import generate
 from sdar_envs.household.games import GameFile
+from sdar_envs.household.generator import generate
 from sdar_envs.household.planner import NoPlanError, Planner
 from sdar_envs.household.problem import Problem
 
@@ -101,7 +101,9 @@ def official_problem(problem: Problem, task_type: str, seed: int) -> str:
             ids[item] = _mangle(f"{head}|{at}{tail}")
     # Every third receptacle shares the place of the one before it; the agent starts at a place of its own.
     places: dict[str, str] = {}
-    points = [_mangle(f"loc|{rng.randint(-9, 9)}|{i}|{rng.randint(0, 3)}|{rng.choice((-30, 0, 45))}") for i in range(99)]
+    points = [
+        _mangle(f"loc|{rng.randint(-9, 9)}|{i}|{rng.randint(0, 3)}|{rng.choice((-30, 0, 45))}") for i in range(99)
+    ]
     located = [fact for fact in problem.init if fact[0] == "receptacleatlocation"]
     for number, fact in enumerate(located):
         places[fact[2]] = points[number - 1] if number % 3 == 2 else points[number]

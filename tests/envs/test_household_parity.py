@@ -1,4 +1,4 @@
-"""The native engine and TextWorld's say the same: introduction, feedback, admissible commands, and whether it is won."""
+"""The native engine and TextWorld's say the same: introduction, feedback, admissible commands, and who has won."""
 
 from __future__ import annotations
 

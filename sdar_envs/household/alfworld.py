@@ -1,0 +1,131 @@
+"""ALFWorld's official games as a Gymnasium environment: sdar/ALFWorld-v0.
+
+The text is the files' own, read from each game; nothing of ALFWorld is contained here, and its Python package is not
+needed to play.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+
+from ..core import resolve_split
+from ..skills import SkillBank
+from .adapter import ENGINES, Episode, GameEnv
+from .games import GameFile, GameFileError, read_game
+from .official import FOLDERS, IndexedGame, find_root, official_games
+from .planner import Statics
+
+@lru_cache(maxsize=1)
+def _skill_bank() -> SkillBank:
+    """General and task skills; the claims of generated houses say nothing about these."""
+    return SkillBank.from_assets("household")
+
+
+@lru_cache(maxsize=256)
+def _cached_game(path: str, modified: int) -> GameFile:
+    return read_game(path)
+
+
+class ALFWorldEnv(GameEnv):
+    """The official games, from files that the user has downloaded.
+
+    Task ids are the paths of the game files relative to the data's root, e.g.
+    ``valid_seen/pick_and_place_simple-Mug-None-Desk-308/trial_T2019.../game.tw-pddl``.
+
+    Args:
+        split: ``train``, ``valid`` (``valid_seen``) or ``test`` (``valid_unseen``), or an official name.
+        task_type: Restrict `task_ids` to one of ``place``, ``two``, ``light``, ``clean``, ``heat``, ``cool``.
+        data_dir: Where the games are: the folder with ``train``, ``valid_seen`` and ``valid_unseen``, or the one above
+            it; ``$ALFWORLD_DATA`` by default.
+        retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
+        horizon: Steps until truncation.
+        reward_scale: The reward for winning; every other step gives 0. The published recipes use 10.
+        engine: ``native``, or ``textworld`` for TextWorld's own PDDL engine.
+        expose_privileged: Whether `info` has ``"privileged"``. Without it no plan is computed.
+        render_mode: ``"ansi"`` or ``"human"``.
+
+    Raises:
+        FileNotFoundError: There are no games; the message says what to download.
+        ValueError: An unknown choice or a number out of range.
+    """
+
+    env_id = "sdar/ALFWorld-v0"
+    world_version = "1"
+
+    def __init__(
+        self,
+        split: str = "train",
+        task_type: str | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+        retrieval: str = "task_type",
+        horizon: int = 50,
+        reward_scale: float = 1.0,
+        engine: str = "native",
+        expose_privileged: bool = True,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(
+            split=split,
+            horizon=horizon,
+            task_type=task_type,
+            skill_bank=_skill_bank(),
+            retrieval=retrieval,
+            reward_scale=reward_scale,
+            engine=engine,
+            expose_privileged=expose_privileged,
+            render_mode=render_mode,
+        )
+        self.root = find_root(data_dir)
+        self._indexes: dict[str, dict[str, IndexedGame]] = {}
+        self._task_ids: dict[str, tuple[str, ...]] = {}
+        self.task_ids()  # a split without games is told now, not at the first reset
+
+    def task_ids(self, split: str | None = None) -> Sequence[str]:
+        """The games of a split, sorted by path.
+
+        Raises:
+            FileNotFoundError: The split has none; the message says what to download.
+            ValueError: Unknown split, or the split has no game of `task_type`.
+        """
+        chosen = self.split if split is None else resolve_split(split, self.env_id)
+        if chosen not in self._task_ids:
+            games = self._index(chosen).values()
+            ids = tuple(game.path for game in games if self.task_type in (None, game.task_type))
+            if not ids:
+                raise ValueError(f"{self.env_id}: split {chosen!r} in {self.root} has no game of type {self.task_type}")
+            self._task_ids[chosen] = ids
+        return self._task_ids[chosen]
+
+    def _index(self, split: str) -> dict[str, IndexedGame]:
+        if split not in self._indexes:
+            self._indexes[split] = {game.path: game for game in official_games(self.root, split)}
+        return self._indexes[split]
+
+    def _begin(self, task_id: str) -> str:
+        split = next((ours for ours, folder in FOLDERS.items() if task_id.startswith(f"{folder}/")), None)
+        if split is None or task_id not in self._index(split):
+            raise ValueError(
+                f"{self.env_id} expects the relative path of a game in {self.root}, such as {self.task_ids()[0]!r}, "
+                f"got {task_id!r}"
+            )
+        path = self.root / task_id
+        try:
+            game = _cached_game(str(path), path.stat().st_mtime_ns)
+            statics = Statics.of(game.problem)
+        except OSError as error:
+            raise GameFileError(f"{path}: can not be read: {error.strerror or error}") from error
+        except ValueError as error:
+            if isinstance(error, GameFileError):
+                raise
+            raise GameFileError(f"{path}: {error}") from error
+        self.close()
+        play = ENGINES[self.engine](game.domain, game.grammar, game.problem, game.task)
+        sentence = f"{game.task}." if game.task else ""
+        return self._start(Episode(play, statics, sentence, {"scene": _scene(task_id)}, (task_id,)))
+
+
+def _scene(task_id: str) -> str:
+    """The number of the floor plan, which ends the name of a task's folder."""
+    return task_id.split("/")[1].rpartition("-")[2]
