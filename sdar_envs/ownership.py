@@ -35,7 +35,7 @@ def require_own_package(name: str) -> None:
     places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or [])
     raise ImportError(
         f"sdar-gym expects its own package {name!r}, got a foreign one at {', '.join(map(str, places))}. If another "
-        f"distribution installed it (openai-agents installs 'agents'), use a virtual environment for sdar-gym alone, or "
+        "distribution installed it (openai-agents installs 'agents'), use a virtual environment for sdar-gym alone, or "
         "uninstall the other and reinstall sdar-gym; if it is a folder of yours, rename it or start Python elsewhere"
     )
 

@@ -68,10 +68,20 @@ def test_sealed_knowledge_shows_nothing_in_any_text_form():
     logger.addHandler(logging.StreamHandler(log))
     logger.warning("%s %r %s", sealed, sealed, {"nested": [sealed]})
     forms = [
-        str(sealed), repr(sealed), f"{sealed}", f"{sealed!r:>40}", f"{sealed:>40}", operator.mod("%s", sealed), str.format("{}", sealed),
-        repr([sealed]), repr(holder), pprint.pformat({"a": sealed}), log.getvalue(), repr(dataclasses.asdict(holder)),
+        str(sealed),
+        repr(sealed),
+        f"{sealed}",
+        f"{sealed!r:>40}",
+        f"{sealed:>40}",
+        operator.mod("%s", sealed),
+        str.format("{}", sealed),
+        repr([sealed]),
+        repr(holder),
+        repr(dataclasses.asdict(holder)),
+        pprint.pformat({"a": sealed}),
         json.dumps({"a": sealed}, default=str),
-    ]  # fmt: skip
+        log.getvalue(),
+    ]
     assert not [form for form in forms if CANARY in form]
     assert f"{sealed:>14}" == "  <privileged>"
     with pytest.raises(TypeError):
