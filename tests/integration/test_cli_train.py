@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tiny_models import SHORT_RUN, save_random_model
+from short_runs import SHORT_RUN, save_random_model
 
 from trainers.cli import main
 
@@ -187,6 +187,28 @@ def test_inspect_says_what_was_cut_and_what_does_not_fit(capsys) -> None:
 def test_inspect_with_nothing_privileged_says_that_both_read_the_same(capsys) -> None:
     assert main(["inspect", "--privilege", "none"]) == 0
     assert "EMPTY" in capsys.readouterr().out
+
+
+def test_without_a_model_a_tiny_one_is_warmed_up_first_and_cached(tmp_path: Path, capsys) -> None:
+    # A budget that proves the path and nothing about learning: bands that everything is in.
+    warm = ["demonstrations=40", "min_steps=1", "max_steps=2", "decay_steps=1", "gate_episodes=4", "student_low=0"]
+    words = ["train", *SHORT_RUN, "--warm-start", *warm, "teacher_lead=-1", "model.hidden_size=32"]
+    words += ["--cache-dir", str(tmp_path / "cache"), "--output-dir"]
+    assert main([*words, str(tmp_path / "first")]) == 0
+    shown = capsys.readouterr().out
+    assert "2 steps in" in shown
+    assert "all tasks" in shown
+    assert main([*words, str(tmp_path / "second")]) == 0
+    assert "from the cache; measured on valid" in capsys.readouterr().out
+    runs = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("first", "second")]
+    assert runs[0]["after"] == runs[1]["after"]
+
+
+def test_a_directory_that_holds_a_run_is_refused_before_the_warm_start(run: Path, capsys) -> None:
+    assert main(["train", "--output-dir", str(run)]) == 2
+    captured = capsys.readouterr()
+    assert "--resume" in captured.err
+    assert "warm start" not in captured.out
 
 
 def test_an_unknown_option_of_the_warm_start_names_the_nearest(capsys) -> None:
