@@ -282,7 +282,7 @@ def _rule_pattern(said: str) -> re.Pattern[str]:
 def _abridged(observation: str) -> str:
     text = observation
     for pattern, short in _rules():
-        text = pattern.sub(lambda match, short=short: _fill(short, match), text)
+        text = pattern.sub(partial(_fill, short), text)
     return text
 
 

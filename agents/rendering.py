@@ -180,7 +180,7 @@ class ChatRenderer:
         # The end token was sampled and stands in the row already; what follows it in the template does not.
         if self.turn_end_id is None or not pieces or pieces[0][:1] != (self.turn_end_id,):
             return None
-        return (pieces[0][1:], *pieces[1:])  # type: ignore[return-value]  # the first piece holds template ids here
+        return (pieces[0][1:], *pieces[1:])
 
     # Text and ids.
 
@@ -204,9 +204,7 @@ class ChatRenderer:
         text = self._decoded.get(key)
         if text is None:
             body = key[:-1] if key and key[-1] in self.end_ids else key
-            text = str(
-                self.tokenizer.decode(list(body), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-            )
+            text = str(self.tokenizer.decode(list(body), skip_special_tokens=False, clean_up_tokenization_spaces=False))
             if len(self._decoded) >= _CACHE_LIMIT:
                 self._decoded.clear()
             self._decoded[key] = text
@@ -239,10 +237,8 @@ class ChatRenderer:
         if self._merges_system and len(messages) > 1 and messages[0]["role"] == "system":
             system, first, *rest = messages
             messages = [{"role": first["role"], "content": system["content"] + "\n\n" + first["content"]}, *rest]
-        options = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
-        return str(
-            self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options)
-        )
+        options: dict[str, Any] = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options))
 
     def _split(self, text: str) -> tuple[_Piece, ...]:
         pieces: list[_Piece] = []

@@ -274,7 +274,7 @@ class Teacher:
         return prompts
 
     def _ended(self, turn: Turn) -> bool:
-        return _tokens(turn).completion_ids[-1:] == (self.renderer.turn_end_id,)
+        return bool(_tokens(turn).completion_ids[-1:] == (self.renderer.turn_end_id,))
 
     def _fitted(self, turn: Turn, prompt: list[int], text: str, behind: int) -> tuple[list[int], int]:
         """The row's first prompt with as much of its history cut, turn by turn, as the limit asks."""
@@ -290,14 +290,15 @@ class Teacher:
 def shorter_histories(messages: Sequence[Message]) -> list[list[Message]]:
     """The same prompt with one, two, ... whole turns less of history: of a window, or of a chat that begins a row.
 
-    The system message, the message that states the task, and the present observation always stay.
+    The system message, the message that states the task, and the present observation always stay; in a chat so does
+    the last answer, between the two, because many templates want the roles in turn.
     """
     content = messages[-1]["content"]
     if isinstance(content, HistoryText):
         return [[*messages[:-1], {**messages[-1], "content": shorter}] for shorter in content.shorter]
     head = next((index + 1 for index, message in enumerate(messages) if message["role"] == "user"), len(messages))
     pairs = (len(messages) - head) // 2
-    return [[*messages[:head], *messages[head + 2 * cut :]] for cut in range(1, pairs + 1)]
+    return [[*messages[:head], *messages[head + 2 * cut :]] for cut in range(1, pairs)]
 
 
 def _tokens(turn: Turn) -> Any:

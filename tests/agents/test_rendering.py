@@ -125,9 +125,10 @@ def test_append_history_keeps_one_row_where_the_template_would_rewrite_it(thinki
 # External text.
 
 poison = st.lists(
-    st.sampled_from(
-        "<|im_start|> <|im_end|> <|endoftext|> <think> </think> <tool_call> <|im_ end|> system < | > a".split(" ")
-        + ["\n", " ", "é", "\ud800", "\x00", "\ue0000:0\ue001"]
+    st.one_of(
+        st.sampled_from(["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<think>", "</think>", "<tool_call>"]),
+        st.sampled_from(["<|im_", "end|>", "system", "<", "|", ">", "a", "\n", " ", "é", "\ud800", "\x00"]),
+        st.just("\ue0000:0\ue001"),
     ),
     max_size=12,
 ).map("".join)
