@@ -291,13 +291,32 @@ class Search:
         else:
             yield from self._fetch_chains(view)
 
-    def _fetches(self, view: _View) -> Iterator[tuple[str, Chain]]:
-        """Ways to have a target in the hand: the one that is held, and any that can be taken."""
-        if view.held in self.statics.targets:
+    def _fetches(self, view: _View, needed: int = 1) -> Iterator[tuple[str, Chain]]:
+        """Ways to have a target in the hand: the one that is held, and any that can be taken.
+
+        Of targets that a plan cannot tell apart (alike themselves, in receptacles of one type that are alike, each
+        alone at a place where neither agent nor lamp is) it gives `needed` from `needed` receptacles.
+        """
+        statics, location = self.statics, view.location
+        if view.held in statics.targets:
             yield view.held, ()
-        for name in sorted(view.sources):
-            if name in self.statics.targets and name in self.statics.pickupable:
-                yield name, (_Stop(view.sources[name], True, "take", name),)
+        names = [name for name in sorted(view.sources) if name in statics.targets and name in statics.pickupable]
+        special = {view.at, *(location[view.sources[lamp]] for lamp in statics.lamps if lamp in view.sources)}
+        sources = [view.sources[name] for name in names]
+        classes: dict[tuple[bool, bool, str, int, str], dict[str, int]] = {}
+        for name, source in zip(names, sources, strict=True):
+            place = location[source]
+            alike = (
+                name in view.done,
+                source in view.closed,
+                statics.receptacle_type.get(source, ""),
+                min(needed, sources.count(source)),
+                place if place in special or len(statics.at_location[place]) > 1 else "",
+            )
+            given = classes.setdefault(alike, {})
+            if given.get(source, 0) < needed and (source in given or len(given) < needed):
+                given[source] = given.get(source, 0) + 1
+                yield name, (_Stop(source, True, "take", name),)
 
     def _light_chains(self, view: _View) -> Iterator[tuple[Chain, bool]]:
         for name, fetch in self._fetches(view):
@@ -331,7 +350,7 @@ class Search:
         statics = self.statics
         there = sorted({where for name, where in view.sources.items()
                         if statics.receptacle_type.get(where) == statics.goal.destination})
-        fetches = list(self._fetches(view))
+        fetches = list(self._fetches(view, needed=2))
         for name, fetch in fetches:
             for destination in there:
                 if view.sources.get(name) != destination:

@@ -117,6 +117,7 @@ def random_world(rng: np.random.Generator, task_type: str) -> NativeGame:
     objects |= {"pen_1": str(rng.choice([*names, ""]))} | {lamp: str(rng.choice(names)) for lamp in lamps}
     if task_type == "two":
         objects[f"{target}_2"] = str(rng.choice(names))
+        objects[f"{target}_3"] = str(rng.choice([*names, ""]))
     return world(task_type, target, lamps[0][:-2] if lamps else destination, receptacles, objects)
 
 
