@@ -60,7 +60,8 @@ class GrowingLayer(DynamicLayer):
     def picked(self, index: torch.Tensor, room: int) -> GrowingLayer:
         """A copy of the rows of `index`, with room for at least `room` columns."""
         if self.buffers[0].shape[2] < room:
-            return self.filled(self.keys[index], self.values[index], room)
+            keys, values = self.show(self.columns)
+            return self.filled(keys[index], values[index], room)
         layer = type(self)()
         layer.room = self.room
         layer.buffers = [buffer.index_select(0, index) for buffer in self.buffers]

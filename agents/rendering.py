@@ -255,7 +255,7 @@ class ChatRenderer:
         spans: dict[int, tuple[int, int]] = {}
         for piece in pieces:
             if piece[0] == "content":
-                _, message, segment = piece  # type: ignore[misc]  # told apart by the first entry
+                _, message, segment = piece
                 start = len(ids)
                 ids += self.encode_text(segments[message][segment])
                 spans[message] = (spans.get(message, (start, start))[0], len(ids))

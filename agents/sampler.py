@@ -279,10 +279,10 @@ class BatchSampler:
         for step in range(longest):
             tokens, chosen, entropy = _draw(logits, settings[0], settings[1], settings[2][:, step])
             columns = (tokens.tolist(), chosen.tolist(), entropy.tolist())
-            for row, (index, token, logprob, h) in enumerate(zip(order, *columns, strict=True)):
-                if not alive[row]:
+            for row, (asked, token, logprob, h) in enumerate(zip(order, *columns, strict=True)):
+                if asked is None or not alive[row]:
                     continue
-                assert index is not None  # only rows with a request are alive
+                index = asked
                 ids[index].append(token)
                 logprobs[index].append(logprob)
                 entropies[index].append(h)

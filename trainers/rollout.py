@@ -224,9 +224,9 @@ class LoopBatchEnv:
             self._live += 1
             return env
         oldest = min((s for s in self._state.values() if s.env is not None), key=lambda s: s.used)
-        env, oldest.env = oldest.env, None
-        assert env is not None
-        return env
+        taken, oldest.env = oldest.env, None
+        assert taken is not None
+        return taken
 
     def _discard(self, state: _Slot) -> None:
         if state.env is not None:

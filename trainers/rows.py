@@ -22,10 +22,25 @@ from .rollout import Rollout
 class Reading(Protocol):
     """What a teacher made of a row: its view, and whether the whole privileged block is in it."""
 
-    view: View
-    block_tokens: int
-    history_cut: int
-    complete: bool
+    @property
+    def view(self) -> View:
+        """The sampled tokens behind the teacher's prompt."""
+        ...
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens of privileged text that were put in."""
+        ...
+
+    @property
+    def history_cut(self) -> int:
+        """Turns of history that had to go for them."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reading may be learned from."""
+        ...
 
 
 class Reader(Protocol):

@@ -38,16 +38,16 @@ class TensorBoardSink:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ImportError("report_to=tensorboard needs it installed: pip install tensorboard") from error
-        self._writer = SummaryWriter(str(directory.path / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(directory.path / "tensorboard"))
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Add each figure as a scalar."""
         for name, value in figures.items():
-            self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
         """Flush and close."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
 
 class WandbSink:

@@ -121,7 +121,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, config: TinyModelConfig, *, 
     sizes["vocab_size"] = len(tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(counted_generator("tiny-model", seed).integers(2**31)))
-        model = Qwen3ForCausalLM(
+        model: PreTrainedModel = Qwen3ForCausalLM(
             Qwen3Config(
                 **sizes,
                 initializer_range=init_std,
@@ -133,7 +133,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, config: TinyModelConfig, *, 
                 bos_token_id=None,
             )
         )
-    return model.float()
+    model.float()
+    return model
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path, **facts: object) -> None:
