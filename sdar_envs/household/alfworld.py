@@ -17,6 +17,7 @@ from .games import GameFile, GameFileError, read_game
 from .official import FOLDERS, IndexedGame, find_root, official_games
 from .planner import Statics
 
+
 @lru_cache(maxsize=1)
 def _skill_bank() -> SkillBank:
     """General and task skills; the claims of generated houses say nothing about these."""

@@ -129,6 +129,4 @@ def make_goal(task_type: str, target: str, destination: str) -> Condition:
             Atom("inreceptacle", ("?other", "?r")),
         )
     )
-    return Exists(
-        (("?r", "receptacle"), ("?o", "object")), And((*parts, Exists((("?other", "object"),), other)))
-    )
+    return Exists((("?r", "receptacle"), ("?o", "object")), And((*parts, Exists((("?other", "object"),), other))))

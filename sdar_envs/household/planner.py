@@ -348,8 +348,13 @@ class Search:
     def _two_chains(self, view: _View) -> Iterator[tuple[Chain, bool]]:
         """One target more beside one that is there, or two into the same receptacle."""
         statics = self.statics
-        there = sorted({where for name, where in view.sources.items()
-                        if statics.receptacle_type.get(where) == statics.goal.destination})
+        there = sorted(
+            {
+                where
+                for name, where in view.sources.items()
+                if statics.receptacle_type.get(where) == statics.goal.destination
+            }
+        )
         fetches = list(self._fetches(view, needed=2))
         for name, fetch in fetches:
             for destination in there:

@@ -34,8 +34,9 @@ def eligible_homes(size: str, object_type: str) -> tuple[str, ...]:
     holders = [name for name in tables.CONTAINMENT[object_type] if name not in tables.NEVER_HOME]
 
     def rarest(receptacle_type: str) -> int:
-        return min(table.rooms[kind][receptacle_type].scenes if receptacle_type in table.rooms[kind] else 0
-                   for kind in kinds)
+        return min(
+            table.rooms[kind][receptacle_type].scenes if receptacle_type in table.rooms[kind] else 0 for kind in kinds
+        )
 
     scenes = {name: rarest(name) for name in sorted(set(holders))}
     for needed in COMMON_SCENES:

@@ -30,9 +30,7 @@ def sample(size: str, split: str = "train", count: int = 120, **kwargs: float) -
 
 def homes_of_targets(task: GeneratedTask) -> set[str]:
     draft = task.draft
-    return {
-        draft.layout.receptacle_types[position] for name, position in draft.placements if name == draft.target
-    }
+    return {draft.layout.receptacle_types[position] for name, position in draft.placements if name == draft.target}
 
 
 @pytest.mark.parametrize("size", tables.SIZES)
@@ -95,8 +93,20 @@ def test_task_ids_are_enumerable_with_task_types_in_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    "task_id", ["", "train", "train:", "train:12", "train:100000", "train:-00001", "valid:002000", "train:0000 1",
-                "train:00000\u0663", "trian:000001", "dev:000001"]
+    "task_id",
+    [
+        "",
+        "train",
+        "train:",
+        "train:12",
+        "train:100000",
+        "train:-00001",
+        "valid:002000",
+        "train:0000 1",
+        "train:00000\u0663",
+        "trian:000001",
+        "dev:000001",
+    ],
 )
 def test_what_is_no_task_id_is_refused_with_an_example(task_id: str) -> None:
     with pytest.raises(ValueError, match="task id"):

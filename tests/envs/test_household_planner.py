@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 
+import household_games
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sdar_envs.household.engine import NativeGame, household_rules
+from sdar_envs.household.games import read_game
 from sdar_envs.household.generator import generate
 from sdar_envs.household.goals import make_goal, read_goal
 from sdar_envs.household.pddl import read_condition, read_expression
@@ -135,9 +138,7 @@ def check_against_search(seed: int, task_type: str) -> None:
     game = random_world(rng, task_type)
     wander(game, rng, int(rng.integers(12)))
     plan = Planner(game).plan()
-    assert shortest_by_search(game, len(plan)) == len(plan), (
-        game.problem.to_pddl(), sorted(game.snapshot()), plan
-    )
+    assert shortest_by_search(game, len(plan)) == len(plan), (game.problem.to_pddl(), sorted(game.snapshot()), plan)
     play(game, *plan)
     assert game.won
 
@@ -156,17 +157,18 @@ def test_plans_are_as_short_as_breadth_first_search_finds_in_many_worlds(task_ty
         check_against_search(seed, task_type)
 
 
-def check_one_step_consistency(task_id: str, size: str, walk: int) -> None:
+def generated(task_id: str, size: str) -> NativeGame:
+    return NativeGame(*household_rules(), generate(task_id, size=size).problem)
+
+
+def check_one_step_consistency(game: NativeGame, seed: int, walk: int) -> None:
     """No command shortens the way by more than one, and the plan's head does by one.
 
     With an empty plan exactly at the goal this makes the plan's length the true distance, state by state.
     """
-    task = generate(task_id, size=size)
-    game = NativeGame(*household_rules(), task.problem)
     game.reset()
-    planner = Planner(game, task.statics)
-    rng = counted_generator("consistency", task_id, size)
-    wander(game, rng, walk)
+    planner = Planner(game)
+    wander(game, counted_generator("consistency", seed), walk)
     state = game.snapshot()
     plan = planner.plan()
     assert (plan == []) == game.won
@@ -174,7 +176,7 @@ def check_one_step_consistency(task_id: str, size: str, walk: int) -> None:
         game.restore(state)
         game.step(command)
         after = len(planner.plan())
-        assert after >= len(plan) - 1, (task_id, command, plan)
+        assert after >= len(plan) - 1, (game.problem.name, command, plan)
         if plan and command == plan[0]:
             assert after == len(plan) - 1
     game.restore(state)
@@ -185,14 +187,22 @@ def check_one_step_consistency(task_id: str, size: str, walk: int) -> None:
 @pytest.mark.parametrize("size", ["small", "full"])
 def test_no_command_in_a_generated_house_beats_the_plan(size: str) -> None:
     for number in range(48):
-        check_one_step_consistency(f"valid:{number:06d}", size, walk=(number % 4) * 5)
+        check_one_step_consistency(generated(f"valid:{number:06d}", size), number, walk=(number % 4) * 5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["small", "full"])
 def test_no_command_in_many_generated_houses_beats_the_plan(size: str) -> None:
     for number in range(1_200):
-        check_one_step_consistency(f"train:{number:06d}", size, walk=number % 23)
+        check_one_step_consistency(generated(f"train:{number:06d}", size), number, walk=number % 23)
+
+
+def test_no_command_in_games_of_the_official_format_beats_the_plan(tmp_path: Path) -> None:
+    for number in range(12):
+        written = household_games.write_official(tmp_path, f"train:{number:06d}", seed=number)
+        game = household_games.from_file(read_game(written.path))
+        for walk in (0, 9):
+            check_one_step_consistency(game, number, walk)
 
 
 KITCHEN = {"fridge_1": "a", "microwave_1": "b", "sinkbasin_1": "c", "shelf_1": "d", "cabinet_1": "e"}

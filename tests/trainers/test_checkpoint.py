@@ -96,7 +96,9 @@ def test_any_single_changed_byte_is_found(tmp_path: Path, data: st.DataObject) -
 def test_when_no_checkpoint_is_whole_nothing_starts_over_silently(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     (save(store, 1) / "model.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"no checkpoint verifies:\n.*model.safetensors: expected 256 bytes, got 0"):
+    with pytest.raises(
+        CheckpointError, match=r"no checkpoint verifies:\n.*model.safetensors: expected 256 bytes, got 0"
+    ):
         store.newest()
 
 
