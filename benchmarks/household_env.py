@@ -8,17 +8,18 @@ shortest way. CPU seconds of this process, single thread.
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import time
 from typing import Any
 
 import gymnasium as gym
 
 import sdar_envs
+from benchmarks.measure import emit, parser, table
 from sdar_envs.household.planner import Planner
+from sdar_envs.household.tables import SIZES
 from sdar_envs.randomness import counted_generator
+
+gym.register_envs(sdar_envs)
 
 
 def measure_steps(size: str, privileged: bool, steps: int, task_type: str | None) -> dict[str, float]:
@@ -63,9 +64,9 @@ def measure_plans(size: str, steps: int) -> dict[str, float]:
         planner = Planner(episode.game, episode.statics)
         over = False
         while not over:
-            begun = time.perf_counter()
+            begun = time.process_time()
             planner.plan()
-            times.append(time.perf_counter() - begun)
+            times.append(time.process_time() - begun)
             actions = info["admissible_actions"]
             _, _, terminated, truncated, info = env.step(actions[int(rng.integers(len(actions)))])
             over = terminated or truncated
@@ -77,47 +78,27 @@ def measure_plans(size: str, steps: int) -> dict[str, float]:
     }
 
 
-def measure(size: str, steps: int) -> dict[str, Any]:
-    """All figures of one size."""
-    return {
-        "size": size,
-        "version": sdar_envs.__version__,
-        "python": platform.python_version(),
-        "all_rooms": {
-            "with_privileged": measure_steps(size, True, steps, None),
-            "without_privileged": measure_steps(size, False, steps, None),
-        },
-        # Heating happens in kitchens only, which are the largest rooms.
-        "kitchens": {
-            "with_privileged": measure_steps(size, True, steps, "heat"),
-            "without_privileged": measure_steps(size, False, steps, "heat"),
-        },
-        "plan_in_kitchens": measure_plans(size, steps),
-    }
-
-
 def main() -> None:
     """Print a table, or one JSON object."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=["full", "small"], default="full")
-    parser.add_argument("--steps", type=int, default=6_000)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    result = measure(arguments.size, arguments.steps)
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    print(f"sdar/Household-v0, size {arguments.size}, native engine, one thread")
-    print(f"{'':36}{'steps/s':>10}{'reset, ms':>12}")
-    for rooms in ("all_rooms", "kitchens"):
-        for mode, figures in result[rooms].items():
-            label = f"{rooms.replace('_', ' ')}, {mode.replace('_', ' ')}"
-            print(f"{label:36}{figures['steps_per_second']:10.0f}{figures['reset_ms']:12.2f}")
-    plans = result["plan_in_kitchens"]
-    print(
-        f"a plan in kitchens: {plans['mean_us']:.0f} us (median {plans['median_us']:.0f}, "
-        f"99th percentile {plans['p99_us']:.0f})"
-    )
+    options = parser("household_env", "Steps, resets of fresh tasks, and plans of the generated household.")
+    options.add_argument("--size", choices=SIZES, default="full")
+    options.add_argument("--steps", type=int, default=6_000, help="steps (and plans) per figure")
+    arguments = options.parse_args()
+    rows: list[tuple[str, float, float]] = []
+    figures: dict[str, Any] = {"size": arguments.size}
+    # Heating happens in kitchens only, which are the largest rooms.
+    for rooms, task_type in (("all rooms", None), ("kitchens", "heat")):
+        for privileged in (True, False):
+            found = measure_steps(arguments.size, privileged, arguments.steps, task_type)
+            name = f"{rooms}, {'with' if privileged else 'without'} privileged"
+            figures[name] = found
+            rows.append((name, found["steps_per_second"], found["reset_ms"]))
+    plans = figures["plans in kitchens"] = measure_plans(arguments.size, arguments.steps)
+    tables = [
+        table([f"{arguments.size} house, native engine", "steps/s", "reset, ms"], rows),
+        table(["plans in kitchens, us", "mean", "median", "99th percentile"], [("", *plans.values())]),
+    ]
+    emit("household_env", figures, tables, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -163,35 +163,28 @@ def draw_draft(
     kind = kinds[draws.index(len(kinds))]
     candidates = target_types(size, kind, task_type)
     target = candidates[draws.index(len(candidates))]
-    home = laws.homes[target]
-    needed = [home]
     lamp = ""
     if task_type == "light":
         lamps = [name for name in tables.LAMPS if name in tables.room_objects(size, kind)]
         lamp = lamps[draws.index(len(lamps))]
-        needed.append(laws.homes[lamp])
-    elif task_type in tables.APPLIANCES:
-        needed.append(tables.APPLIANCES[task_type])
-    fitting = layouts_with(split, size, kind, world_seed, tuple(needed))
+    # Where the home, the lamp's home or the appliance is missing, the laws would say nothing about the task.
+    needed = (laws.homes[target], laws.homes[lamp] if lamp else tables.APPLIANCES.get(task_type, laws.homes[target]))
+    fitting = layouts_with(split, size, kind, world_seed, needed)
     if not fitting:
         return None
     layout = fitting[draws.index(len(fitting))]
-    destination = lamp or _draw_destination(draws, layout, task_type, target, home)
+    destination = lamp or _draw_destination(draws, layout, task_type, target, laws.homes[target])
     if not destination:
         return None
-    low, high = table.duplicates_two if task_type == "two" else table.duplicates
-    count = draws.between(low, high)
+    count = draws.between(*(table.duplicates_two if task_type == "two" else table.duplicates))
     regular = draws.chance(regularity)
     if regular:
         together = draws.chance(regularity) == laws.together
-        positions = _at_home(draws, layout.by_type[home], count, together if task_type == "two" else None)
+        positions = _at_home(draws, layout.homes[target], count, together if task_type == "two" else None)
     else:
-        # A thing that stands where it should be put would be a task half done.
-        avoided = (home,) if task_type in tables.APPLIANCES else (home, destination)
-        others = [name for name in layout.holders[target] if name not in avoided]
-        if not others:
+        positions = _not_at_home(draws, layout, task_type, target, destination, count)
+        if not positions:
             return None
-        positions = [_somewhere(draws, layout, others) for _ in range(count)]
     placements = [Placement(target, position) for position in positions]
     if lamp:
         placements.append(Placement(lamp, _place(draws, layout, lamp, regularity)))
@@ -226,6 +219,17 @@ def _at_home(draws: _Draws, homes: tuple[int, ...], count: int, together: bool |
         return [homes[draws.index(len(homes))] for _ in range(count)]
     first = draws.index(len(homes))
     return [homes[first] if together else homes[(first + number) % len(homes)] for number in range(count)]
+
+
+def _not_at_home(
+    draws: _Draws, layout: Layout, task_type: str, target: str, destination: str, count: int
+) -> list[int]:
+    """Positions of targets that break the law; empty when the room has no other place for them."""
+    home = layout.receptacle_types[layout.homes[target][0]]
+    # A thing that stands where it should be put would be a task half done.
+    avoided = (home,) if task_type in tables.APPLIANCES else (home, destination)
+    others = [name for name in layout.holders[target] if name not in avoided]
+    return [_somewhere(draws, layout, others) for _ in range(count)] if others else []
 
 
 def _somewhere(draws: _Draws, layout: Layout, types: Sequence[str]) -> int:
