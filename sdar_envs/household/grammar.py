@@ -284,7 +284,7 @@ def read_nodes(text: str) -> tuple[Node, ...]:
             literal = match.group()
         elif text.startswith('"', position) and (end := text.find('"', position + 1)) > 0:
             literal = text[position + 1 : end]
-            if not _LITERAL.fullmatch(literal):
+            if literal and not _LITERAL.fullmatch(literal):
                 return tuple(nodes)
             nodes += _literal_nodes(literal)
             position = end + 1
@@ -312,10 +312,10 @@ def read_nodes(text: str) -> tuple[Node, ...]:
 
 def _skip(text: str, position: int) -> int:
     while position < len(text):
-        if text[position] == "\t":
-            position += 1
-        elif (position == 0 or text[position - 1] == "\n") and (match := _LINE_START.match(text, position)):
+        if (position == 0 or text[position - 1] == "\n") and (match := _LINE_START.match(text, position)):
             position = match.end()
+        elif text[position] == "\t":
+            position += 1
         else:
             break
     return position
