@@ -51,7 +51,7 @@ class WarmStartConfig:
     last state inside the band is what counts, and without one the warm start fails.
     """
 
-    demonstrations: int = 6000
+    demonstrations: int = 4000
     hinted_share: float = 0.55
     min_steps: int = 300
     max_steps: int = 2400
@@ -223,7 +223,7 @@ def _warm(
         return rates[0], rates[1]
 
     try:
-        student, teacher = _until_warm(cloner, config, measure)
+        student, teacher = _until_warm(cloner, config, measure, say)
     finally:
         source.close()
     facts = {
@@ -247,14 +247,16 @@ def _warm(
 
 
 def _until_warm(
-    cloner: Cloner, config: WarmStartConfig, measure: Callable[[], tuple[float, float]]
+    cloner: Cloner, config: WarmStartConfig, measure: Callable[[], tuple[float, float]], say: Report
 ) -> tuple[float, float]:
     """Clone until the bands are measured, then decay the learning rate and measure again; repeat until both hold."""
     measured = "nothing yet"
     while cloner.steps < config.max_steps:
         target = config.min_steps if cloner.steps < config.min_steps else cloner.steps + config.gate_every
         while cloner.steps < target:
-            cloner.step()
+            loss = cloner.step()
+            if cloner.steps % config.gate_every == 0 and cloner.steps < target:
+                say(f"warm start: step {cloner.steps}, cloning loss {loss:.2f}")
         student, teacher = measure()
         measured = f"student {student:.2f}, hinted teacher {teacher:.2f} at step {cloner.steps}"
         if student < config.student_low * 0.5 or teacher - student < config.teacher_lead * 0.75:
