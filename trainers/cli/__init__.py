@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(**settings)  # type: ignore[arg-type]  # argparse's own keywords, passed through
 
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def,override]  # argparse overloads it
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # argparse overloads it
         """Parse all of `args`; an unknown option is an error that names the nearest."""
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:

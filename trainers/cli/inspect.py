@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     if options.task is None and not 0 <= options.index < len(tasks):
         raise ValueError(f"--index expects 0 to {len(tasks) - 1} for split {options.split!r}, got {options.index}")
     task_id = options.task or tasks[options.index]
-    tokenizer = load_tokenizer(options.model, env_id)
+    tokenizer = load_tokenizer(options.model, config, source)
     inspection = inspect_prompts(source, tokenizer, config, options.split, task_id, options.turns, options.actions)
     source.close()
     show_inspection(console, inspection, config, source.name, task_id)

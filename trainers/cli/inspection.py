@@ -48,11 +48,10 @@ class Inspection:
     turns: int
 
 
-def load_tokenizer(model: str, env_id: str) -> PreTrainedTokenizerBase:
-    """The tokenizer that `model` stands for.
+def load_tokenizer(model: str, config: SDARConfig, source: EnvironmentSource) -> PreTrainedTokenizerBase:
+    """The tokenizer that `model` stands for; ``tiny`` is ``chatml`` where an environment has no demonstrations.
 
     Raises:
-        ValueError: ``tiny`` for an environment that has no corpus to train a tokenizer on.
         OSError: There is no such model.
     """
     from .players import is_run_directory, read_run
@@ -60,17 +59,30 @@ def load_tokenizer(model: str, env_id: str) -> PreTrainedTokenizerBase:
     if model == "chatml":
         return chatml_tokenizer()
     if model == "tiny":
-        from sdar_envs.demonstrations import SCRIPTS, script_of
+        from sdar_envs.demonstrations import SCRIPTS
 
-        from ..tiny_model import TinyModelConfig, build_tokenizer
-
-        if env_id not in SCRIPTS:
-            return chatml_tokenizer()
-        return build_tokenizer(list(script_of(env_id).texts()), TinyModelConfig().vocab_size)
+        return tiny_tokenizer(config, source) if source.name in SCRIPTS else chatml_tokenizer()
     from transformers import AutoTokenizer
 
     path = str(read_run(model).model_dir) if is_run_directory(model) else model
-    return AutoTokenizer.from_pretrained(path)  # type: ignore[no-any-return,no-untyped-call]  # transformers is untyped
+    return AutoTokenizer.from_pretrained(path)
+
+
+def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedTokenizerBase:
+    """A tokenizer as the warm start makes it, from fewer demonstrations: counts differ from a run's by little."""
+    from sdar_envs.demonstrations import script_of
+
+    from ..actors import make_actors
+    from ..methods import METHODS
+    from ..tiny_model import build_tokenizer
+    from ..warmup import WarmStartConfig, play_demonstrations, rendered_texts
+
+    warm = WarmStartConfig(demonstrations=200)
+    texts = list(script_of(source.name).texts())
+    worded = make_actors(None, build_tokenizer(texts, 512), config, METHODS["grpo"], source, None, sampler=Script())
+    assert worded.hinted is not None  # what has demonstrations has a teacher's side
+    corpus = rendered_texts(play_demonstrations(config, source.name, warm), worded.hinted)
+    return build_tokenizer([*corpus, *texts], warm.model.vocab_size)
 
 
 def chatml_tokenizer() -> PreTrainedTokenizerBase:

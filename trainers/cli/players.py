@@ -152,9 +152,9 @@ def model_agent(model_path: str, config: SDARConfig, source: EnvironmentSource, 
     return actors.hinted
 
 
-def quiet_about_files(model: str) -> None:
+def quiet_about_files(model: str | None) -> None:
     """Switch off transformers' bars over reading and writing files, unless a model is still to be downloaded."""
-    if Path(model).is_dir():
+    if model is None or Path(model).is_dir():
         from transformers.utils import logging
 
         logging.disable_progress_bar()

@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, and show the run's table."""
+    from .players import quiet_about_files
     from .report import show_directory, show_next_steps, show_summary
     from .setup import resolve_setup
 
@@ -49,18 +50,20 @@ def run(options: argparse.Namespace) -> int:
     warm_pairs = nested(read_pairs(options.warm_start, "--warm-start"))
     console = make_console()
     path = Path(setup.config.output_dir)
+    if (path / "run.json").is_file() and not options.resume:  # said before minutes of warm start, not after
+        raise ValueError(f"{path} holds a run already: go on with it (--resume), or choose another --output-dir")
     console.print(
         f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
     )
     model = setup.model
     if model is None:
+        quiet_about_files(None)
         warm = warm_model(console, setup, warm_pairs, options.cache_dir)
         model = str(warm.model_dir)
     elif warm_pairs:
         raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
 
     from ..trainer import SDARTrainer
-    from .players import quiet_about_files
 
     quiet_about_files(model)
     trainer = SDARTrainer(model=model, env_id=setup.env_id, args=setup.config)
@@ -88,7 +91,7 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
     from ..warmup import warm_start
 
     def report(line: str) -> None:
-        console.print(f"  {one_line(line)}")
+        console.print(f"  {one_line(line).removeprefix('warm start: ')}")
 
     console.print("warm start: a tiny model from nothing, on imperfect demonstrations")
     warm = warm_start(
