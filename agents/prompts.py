@@ -1,8 +1,9 @@
 """What a student reads: chat messages from observations, in a style whose wording lies in ``assets/prompts``.
 
-Two styles: ``paper`` asks for thinking and an action in tags and lists the admissible actions, as the published
+Three styles: ``paper`` asks for thinking and an action in tags and lists the admissible actions, as the published
 templates for such worlds do; ``compact`` abridges observations by a table of rules and takes the bare completion as
-the action, for tiny models. Nothing in this file has a way to see privileged information.
+the action, for tiny models; ``plain`` adds nothing: observations as they are, bare completions, no system message, for
+environments and chat templates that word everything themselves. Nothing in this file has a way to see privileged information.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from sdar_envs.privileged import StudentView
 from .base import Message, Parse
 from .parsing import parse_bare, parse_tagged
 
-STYLES = ("paper", "compact")
+STYLES = ("paper", "compact", "plain")
 CONTEXTS = ("window", "transcript")
 
-# What each section of a style may fill in. "task" and "answer" are optional sections: compact asks for no answer form.
+# What each section of a style may fill in. A style may leave sections out: compact asks for no form of answer.
 _SECTIONS: dict[str, frozenset[str]] = {
     "system": frozenset(),
     "opening": frozenset({"task", "observation", "actions", "answer"}),
@@ -66,13 +67,18 @@ class PromptStyle:
 
     # Messages.
 
-    def system(self) -> Message:
-        """The system message; every prompt has one, because some chat templates insert their own otherwise."""
-        return {"role": "system", "content": self._section("system")}
+    @property
+    def has_system(self) -> bool:
+        """Whether prompts begin with a system message. Only plain ones do not: some chat templates insert their own."""
+        return bool(self._section("system"))
+
+    def system(self) -> list[Message]:
+        """The system message, where the style has one."""
+        return [{"role": "system", "content": self._section("system")}] if self.has_system else []
 
     def opening(self, view: StudentView) -> list[Message]:
         """The messages that begin a transcript."""
-        return [self.system(), self._user("opening", view, task=self._task(view, [view]))]
+        return [*self.system(), self._user("opening", view, task=self._task(view, [view]))]
 
     def turn(self, view: StudentView) -> list[Message]:
         """The message that continues a transcript."""
@@ -88,7 +94,7 @@ class PromptStyle:
         """
         shown = min(history_length, len(actions))
         texts = [self._window_text(views, actions, count) for count in range(shown, -1, -1)]
-        return [self.system(), {"role": "user", "content": HistoryText(texts[0], texts[1:])}]
+        return [*self.system(), {"role": "user", "content": HistoryText(texts[0], texts[1:])}]
 
     def _window_text(self, views: Sequence[StudentView], actions: Sequence[str], shown: int) -> str:
         view, steps = views[-1], len(actions)
@@ -123,7 +129,7 @@ class PromptStyle:
         return {"role": "user", "content": text}
 
     def _task(self, view: StudentView, shown: Sequence[StudentView]) -> str:
-        if self.name == "paper":
+        if self.name != "compact":
             return view.instruction
         # A tiny model reads the task where the world states it, and otherwise in a line of its own.
         stated = any(view.instruction.rstrip(".") in earlier.observation for earlier in shown)
@@ -141,7 +147,7 @@ class PromptStyle:
 
     def completion_for(self, action: str) -> str:
         """A well-formed completion that does `action`, for demonstrations."""
-        if self.name == "compact":
+        if self.name != "paper":
             return action
         return ("<think>\n\n</think>\n\n" if self.thinking else "") + f"<action>{action}</action>"
 
@@ -214,9 +220,9 @@ def parse_completion(style: str | PromptStyle, text: str, truncated: bool = Fals
         The action for the environment (``""`` when there is none) and how it was read.
     """
     style = as_style(style)
-    if style.name == "compact":
-        return parse_bare(text, truncated)
-    return parse_tagged(text, truncated, thinking=style.thinking)
+    if style.name == "paper":
+        return parse_tagged(text, truncated, thinking=style.thinking)
+    return parse_bare(text, truncated)
 
 
 # Assets.

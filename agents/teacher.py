@@ -68,7 +68,8 @@ class Teacher:
         privilege: What the teacher is shown, one of `PRIVILEGES`.
         position: ``system``: at the end of the system message, once per row. ``user_prefix`` and ``user_suffix``: in
             the user messages; what changes by the turn stands in each turn's, what does not in the row's first.
-            ``auto``: ``user_prefix`` for what changes by the turn, ``system`` for the rest.
+            ``auto``: ``user_prefix`` for what changes by the turn and for styles without a system message, ``system``
+            for the rest.
         budget_tokens: Tokens of one block at most.
         max_length: Tokens in front of a row's last completion at most; None for no limit.
         teacher_context: A user's own function from the revealed dict to text; it replaces the block's content.
@@ -95,7 +96,8 @@ class Teacher:
         self.privilege = require_choice("privilege", privilege, PRIVILEGES, "Teacher")
         require_choice("position", position, POSITIONS, "Teacher")
         self.changes = privilege in EVERY_TURN or teacher_context is not None
-        self.position = position if position != "auto" else "user_prefix" if self.changes else "system"
+        in_system = self.style.has_system and not self.changes
+        self.position = position if position != "auto" else "system" if in_system else "user_prefix"
         # The system message stands in front of a whole row, so a block there is written once.
         self.every_turn = self.changes and self.position != "system"
         if privilege in ("random_skill", "wrong_skill") and skill_bank is None and teacher_context is None:

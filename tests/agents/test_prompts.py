@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.base import Parse
 from agents.prompts import HistoryText, PromptStyle, prompt_style, student_messages
 from agents.teacher import shorter_histories
 from sdar_envs.privileged import StudentView
@@ -104,7 +105,7 @@ def test_the_compact_style_states_the_task_where_the_world_does_not() -> None:
 @given(text=st.text(alphabet=st.sampled_from("{}abtaskobservation:\n"), max_size=60))
 def test_braces_in_a_world_are_just_text(text: str) -> None:
     hostile = "{observation}{task}" + text
-    for style in ("paper", "compact"):
+    for style in ("paper", "compact", "plain"):
         assert hostile in prompt_style(style).turn(view(hostile))[0]["content"]
 
 
@@ -127,6 +128,19 @@ def test_history_is_cut_by_whole_turns_and_task_and_present_observation_stay() -
 def test_an_action_that_could_not_be_read_is_shown_as_such() -> None:
     text = prompt_style("paper").window(VIEWS[:2], [""], 2)[1]["content"]
     assert "nothing that could be read" in text
+
+
+def test_the_plain_style_adds_nothing_but_the_actions_that_are_asked_for() -> None:
+    style = prompt_style("plain")
+    assert not style.has_system
+    assert style.opening(VIEWS[0]) == [{"role": "user", "content": BANNER}]
+    assert style.turn(VIEWS[1]) == [{"role": "user", "content": VIEWS[1].observation}]
+    window = style.window(VIEWS[:3], ACTIONS[:2], 1)
+    assert window == [{"role": "user", "content": f"{VIEWS[1].observation}\n> {ACTIONS[1]}\n{VIEWS[2].observation}"}]
+    listed = prompt_style("plain", list_actions=True).turn(VIEWS[1])[0]["content"]
+    assert listed == f"{VIEWS[1].observation}\n\nPossible actions:\n- go to fridge 1\n- look"
+    assert style.parse("<action>look</action>", False) == ("<action>look</action>", Parse.OK)
+    assert style.completion_for("look") == "look"
 
 
 def test_unknown_names_are_refused_with_the_choices() -> None:

@@ -311,6 +311,15 @@ def test_the_compact_style_reads_the_compact_lines() -> None:
     assert teacher("plan", "compact").block(known(), view(0)) == f"plan: go to {CANARY}; open {CANARY} 0"
 
 
+def test_without_a_system_message_the_block_stands_in_front_of_the_first_user_message() -> None:
+    assert teacher("skill", "paper").position == "system"
+    assert teacher("skill", "plain").position == "user_prefix"
+    messages = prompt_style("plain").opening(view(0))
+    student, hinted = teacher("skill", "plain").begin(messages, "a hint")
+    assert text_of(hinted).index("a hint") < text_of(hinted).index(view(0).observation)
+    assert text_of(hinted).replace("a hint\n\n", "") == text_of(student)
+
+
 def test_a_users_own_context_replaces_the_block() -> None:
     t = teacher("skill", teacher_context=lambda info: f"the place: {info['facts']['target_place']}")
     turns = play("transcript", 2)
