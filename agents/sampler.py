@@ -22,8 +22,8 @@ from .kv_cache import SlotCache
 
 _PREFILL_TOKENS = 32_768  # padded prompt tokens per forward pass: bounds activation memory
 _IDLE_SHARE = 0.25  # rows without a request stay in the block up to this share: dropping them copies the cache
-_HOLE_SHARE = 0.4  # columns beyond the longest row, as a share of all, before the block is closed up
-_SHRINK_SHARE = 0.25  # share of rows still writing below which only they are carried on within a turn
+_HOLE_SHARE = 0.25  # columns beyond the longest row, as a share of all, before the block is closed up
+_SHRINK_SHARE = 0.3  # share of rows still writing below which only they are carried on within a turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,13 +208,17 @@ def test_members_of_a_group_share_the_reading_of_their_prompt() -> None:
 
 
 def test_holes_are_closed_up() -> None:
-    """One long completion per turn leaves holes in all other rows; the block stays in proportion to its longest row."""
+    """One long prompt per turn leaves a hole in every other row; the block stays in proportion to its longest row."""
     s = BatchSampler(model("qwen3"), end_ids=list(range(60)), pad_id=0, max_completion_length=12, max_context=500)
     rng = np.random.default_rng(0)
-    for turn in range(12):
-        s.sample([SampleRequest(i, ids_from(rng, 1, 12), turn > 0, ("h", i, turn)) for i in range(24)])
-    assert s._cache is not None
-    assert s._cache.used <= 2.2 * max(s.length(slot) for slot in range(24))
+    columns = 0
+    for turn in range(25):
+        prompts = [ids_from(rng, 20, 21) if (slot + turn) % 24 == 0 else [9] for slot in range(24)]
+        samples = s.sample([SampleRequest(i, ids, turn > 0, ("h", i, turn)) for i, ids in enumerate(prompts)])
+        columns += 20 + max(len(sample.ids) for sample in samples)
+    longest = max(s.length(slot) for slot in range(24))
+    assert s._cache is not None and columns > 4 * longest
+    assert s._cache.used <= 1.5 * longest
 
 
 # Ends, limits, states.
@@ -274,6 +278,17 @@ def test_each_request_may_have_its_own_temperature() -> None:
     )
     check_against_a_fresh_pass("qwen3", prompt, cold, 0.0)
     check_against_a_fresh_pass("qwen3", prompt, warm, 1.0)
+
+
+def test_half_precision_models_are_sampled_with_logprobs_in_full_precision() -> None:
+    own = make_model("qwen3", VOCABULARY, positions=512).to(torch.bfloat16)
+    s = BatchSampler(own, end_ids=ENDS, pad_id=0, max_completion_length=7, max_context=400)
+    (sample,) = s.sample([SampleRequest(0, [20, 21, 22], False, ("bf16",))])
+    with torch.no_grad():
+        logits = own(torch.tensor([[20, 21, 22]])).logits[0, -1]
+    exact = torch.log_softmax(logits.float(), dim=-1)[sample.ids[0]].item()
+    assert sample.logprobs[0] == pytest.approx(exact, abs=1e-6)
+    assert sample.logprobs[0] != torch.log_softmax(logits, dim=-1)[sample.ids[0]].item()  # what bf16 would have said
 
 
 @pytest.mark.gpu
