@@ -19,6 +19,9 @@ from .methods import Method
 if TYPE_CHECKING:
     from .config import SDARConfig
 
+# Where a privilege is read from, if not from "skills".
+_KEY_OF = {name: name for name in ("plan", "next_action", "facts", "hints")}
+
 TeacherContext = Callable[[dict[str, Any]], str]
 
 
@@ -56,16 +59,30 @@ def make_actors(
     source: EnvironmentSource,
     teacher_context: TeacherContext | None,
     *,
+    teaches: bool = True,
     sampler: Sampler | None = None,
 ) -> Actors:
-    """Build the agents of a run; with a `sampler` it answers instead of the model, which may then be None.
+    """Build the agents of a run.
+
+    Args:
+        model: Prepared by the engine.
+        tokenizer: With a chat template.
+        config: Prompts, lengths, temperatures, privilege.
+        method: Says whose prompt the student acts behind, and which views are read.
+        source: The environment.
+        teacher_context: A user's own function from `info` to what the teacher is shown.
+        teaches: Whether the method's coefficient lets its teacher matter at all.
+        sampler: Answers instead of the model, which may then be None.
 
     Raises:
-        ValueError: The method reads privileged information and the environment has none.
+        ValueError: The method reads privileged information and the environment has none, or not the part asked for.
     """
-    can_teach = source.has_privileged or teacher_context is not None
-    if not can_teach and ("privileged" in method.needs or method.student_view == "privileged"):
-        raise ValueError(without_privileged(method, config, source))
+    needed = _KEY_OF.get(config.privilege, "skills")
+    can_teach = teacher_context is not None or (
+        source.has_privileged and (config.privilege == "none" or needed in source.privileged_keys)
+    )
+    if not can_teach and ((teaches and "privileged" in method.needs) or method.student_view == "privileged"):
+        raise ValueError(without_privileged(method, config, source, needed))
     renderer = ChatRenderer(tokenizer, enable_thinking=config.enable_thinking)
     teacher = None
     if can_teach:
@@ -75,7 +92,7 @@ def make_actors(
             privilege=config.privilege,
             position=config.position,
             budget_tokens=config.teacher_budget,
-            max_length=config.max_prompt_length + config.teacher_budget,
+            max_length=_longest(model, config),
             teacher_context=teacher_context,
             skill_bank=source.skill_bank,
         )
@@ -107,13 +124,21 @@ def make_actors(
     )
 
 
-def without_privileged(method: Method, config: SDARConfig, source: EnvironmentSource) -> str:
+def _longest(model: Any, config: SDARConfig) -> int:
+    """Tokens in front of a teacher's completion: room for the block beside the student's prompt, within the model."""
+    wanted = config.max_prompt_length + config.teacher_budget
+    positions = None if model is None else getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return wanted if positions is None else min(wanted, positions - config.max_completion_length)
+
+
+def without_privileged(method: Method, config: SDARConfig, source: EnvironmentSource, needed: str) -> str:
     """Why a run can not start: what the environment must provide for this method, and what else can be done."""
+    got = f"got the keys {', '.join(source.privileged_keys)}" if source.has_privileged else "got none"
     return (
         f"method {method.name!r} learns from a teacher that reads what the student may not, and {source.name} gives it "
         "nothing to read. Expected a mapping under info['privileged'] at every reset and step, with the keys "
         "task_type, plan, next_action, hints, facts and skills (sdar_envs.privileged.PrivilegedFields; "
-        f"privilege={config.privilege!r} is read from it); got none. Add it to the environment, pass "
+        f"privilege={config.privilege!r} reads {needed!r}); {got}. Add it to the environment, pass "
         "teacher_context=, your own function from info to text, or choose a method without a teacher, such as "
         "method='grpo'"
     )

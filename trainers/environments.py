@@ -107,10 +107,16 @@ class EnvironmentSource:
         own = getattr(self._probe.unwrapped, "cluster_of", None)
         return str(own(task_id)) if callable(own) else task_id
 
-    @cached_property
+    @property
     def has_privileged(self) -> bool:
         """Whether `info` carries a privileged view at reset."""
         return isinstance(self._first_info.get("privileged"), Mapping)
+
+    @property
+    def privileged_keys(self) -> tuple[str, ...]:
+        """The keys of that view; none where there is no view."""
+        privileged = self._first_info.get("privileged")
+        return tuple(privileged) if isinstance(privileged, Mapping) else ()
 
     @cached_property
     def _first_info(self) -> Mapping[str, Any]:

@@ -6,7 +6,6 @@ This file holds the order of things; what each step does stands in `rollout`, `r
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -73,15 +72,17 @@ class SDARTrainer:
         self.engine = Engine.of(self.args)
         loaded, self.processing_class = load_model(model, processing_class)
         self.model = self.engine.prepare(loaded)
-        # A coefficient of 0 at the start is a run without a teacher, whatever its row says.
-        self._teaches = methods.needs_teacher(self.method, methods.coefficient(self.method, self.args, 0))
+        # With a coefficient of 0 throughout, a run has no teacher, whatever its row says.
+        coefs = (methods.coefficient(self.method, self.args, step) for step in range(max(self.args.max_steps, 1)))
+        self._teaches = any(methods.needs_teacher(self.method, coef) for coef in coefs)
         self.actors = make_actors(
             self.model,
             self.processing_class,
             self.args,
-            self.method if self._teaches else dataclasses.replace(self.method, needs=frozenset()),
+            self.method,
             self.source,
             teacher_context,
+            teaches=self._teaches,
         )
         self._initial = fingerprint(self.model)
         reference = frozen_copy(self.model) if methods.needs_reference(self.args) else None

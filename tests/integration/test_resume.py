@@ -166,3 +166,17 @@ def test_a_checkpoint_can_be_named(tmp_path: Path, straight: tuple[Path, dict[st
     assert equal(straight[1], weights(resumed))
     state = json.loads((tmp_path / "run" / "checkpoints" / "step-00000004" / "training_state.json").read_text())
     assert state["progressed"]["step"] == 4
+
+
+def test_sixteen_bit_runs_go_on_from_their_masters(tmp_path: Path) -> None:
+    options = {**OPTIONS, "bf16": True, "eval_steps": 0, "learning_rate": 1e-4}
+    (tmp_path / "straight").mkdir()
+    straight = make_trainer(tmp_path / "straight", **options)
+    straight.train()
+    make_trainer(tmp_path, trainer={"callbacks": [StopAfter(2)]}, **options).train()
+    resumed = make_trainer(tmp_path, **options)
+    resumed.train(resume_from_checkpoint=True)
+    assert next(resumed.model.parameters()).dtype == torch.bfloat16
+    assert equal(weights(straight), weights(resumed))
+    masters = [trainer.updater.weights.separate() for trainer in (straight, resumed)]
+    assert masters[0] and equal(*masters)

@@ -337,3 +337,19 @@ def test_privileged_text_is_in_no_log_unless_asked_for_and_then_in_its_own(tmp_p
             if path.is_file() and path.suffix != ".safetensors" and "canary-4711" in path.read_text(errors="replace")
         }
         assert holding == ({"privileged.jsonl"} if asked else set())
+
+
+def test_a_privileged_view_without_the_part_that_is_read_is_named(tmp_path: Path) -> None:
+    class Hinting(ParityEnv):
+        def reset(self, **kwargs: Any) -> Any:
+            observation, _ = super().reset(**kwargs)
+            return observation, {"privileged": {"hints": ["say red"]}}
+
+        def step(self, action: str) -> Any:
+            *reply, _ = super().step(action)
+            return *reply, {"privileged": {"hints": ["say red"]}}
+
+    with pytest.raises(ValueError, match=r"privilege='skill' reads 'skills'.*got the keys hints"):
+        make_trainer(tmp_path, Hinting, method="sdar")
+    figures = make_trainer(tmp_path, Hinting, method="sdar", privilege="hints").iteration()
+    assert figures["distill/share_read"] == 1.0 and figures["teacher/block_tokens"] > 0

@@ -1,0 +1,143 @@
+"""The optimiser step: schedules, masters of 16-bit weights, modes, and how skips are judged."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from random_models import random_rows, tiny_model
+
+from trainers.config import SDARConfig
+from trainers.engine import Engine, choose_device, fingerprint
+from trainers.methods import METHODS
+from trainers.tasks import TaskPlan
+from trainers.update import MasterWeights, Updater, learning_rate_at, make_optimizer
+
+CONFIG = SDARConfig(method="grpo", beta=0.0, learning_rate=1e-2, device="cpu", bf16=False, gradient_checkpointing=False)
+
+
+def updater(config: SDARConfig = CONFIG, kind: str = "qwen3") -> Updater:
+    engine = Engine.of(config)
+    return Updater(engine.prepare(tiny_model(kind)), METHODS[config.method], config, engine, pad_id=0)
+
+
+def flat(model: Any) -> torch.Tensor:
+    return torch.cat([p.detach().reshape(-1).float() for p in model.parameters()])
+
+
+def test_the_learning_rate_warms_up_and_then_stays_or_falls_to_zero() -> None:
+    config = dataclasses.replace(CONFIG, warmup_steps=4, max_steps=10, learning_rate=1.0)
+    assert [learning_rate_at(config, s) for s in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    linear = dataclasses.replace(config, lr_scheduler_type="linear")
+    assert [learning_rate_at(linear, s) for s in (4, 7, 9, 10, 12)] == pytest.approx([1.0, 0.5, 1 / 6, 0.0, 0.0])
+
+
+def test_weight_decay_acts_on_matrices_only() -> None:
+    model = tiny_model()
+    groups = make_optimizer(dataclasses.replace(CONFIG, weight_decay=0.3), list(model.named_parameters())).param_groups
+    assert [(g["weight_decay"], {p.ndim for p in g["params"]}) for g in groups] == [(0.3, {2}), (0.0, {1})]
+
+
+def test_sixteen_bit_weights_learn_what_is_smaller_than_their_step() -> None:
+    model = tiny_model().to(torch.bfloat16)
+    weights = MasterWeights(list(model.named_parameters()))
+    before = flat(model)
+    optimizer = torch.optim.SGD(weights.masters, lr=1e-4)
+    for _ in range(200):
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 1.0)
+        weights.take_gradients()
+        optimizer.step()
+        weights.publish()
+    moved = before - flat(model)
+    assert float(moved.mean()) == pytest.approx(200 * 1e-4, rel=0.05)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_float32_parameters_are_their_own_masters() -> None:
+    model = tiny_model()
+    weights = MasterWeights(list(model.named_parameters()))
+    assert all(m is p for m, p in zip(weights.masters, model.parameters(), strict=True)) and weights.separate() == {}
+
+
+def test_recomputing_activations_changes_nothing() -> None:
+    results = []
+    for recompute in (False, True):
+        own = updater(dataclasses.replace(CONFIG, gradient_checkpointing=recompute))
+        own.update(random_rows(8), step=0, coef=0.0)
+        assert not own.model.training  # sampling and scoring find it in evaluation mode
+        results.append(flat(own.model))
+    assert torch.equal(results[0], results[1])
+
+
+def test_dropout_is_off_so_that_sampling_and_training_are_one_policy() -> None:
+    config = dataclasses.replace(CONFIG, gradient_checkpointing=True)
+    one, two = updater(config, "gpt2"), updater(config, "gpt2")
+    assert any(isinstance(m, torch.nn.Dropout) for m in one.model.modules())
+    one.update(random_rows(6), step=0, coef=0.0)
+    two.update(random_rows(6), step=0, coef=0.0)
+    assert torch.equal(flat(one.model), flat(two.model))
+
+
+@pytest.mark.parametrize(("rows", "batches", "wanted", "updates"), [(8, 4, None, 4), (8, 1, 3, 3), (2, 5, None, 2)])
+def test_mini_batches_are_optimiser_steps(rows: int, batches: int, wanted: int | None, updates: int) -> None:
+    config = dataclasses.replace(CONFIG, num_mini_batches=batches, mini_batch_rows=wanted, num_iterations=2)
+    own = updater(config)
+    own.update(random_rows(rows), step=0, coef=0.0)
+    assert own.counters.updates == 2 * updates
+
+
+def test_an_iteration_without_rows_changes_nothing() -> None:
+    own = updater()
+    before = flat(own.model)
+    assert own.update([], step=0, coef=0.0)["loss"] == 0.0
+    assert torch.equal(before, flat(own.model)) and own.counters.updates == 0
+
+
+def test_rows_that_are_all_truncated_give_no_gradient_when_truncated_ones_are_masked() -> None:
+    own = updater(dataclasses.replace(CONFIG, mask_truncated_completions=True))
+    rows = random_rows(4)
+    for row in rows:
+        row.truncated = True
+    assert own.update(rows, step=0, coef=0.0)["grad_norm"] == 0.0
+
+
+def test_skips_that_are_many_but_not_in_a_row_end_the_run_too() -> None:
+    own = updater(dataclasses.replace(CONFIG, max_skipped_share=0.01, max_consecutive_skips=100))
+    rows = random_rows(4)
+    bad = random_rows(4)
+    bad[0].advantages_T = [float("inf")] * len(bad[0])
+    with pytest.raises(RuntimeError, match="6 of 11 updates had non-finite gradients"):
+        for _ in range(9):
+            own.optimiser_step(bad, coef=0.0)
+            own.optimiser_step(rows, coef=0.0)
+    assert torch.isfinite(flat(own.model)).all()
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    with pytest.raises(ValueError, match="expected auto, cpu, cuda or cuda:N, got 'quantum'"):
+        choose_device("quantum")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="torch sees 0 GPUs"):
+            choose_device("cuda:3")
+
+
+def test_a_fingerprint_tells_weights_apart() -> None:
+    one, same, other = tiny_model(seed=0), tiny_model(seed=0), tiny_model(seed=1)
+    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+
+
+def test_tasks_come_once_per_pass_in_an_order_of_the_seed() -> None:
+    ids = [f"t{i}" for i in range(10)]
+    plan = TaskPlan(ids, dataclasses.replace(CONFIG, tasks_per_step=4, num_generations=2))
+    walked = [task for step in range(5) for task in plan.tasks(step)]
+    assert sorted(walked[:10]) == sorted(walked[10:]) == sorted(ids) and walked[:10] != walked[10:]
+    assert plan.tasks(1) == TaskPlan(ids, plan.config).tasks(1)  # asked for first, or after others
+    assert TaskPlan(ids, dataclasses.replace(plan.config, seed=1)).tasks(0) != plan.tasks(0)
+    draws = plan.draws(3)
+    assert [(d.group, d.member) for d in draws] == [(g, m) for g in range(4) for m in range(2)]
+    assert len({d.draw for d in [*draws, *plan.draws(2)]}) == 16
+    with pytest.raises(ValueError, match="expected at least one"):
+        TaskPlan([], plan.config)
