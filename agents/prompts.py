@@ -3,7 +3,8 @@
 Three styles: ``paper`` asks for thinking and an action in tags and lists the admissible actions, as the published
 templates for such worlds do; ``compact`` abridges observations by a table of rules and takes the bare completion as
 the action, for tiny models; ``plain`` adds nothing: observations as they are, bare completions, no system message, for
-environments and chat templates that word everything themselves. Nothing in this file has a way to see privileged information.
+environments and chat templates that word everything themselves. Nothing in this file has a way to see privileged
+information.
 """
 
 from __future__ import annotations
