@@ -53,13 +53,15 @@ class LineProgress:
         self.title = title
         self.seconds = seconds
         self._last = float("-inf")
+        self._figures: dict[str, Any] = {}
 
     def step(self, done: int, figures: Mapping[str, Any]) -> None:
         """Print a line when it is time."""
+        self._figures.update(figures)  # an evaluation's figures stay in sight until the next one
         now = time.monotonic()
         if done == self.total or now - self._last >= self.seconds:
             self._last = now
-            self.say(f"{self.title} {done}/{self.total}  {figures_line(figures)}")
+            self.say(f"{self.title} {done}/{self.total}  {figures_line(self._figures)}")
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -87,11 +89,13 @@ class BarProgress:
             console=Console(stderr=True, markup=False, emoji=False, highlight=False),
         )
         self._task = self._bar.add_task(title, total=total, completed=done, figures="")
+        self._figures: dict[str, Any] = {}
         self._bar.start()
 
     def step(self, done: int, figures: Mapping[str, Any]) -> None:
         """Move the bar."""
-        self._bar.update(self._task, completed=done, figures=figures_line(figures))
+        self._figures.update(figures)
+        self._bar.update(self._task, completed=done, figures=figures_line(self._figures))
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
