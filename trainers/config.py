@@ -192,6 +192,14 @@ class SDARConfig:
         require_choice("method", self.method, METHODS, "SDARConfig")
         require_choice("advantage", self.advantage, ADVANTAGES, "SDARConfig")
 
+    @property
+    def environment_kwargs(self) -> dict[str, Any]:
+        """What environments are made with: `env_kwargs`, and `retrieval` where it is not the environments' own default.
+
+        The environment asks its skill bank, so that everyone reads the same skills for an episode.
+        """
+        return {**({} if self.retrieval == "task_type" else {"retrieval": self.retrieval}), **self.env_kwargs}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: str = "SDARConfig") -> SDARConfig:
         """Build a configuration from plain values, converting text such as ``"1e-6"`` to the field's type.

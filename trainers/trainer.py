@@ -68,7 +68,7 @@ class SDARTrainer:
     ) -> None:
         self.args = args or SDARConfig()
         self.method = methods.get_method(self.args.method)
-        self.source = EnvironmentSource(env_id, self.args.env_kwargs, self.args.success_threshold)
+        self.source = EnvironmentSource(env_id, self.args.environment_kwargs, self.args.success_threshold)
         self.engine = Engine.of(self.args)
         loaded, self.processing_class = load_model(model, processing_class)
         self.model = self.engine.prepare(loaded)

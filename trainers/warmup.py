@@ -146,7 +146,7 @@ def cache_key(args: SDARConfig, env_id: str, config: WarmStartConfig) -> str:
 
     from .environments import EnvironmentSource
 
-    source = EnvironmentSource(env_id, args.env_kwargs)
+    source = EnvironmentSource(env_id, args.environment_kwargs)
     try:
         version = source.world_version
     finally:
@@ -155,7 +155,7 @@ def cache_key(args: SDARConfig, env_id: str, config: WarmStartConfig) -> str:
         "format": 1,
         "seed": args.seed,
         "env_id": env_id,
-        "env_kwargs": args.env_kwargs,
+        "env_kwargs": args.environment_kwargs,
         "world_version": version,
         "prompt": {name: getattr(args, name) for name in _PROMPT_OPTIONS},
         "config": asdict(config),
@@ -197,7 +197,7 @@ def _warm(
     from .evaluation import evaluate, make_panel
     from .methods import METHODS
 
-    source = EnvironmentSource(env_id, args.env_kwargs)
+    source = EnvironmentSource(env_id, args.environment_kwargs)
     # Any method's evaluator and hinted agent are the same; the plainest row stands for all.
     method = METHODS["grpo"]
     say(f"warm start: playing {config.demonstrations:,} demonstrations")
@@ -280,7 +280,7 @@ def play_demonstrations(args: SDARConfig, env_id: str, config: WarmStartConfig) 
     script = script_of(env_id)
     hinted = round(100 * config.hinted_share)
     return [
-        demonstrate(script, args.env_kwargs, key=(args.seed, index), hinted=index % 100 < hinted)
+        demonstrate(script, args.environment_kwargs, key=(args.seed, index), hinted=index % 100 < hinted)
         for index in range(config.demonstrations)
     ]
 

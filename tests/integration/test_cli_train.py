@@ -232,3 +232,14 @@ def test_an_unknown_option_of_the_warm_start_names_the_nearest(capsys) -> None:
     assert '"max_steps"' in capsys.readouterr().err
     assert main(["train", "--warm-start", "max_steps=soon"]) == 2
     assert "max_steps" in capsys.readouterr().err
+
+
+def test_the_retrieval_that_is_configured_reaches_the_environment_that_asks_its_skill_bank(capsys) -> None:
+    blocks = {}
+    for retrieval in ("task_type", "wrong", "none"):
+        words = ["inspect", "--model", "chatml", "--env-kwargs", "size=small", "--privilege", "skill"]
+        assert main([*words, "--turns", "1", "--retrieval", retrieval]) == 0
+        blocks[retrieval] = capsys.readouterr().out.partition("[[PRIVILEGED")[2].partition("]]")[0]
+    assert "usually find" in blocks["task_type"]
+    assert len(set(blocks.values())) == 3
+    assert len(blocks["none"]) < len(blocks["wrong"])

@@ -137,7 +137,10 @@ def _run(name: str, words: Sequence[str]) -> int:
 
         raise unknown_choice("command", name, COMMANDS, "sdar")
     module = importlib.import_module(f".{COMMANDS[name][0]}", __name__)
-    parser = Parser(prog=f"sdar {name}", description=module.__doc__, epilog=getattr(module, "EPILOGUE", None))
+    prog = f"sdar {name}"
+    # argparse's own usage would list some eighty flags in front of what they mean.
+    usage = f"{prog} {getattr(module, 'USAGE', '[options]')}"
+    parser = Parser(prog=prog, usage=usage, description=module.__doc__, epilog=getattr(module, "EPILOGUE", None))
     module.add_arguments(parser)
     status: int = module.run(parser.parse_args(list(words)))
     return status

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..evaluation import Evaluation, Panel, Rate
 
+USAGE = "[RUN|MODEL ...] [--agent expert|random] [options]"
 EPILOGUE = """examples:
   sdar eval runs/house
   sdar eval runs/sdar-0 runs/grpo-0 --split test --episodes 400 --panel panels/test.json
@@ -29,7 +30,7 @@ EPILOGUE = """examples:
 # What of the configuration a person may change for an evaluation; the rest belongs to the run.
 OVERRIDES = (
     *("prompt_style", "context", "history_length", "list_actions", "enable_thinking"),
-    *("max_completion_length", "max_prompt_length", "privilege", "position", "retrieval", "teacher_budget"),
+    *("max_completion_length", "max_prompt_length", "privilege", "position", "teacher_budget"),
     *("device", "bf16"),
 )
 
@@ -110,8 +111,10 @@ def note_another_world(console: Console, who: str, panel: Panel) -> None:
 
     if is_run_directory(who):
         run = read_run(who)
-        if (run.env_id, run.config.env_kwargs) != (panel.env_id, panel.env_kwargs):
-            console.print(f"note: {who} was trained on {run.env_id} {run.config.env_kwargs}, not {panel.env_kwargs}")
+        if (run.env_id, run.config.environment_kwargs) != (panel.env_id, panel.env_kwargs):
+            console.print(
+                f"note: {who} was trained on {run.env_id} {run.config.environment_kwargs}, not {panel.env_kwargs}"
+            )
 
 
 def get_panel(first: str, options: argparse.Namespace) -> Panel:

@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ACTION",
         help="what is done first; then the plan, else the admissible",
     )
-    add_config_flags(parser, SDARConfig, only=[name for name in OVERRIDES if name not in ("device", "bf16")])
+    add_config_flags(
+        parser, SDARConfig, only=[*(name for name in OVERRIDES if name not in ("device", "bf16")), "retrieval"]
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -65,9 +67,10 @@ def run(options: argparse.Namespace) -> int:
     if options.turns < 1:
         raise ValueError(f"--turns expects at least 1, got {options.turns}")
     console = make_console()
-    env_id, env_kwargs = environment_of(options.model, options.env, read_pairs(options.env_kwargs, "--env-kwargs"))
-    config, preset_kwargs = inspected_config(options.model, env_id, given_flags(options))
-    source = EnvironmentSource(env_id, merge(preset_kwargs, env_kwargs))
+    env_id, _ = environment_of(options.model, options.env, {})
+    config = inspected_config(options.model, env_id, given_flags(options))
+    given = read_pairs(options.env_kwargs, "--env-kwargs")
+    source = EnvironmentSource(env_id, {**config.environment_kwargs, **given})
     tasks = source.task_ids(options.split)
     if options.task is None and not 0 <= options.index < len(tasks):
         raise ValueError(f"--index expects 0 to {len(tasks) - 1} for split {options.split!r}, got {options.index}")
@@ -81,19 +84,24 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def inspected_config(model: str, env_id: str, overrides: dict[str, Any]) -> tuple[SDARConfig, dict[str, Any]]:
-    """The configuration of a run directory, else of the preset for this kind of model; and its `env_kwargs`."""
+def inspected_config(model: str, env_id: str, overrides: dict[str, Any]) -> SDARConfig:
+    """The configuration of a run directory, else of the preset for this kind of model.
+
+    Options of an environment that the run did not have are left out.
+    """
     from .players import is_run_directory, read_run
     from .setup import build_config, choose_preset
 
     if is_run_directory(model):
-        config = build_config(merge(read_run(model).config.to_dict(), overrides))
-    else:
-        preset = choose_preset(None, env_id, None if model == "tiny" else model)
-        # Limits are in a model's tokens; bytes are about four times as many.
-        limits = {"max_prompt_length": 10**6, "teacher_budget": 10**6} if model == "chatml" else {}
-        config = build_config(merge(preset.config if preset else {}, limits, overrides))
-    return config, config.env_kwargs
+        run = read_run(model)
+        values = run.config.to_dict()
+        if run.env_id != env_id:
+            values["env_kwargs"] = {}
+        return build_config(merge(values, overrides))
+    preset = choose_preset(None, env_id, None if model == "tiny" else model)
+    # Limits are in a model's tokens; bytes are about four times as many.
+    limits = {"max_prompt_length": 10**6, "teacher_budget": 10**6} if model == "chatml" else {}
+    return build_config(merge(preset.config if preset else {}, limits, overrides))
 
 
 def show_inspection(console: Console, found: Inspection, config: SDARConfig, env_id: str, task_id: str) -> None:

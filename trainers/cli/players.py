@@ -78,7 +78,7 @@ def environment_of(who: str | None, env_id: str | None, env_kwargs: Mapping[str,
     if who is not None and is_run_directory(who):
         run = read_run(who)
         if env_id in (None, run.env_id):
-            return run.env_id, merge({"_": run.config.env_kwargs}, {"_": env_kwargs})["_"]
+            return run.env_id, merge({"_": run.config.environment_kwargs}, {"_": env_kwargs})["_"]
     return env_id or DEFAULT_ENV, dict(env_kwargs)
 
 

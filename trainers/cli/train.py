@@ -1,7 +1,8 @@
 """Train an agent on a text environment and show what it learned.
 
 Without --model, a tiny model and its tokenizer are built from nothing and warmed up on imperfect demonstrations first.
-The test panel is played before and after training; nothing is chosen by it.
+The test panel is played before and after training; nothing is chosen by it. Defaults in brackets are those without a
+preset; a preset (chosen by environment and model) changes them, a file wins over it, and flags win over both.
 """
 
 from __future__ import annotations
