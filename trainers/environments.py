@@ -104,8 +104,14 @@ class EnvironmentSource:
 
     def cluster_of(self, task_id: str) -> str:
         """What tasks may share beyond chance (the layout, where the environment tells it), else the task itself."""
-        own = getattr(self._probe.unwrapped, "cluster_of", None)
-        return str(own(task_id)) if callable(own) else task_id
+        if task_id not in self._clusters:
+            own = getattr(self._probe.unwrapped, "cluster_of", None)
+            self._clusters[task_id] = str(own(task_id)) if callable(own) else task_id
+        return self._clusters[task_id]
+
+    @cached_property
+    def _clusters(self) -> dict[str, str]:
+        return {}
 
     @property
     def has_privileged(self) -> bool:

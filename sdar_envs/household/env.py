@@ -18,7 +18,7 @@ from ..skills import SkillBank
 from . import tables
 from .adapter import ENGINES, Episode, GameEnv
 from .engine import household_rules
-from .generator import TaskIds, generate
+from .generator import GeneratedTask, TaskIds, generate
 from .regularities import regularities
 
 
@@ -110,8 +110,15 @@ class HouseholdEnv(GameEnv):
         chosen = self.split if split is None else resolve_split(split, self.env_id)
         return TaskIds(chosen, self.task_type)
 
+    def cluster_of(self, task_id: str) -> str:
+        """The layout that a task is played in: success rates of tasks that share one are not independent."""
+        return self._generate(task_id).draft.layout.layout_id
+
+    def _generate(self, task_id: str) -> GeneratedTask:
+        return generate(task_id, size=self.size, world_seed=self.world_seed, regularity=self.regularity)
+
     def _begin(self, task_id: str) -> str:
-        task = generate(task_id, size=self.size, world_seed=self.world_seed, regularity=self.regularity)
+        task = self._generate(task_id)
         self.close()
         draft = task.draft
         game = ENGINES[self.engine](*household_rules(), task.problem, draft.sentence.removesuffix("."))

@@ -142,3 +142,12 @@ def test_a_third_partys_environment_has_panels_of_seeds() -> None:
     assert panel.task_ids == ("2000000", "2000001", "2000002", "2000003")
     assert panel.world_version == "unknown" and panel.env_id.endswith(":EchoEnv")
     assert evaluate(ScriptedAgent(lambda view: view.observation), panel, source=source).success_rate == 1.0
+
+
+def test_household_tasks_are_clustered_by_their_layout() -> None:
+    source = EnvironmentSource("sdar/Household-v0", {"size": "small"})
+    clusters = [source.cluster_of(task_id) for task_id in source.task_ids("test")[:120]]
+    assert len(set(clusters)) <= 24 < 120  # six unseen layouts in each of four room kinds
+    assert clusters == [source.cluster_of(task_id) for task_id in source.task_ids("test")[:120]]
+    seen = {source.cluster_of(task_id) for task_id in source.task_ids("valid")[:120]}
+    assert not seen & set(clusters)
