@@ -24,8 +24,8 @@ CONTENT = {
 }
 
 
-def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
-    """The table of one run, from what it wrote into ``summary.json``."""
+def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: float = 0.0) -> None:
+    """The table of one run, from what it wrote into ``summary.json``; `warm_seconds` went before it."""
     before, after = summary["before"], summary["after"]
     rows = [_row("all tasks", before, after)]
     for kind in sorted({*before["by_task_type"], *after["by_task_type"]}):
@@ -48,7 +48,10 @@ def show_summary(console: Console, summary: Mapping[str, Any]) -> None:
             f"paired difference {100 * difference['mean']:+.1f} points, 95 % interval {100 * low:+.1f} to "
             f"{100 * high:+.1f}, widened where tasks share a layout"
         )
-    console.print(f"time {duration(float(summary['seconds']))}, {summary['tokens']:,} tokens")
+    before_that = f" after a warm start of {duration(warm_seconds)}" if warm_seconds else ""
+    console.print(
+        f"time {duration(float(summary['seconds']))}{before_that}; {summary['tokens']:,} tokens sampled in training"
+    )
 
 
 def _row(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

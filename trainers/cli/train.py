@@ -57,10 +57,12 @@ def run(options: argparse.Namespace) -> int:
         f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
     )
     model = setup.model
+    warm_seconds = 0.0
     if model is None:
         quiet_about_files(None)
         warm = warm_model(console, setup, warm_pairs, options.cache_dir)
         model = str(warm.model_dir)
+        warm_seconds = 0.0 if warm.cached else warm.seconds
     elif warm_pairs:
         raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
 
@@ -74,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         console.print(f"\ninterrupted; the same command with --resume goes on with {path}")
         return 130
     console.print("")
-    show_summary(console, summary)
+    show_summary(console, summary, warm_seconds=warm_seconds)
     console.print("")
     show_directory(console, path)
     console.print("")
