@@ -354,9 +354,8 @@ class _Script:
 
 @contextmanager
 def _scripted(agent: ChatAgent, actions: Sequence[str]) -> Iterator[None]:
-    renderer, own = agent.renderer, agent.sampler
-    end = renderer.end_ids[0]
-    agent.sampler = _Script([[*renderer.encode_text(agent.style.completion_for(action)), end] for action in actions])
+    own = agent.sampler
+    agent.sampler = _Script([agent.renderer.encode_completion(agent.style.completion_for(a)) for a in actions])
     try:
         yield
     finally:
