@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -132,21 +133,21 @@ def test_a_student_above_its_band_or_a_teacher_without_a_lead_is_not_warm():
 
 
 def test_a_warm_model_is_made_once_and_a_failed_one_leaves_nothing(tmp_path: Path):
-    small = dict(demonstrations=24, min_steps=2, gate_every=1, decay_steps=1, max_steps=2, gate_episodes=2)
-    anything = WarmStartConfig(**small, student_low=0.0, student_high=1.0, teacher_lead=-1.0)
+    small = WarmStartConfig(
+        demonstrations=24, min_steps=2, gate_every=1, decay_steps=1, max_steps=2, gate_episodes=2, teacher_lead=2.0
+    )
+    anything = dataclasses.replace(small, student_low=0.0, student_high=1.0, teacher_lead=-1.0)
     made = warm_start(ARGS, ENV, config=anything, cache_dir=tmp_path)
     again = warm_start(ARGS, ENV, config=anything, cache_dir=tmp_path)
     assert (made.cached, again.cached) == (False, True)
     assert made.model_dir == again.model_dir
     assert (made.student_success, made.teacher_success) == (again.student_success, again.teacher_success)
     with pytest.raises(WarmStartFailed):
-        warm_start(ARGS, ENV, config=WarmStartConfig(**small, teacher_lead=2.0), cache_dir=tmp_path / "other")
+        warm_start(ARGS, ENV, config=small, cache_dir=tmp_path / "other")
     assert list((tmp_path / "other" / "warm-start").iterdir()) == []
 
 
 def test_the_cache_key_names_everything_the_weights_depend_on():
-    import dataclasses
-
     config = WarmStartConfig()
     keys = {
         cache_key(ARGS, ENV, config),
