@@ -56,7 +56,9 @@ class Engine:
         model.to(device=self.device, dtype=self.dtype)
         disable_dropout(model)
         if self.gradient_checkpointing:
-            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            # The name of transformers 5.23 and later, then the one before it.
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
         return model.eval()
 
     @contextmanager

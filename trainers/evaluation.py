@@ -17,8 +17,9 @@ from typing import Any
 from agents.base import Agent, Episode
 from sdar_envs.core import resolve_split
 
+from .batch_env import LoopBatchEnv
 from .environments import Environment, EnvironmentSource
-from .rollout import LoopBatchEnv, Rollout, TaskDraw, collect
+from .rollout import Rollout, TaskDraw, collect
 from .statistics import clustered, wilson
 
 PANEL_KEYS = (
@@ -237,7 +238,7 @@ def evaluate(
         panel: What is played.
         source: Where to make environments; None makes them from the panel's id and keyword arguments.
         environments: Live environments at most; more slots than environments cost time and change nothing.
-        privileged_turns: When environments fill in the teacher's side (`rollout.PRIVILEGED_TURNS`); None is every
+        privileged_turns: When environments fill in the teacher's side (`batch_env.PRIVILEGED_TURNS`); None is every
             turn for an agent that reads it, and never for others.
         seal_info: As in `rollout.collect`, for a user's own ``teacher_context``.
         run_seed: Changes the draws of sampling, not the tasks.

@@ -14,6 +14,7 @@ from typing import Any
 from . import methods
 from .actors import TeacherContext, make_actors
 from .advantages import compute_advantages
+from .batch_env import LoopBatchEnv
 from .callbacks import CallbackList, TrainerState
 from .checkpoint import CheckpointStore, open_checkpoint
 from .config import SDARConfig
@@ -23,7 +24,7 @@ from .evaluation import Evaluation, Panel
 from .interrupts import Interrupts
 from .monitor import Monitor, watched_figures
 from .progress import Progress, make_progress
-from .rollout import LoopBatchEnv, Rollout, collect
+from .rollout import Rollout, collect
 from .rows import build_rows, outcomes_of
 from .run_directory import RunDirectory
 from .run_log import RunLog
@@ -146,9 +147,9 @@ class SDARTrainer:
     def _run(self, directory: RunDirectory, store: CheckpointStore, log: RunLog, progress: Progress) -> dict[str, Any]:
         args, state = self.args, self.progressed
         start = self.engine.clock() - state.seconds
+        self.callbacks.fire("on_train_begin")
         if not state.before:
             self._measure_start(log, progress)
-        self.callbacks.fire("on_train_begin")
         saved = state.step if state.step else None
         with Interrupts() as interrupts:
             while state.step < args.max_steps and not self.callbacks.control.should_training_stop:

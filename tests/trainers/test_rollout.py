@@ -11,8 +11,9 @@ from toy_world import ToyWorld
 
 from agents.base import Action, StopReason
 from sdar_envs.privileged import Privileged
+from trainers.batch_env import LoopBatchEnv
 from trainers.environments import EnvironmentSource, SeedTasks
-from trainers.rollout import LoopBatchEnv, Rollout, TaskDraw, collect
+from trainers.rollout import Rollout, TaskDraw, collect
 from trainers.rows import build_rows, outcomes_of
 
 

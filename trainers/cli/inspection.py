@@ -175,8 +175,9 @@ def inspect_prompts(
         ValueError: Unknown split or task, or a prompt that does not fit at all.
     """
     from ..actors import make_actors
+    from ..batch_env import LoopBatchEnv
     from ..methods import METHODS
-    from ..rollout import LoopBatchEnv, TaskDraw, collect
+    from ..rollout import TaskDraw, collect
     from ..rows import build_rows
 
     script = Script()

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from agents.base import Action, Agent
     from sdar_envs.privileged import Privileged, StudentView
 
+    from ..batch_env import BatchEnv, Reply
     from ..environments import EnvironmentSource
-    from ..rollout import BatchEnv, Reply, Rollout
+    from ..rollout import Rollout
 
 HELP = "a line is an action; :actions lists the admissible ones, :quit leaves"
 SHOWN_ACTIONS = 60
@@ -148,7 +149,8 @@ def play(
     Raises:
         Leave: The human left.
     """
-    from ..rollout import LoopBatchEnv, TaskDraw, collect
+    from ..batch_env import LoopBatchEnv
+    from ..rollout import TaskDraw, collect
 
     turns = "every" if screen.privileged or agent.reads_privileged else "never"
     shown = ShownEnv(LoopBatchEnv.of(source, split, 1, privileged_turns=turns), screen)
