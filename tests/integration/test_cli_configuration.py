@@ -66,6 +66,10 @@ def test_without_a_command_the_overview_is_shown_and_the_status_says_misuse(caps
         (["train", "--method", "sdra"], '"sdar"'),
         (["train", "--preset", "household-tny"], '"household-tiny"'),
         (["train", "--privilege", "hint"], '"hints"'),
+        (["train", "--env-kwargs", "sise=small"], '"size"'),
+        (["play", "--env-kwargs", "world_sed=1"], '"world_seed"'),
+        (["eval", "--agent", "expert", "--env-kwargs", "stal=1"], '"stale"'),
+        (["inspect", "--env-kwargs", "sise=small"], '"size"'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -98,6 +102,9 @@ def test_an_unknown_key_in_a_file_names_the_file_and_the_nearest(tmp_path, capsy
         ["eval"],
         ["eval", "no/such/run"],
         ["envs", "--env", "sdar/Houshold-v0"],
+        ["play", "--env", "CartPole-v1"],
+        ["play", "--env", "no_such_module:Env-v0"],
+        ["train", "--env", "CartPole-v1"],
     ],
     ids=" ".join,
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .flags import docstring_entries
+from .flags import check_keys, docstring_entries
 from .terminal import make_console, one_line, show_table
 
 EPILOGUE = "Options are passed as --env-kwargs name=value, or to gymnasium.make(id, name=value)."
@@ -34,6 +34,35 @@ class EnvDescription:
     unavailable: str = ""
 
 
+def creator_of(env_id: str) -> tuple[Any, Any]:
+    """The registration of an id, and what it calls to make an environment.
+
+    Raises:
+        gymnasium.error.Error: There is no such id.
+        ImportError: The module that should register it, or holds it, is not there.
+    """
+    import gymnasium as gym
+    from gymnasium.envs.registration import load_env_creator
+
+    module, colon, _ = env_id.partition(":")
+    if colon:  # "module:Id-v0": gymnasium.make imports the module that registers the id, gymnasium.spec does not
+        importlib.import_module(module)
+    spec = gym.spec(env_id.rpartition(":")[2])
+    return spec, load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+
+
+def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+    """Refuse a keyword argument that the environment does not take, before it is made.
+
+    Raises:
+        ValueError: The message names the nearest that it does take.
+        gymnasium.error.Error: There is no such id.
+    """
+    parameters = inspect.signature(creator_of(env_id)[1]).parameters.values()
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        check_keys(env_kwargs, [parameter.name for parameter in parameters], f"the options of {env_id}", "sdar envs")
+
+
 def describe_env(env_id: str) -> EnvDescription:
     """Describe a registered environment from its own signature and docstring.
 
@@ -41,17 +70,11 @@ def describe_env(env_id: str) -> EnvDescription:
         gymnasium.error.Error: There is no such id.
     """
     import gymnasium as gym
-    from gymnasium.envs.registration import load_env_creator
 
     import sdar_envs
     from sdar_envs.core import SPLITS
 
-    module, colon, _ = env_id.partition(":")
-    if colon:  # "module:Id-v0": gymnasium.make imports the module that registers the id, gymnasium.spec does not
-        importlib.import_module(module)
-    spec = gym.spec(env_id.rpartition(":")[2])
-    entry_point = spec.entry_point
-    creator: Any = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    spec, creator = creator_of(env_id)
     entries = docstring_entries(creator)
     options = [
         (name, _default(parameter, spec.kwargs), entries.get(name, "").replace("`", ""))

@@ -51,8 +51,8 @@ def read_pairs(words: Iterable[str], where: str) -> dict[str, Any]:
     return pairs
 
 
-def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Refuse a key that is not among `known`.
+def check_keys(keys: Iterable[str], known: Iterable[str], where: str, listing: str = "sdar train --help") -> None:
+    """Refuse a key that is not among `known`; `listing` is the command that lists them.
 
     Raises:
         ValueError: The message names the key, the place, and the nearest key that exists.
@@ -62,7 +62,7 @@ def check_keys(keys: Iterable[str], known: Iterable[str], where: str) -> None:
         if key not in names:
             nearest = difflib.get_close_matches(key.replace("-", "_"), names, n=1, cutoff=0.5)
             # A list of some eighty keys would hide the answer; --help has it.
-            hint = f'the nearest is "{nearest[0]}"' if nearest else "`sdar train --help` lists all"
+            hint = f'the nearest is "{nearest[0]}"' if nearest else f"`{listing}` lists all"
             raise ValueError(f"unknown key {key!r} in {where}: {hint}")
 
 

@@ -67,9 +67,9 @@ def run(options: argparse.Namespace) -> int:
     if options.turns < 1:
         raise ValueError(f"--turns expects at least 1, got {options.turns}")
     console = make_console()
-    env_id, _ = environment_of(options.model, options.env, {})
-    config = inspected_config(options.model, env_id, given_flags(options))
     given = read_pairs(options.env_kwargs, "--env-kwargs")
+    env_id, _ = environment_of(options.model, options.env, given)
+    config = inspected_config(options.model, env_id, given_flags(options))
     source = EnvironmentSource(env_id, {**config.environment_kwargs, **given})
     tasks = source.task_ids(options.split)
     if options.task is None and not 0 <= options.index < len(tasks):

@@ -74,11 +74,18 @@ def environment_of(who: str | None, env_id: str | None, env_kwargs: Mapping[str,
     """The environment that was asked for, else the one that the run directory `who` was trained on.
 
     Keyword arguments that are given win over the run's, key by key, as long as the environment is the run's.
+
+    Raises:
+        ValueError: The environment takes no keyword argument of such a name; the message names the nearest.
     """
+    from .envs import check_env_kwargs
+
     if who is not None and is_run_directory(who):
         run = read_run(who)
         if env_id in (None, run.env_id):
-            return run.env_id, merge({"_": run.config.environment_kwargs}, {"_": env_kwargs})["_"]
+            check_env_kwargs(run.env_id, env_kwargs)
+            return run.env_id, {**run.config.environment_kwargs, **env_kwargs}
+    check_env_kwargs(env_id or DEFAULT_ENV, env_kwargs)
     return env_id or DEFAULT_ENV, dict(env_kwargs)
 
 

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, and show the run's table."""
+    from .envs import check_env_kwargs
     from .players import quiet_about_files
     from .report import show_directory, show_next_steps, show_summary
     from .setup import resolve_setup
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
     console.print(
         f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
     )
+    check_env_kwargs(setup.env_id, setup.config.environment_kwargs)
     model = setup.model
     warm_seconds = 0.0
     if model is None:
@@ -91,7 +93,15 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
         WarmStartFailed: Student and hinted teacher did not reach their bands.
         ValueError: An unknown key, or an environment without demonstrations.
     """
+    from sdar_envs.demonstrations import SCRIPTS
+
     from ..warmup import warm_start
+
+    if setup.env_id not in SCRIPTS:
+        raise ValueError(
+            f"the embedded tiny model learns to play from demonstrations, which {', '.join(SCRIPTS)} has and "
+            f"{setup.env_id} has not: pass --model"
+        )
 
     def report(line: str) -> None:
         console.print(f"  {one_line(line).removeprefix('warm start: ')}")
