@@ -221,9 +221,7 @@ def _at_home(draws: _Draws, homes: tuple[int, ...], count: int, together: bool |
     return [homes[first] if together else homes[(first + number) % len(homes)] for number in range(count)]
 
 
-def _not_at_home(
-    draws: _Draws, layout: Layout, task_type: str, target: str, destination: str, count: int
-) -> list[int]:
+def _not_at_home(draws: _Draws, layout: Layout, task_type: str, target: str, destination: str, count: int) -> list[int]:
     """Positions of targets that break the law; empty when the room has no other place for them."""
     home = layout.receptacle_types[layout.homes[target][0]]
     # A thing that stands where it should be put would be a task half done.
