@@ -16,15 +16,13 @@ from sdar_envs.choices import require_choice
 from sdar_envs.privileged import Privileged, StudentView
 
 from .base import Action, Message, Parse, TurnTokens
-from .prompts import CONTEXTS, prompt_style
+from .prompts import CONTEXTS, WHEN_FULL, prompt_style
 from .rendering import ChatRenderer
 from .sampler import BatchSampler, Sample, SampleRequest
 from .teacher import Teacher, shorter_histories
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-WHEN_FULL = ("new_row", "stop")
 
 
 class Sampler(Protocol):
@@ -202,15 +200,17 @@ class ChatAgent:
             memory.row += [answer, *new]
             return _Prompt(ids, True, tuple(new))
         whole = [*memory.row, answer, *new]
+        if self.when_full == "stop":
+            return self._fresh(memory, whole, cuts=False) if ids is None else None
         if ids is None:  # the template rewrites history: a new row, read as the template has it
             return self._fresh(memory, whole)
-        if self.when_full == "stop":
-            return None
         return self._fresh(memory, whole, limit=self.max_prompt_length // 2) or self._fresh(memory, whole)
 
-    def _fresh(self, memory: _Memory, messages: list[Message], limit: int | None = None) -> _Prompt | None:
-        """A row's beginning, with as much history cut, by whole turns, as the limit asks."""
-        for candidate in (messages, *shorter_histories(messages)):
+    def _fresh(
+        self, memory: _Memory, messages: list[Message], limit: int | None = None, *, cuts: bool = True
+    ) -> _Prompt | None:
+        """A row's beginning, with as much history cut, by whole turns, as the limit asks; None when it does not fit."""
+        for candidate in (messages, *(shorter_histories(messages) if cuts else ())):
             ids = self._begin(candidate, memory.block)
             if len(ids) <= (limit or self.max_prompt_length):
                 memory.row = list(candidate)

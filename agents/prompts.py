@@ -23,6 +23,7 @@ from .parsing import parse_bare, parse_tagged
 
 STYLES = ("paper", "compact", "plain")
 CONTEXTS = ("window", "transcript")
+WHEN_FULL = ("new_row", "stop")
 
 # What each section of a style may fill in. A style may leave sections out: compact asks for no form of answer.
 _SECTIONS: dict[str, frozenset[str]] = {

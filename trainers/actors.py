@@ -83,7 +83,7 @@ def make_actors(
     )
     if not can_teach and ((teaches and "privileged" in method.needs) or method.student_view == "privileged"):
         raise ValueError(without_privileged(method, config, source, needed))
-    renderer = ChatRenderer(tokenizer, enable_thinking=config.enable_thinking)
+    renderer = ChatRenderer(tokenizer, enable_thinking=config.enable_thinking, append_history=config.append_history)
     teacher = None
     if can_teach:
         teacher = Teacher(
@@ -110,6 +110,8 @@ def make_actors(
             enable_thinking=config.enable_thinking,
             list_actions=config.list_actions,
             teacher=teacher if with_teacher else None,
+            append_history=config.append_history,
+            when_full=config.when_full,
             sampler=sampler,
         )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from agents.prompts import CONTEXTS, STYLES
+from agents.prompts import CONTEXTS, STYLES, WHEN_FULL
 from agents.teacher import POSITIONS, PRIVILEGES
 from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.skills import RETRIEVALS
@@ -132,6 +132,17 @@ class SDARConfig:
     prompt_style: str = _option("paper", "prompt templates", group="rollout", choices=STYLES)
     list_actions: bool = _option(True, "list the admissible actions in the prompt", group="rollout")
     enable_thinking: bool | None = _option(None, "thinking switch of the chat template", group="rollout")
+    append_history: bool = _option(
+        False,
+        "where a chat template rewrites earlier turns: keep them as sampled, in one row, instead of a row per turn",
+        group="rollout",
+    )
+    when_full: str = _option(
+        "new_row",
+        "what a transcript that outgrows max_prompt_length does: go on behind a shortened history, or stop",
+        group="rollout",
+        choices=WHEN_FULL,
+    )
     sampler_batch: int | None = _option(None, "episodes sampled together; none is all of an iteration", group="rollout")
     success_threshold: float | None = _option(
         None,

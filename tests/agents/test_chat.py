@@ -239,6 +239,22 @@ def test_or_it_ends_the_episode_while_the_others_play_on(tiny_model_path: Paths)
     assert long.context_full and long.tokens is None
 
 
+def test_stopping_when_full_cuts_no_history_of_a_template_that_rewrites_it(tiny_model_path: Paths) -> None:
+    """A row per turn either way: one agent goes on behind less history, the other one's episode is over."""
+    options = {"style": "compact", "enable_thinking": False, "max_prompt_length": 300}
+    ends = {}
+    for when_full in ("new_row", "stop"):
+        player = agent(tiny_model_path, "qwen3", CHATML_THINKING, when_full=when_full, **options)
+        actions = [player.act([view(0, 0)])[0]]
+        while not actions[-1].context_full and len(actions) < 14:
+            actions += player.act([view(0, len(actions))])
+        ends[when_full] = actions
+    assert len(ends["new_row"]) == 14 and not ends["new_row"][-1].context_full
+    *played, last = ends["stop"]
+    assert last.context_full and 1 < len(played) < 13
+    assert [len(action.messages) for action in played] == [2 + 2 * turn for turn in range(len(played))]
+
+
 def test_lengths_beyond_the_models_positions_are_refused(tiny_model_path: Paths) -> None:
     with pytest.raises(ValueError, match="2048 positions"):
         agent(tiny_model_path, max_prompt_length=2040)

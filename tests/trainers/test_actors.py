@@ -1,0 +1,76 @@
+"""From a configuration to the agents of a run: every prompt option reaches the student and its teacher alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from scripted_agents import ParityWorld
+from tiny_models import CHATML_THINKING, make_model, make_tokenizer
+
+from sdar_envs.privileged import Privileged, StudentView
+from trainers.actors import Actors, make_actors
+from trainers.config import SDARConfig
+from trainers.environments import EnvironmentSource
+from trainers.methods import METHODS
+
+KNOWN = Privileged(
+    {
+        "task_type": "parity",
+        "plan": ["go"],
+        "next_action": "go",
+        "hints": ["go"],
+        "facts": {"answer": "go"},
+        "skills": {
+            "general": "",
+            "task": "",
+            "lines": ["go"],
+            "compact_lines": ["go"],
+            "claim_ids": ["a"],
+            "stale": [],
+        },
+    }
+)
+
+
+def actors_of(**options: Any) -> Actors:
+    """Actors over a random Qwen3 model whose template rewrites history."""
+    config = SDARConfig(
+        **{
+            "prompt_style": "compact",
+            "context": "transcript",
+            "enable_thinking": False,
+            "max_completion_length": 8,
+            "max_prompt_length": 400,
+            "teacher_budget": 100,
+            **options,
+        }
+    )
+    tokenizer = make_tokenizer(CHATML_THINKING)
+    source = EnvironmentSource(ParityWorld, {})
+    try:
+        return make_actors(make_model("qwen3", len(tokenizer)), tokenizer, config, METHODS["sdar"], source, None)
+    finally:
+        source.close()
+
+
+def view(turn: int) -> StudentView:
+    return StudentView(f"You arrive at fridge {turn}.", instruction="go.", task_id="t", turn=turn, draw=("run", 0))
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_append_history_decides_between_one_row_and_a_row_per_turn_for_student_and_hinted_alike(append: bool) -> None:
+    actors = actors_of(append_history=append)
+    assert actors.hinted is not None
+    for agent in (actors.student, actors.evaluator, actors.hinted):
+        secrets = [KNOWN] if agent.reads_privileged else None
+        actions = [agent.act([view(turn)], secrets)[0] for turn in range(3)]
+        assert [action.tokens is not None and action.tokens.continues for action in actions] == [False, append, append]
+    assert all(reader.renderer.append_history is append for reader in actors.readers.values())
+
+
+def test_when_full_decides_whether_a_long_episode_goes_on() -> None:
+    for when_full, ends in (("new_row", False), ("stop", True)):
+        student = actors_of(when_full=when_full, append_history=True).student
+        full = [student.act([view(turn)])[0].context_full for turn in range(12)]
+        assert any(full) is ends
