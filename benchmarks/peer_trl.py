@@ -23,7 +23,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.countdown import (
     DROPPED,
@@ -57,11 +58,10 @@ TAGS = ["<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_response>",
 WARM_START_STEPS = 90
 
 
-def build_tokenizer(schema: dict[str, Any]) -> Any:
-    """A byte-level BPE learned from the world's own wording, with Qwen3's chat template and its tool tags."""
+def build_tokenizer(schema: dict[str, Any], chat_template: str) -> Any:
+    """A byte-level BPE learned from the world's own wording, with Qwen3's tool tags."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
-    from trl.chat_template_utils import qwen3_chat_template
 
     rooms = Rooms()
     wording = [
@@ -94,7 +94,7 @@ def build_tokenizer(schema: dict[str, Any]) -> Any:
         padding_side="left",
     )
     fast.add_tokens(TAGS, special_tokens=False)
-    fast.chat_template = qwen3_chat_template
+    fast.chat_template = chat_template
     return fast
 
 
@@ -269,7 +269,9 @@ def main() -> None:
         tokenizer = transformers.AutoTokenizer.from_pretrained(chosen.load_model)
         model = transformers.Qwen3ForCausalLM.from_pretrained(chosen.load_model, dtype=torch.float32)
     else:
-        tokenizer = build_tokenizer(schema)
+        from trl.chat_template_utils import qwen3_chat_template
+
+        tokenizer = build_tokenizer(schema, qwen3_chat_template)
         model = build_model(tokenizer)
         info["warm_start_loss"] = warm_start(model, tokenizer, schema)
         model.save_pretrained(chosen.save_model)
