@@ -45,7 +45,7 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
     if difference:
         low, high = difference["ci95"]
         console.print(
-            f"paired difference {100 * difference['mean']:+.1f} points, 95 % interval {100 * low:+.1f} to "
+            f"paired difference {round(100 * difference['mean'], 6):+.1f} points, 95 % interval {100 * low:+.1f} to "
             f"{100 * high:+.1f}, widened where tasks share a layout"
         )
     before_that = f" after a warm start of {duration(warm_seconds)}" if warm_seconds else ""
@@ -56,7 +56,8 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
 
 def _row(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     first, last = before.get("success_rate"), after.get("success_rate")
-    change = "-" if first is None or last is None else f"{100 * (last - first):+.1f}"
+    # Rounded before it is formatted: binary fractions must not make two lines of one table disagree by a tenth.
+    change = "-" if first is None or last is None else f"{round(100 * (last - first), 6):+.1f}"
     episodes = str(after.get("episodes", before.get("episodes", "-")))
     return [
         *(name, episodes, percent(first), interval(before.get("ci95"))),
