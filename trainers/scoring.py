@@ -7,6 +7,7 @@ that sampled: it reads before any update of the iteration.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from .rows import Reader, read_teachers
 
 if TYPE_CHECKING:
     from .config import SDARConfig
+
+logger = logging.getLogger(__name__)
 
 
 class Scorer:
@@ -52,6 +55,7 @@ class Scorer:
         self.engine = engine
         self.pad_id = pad_id
         self.readers = readers
+        self._told = False  # that readings were left out; once is enough
 
     def at_temperature(self, temperature: float) -> Scorer:
         """The same scorer for rows that were sampled at another temperature."""
@@ -86,6 +90,16 @@ class Scorer:
             values = self._pass(self.model, [row.teachers[view] for row in read])
             for row, logprobs in zip(read, values, strict=True):
                 row.teacher_logprobs_T[view] = logprobs
+        if reading.incomplete and not self._told:
+            self._told = True
+            logger.warning(
+                "WARNING: %d of %d readings lack their privileged block, because it is over teacher_budget=%d tokens, "
+                "or too long beside the prompt, or was not there: the teacher is silent about these rows. Raise "
+                "teacher_budget or max_prompt_length, or show it less (privilege, retrieval); sdar inspect shows why",
+                reading.incomplete,
+                reading.incomplete + reading.read,
+                self.config.teacher_budget,
+            )
         return reading.metrics()
 
     def _pass(self, model: Any, views: Sequence[Any]) -> list[list[float]]:

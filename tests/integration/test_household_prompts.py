@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from tiny_models import CHATML, load_tiny
 import sdar_envs  # noqa: F401  # registers the environments
 from agents.base import Parse, Turn
 from agents.chat import ChatAgent
+from agents.rendering import ChatRenderer
 from agents.teacher import PRIVILEGES, Teacher
 from sdar_envs.privileged import Privileged, split_info
+from trainers.config import SDARConfig
 
 CANARY = "xyzzy-4711"
 
@@ -72,3 +75,22 @@ def test_a_canary_in_all_privileged_fields_reaches_every_teacher_and_no_student(
                 assert all(told)  # the bank's own words, without the canary
             elif privilege != "none":
                 assert all(CANARY in block for block in told)
+
+
+# A published tokenizer's first cut (words with their space, single digits, runs of signs and of white space); common
+# words are one token behind it, and a tenth is added for those that are not.
+PIECES = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]+|\s+")
+
+
+@pytest.mark.parametrize("retrieval", ["task_type", "keyword", "random", "wrong"])
+def test_the_prose_of_a_skill_fits_the_default_budget_of_a_large_models_tokenizer(
+    tiny_model_path: Callable[..., Path], retrieval: str
+) -> None:
+    renderer = ChatRenderer(load_tiny(tiny_model_path("qwen2", CHATML))[1])
+    teacher = Teacher(renderer, "paper", privilege="skill")
+    env = gym.make("sdar/Household-v0", retrieval=retrieval)
+    longest = 0
+    for number in range(24):
+        observation, info = env.reset(options={"task_id": f"train:{number:06d}"})
+        longest = max(longest, len(PIECES.findall(teacher.block(split_info(observation, info)[1]))))
+    assert longest > 400 and 1.1 * longest < teacher.budget_tokens == SDARConfig().teacher_budget

@@ -76,6 +76,16 @@ def test_sdar_runs_on_the_suites_contract_in_both_contexts(tmp_path: Path, conte
     assert all(torch.equal(t, weights(trainer)[n]) for n, t in loaded.state_dict().items())
 
 
+def test_a_block_that_is_over_its_budget_teaches_nothing_and_the_run_says_so_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_trainer(tmp_path, method="sdar", teacher_budget=1).train()
+    last = records(tmp_path)[-1]
+    assert last["distill/share_read"] == 0.0 and last["teacher/privileged_dropped"] > 0
+    said = [record.getMessage() for record in caplog.records if "privileged block" in record.getMessage()]
+    assert len(said) == 1 and "teacher_budget=1 tokens" in said[0]
+
+
 def test_the_samplers_log_probs_are_the_trainers(tmp_path: Path) -> None:
     for temperature in (0.6, 1.0, 1.3):
         trainer = make_trainer(tmp_path, method="grpo", temperature=temperature)
