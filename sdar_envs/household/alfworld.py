@@ -6,11 +6,12 @@ needed to play.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from ..core import resolve_split
+from ..core import PublicFields, Transition, resolve_split
 from ..skills import SkillBank
 from .adapter import ENGINES, Episode, GameEnv
 from .games import GameFile, GameFileError, read_game
@@ -112,19 +113,34 @@ class ALFWorldEnv(GameEnv):
                 f"got {task_id!r}"
             )
         path = self.root / task_id
-        try:
-            game = _cached_game(str(path), path.stat().st_mtime_ns)
+        with self._naming(task_id):
+            try:
+                game = _cached_game(str(path), path.stat().st_mtime_ns)
+            except OSError as error:
+                raise GameFileError(f"{path}: can not be read: {error.strerror or error}") from error
             statics = Statics.of(game.problem)
-        except OSError as error:
-            raise GameFileError(f"{path}: can not be read: {error.strerror or error}") from error
+            self.close()
+            play = ENGINES[self.engine](game.domain, game.grammar, game.problem, game.task)
+            sentence = f"{game.task}." if game.task else ""
+            return self._start(Episode(play, statics, sentence, {"scene": _scene(task_id)}, (task_id,)))
+
+    def _act(self, action: str) -> Transition:
+        with self._naming(self._task_id):
+            return super()._act(action)
+
+    def _public(self) -> PublicFields:
+        with self._naming(self._task_id):
+            return super()._public()
+
+    @contextlib.contextmanager
+    def _naming(self, task_id: str | None) -> Iterator[None]:
+        """Have every complaint about a game say which file it is: some of a grammar is only tried in play."""
+        try:
+            yield
+        except GameFileError:
+            raise
         except ValueError as error:
-            if isinstance(error, GameFileError):
-                raise
-            raise GameFileError(f"{path}: {error}") from error
-        self.close()
-        play = ENGINES[self.engine](game.domain, game.grammar, game.problem, game.task)
-        sentence = f"{game.task}." if game.task else ""
-        return self._start(Episode(play, statics, sentence, {"scene": _scene(task_id)}, (task_id,)))
+            raise GameFileError(f"{self.root / str(task_id)}: {error}") from error
 
 
 def _scene(task_id: str) -> str:

@@ -65,5 +65,6 @@ def _template(grammar: Grammar, name: str) -> tuple[str | int, ...]:
         elif isinstance(value, Value) and value.variable in ("o", "r"):
             parts.append(0 if value.variable == "o" else 1)
         else:
-            raise GrammarError(f"action {name}: expected a template of {{o}} and {{r}}, got {node!r}")
+            got = f"{{{value.variable}}}" if isinstance(value, Value) and value.variable else type(value).__name__
+            raise GrammarError(f"action {name}: expected a template of {{o}} and {{r}} alone, got {got}")
     return tuple(parts)

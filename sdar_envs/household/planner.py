@@ -126,7 +126,7 @@ class Statics:
 class _View:
     """The changing facts of one state that matter to a plan."""
 
-    __slots__ = ("at", "closed", "done", "held", "location", "sources", "statics")
+    __slots__ = ("at", "closed", "done", "held", "location", "placed", "sources", "statics")
 
     def __init__(self, statics: Statics, state: State) -> None:
         self.statics = statics
@@ -139,9 +139,11 @@ class _View:
             self.held = fact[2]
         self.closed = statics.openable.difference([fact[1] for fact in state.facts("opened")])
         targets, lamps = statics.targets, statics.lamps
-        self.sources = {
+        self.placed = {
             fact[1]: fact[2] for fact in state.facts("inreceptacle") if fact[1] in targets or fact[1] in lamps
         }
+        # What is in something that stands nowhere can count for the goal, and can not be fetched.
+        self.sources = {name: where for name, where in self.placed.items() if where in self.location}
         task_type = statics.goal.task_type
         # The targets (lamps, for `light`) to which nothing more has to be done than to be in the right place.
         if task_type in APPLIANCES:
@@ -251,7 +253,7 @@ class Search:
             )
         there = [
             where
-            for name, where in view.sources.items()
+            for name, where in view.placed.items()
             if name in view.done and statics.receptacle_type.get(where) == goal.destination
         ]
         return len(there) > len(set(there)) if goal.task_type == "two" else bool(there)

@@ -240,6 +240,62 @@ def test_a_goal_that_is_none_of_the_six_is_named(data: Path):
         env.reset(options={"task_id": task_id})
 
 
+def rewritten(data: Path, *edits: tuple[str, str, str], **kwargs: Any) -> ALFWorldEnv:
+    """The official environment after all its training games were changed: (key, old text, new text)."""
+    for path in sorted((data / "json_2.1.1" / "train").rglob("game.tw-pddl")):
+        content = json.loads(path.read_text())
+        for key, old, new in edits:
+            assert old in content[key]
+            content[key] = content[key].replace(old, new)
+        path.write_text(json.dumps(content))
+    return ALFWorldEnv(data_dir=data, **kwargs)
+
+
+def test_the_wording_of_the_oldest_releases_is_read_from_the_files(data: Path):
+    """They put things in/on others, and say so in command and feedback; the plan speaks their language."""
+    env = rewritten(
+        data,
+        ("grammar", "move {o} to {r}", "put {o} in/on {r}"),
+        ("grammar", "You move the {o.name} to the {r.name}.", "You put the {o.name} in/on the {r.name}."),
+    )
+    puts = 0
+    for task_id in env.task_ids():
+        _, info = env.reset(options={"task_id": task_id})
+        for action in info["privileged"]["plan"]:
+            assert action in info["admissible_actions"] and not action.startswith("move ")
+            observation, _, _, _, info = env.step(action)
+            if action.startswith("put "):
+                assert observation == "You put the {} in/on the {}.".format(*action[4:].split(" in/on "))
+                puts += 1
+        assert info["success"]
+    assert puts >= 5
+
+
+IN_PLAY = {
+    "an action without a text": ("grammar", "action GotoLocation", "action WalkToLocation", "gotolocation"),
+    "a command about nobody": ("grammar", "go to {r}", "go to {who}", "who"),
+    "an introduction without a rule": ("grammar", "#surroundings#", "#nowhere#", "#nowhere#"),
+    "a rule that derives itself": ("grammar", "#surroundings#", "#intro#", "nests more than"),
+    "a feedback without a rule": (
+        "grammar",
+        "You arrive at {r.name}. #receptacle#",
+        "You arrive. #nothing#",
+        "#nothing#",
+    ),
+    "a feedback about nobody": ("grammar", "You arrive at {r.name}.", "You arrive at {who.name}.", "'who'"),
+}
+
+
+@pytest.mark.parametrize("kind", IN_PLAY)
+@pytest.mark.parametrize("expose", [True, False])
+def test_what_only_play_brings_to_light_names_the_file_too(data: Path, kind: str, expose: bool):
+    *edit, complaint = IN_PLAY[kind]
+    env = rewritten(data, tuple(edit), expose_privileged=expose)
+    with pytest.raises(GameFileError, match=rf"trial_T.*game.tw-pddl: .*{complaint}"):
+        _, info = env.reset(seed=0)
+        env.step(next(action for action in info["admissible_actions"] if action.startswith("go to")))
+
+
 # The suite's contract.
 
 

@@ -300,6 +300,22 @@ def test_objects_in_no_receptacle_are_left_out_of_account() -> None:
     assert Planner(game).plan()[1] == "take apple 2 from sinkbasin 1"
 
 
+def test_what_is_in_something_that_stands_nowhere_can_not_be_fetched_and_still_counts_for_the_goal() -> None:
+    game = world("place", "apple", "shelf", KITCHEN, {"apple_1": "lostbox_1", "apple_2": "sinkbasin_1"})
+    assert Planner(game).plan()[1] == "take apple 2 from sinkbasin 1"
+    game = world("place", "apple", "shelf", KITCHEN, {"apple_1": "lostbox_1"})
+    with pytest.raises(NoPlanError):
+        Planner(game).plan()
+    problem = dataclasses.replace(
+        game.problem,
+        objects={**game.problem.objects, "lostbox_1": "receptacle"},
+        init=(*game.problem.init, ("receptacletype", "lostbox_1", "shelftype")),
+    )
+    game = NativeGame(*household_rules(), problem)
+    game.reset()
+    assert game.won and Planner(game).plan() == []
+
+
 OFFICIAL_GOALS = {
     "place": """(and (exists (?r - receptacle) (exists (?o - object) (and (inReceptacle ?o ?r)
         (objectType ?o MugType) (receptacleType ?r ShelfType)))))""",
