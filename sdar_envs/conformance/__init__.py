@@ -16,6 +16,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from ..choices import require_choice
 from .checks import CHECKS
 from .subject import Subject
 from .walks import ConformanceError, Skipped
@@ -77,7 +78,10 @@ def check_text_env(
 
     Raises:
         ConformanceError: A check failed; the message says which, what was expected and got, and the remedy.
+        ValueError: `only` names a check that there is not.
     """
+    for wanted in only:
+        require_choice("check", wanted, CHECKS, "check_text_env")
     build = functools.partial(gym.make, make) if isinstance(make, str) else make
     name = make if isinstance(make, str) else getattr(make, "__name__", repr(make))
     subject = Subject(

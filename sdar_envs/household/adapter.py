@@ -148,15 +148,6 @@ class GameEnv(TextEnv):
         text = episode.game.reset()
         if not episode.instruction:
             episode.instruction = text.rpartition("Your task is to: ")[2].strip()
-        if self.expose_privileged:
-            episode.skills = self.skill_bank.retrieve(
-                self.retrieval,
-                task_type=episode.task_type,
-                keys=episode.skill_keys,
-                text=episode.instruction,
-                seed_key=episode.seed_key,
-            )
-            episode.planner = Planner(episode.game, episode.statics)
         return text
 
     def _act(self, action: str) -> Transition:
@@ -179,7 +170,17 @@ class GameEnv(TextEnv):
 
     def _privileged(self) -> PrivilegedFields:
         episode = self._playing
-        assert episode.skills is not None and episode.planner is not None
+        # Made when first asked for: whoever needs the teacher's side for some turns only can switch it.
+        if episode.planner is None:
+            episode.planner = Planner(episode.game, episode.statics)
+        if episode.skills is None:
+            episode.skills = self.skill_bank.retrieve(
+                self.retrieval,
+                task_type=episode.task_type,
+                keys=episode.skill_keys,
+                text=episode.instruction,
+                seed_key=episode.seed_key,
+            )
         try:
             plan = episode.planner.plan()
         except NoPlanError:  # an official game can be spoiled for good; no reason to stop an episode

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from ..core import PublicFields, Transition, resolve_split
+from ..privileged import PrivilegedFields
 from ..skills import SkillBank
 from .adapter import ENGINES, Episode, GameEnv
 from .games import GameFile, GameFileError, read_game
@@ -131,6 +132,10 @@ class ALFWorldEnv(GameEnv):
     def _public(self) -> PublicFields:
         with self._naming(self._task_id):
             return super()._public()
+
+    def _privileged(self) -> PrivilegedFields:
+        with self._naming(self._task_id):
+            return super()._privileged()
 
     @contextlib.contextmanager
     def _naming(self, task_id: str | None) -> Iterator[None]:

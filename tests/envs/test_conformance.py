@@ -76,6 +76,11 @@ def test_a_leak_through_other_code_is_found_where_the_user_plants():
     assert check_text_env(toy_world.ToyWorld, only=("canary",), plant=plant, **QUICK)
 
 
+def test_an_unknown_check_is_refused_and_not_passed_over():
+    with pytest.raises(ValueError, match='the nearest is "canary"'):
+        check_text_env(toy_world.ToyWorld, only=("canry",))
+
+
 def test_a_canary_that_is_planted_nowhere_is_reported():
     class Silent(toy_world.ToyWorld):
         def _info(self, *, is_action_valid: bool) -> dict:

@@ -129,6 +129,16 @@ def test_the_privileged_side_is_complete_and_costs_the_student_nothing() -> None
             over = terminated or truncated
 
 
+def test_the_privileged_side_can_be_switched_on_in_mid_episode() -> None:
+    told, asked = HouseholdEnv(size="small"), HouseholdEnv(size="small", expose_privileged=False)
+    action = told.reset(seed=3)[1]["privileged"]["next_action"]
+    asked.reset(seed=3)
+    expected = told.step(action)
+    assert "privileged" not in asked.step(action)[4]
+    asked.expose_privileged = True
+    assert asked.step("look")[4]["privileged"] == told.step("look")[4]["privileged"] == expected[4]["privileged"]
+
+
 def test_no_plan_is_computed_when_the_privileged_side_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "Planner", None)
     env = HouseholdEnv(size="small", expose_privileged=False)
