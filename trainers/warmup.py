@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.base import Episode, Turn, View
+from sdar_envs.cache import cache_folder
 from sdar_envs.demonstrations import Demonstration, demonstrate, script_of
 
 from .behaviour_cloning import Cloner, CloningConfig
@@ -106,7 +107,7 @@ def warm_start(
     """
     config = config or WarmStartConfig()
     say = report or (lambda line: None)
-    root = (cache_dir or default_cache_dir()) / "warm-start"
+    root = (cache_dir or cache_folder()) / "warm-start"
     directory = root / cache_key(args, env_id, config)
     if (directory / "warm_start.json").is_file():
         facts = json.loads((directory / "warm_start.json").read_text(encoding="utf-8"))
@@ -125,17 +126,6 @@ def warm_start(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return _result(directory, facts, cached=False)
-
-
-def default_cache_dir() -> Path:
-    """``$XDG_CACHE_HOME/sdar-gym``, else ``~/.cache/sdar-gym``; a temporary folder where there is no home."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    if base:
-        return Path(base) / "sdar-gym"
-    try:
-        return Path.home() / ".cache" / "sdar-gym"
-    except RuntimeError:
-        return Path(tempfile.gettempdir()) / "sdar-gym"
 
 
 def cache_key(args: SDARConfig, env_id: str, config: WarmStartConfig) -> str:

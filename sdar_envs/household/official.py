@@ -11,12 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..cache import cache_folder
 from .games import GameFileError, load_json, write_atomically
 
 GAME_FILE = "game.tw-pddl"
@@ -77,17 +77,6 @@ def find_root(data_dir: str | os.PathLike[str] | None) -> Path:
         f"sdar/ALFWorld-v0 expected a folder json_2.1.1 with {', '.join(FOLDERS.values())} in {base}, and there is "
         f"{'none' if base.is_dir() else 'no such folder'}. {DOWNLOAD}"
     )
-
-
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/sdar-gym``, else ``~/.cache/sdar-gym``; a temporary folder where there is no home."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    if base:
-        return Path(base) / "sdar-gym"
-    try:
-        return Path.home() / ".cache" / "sdar-gym"
-    except RuntimeError:
-        return Path(tempfile.gettempdir()) / "sdar-gym"
 
 
 def official_games(root: Path, split: str) -> tuple[IndexedGame, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import CHATML, CHATML_THINKING, NO_SYSTEM, load_tiny
+from turn_rows import rows_of
 
 from agents.base import Action, Agent, Parse, Turn
 from agents.chat import ChatAgent
@@ -62,15 +63,6 @@ def play(player: ChatAgent, turns: int, slots: int = 3) -> dict[int, list[Turn]]
         for seen, action in zip(views, actions, strict=True):
             episodes[seen.slot].append(Turn(seen, action, 0.0, True))
     return episodes
-
-
-def rows_of(turns: list[Turn]) -> list[list[Turn]]:
-    rows: list[list[Turn]] = []
-    for turn in turns:
-        if not turn.action.tokens.continues:
-            rows.append([])
-        rows[-1].append(turn)
-    return rows
 
 
 def row_ids(row: list[Turn]) -> tuple[list[int], list[int]]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import CHATML, CHATML_THINKING, NO_SYSTEM, make_tokenizer
+from turn_rows import rows_of
 
 from agents.base import Action, Message, Turn, TurnTokens
 from agents.prompts import prompt_style
@@ -108,15 +109,6 @@ def play(
         tokens = TurnTokens(tuple(ids), between is not None, tuple(sampled), (0.0,) * len(sampled), (), truncated)
         result.append(Turn(present, Action("open fridge 1", texts[-1], tokens=tokens, messages=messages), 0.0, True))
     return result
-
-
-def rows_of(turns: list[Turn]) -> list[list[Turn]]:
-    rows: list[list[Turn]] = []
-    for turn in turns:
-        if not turn.action.tokens.continues:
-            rows.append([])
-        rows[-1].append(turn)
-    return rows
 
 
 def student_ids(row: list[Turn]) -> list[int]:

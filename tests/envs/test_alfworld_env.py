@@ -16,6 +16,7 @@ import household_games
 import pytest
 
 import sdar_envs
+from sdar_envs.cache import cache_folder
 from sdar_envs.conformance import check_text_env
 from sdar_envs.household import official
 from sdar_envs.household.alfworld import ALFWorldEnv
@@ -189,7 +190,7 @@ def test_without_a_home_the_cache_is_in_the_temporary_folder(monkeypatch):
         raise RuntimeError("no home")
 
     monkeypatch.setattr(Path, "home", no_home)
-    assert official.cache_folder().name == "sdar-gym"
+    assert cache_folder().name == "sdar-gym"
 
 
 # What is wrong, and what to do.
