@@ -152,7 +152,8 @@ def fingerprint(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in _tensors(model):
         flat = tensor.detach().reshape(-1)
-        picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel())).round().long()
+        # In float32 the last place of a tensor with more than 2**24 values would be rounded to one behind its end.
+        picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel()), dtype=torch.float64).round().long()
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(flat[picks.to(flat.device)].float().cpu().numpy().tobytes())
     return digest.hexdigest()

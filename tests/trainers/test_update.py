@@ -129,6 +129,14 @@ def test_a_fingerprint_tells_weights_apart() -> None:
     assert fingerprint(one) == fingerprint(same) != fingerprint(other)
 
 
+def test_the_fingerprint_of_a_large_models_embedding_reads_its_last_value_and_none_behind_it() -> None:
+    table = torch.nn.Embedding(49_152, 576, _weight=torch.zeros(49_152, 576, dtype=torch.bfloat16))
+    before = fingerprint(table)
+    with torch.no_grad():
+        table.weight[-1, -1] = 1.0
+    assert fingerprint(table) != before
+
+
 def test_tasks_come_once_per_pass_in_an_order_of_the_seed() -> None:
     ids = [f"t{i}" for i in range(10)]
     plan = TaskPlan(ids, dataclasses.replace(CONFIG, tasks_per_step=4, num_generations=2))
