@@ -119,12 +119,24 @@ class Teacher:
         Args:
             privileged: The sealed fields.
             view: What the student sees in that state; ``random_skill`` and ``wrong_skill`` ask the bank by its keys.
+
+        Raises:
+            ValueError: The environment's privileged fields lack what this privilege shows.
         """
         if privileged is None or (self.privilege == "none" and self.teacher_context is None):
             return ""
         if self.teacher_context is not None:
             return self.style.block("context", self.teacher_context(cast(dict[str, Any], privileged.reveal())))
-        fields = privileged.reveal()
+        try:
+            return self._worded(privileged.reveal(), view)
+        except KeyError as missing:
+            raise ValueError(
+                f"privilege={self.privilege!r} is expected to find {missing} in the environment's privileged fields, "
+                "and it is not there: fill every key of sdar_envs.privileged.PrivilegedFields (check_text_env tells "
+                "which), or choose another privilege or teacher_context="
+            ) from missing
+
+    def _worded(self, fields: PrivilegedFields, view: StudentView | None) -> str:
         compact = self.style.name == "compact"
         match self.privilege:
             case "plan":

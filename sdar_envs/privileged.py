@@ -44,6 +44,7 @@ class PrivilegedFields(TypedDict):
 
 
 PRIVILEGED_KEYS = frozenset(PrivilegedFields.__annotations__)
+SKILL_KEYS = frozenset(RetrievedSkills.__annotations__)
 
 
 @dataclass(frozen=True, slots=True)

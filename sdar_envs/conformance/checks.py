@@ -17,7 +17,7 @@ from gymnasium.utils.env_checker import check_env
 
 from ..core import INFO_KEYS, TextEnv
 from ..hostile import hostile_actions
-from ..privileged import PRIVILEGED_KEYS
+from ..privileged import PRIVILEGED_KEYS, SKILL_KEYS
 from .subject import Subject, failure, first_difference, require_same, strings_of
 from .walks import LONGEST_WALK, NONSENSE, Moment, Skipped, act, actions_of, begin, is_over, legal_actions, replay
 from .wall import check_canary, check_plan, check_privileged_off
@@ -130,6 +130,12 @@ def check_info_keys(subject: Subject) -> None:
         raise failure(
             f"expected info['privileged'] to have the keys {sorted(PRIVILEGED_KEYS)}, got {sorted(privileged)}",
             "Fill the fields of sdar_envs.privileged.PrivilegedFields",
+        )
+    skills = privileged.get("skills")
+    if privileged and (not isinstance(skills, dict) or skills.keys() != SKILL_KEYS):
+        raise failure(
+            f"expected info['privileged']['skills'] to have the keys {sorted(SKILL_KEYS)}, got {skills!r:.120}",
+            "Return what SkillBank.retrieve returns, with empty values where there is nothing",
         )
 
 

@@ -333,6 +333,14 @@ def test_privileged_text_writes_no_control_token_either(secret: str) -> None:
         assert [i for i in reading.view.ids if i in control] == before
 
 
+def test_a_third_partys_incomplete_fields_are_named() -> None:
+    partial = Privileged({"task_type": "heat", "plan": ["look"], "skills": {"lines": ["Apples are cold."]}})
+    assert "look" in teacher("plan").block(partial)
+    for privilege, missing in (("facts", "'facts'"), ("skill", "'general'"), ("general", "'general'")):
+        with pytest.raises(ValueError, match=f"privilege='{privilege}' is expected to find {missing}"):
+            teacher(privilege).block(partial)
+
+
 def test_wrong_options_are_refused_with_the_choices() -> None:
     with pytest.raises(ValueError, match="next_action"):
         teacher("next_actoin")

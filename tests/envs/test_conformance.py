@@ -35,6 +35,7 @@ def test_a_world_need_not_be_registered():
         (toy_world.NumpyWorld, "info_json"),
         (toy_world.RaggedWorld, "info_keys"),
         (toy_world.LateListWorld, "info_keys"),
+        (toy_world.HalfASkillWorld, "info_keys"),
         (toy_world.SharingWorld, "info_fresh"),
         (toy_world.CountingWorld, "determinism"),
         (toy_world.ForgetfulWorld, "episode_isolation"),

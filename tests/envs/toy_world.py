@@ -146,6 +146,14 @@ class RaggedWorld(ToyWorld):
         return observation, reward, terminated, truncated, info
 
 
+class HalfASkillWorld(ToyWorld):
+    """Its skills lack what a teacher may be asked to show."""
+
+    def _privileged(self) -> PrivilegedFields:
+        fields = super()._privileged()
+        return {**fields, "skills": {"lines": fields["skills"]["lines"]}}  # type: ignore[typeddict-item]
+
+
 class NumpyWorld(ToyWorld):
     """Puts a value into `info` that JSON does not know."""
 
