@@ -58,10 +58,15 @@ class MasterWeights:
         ]
 
     def take_gradients(self) -> None:
-        """Move the gradients of 16-bit parameters to their masters."""
+        """Move the gradients of 16-bit parameters to their masters, adding to what is there.
+
+        Called after every micro-batch: added up in 16 bits, small parts would be lost, and the sum would depend on how
+        a step is cut.
+        """
         for (_, parameter), master in zip(self.named, self.masters, strict=True):
             if master is not parameter and parameter.grad is not None:
-                master.grad, parameter.grad = parameter.grad.float(), None
+                own, parameter.grad = parameter.grad.float(), None
+                master.grad = own if master.grad is None else master.grad.add_(own)
 
     @torch.no_grad()
     def publish(self) -> None:
@@ -186,7 +191,6 @@ class Updater:
         """One optimiser step over `rows`; returns its micro-batches' figures and the gradient norm before clipping."""
         with self.engine.learning(self.model):
             parts = self.accumulate(rows, coef=coef)
-        self.weights.take_gradients()
         norm = float(torch.nn.utils.clip_grad_norm_(self.weights.masters, self.config.max_grad_norm))
         self.counters.updates += 1
         if math.isfinite(norm):
@@ -200,7 +204,7 @@ class Updater:
         return parts, norm
 
     def accumulate(self, rows: Sequence[Row], *, coef: float) -> list[Objective]:
-        """Add the gradient of the whole step's loss to the parameters, micro-batch by micro-batch."""
+        """Add the gradient of the whole step's loss to the masters, micro-batch by micro-batch."""
         mask_truncated = self.config.mask_truncated_completions
         denominator = loss_tokens(rows, mask_truncated=mask_truncated)
         with_entropy = needs_entropy(self.method, self.config, coef)
@@ -225,6 +229,7 @@ class Updater:
                 batch.entropy_BT = scored.entropy_BT
             part = objective(self.method, batch, self.config, coef=coef, denominator=denominator)
             part.loss.backward()
+            self.weights.take_gradients()
             part.loss = part.loss.detach()
             parts.append(part)
         return parts
@@ -239,5 +244,5 @@ class Updater:
                 f"{counters.skipped} of {counters.updates} updates had non-finite gradients, the last "
                 f"{counters.skipped_in_a_row} in a row, and were skipped; episodes of the last one: "
                 f"{sorted({row.episode_id for row in rows})[:8]}. Lower learning_rate or max_grad_norm, or check the "
-                "rewards; the weights are those before the first of these updates"
+                "rewards; no skipped update changed a weight"
             )

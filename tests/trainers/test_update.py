@@ -50,10 +50,39 @@ def test_sixteen_bit_weights_learn_what_is_smaller_than_their_step() -> None:
             parameter.grad = torch.full_like(parameter, 1.0)
         weights.take_gradients()
         optimizer.step()
+        optimizer.zero_grad()
         weights.publish()
     moved = before - flat(model)
     assert float(moved.mean()) == pytest.approx(200 * 1e-4, rel=0.05)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_sixteen_bit_gradients_of_micro_batches_are_added_up_in_thirty_two_bits() -> None:
+    model = tiny_model().to(torch.bfloat16)
+    weights = MasterWeights(list(model.named_parameters()))
+    for value in [1.0] + [1e-3] * 100:  # each of the hundred is less than half a bfloat16 step at 1
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, value)
+        weights.take_gradients()
+    small = float(torch.tensor(1e-3).bfloat16())
+    assert all(float(m.grad.min()) == pytest.approx(1.0 + 100 * small, rel=1e-5) for m in weights.masters)
+
+
+def test_the_gradient_of_sixteen_bit_weights_is_the_sum_over_its_micro_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own, rows = updater(dataclasses.replace(CONFIG, bf16=True, micro_batch_tokens=1)), random_rows(8)
+    moved: list[torch.Tensor] = []
+    take = MasterWeights.take_gradients
+
+    def watched(weights: MasterWeights) -> None:
+        moved.append(torch.cat([p.grad.float().reshape(-1) for p in own.model.parameters()]))
+        take(weights)
+
+    monkeypatch.setattr(MasterWeights, "take_gradients", watched)
+    own.accumulate(rows, coef=0.0)
+    assert len(moved) == 8
+    assert torch.equal(sum(moved), torch.cat([m.grad.reshape(-1) for m in own.weights.masters]))
 
 
 def test_float32_parameters_are_their_own_masters() -> None:
