@@ -122,18 +122,32 @@ class CheckpointStore:
             raise CheckpointError("no checkpoint verifies:\n  " + "\n  ".join(reasons))
         return None
 
+    def holds(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint lies in this folder."""
+        return checkpoint.path.resolve().parent == self.folder.resolve()
+
+    def drop_after(self, step: int) -> None:
+        """Remove the checkpoints of later steps: a run that goes on from `step` makes its own."""
+        for path in self.paths():
+            if int(_NAME.fullmatch(path.name)[1]) > step:  # type: ignore[index]  # `paths` lists matches
+                _remove(path)
+
     def _prune(self) -> None:
         if self.keep is None:
             return
         for path in self.paths()[: -self.keep]:
-            # Renamed before it is deleted, so that a half-deleted one is never taken for a checkpoint.
-            doomed = path.with_name(f".tmp-del-{path.name}")
-            path.rename(doomed)
-            shutil.rmtree(doomed, ignore_errors=True)
+            _remove(path)
 
     def _sweep(self) -> None:
         for path in self.folder.glob(".tmp-*"):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove(path: Path) -> None:
+    # Renamed before it is deleted, so that a half-deleted one is never taken for a checkpoint.
+    doomed = path.with_name(f".tmp-del-{path.name}")
+    path.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:

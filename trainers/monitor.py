@@ -7,7 +7,6 @@ is watched while training; `test` is read before the first and after the last it
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +19,6 @@ from .evaluation import Evaluation, Panel, evaluate, make_panel
 
 if TYPE_CHECKING:
     from .config import SDARConfig
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -86,13 +83,11 @@ class Monitor:
         floor = self.config.teacher_health_floor * self.teacher_start
         if rate >= floor:
             return None
-        message = (
+        return (
             f"WARNING: the hinted teacher wins {100 * rate:.1f} %, less than {self.config.teacher_health_floor:g} of "
             f"its start ({100 * self.teacher_start:.1f} %): it is learning to ignore what it is shown, and teaches "
             "nothing then. Lower distill_coef or learning_rate, or raise beta"
         )
-        logger.warning(message)
-        return message
 
 
 def watched_figures(prefix: str, evaluation: Evaluation) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class Progressed:
     """How far a run is.
 
     `before` holds the evaluations before the first iteration, as JSON by panel; `before_outcomes` the test panel's
-    outcomes then, one per task, for the paired difference at the end.
+    outcomes then, one per task, for the paired difference at the end. `watched_at` is the iteration behind which the
+    watched panel was logged last.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class Progressed:
     before: dict[str, Any] = field(default_factory=dict)
     before_outcomes: list[bool | None] = field(default_factory=list)
     teacher_start: float | None = None
+    watched_at: int = -1
 
 
 def save_run(
@@ -74,6 +76,8 @@ def restore_run(
 ) -> Progressed:
     """Bring weights, optimiser, counters and logs back to a checkpoint; without one, the logs to their start.
 
+    With another directory's checkpoint, this one's logs begin there.
+
     Raises:
         RunDirectoryError: The checkpoint belongs to a run with another configuration or another initial model.
     """
@@ -99,6 +103,7 @@ def restore_run(
     load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, state["optimizer_numbers"])
     updater.weights.load_separate(checkpoint.path / f"{MASTERS}.safetensors")
     updater.counters = UpdateCounters(**state["counters"])
+    own = checkpoint.path.resolve().parent == directory.checkpoints.resolve()
     for name, written in logs.items():
-        written.cut(state["log_offsets"].get(name, 0))
+        written.cut(state["log_offsets"].get(name, 0) if own else 0)
     return Progressed(**state["progressed"])

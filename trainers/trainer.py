@@ -26,7 +26,7 @@ from .monitor import Monitor, watched_figures
 from .progress import Progress, make_progress
 from .rollout import Rollout, collect
 from .rows import build_rows, outcomes_of
-from .run_directory import RunDirectory
+from .run_directory import RunDirectory, RunDirectoryError
 from .run_log import RunLog
 from .run_state import Progressed, restore_run, save_run
 from .scoring import Scorer
@@ -104,7 +104,8 @@ class SDARTrainer:
 
         Args:
             resume_from_checkpoint: True goes on from the newest checkpoint of ``output_dir`` that verifies (from the
-                start when there is none yet), a path from that one.
+                start when there is none yet), a path from that one; later ones of ``output_dir`` are removed then, as
+                the logs are cut.
 
         Raises:
             RunDirectoryError: The directory is in use or holds another run.
@@ -176,7 +177,7 @@ class SDARTrainer:
                     interrupts.raise_received()
         if saved != state.step:
             self._save(directory, store)
-        summary = self._finish(directory, log, progress)
+        summary = self._finish(directory, log, progress, start)
         self.callbacks.fire("on_train_end")
         return summary
 
@@ -255,7 +256,7 @@ class SDARTrainer:
             progress.say(f"before: {test}")
             log.episodes(test.rollouts, iteration=0, phase="test")
         log.episodes(watched.rollouts, iteration=0, phase=self.args.eval_split)
-        self.progressed.before = before
+        self.progressed.before, self.progressed.watched_at = before, 0
         self._log(log, figures)
 
     def _watch(self, log: RunLog, progress: Progress, *, last: bool) -> dict[str, Any]:
@@ -273,7 +274,9 @@ class SDARTrainer:
                 figures["teacher/collapsed"] = 1.0
                 if self.args.stop_on_teacher_collapse:
                     self.callbacks.control.should_training_stop = True
-        log.episodes(watched.rollouts, iteration=step, phase=split)
+        if self.progressed.watched_at != step:  # a finished run that is resumed has it already
+            log.episodes(watched.rollouts, iteration=step, phase=split)
+            self.progressed.watched_at = step
         figures["seconds/evaluation"] = self.engine.clock() - start
         self.callbacks.fire("on_evaluate", metrics=figures)
         self._last_watched = (step, watched, hinted)
@@ -284,8 +287,8 @@ class SDARTrainer:
         self.callbacks.state.log_history.append({"step": self.progressed.step, **figures})
         self.callbacks.fire("on_log", logs=figures)
 
-    def _finish(self, directory: RunDirectory, log: RunLog, progress: Progress) -> dict[str, Any]:
-        """The last measurements, and `summary.json`."""
+    def _finish(self, directory: RunDirectory, log: RunLog, progress: Progress, start: float) -> dict[str, Any]:
+        """The last measurements, and `summary.json`; the clock that stood at `start` counts them too."""
         if self._last_watched is None or self._last_watched[0] != self.progressed.step:
             self._watch(log, progress, last=True)
         assert self._last_watched is not None
@@ -295,6 +298,7 @@ class SDARTrainer:
             test = self.monitor.student("test", keep_privileged=self._teaches)
             self._log_last_panel(log, test)
         progress.say(f"after: {test or watched}")
+        self.progressed.seconds = self.engine.clock() - start
         summary = run_summary(
             method=self.method.name,
             env_id=self.source.name,
@@ -326,7 +330,15 @@ class SDARTrainer:
 
     def _restore(self, directory: RunDirectory, store: CheckpointStore, path: Path | None) -> None:
         checkpoint = store.newest() if path is None else open_checkpoint(path)
+        if checkpoint is not None and not store.holds(checkpoint) and store.paths():
+            raise RunDirectoryError(
+                f"{directory.path} has checkpoints of its own, and {checkpoint.path} is none of them: resume from one "
+                "of its own, or choose another output_dir"
+            )
         self.progressed = restore_run(checkpoint, directory, self.updater, self.args, self._initial)
+        if checkpoint is not None:
+            # Their log lengths are those of a story that is not told any more.
+            store.drop_after(checkpoint.step)
         self.monitor.teacher_start = self.progressed.teacher_start
         self.callbacks.state.global_step = self.progressed.step
 

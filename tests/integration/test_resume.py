@@ -168,6 +168,45 @@ def test_a_checkpoint_can_be_named(tmp_path: Path, straight: tuple[Path, dict[st
     assert state["progressed"]["step"] == 4
 
 
+def test_after_an_earlier_checkpoint_was_named_the_later_ones_are_gone_and_the_run_can_be_resumed_again(
+    tmp_path: Path, straight: tuple[Path, dict[str, Any]]
+) -> None:
+    make_trainer(tmp_path, **OPTIONS).train()
+    folder = tmp_path / "run" / "checkpoints"
+    dying = make_trainer(tmp_path, **OPTIONS)
+    dying.iteration = lambda log: (_ for _ in ()).throw(MemoryError)
+    with pytest.raises(MemoryError):
+        dying.train(resume_from_checkpoint=folder / "step-00000002")
+    assert [path.name for path in folder.iterdir()] == ["step-00000002"]
+    resumed = make_trainer(tmp_path, **OPTIONS)
+    resumed.train(resume_from_checkpoint=True)
+    assert equal(straight[1], weights(resumed))
+    assert story(tmp_path, "metrics") == story(straight[0], "metrics")
+    assert story(tmp_path, "episodes") == story(straight[0], "episodes")
+
+
+def test_a_run_can_go_on_in_a_new_directory_and_never_in_one_with_checkpoints_of_its_own(
+    tmp_path: Path, straight: tuple[Path, dict[str, Any]]
+) -> None:
+    make_trainer(tmp_path, **{**OPTIONS, "max_steps": 2}).train()
+    checkpoint = tmp_path / "run" / "checkpoints" / "step-00000002"
+    moved = make_trainer(tmp_path, **OPTIONS, output_dir=str(tmp_path / "moved" / "run"))
+    moved.train(resume_from_checkpoint=checkpoint)
+    assert equal(straight[1], weights(moved))
+    assert [record["step"] for record in story(tmp_path / "moved", "metrics")] == [3, 4]
+    again = make_trainer(tmp_path, **OPTIONS, output_dir=str(tmp_path / "moved" / "run"))
+    with pytest.raises(RunDirectoryError, match="has checkpoints of its own"):
+        again.train(resume_from_checkpoint=checkpoint)
+
+
+def test_resuming_a_finished_run_logs_nothing_twice(tmp_path: Path, straight: tuple[Path, dict[str, Any]]) -> None:
+    make_trainer(tmp_path, **OPTIONS).train()
+    summary = make_trainer(tmp_path, **OPTIONS).train(resume_from_checkpoint=True)
+    assert summary["steps"] == 4
+    assert story(tmp_path, "metrics") == story(straight[0], "metrics")
+    assert story(tmp_path, "episodes") == story(straight[0], "episodes")
+
+
 def test_sixteen_bit_runs_go_on_from_their_masters(tmp_path: Path) -> None:
     options = {**OPTIONS, "bf16": True, "eval_steps": 0, "learning_rate": 1e-4}
     (tmp_path / "straight").mkdir()

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 import trainers.scoring
 from agents.base import View
 from trainers import methods
+from trainers.engine import Engine
 from trainers.run_directory import read_json_lines
 from trainers.trainer import SDARTrainer
 
@@ -256,7 +257,8 @@ def test_a_fall_of_the_hinted_teacher_is_said_aloud(tmp_path: Path, capsys: pyte
     real = trainer.monitor.teacher
     trainer.monitor.teacher = lambda split: dataclasses.replace(real(split), overall=type(real(split).overall)(1, 4))
     trainer.train()
-    assert "WARNING: the hinted teacher wins 25.0 %" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("WARNING: the hinted teacher wins 25.0 %, less than 0.5 of its start (100.0 %)") == 2  # two steps
     assert records(tmp_path)[1]["teacher/collapsed"] == 1.0
 
 
@@ -298,6 +300,23 @@ def test_the_trainer_never_asks_for_a_methods_name(tmp_path: Path, monkeypatch: 
         trainer.iteration()
         results.append(weights(trainer))
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+def test_the_seconds_of_a_run_hold_its_first_and_its_last_panel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(Engine, "clock", lambda self: now[0])
+    trainer = make_trainer(tmp_path, method="grpo", test_episodes=2)
+    real = trainer.monitor.student
+
+    def slow(split: str, **options: Any) -> Any:
+        now[0] += 1000.0 if split == "test" else 10.0
+        return real(split, **options)
+
+    trainer.monitor.student = slow
+    summary = trainer.train()
+    assert summary["seconds"] == json.loads((tmp_path / "run" / "summary.json").read_text())["seconds"] == 2020.0
 
 
 def test_a_model_object_needs_its_tokenizer(tmp_path: Path) -> None:
