@@ -1,9 +1,12 @@
-"""One way to refuse an unknown name: say what was expected, what came, where, and the nearest choice."""
+"""One way to refuse a wrong option: say what was expected, what came, where, and for a name the nearest choice."""
 
 from __future__ import annotations
 
 import difflib
+import math
+import numbers
 from collections.abc import Iterable
+from typing import cast
 
 
 def unknown_choice(kind: str, value: object, choices: Iterable[str], where: str) -> ValueError:
@@ -33,3 +36,31 @@ def require_choice(kind: str, value: str, choices: Iterable[str], where: str) ->
     if value not in listed:
         raise unknown_choice(kind, value, listed, where)
     return value
+
+
+def require_number(
+    name: str, value: object, where: str, *, low: float = -math.inf, high: float = math.inf, whole: bool = False
+) -> None:
+    """Require a finite number from `low` to `high`, with `whole` an integer; True and False are none.
+
+    Raises:
+        ValueError: It is not; the message says what was expected. A text of digits is refused too: as a seed it would
+            silently stand for another world than the number.
+    """
+    kind = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind):
+        raise ValueError(f"{where} expects {name} to be a {'whole ' if whole else ''}number, got {repr(value)[:100]}")
+    number = cast(float, value)  # any kind of number compares with one
+    if not low <= number <= high or math.isinf(number):
+        bounds = "to be finite" if math.isinf(low) else f">= {low:g}" if math.isinf(high) else f"in [{low:g}, {high:g}]"
+        raise ValueError(f"{where} expects {name} {bounds}, got {value}")
+
+
+def require_bool(name: str, value: object, where: str) -> None:
+    """Require True or False.
+
+    Raises:
+        ValueError: It is neither; any text would otherwise count as True.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{where} expects {name} to be True or False, got {repr(value)[:100]}")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, TypedDict
 
 import gymnasium as gym
 
-from .choices import require_choice, unknown_choice
+from .choices import require_bool, require_choice, require_number, unknown_choice
 from .privileged import PrivilegedFields
 from .spaces import FreeText
 
@@ -87,7 +87,8 @@ def resolve_split(split: str, where: str) -> str:
     Raises:
         ValueError: Unknown split; the message lists the choices and the nearest.
     """
-    return require_choice("split", SPLIT_ALIASES.get(split, split), SPLITS, where)
+    # Looked up as text, because what is no text need not be hashable either.
+    return require_choice("split", SPLIT_ALIASES.get(str(split), split), SPLITS, where)
 
 
 class TextEnv(gym.Env[str, str], abc.ABC):
@@ -121,12 +122,10 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         render_mode: str | None = None,
         max_observation_length: int = 16_384,
     ) -> None:
-        if horizon < 1:
-            raise ValueError(f"{self.env_id} expects horizon >= 1, got {horizon}")
-        if max_observation_length < len(_CUT_MARK):
-            raise ValueError(
-                f"{self.env_id} expects max_observation_length >= {len(_CUT_MARK)}, got {max_observation_length}"
-            )
+        require_number("horizon", horizon, self.env_id, low=1, whole=True)
+        length = max_observation_length
+        require_number("max_observation_length", length, self.env_id, low=len(_CUT_MARK), whole=True)
+        require_bool("expose_privileged", expose_privileged, self.env_id)
         if render_mode is not None:
             require_choice("render_mode", render_mode, self.metadata["render_modes"], self.env_id)
         self.split = resolve_split(split, self.env_id)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .assets import asset_path
-from .choices import require_choice, unknown_choice
+from .choices import require_choice, require_number, unknown_choice
 from .privileged import RetrievedSkills
 from .randomness import Key, counted_generator
 
@@ -138,8 +138,8 @@ class SkillBank:
         stale: float = 0.0,
         stale_seed: int = 0,
     ) -> None:
-        if not 0.0 <= stale <= 1.0:
-            raise ValueError(f"SkillBank expects stale in [0, 1], got {stale}")
+        require_number("stale", stale, "SkillBank", low=0, high=1)
+        require_number("stale_seed", stale_seed, "SkillBank", whole=True)
         self.general = general
         self.tasks = dict(tasks)
         self.stale = stale

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from ..choices import require_choice
+from ..choices import require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition
 from ..privileged import PrivilegedFields, RetrievedSkills
 from ..randomness import Key
@@ -131,6 +131,7 @@ class GameEnv(TextEnv):
             require_choice("task_type", task_type, tables.TASK_TYPES, self.env_id)
         self.task_type = task_type
         self.retrieval = require_choice("retrieval", retrieval, RETRIEVALS, self.env_id)
+        require_number("reward_scale", reward_scale, self.env_id)
         self.reward_scale = reward_scale
         self.engine = require_choice("engine", engine, ENGINES, self.env_id)
         self.skill_bank = skill_bank

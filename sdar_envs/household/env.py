@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..assets import asset_path
-from ..choices import require_choice
+from ..choices import require_choice, require_number
 from ..core import resolve_split
 from ..skills import SkillBank
 from . import tables
@@ -88,8 +88,8 @@ class HouseholdEnv(GameEnv):
         render_mode: str | None = None,
     ) -> None:
         require_choice("size", size, tables.SIZES, self.env_id)
-        if not 0.0 <= regularity <= 1.0:
-            raise ValueError(f"{self.env_id} expects regularity in [0, 1], got {regularity}")
+        require_number("regularity", regularity, self.env_id, low=0, high=1)
+        require_number("world_seed", world_seed, self.env_id, whole=True)
         super().__init__(
             split=split,
             horizon=tables.SIZE_TABLES[size].horizon if horizon is None else horizon,

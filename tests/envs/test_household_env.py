@@ -242,6 +242,18 @@ def test_the_default_horizons_are_50_and_the_small_houses_own() -> None:
         ({"regularity": 1.5}, r"regularity in \[0, 1\], got 1.5"),
         ({"stale": -0.1}, r"stale in \[0, 1\]"),
         ({"horizon": 0}, "horizon >= 1"),
+        ({"horizon": "50"}, "horizon to be a whole number, got '50'"),
+        ({"horizon": 2.5}, "horizon to be a whole number, got 2.5"),
+        ({"split": ["train"]}, "unknown split"),
+        ({"regularity": "high"}, "regularity to be a number, got 'high'"),
+        ({"regularity": float("nan")}, "got nan"),
+        ({"world_seed": "0"}, "world_seed to be a whole number, got '0'"),
+        ({"world_seed": True}, "world_seed to be a whole number, got True"),
+        ({"stale": "some"}, "stale to be a number, got 'some'"),
+        ({"stale_seed": 1.5}, "stale_seed to be a whole number, got 1.5"),
+        ({"reward_scale": "ten"}, "reward_scale to be a number, got 'ten'"),
+        ({"reward_scale": float("inf")}, "reward_scale to be finite, got inf"),
+        ({"expose_privileged": "no"}, "expose_privileged to be True or False, got 'no'"),
     ],
 )
 def test_a_wrong_option_is_refused_with_the_choices(kwargs: dict[str, Any], message: str) -> None:
