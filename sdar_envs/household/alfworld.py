@@ -109,9 +109,11 @@ class ALFWorldEnv(GameEnv):
     def _begin(self, task_id: str) -> str:
         split = next((ours for ours, folder in FOLDERS.items() if task_id.startswith(f"{folder}/")), None)
         if split is None or task_id not in self._index(split):
+            known = self._index(split or self.split)
+            nearest = max(known, key=lambda path: len(os.path.commonprefix([path, task_id])))
             raise ValueError(
-                f"{self.env_id} expects the relative path of a game in {self.root}, such as {self.task_ids()[0]!r}, "
-                f"got {task_id!r}"
+                f"{self.env_id} expects the relative path of one of the {len(known):,} games of its split in "
+                f"{self.root}, got {repr(task_id)[:200]}; the nearest is {nearest!r}"
             )
         path = self.root / task_id
         with self._naming(task_id):

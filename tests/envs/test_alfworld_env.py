@@ -128,8 +128,16 @@ def test_selection_follows_the_official_rules(data: Path):
 )
 def test_only_indexed_games_are_opened(data: Path, task_id: str):
     env = ALFWorldEnv(data_dir=data)
-    with pytest.raises(ValueError, match="expects the relative path of a game"):
+    with pytest.raises(ValueError, match="expects the relative path of one of the"):
         env.reset(options={"task_id": task_id})
+
+
+def test_an_unknown_game_is_refused_with_the_nearest(data: Path):
+    env = ALFWorldEnv(data_dir=data)
+    meant = env.task_ids("test")[1]
+    with pytest.raises(ValueError, match=r"one of the 3 games of its split") as caught:
+        env.reset(options={"task_id": meant.replace("game.tw-pddl", "game.json")})
+    assert str(caught.value).endswith(f"the nearest is {meant!r}")
 
 
 # The index.
