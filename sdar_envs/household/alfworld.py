@@ -110,7 +110,8 @@ class ALFWorldEnv(GameEnv):
         split = next((ours for ours, folder in FOLDERS.items() if task_id.startswith(f"{folder}/")), None)
         if split is None or task_id not in self._index(split):
             known = self._index(split or self.split)
-            nearest = max(known, key=lambda path: len(os.path.commonprefix([path, task_id])))
+            # Character by character is what is wanted: folder names differ in their last words.
+            nearest = max(known, key=lambda path: len(os.path.commonprefix([path, task_id])))  # noqa: RUF071
             raise ValueError(
                 f"{self.env_id} expects the relative path of one of the {len(known):,} games of its split in "
                 f"{self.root}, got {repr(task_id)[:200]}; the nearest is {nearest!r}"

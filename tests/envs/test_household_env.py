@@ -127,6 +127,19 @@ def test_the_privileged_side_is_complete_and_costs_the_student_nothing() -> None
             over = terminated or truncated
 
 
+@pytest.mark.parametrize("size", ["small", "full"])
+def test_the_first_observation_and_its_actions_tell_the_layout_and_nothing_of_what_stands_where(size: str) -> None:
+    env = HouseholdEnv(size=size)
+    seen: dict[str, set[tuple[str, ...]]] = {}
+    for number in range(400):
+        text, info = begin(env, f"train:{number:06d}")
+        room = text.partition("Your task is to")[0]
+        layout = info["privileged"]["facts"]["layout_id"]
+        seen.setdefault(layout, set()).add((room, *info["admissible_actions"]))
+    assert len(seen) > 50
+    assert all(len(told) == 1 for told in seen.values())
+
+
 def test_the_privileged_side_can_be_switched_on_in_mid_episode() -> None:
     told, asked = HouseholdEnv(size="small"), HouseholdEnv(size="small", expose_privileged=False)
     action = told.reset(seed=3)[1]["privileged"]["next_action"]
