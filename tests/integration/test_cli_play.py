@@ -63,6 +63,17 @@ def test_the_plan_of_the_expert_typed_into_standard_input_wins(monkeypatch, caps
     assert [turn["action"] for turn in episode["turns"]] == plan
 
 
+def test_the_environment_may_be_named_as_a_word_or_as_a_flag_but_not_as_two(monkeypatch, capsys) -> None:
+    seen = []
+    for words in (["test/HostileVoice-v0"], ["--env", "test/HostileVoice-v0"], []):
+        type_lines(monkeypatch, ":quit")
+        assert main(["play", *words]) == 0
+        seen.append(capsys.readouterr().out)
+    assert seen[0] == seen[1] != seen[2]
+    assert main(["play", "test/HostileVoice-v0", "--env", "sdar/Household-v0"]) == 2
+    assert "expected one environment" in capsys.readouterr().err
+
+
 def test_the_end_of_the_input_leaves_the_episode(monkeypatch, capsys) -> None:
     type_lines(monkeypatch, "look")
     assert main(["play", *SMALL]) == 0

@@ -51,6 +51,25 @@ def read_pairs(words: Iterable[str], where: str) -> dict[str, Any]:
     return pairs
 
 
+def add_environment_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the environment: as a word (``sdar play sdar/Household-v0``) or as ``--env``."""
+    words = "environment [the run directory's, else sdar/Household-v0]"
+    parser.add_argument("environment", nargs="?", metavar="ENV", help=words)
+    parser.add_argument("--env", metavar="ID", help="the same as a flag")
+
+
+def chosen_environment(options: argparse.Namespace) -> str | None:
+    """The environment that `add_environment_argument` read; None when none was named.
+
+    Raises:
+        ValueError: Two different ones were named.
+    """
+    word, flag = options.environment, options.env
+    if word is not None and flag is not None and word != flag:
+        raise ValueError(f"expected one environment, got {word} and --env {flag}: leave one of them out")
+    return word if word is not None else flag
+
+
 def check_keys(keys: Iterable[str], known: Iterable[str], where: str, listing: str = "sdar train --help") -> None:
     """Refuse a key that is not among `known`; `listing` is the command that lists them.
 

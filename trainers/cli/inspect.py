@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .evaluate import OVERRIDES
-from .flags import add_config_flags, given_flags, merge, read_pairs
+from .flags import (
+    add_config_flags,
+    add_environment_argument,
+    chosen_environment,
+    given_flags,
+    merge,
+    read_pairs,
+)
 from .terminal import clean, make_console, one_line, show_table
 
 if TYPE_CHECKING:
@@ -32,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``sdar inspect``."""
     from ..config import SDARConfig
 
-    parser.add_argument("--env", metavar="ID", help="environment [the run directory's, else sdar/Household-v0]")
+    add_environment_argument(parser)
     parser.add_argument(
         "--env-kwargs", nargs="+", action="extend", metavar="KEY=VALUE", default=[], help="options of the environment"
     )
@@ -68,13 +75,14 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--turns expects at least 1, got {options.turns}")
     console = make_console()
     given = read_pairs(options.env_kwargs, "--env-kwargs")
-    env_id, _ = environment_of(options.model, options.env, given)
+    env_id, _ = environment_of(options.model, chosen_environment(options), given)
     config = inspected_config(options.model, env_id, given_flags(options))
     source = EnvironmentSource(env_id, {**config.environment_kwargs, **given})
     tasks = source.task_ids(options.split)
     if options.task is None and not 0 <= options.index < len(tasks):
         raise ValueError(f"--index expects 0 to {len(tasks) - 1} for split {options.split!r}, got {options.index}")
     task_id = options.task or tasks[options.index]
+    source.require_task(task_id)
     tokenizer = load_tokenizer(options.model, config, source)
     inspection = inspect_prompts(source, tokenizer, config, options.split, task_id, options.turns, options.actions)
     source.close()

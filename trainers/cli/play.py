@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdar_envs.privileged import split_info
 
-from .flags import read_pairs
+from .flags import add_environment_argument, chosen_environment, read_pairs
 from .terminal import clean, make_console, one_line
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Leave(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``sdar play``."""
-    parser.add_argument("--env", metavar="ID", help="environment [the run directory's, else sdar/Household-v0]")
+    add_environment_argument(parser)
     parser.add_argument(
         "--env-kwargs", nargs="+", action="extend", metavar="KEY=VALUE", default=[], help="options of the environment"
     )
@@ -62,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
     from .players import append_json_line, environment_of, load_player
 
     console = make_console()
-    env_id, env_kwargs = environment_of(options.agent, options.env, read_pairs(options.env_kwargs, "--env-kwargs"))
+    given = read_pairs(options.env_kwargs, "--env-kwargs")
+    env_id, env_kwargs = environment_of(options.agent, chosen_environment(options), given)
     source = EnvironmentSource(env_id, env_kwargs)
     by_hand = options.agent == "human"
     if by_hand:
@@ -72,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
         agent = Watched(load_player(options.agent, source, seed=options.seed).agent, console)
         delay = options.delay if options.delay is not None else (0.5 if console.is_terminal else 0.0)
     tasks = [options.task] if options.task else _tasks(source, options.split, options.index, options.episodes)
+    source.require_task(tasks[0])
     screen = Screen(console, privileged=options.privileged, delay=delay)
     try:
         for number, task_id in enumerate(tasks):
