@@ -6,7 +6,6 @@ A Python block after the comment ``<!-- not run: REASON -->`` is only compiled (
 from __future__ import annotations
 
 import configparser
-import functools
 import os
 import re
 import shlex
@@ -65,13 +64,16 @@ def test_python_blocks_run_in_order_in_a_fresh_interpreter(page: Path, tmp_path:
     assert result.returncode == 0, result.stderr
 
 
-@functools.cache
-def help_of(command: str) -> str:
-    result = subprocess.run(
-        [sys.executable, "-m", "trainers", command, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+def understood(words: list[str]) -> bool:
+    """Whether ``sdar`` takes these words; letters that stand for a value, as in ``--seed S``, are given one."""
+    from trainers.cli import command_parser
+
+    filled = ["1" if len(word) == 1 and word.isupper() else word for word in words[1:]]
+    try:
+        command_parser(words[0])[0].parse_args(filled)
+    except SystemExit:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -79,8 +81,7 @@ def test_commands_of_the_page_exist_with_their_flags(page: Path):
     pytest.importorskip("yaml")
     for words in commands(page):
         if words[0] == "sdar" and len(words) > 1 and not words[1].startswith("-") and "|" not in words:
-            for flag in (word.split("=")[0] for word in words[2:] if word.startswith("--")):
-                assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", help_of(words[1])), f"{words} on {page.name}"
+            assert understood(words[1:]), f"{words} on {page.name}"
         elif words[0] == "tox" and "-e" in words:
             settings = configparser.ConfigParser()
             settings.read(ROOT / "tox.ini")

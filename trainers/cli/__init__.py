@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NoReturn
 
 # name -> (module beside this file, one line for the overview)
@@ -132,6 +133,17 @@ def is_callers_mistake(error: Exception) -> bool:
 
 
 def _run(name: str, words: Sequence[str]) -> int:
+    parser, module = command_parser(name)
+    status: int = module.run(parser.parse_args(list(words)))
+    return status
+
+
+def command_parser(name: str) -> tuple[argparse.ArgumentParser, ModuleType]:
+    """The parser of a command, and the module that runs what it has parsed.
+
+    Raises:
+        ValueError: Unknown command; the message lists the choices and the nearest.
+    """
     if name not in COMMANDS:
         from sdar_envs.choices import unknown_choice
 
@@ -142,5 +154,4 @@ def _run(name: str, words: Sequence[str]) -> int:
     usage = f"{prog} {getattr(module, 'USAGE', '[options]')}"
     parser = Parser(prog=prog, usage=usage, description=module.__doc__, epilog=getattr(module, "EPILOGUE", None))
     module.add_arguments(parser)
-    status: int = module.run(parser.parse_args(list(words)))
-    return status
+    return parser, module

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..config import SDARConfig
     from .inspection import Inspection, Segment
 
+USAGE = "[ENV] [options]"
 EPILOGUE = """examples:
   sdar inspect --env sdar/Household-v0 --privilege plan
   sdar inspect --model runs/house --turns 6

@@ -36,6 +36,9 @@ class Leave(Exception):
     """The person at the keyboard has had enough."""
 
 
+USAGE = "[ENV] [options]"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``sdar play``."""
     add_environment_argument(parser)
