@@ -185,7 +185,7 @@ class SDARConfig:
     logging_steps: int = _option(1, "iterations between metric lines", group="run", maths=False)
     save_steps: int = _option(50, "iterations between checkpoints; 0 is only the last", group="run", maths=False)
     save_total_limit: int | None = _option(3, "checkpoints kept; none keeps all", group="run", maths=False)
-    report_to: tuple[str, ...] = _option((), "further sinks for metrics, by name", group="run", maths=False)
+    report_to: tuple[str, ...] = _option((), "further sinks for metrics: tensorboard, wandb", group="run", maths=False)
     log_privileged: bool = _option(False, "write the teacher's side to its own file", group="run", maths=False)
 
     def __post_init__(self) -> None:
@@ -199,9 +199,13 @@ class SDARConfig:
         # These tables live in files that import torch; a configuration that is made is about to be used with them.
         from .advantages import ADVANTAGES
         from .methods import METHODS
+        from .run_log import SINKS
 
         require_choice("method", self.method, METHODS, "SDARConfig")
         require_choice("advantage", self.advantage, ADVANTAGES, "SDARConfig")
+        object.__setattr__(self, "report_to", tuple(name for name in self.report_to if name != "none"))
+        for name in self.report_to:
+            require_choice("report_to", name, SINKS, "SDARConfig")
 
     @property
     def environment_kwargs(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from sdar_envs.core import SPLITS, resolve_split
+from sdar_envs.core import resolve_split
 
 Environment = gym.Env[Any, Any]
 
@@ -97,6 +97,14 @@ class EnvironmentSource:
         tasks: Sequence[str] = self._probe.unwrapped.task_ids(split)  # type: ignore[attr-defined]
         return tasks
 
+    def require_task(self, task_id: str) -> None:
+        """Refuse a task that the environment can not begin; in a rollout it would count as a broken environment.
+
+        Raises:
+            ValueError: The environment's own reason.
+        """
+        reset_to(self._probe, task_id, self.enumerates_tasks)
+
     @cached_property
     def world_version(self) -> str:
         """The environment's own version of everything that moves a score; ``"unknown"`` where it states none."""
@@ -148,10 +156,13 @@ class EnvironmentSource:
 
 
 def reset_to(env: Environment, task_id: str, enumerates_tasks: bool) -> tuple[Any, dict[str, Any]]:
-    """Reset to a task: by option where tasks are enumerated, else by seed."""
+    """Reset to a task: by option where tasks are enumerated, else by seed.
+
+    Raises:
+        ValueError: There is no such task.
+    """
     if enumerates_tasks:
         return env.reset(options={"task_id": task_id})
+    if not task_id.isdecimal():
+        raise ValueError(f"task of an environment without task ids: expected a reset seed, got {task_id!r}")
     return env.reset(seed=int(task_id))
-
-
-__all__ = ["SPLITS", "Environment", "EnvironmentSource", "SeedTasks", "reset_to"]

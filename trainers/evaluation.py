@@ -128,7 +128,7 @@ def make_panel(
     tasks = source.task_ids(split)
     return Panel(
         env_id=source.name,
-        env_kwargs={key: value for key, value in source.env_kwargs.items() if key != "split"},
+        env_kwargs=_without_split(source.env_kwargs),
         split=resolve_split(split, source.name),
         task_ids=tuple(tasks[index] for index in range(min(episodes, len(tasks)))),
         max_turns=max_turns,
@@ -136,6 +136,15 @@ def make_panel(
         sampler_batch=sampler_batch,
         world_version=source.world_version,
     )
+
+
+def _without_split(env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    # A panel names its split itself.
+    return {key: value for key, value in env_kwargs.items() if key != "split"}
+
+
+def _world(env_id: str, env_kwargs: Mapping[str, Any]) -> str:
+    return f"{env_id} {json.dumps(_without_split(env_kwargs), sort_keys=True)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +253,14 @@ def evaluate(
         run_seed: Changes the draws of sampling, not the tasks.
 
     Raises:
-        PanelError: The environment is another version of the world than the panel's, or the agent samples at another
-            temperature.
+        PanelError: The environment is another one than the panel's or another version of its world, or the agent
+            samples at another temperature.
+        RuntimeError: Not one episode could be played.
     """
     source = source or EnvironmentSource(panel.env_id, panel.env_kwargs)
+    wanted, got = _world(panel.env_id, panel.env_kwargs), _world(source.name, source.env_kwargs)
+    if wanted != got:
+        raise PanelError(f"the panel is for {wanted}, got {got}: make a panel of that environment")
     if source.world_version != panel.world_version:
         raise PanelError(
             f"panel of {panel.env_id}: expected world version {panel.world_version}, got {source.world_version}: make "
@@ -269,6 +282,8 @@ def evaluate(
         rollouts = collect(agent, batch_env, tasks, max_turns=panel.max_turns, seal_info=seal_info)
     finally:
         batch_env.close()
+    if all(rollout.episode.failed for rollout in rollouts):
+        raise RuntimeError(f"every episode of the panel failed; the first: {rollouts[0].failure}")
     clusters = tuple(source.cluster_of(task_id) for task_id in panel.task_ids)
     return summarise(panel, rollouts, clusters)
 

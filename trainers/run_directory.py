@@ -169,12 +169,7 @@ class RunDirectory:
         identity = self.path / "run.json"
         mine = {"digest": config.digest(), **extra}
         if identity.exists():
-            held = json.loads(identity.read_text(encoding="utf-8"))
-            different = self._differences(config, held, mine)
-            if different:
-                raise RunDirectoryError(
-                    f"{self.path} holds another run; it differs in {', '.join(different)}: choose another output_dir"
-                )
+            require_same_run(self.path, config, extra)
             if not resume:
                 raise RunDirectoryError(
                     f"{self.path} holds an earlier part of this run: pass resume_from_checkpoint=True (sdar train "
@@ -185,22 +180,33 @@ class RunDirectory:
             (self.path / "versions.json").write_text(json.dumps(versions(), indent=1) + "\n", encoding="utf-8")
         identity.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
 
-    def _differences(self, config: SDARConfig, held: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
-        different = sorted(key for key in mine if key != "digest" and held.get(key) != mine[key])
-        if held.get("digest") != mine["digest"]:
-            different += self._changed_options(config) or ["the configuration"]
-        return different
 
-    def _changed_options(self, config: SDARConfig) -> list[str]:
-        import yaml
+def require_same_run(path: Path, config: SDARConfig, extra: Mapping[str, Any]) -> None:
+    """Refuse a directory that holds a run with another configuration, or with another value of a key in `extra`.
 
-        try:
-            old = yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError):
-            return []
-        new = json.loads(json.dumps(config.to_dict()))
-        counted = [option.name for option in dataclasses.fields(config) if option.metadata.get("maths", True)]
-        return [f"{key} ({old.get(key)!r} there, {new[key]!r} here)" for key in counted if old.get(key) != new[key]]
+    Raises:
+        RunDirectoryError: The message names what differs.
+    """
+    held = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    different = sorted(key for key, value in extra.items() if held.get(key) != value)
+    if held.get("digest") != config.digest():
+        different += _changed_options(path, config) or ["the configuration"]
+    if different:
+        raise RunDirectoryError(
+            f"{path} holds another run; it differs in {', '.join(different)}: choose another output_dir"
+        )
+
+
+def _changed_options(path: Path, config: SDARConfig) -> list[str]:
+    import yaml
+
+    try:
+        old = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return []
+    new = json.loads(json.dumps(config.to_dict()))
+    counted = [option.name for option in dataclasses.fields(config) if option.metadata.get("maths", True)]
+    return [f"{key} ({old.get(key)!r} there, {new[key]!r} here)" for key in counted if old.get(key) != new[key]]
 
 
 def versions() -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol
-
-from sdar_envs.choices import require_choice
 
 from .batch import Row
 from .episode_log import episode_record, privileged_record, token_arrays
@@ -34,10 +34,8 @@ class TensorBoardSink:
     """Scalars for TensorBoard, in ``tensorboard/`` of the run directory."""
 
     def __init__(self, directory: RunDirectory) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ImportError("report_to=tensorboard needs it installed: pip install tensorboard") from error
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer = SummaryWriter(str(directory.path / "tensorboard"))
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
@@ -54,10 +52,8 @@ class WandbSink:
     """A Weights & Biases run named after the run directory."""
 
     def __init__(self, directory: RunDirectory) -> None:
-        try:
-            import wandb
-        except ImportError as error:
-            raise ImportError("report_to=wandb needs it installed: pip install wandb") from error
+        import wandb
+
         self._run = wandb.init(name=directory.path.name, dir=str(directory.path), resume="allow")
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
@@ -69,7 +65,19 @@ class WandbSink:
         self._run.finish()
 
 
+# By the name of the package that each needs.
 SINKS: dict[str, Callable[[RunDirectory], Sink]] = {"tensorboard": TensorBoardSink, "wandb": WandbSink}
+
+
+def require_sinks(config: SDARConfig) -> None:
+    """Refuse sinks whose package is missing, before a run begins.
+
+    Raises:
+        ImportError: The message has the command that installs it.
+    """
+    for name in config.report_to:
+        if find_spec(name) is None:
+            raise ImportError(f"report_to={name} needs a package that is not installed: pip install {name}")
 
 
 class RunLog:
@@ -80,22 +88,19 @@ class RunLog:
         config: Seed, sinks, and whether the privileged side is written.
         decode: Token id to text, for token arrays.
 
-    Raises:
-        ValueError: An unknown name in ``report_to``.
-        ImportError: A sink's package is not installed; the message has the command.
     """
 
     def __init__(self, directory: RunDirectory, config: SDARConfig, decode: Callable[[int], str]) -> None:
         self.directory = directory
         self.config = config
         self.decode = decode
-        names = [name for name in config.report_to if name != "none"]
-        self.sinks = [SINKS[require_choice("report_to", name, SINKS, "SDARConfig")](directory) for name in names]
+        self.sinks = [SINKS[name](directory) for name in config.report_to]
 
     def metrics(self, step: int, figures: Mapping[str, Any]) -> None:
-        """One metric line; sinks get its numbers."""
-        self.directory.metrics.write({"step": step, **figures})
+        """One metric line; sinks get its numbers. What is not finite is null, which JSON has."""
         numbers = {name: float(value) for name, value in figures.items() if isinstance(value, (int, float))}
+        unknown = {name: None for name, value in numbers.items() if not math.isfinite(value)}
+        self.directory.metrics.write({"step": step, **figures, **unknown})
         for sink in self.sinks:
             sink.log(step, numbers)
 

@@ -27,7 +27,7 @@ from .progress import Progress, make_progress
 from .rollout import Rollout, collect
 from .rows import build_rows, outcomes_of
 from .run_directory import RunDirectory, RunDirectoryError
-from .run_log import RunLog
+from .run_log import RunLog, require_sinks
 from .run_state import Progressed, restore_run, save_run
 from .scoring import Scorer
 from .summary import rollout_figures, run_summary
@@ -54,6 +54,7 @@ class SDARTrainer:
 
     Raises:
         ValueError: The method needs a teacher and the environment gives it nothing to read; or as for `SDARConfig`.
+        ImportError: ``report_to`` names a sink whose package is not installed.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class SDARTrainer:
         panels: Mapping[str, Panel] | None = None,
     ) -> None:
         self.args = args or SDARConfig()
+        require_sinks(self.args)
         self.method = methods.get_method(self.args.method)
         self.source = EnvironmentSource(env_id, self.args.environment_kwargs, self.args.success_threshold)
         self.engine = Engine.of(self.args)

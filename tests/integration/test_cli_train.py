@@ -227,6 +227,21 @@ def test_a_directory_that_holds_a_run_is_refused_before_the_warm_start(run: Path
     assert "warm start" not in captured.out
 
 
+def test_what_can_not_work_is_said_before_the_warm_start(run: Path, tmp_path: Path, capsys) -> None:
+    for words, remedy in (
+        (["--resume", *SHORT_RUN, "--learning-rate", "0.5", "--output-dir", str(run)], "learning_rate (0.0007 there"),
+        (["--resume", "--env", "toy/Other-v0", "--output-dir", str(run)], "differs in env_id"),
+        (["--device", "cuda:99"], "use auto or cpu"),
+        (["--report-to", "wandb"], "pip install wandb"),
+        (["--report-to", "wandbb"], 'the nearest is "wandb"'),
+    ):
+        assert main(["train", "--output-dir", str(tmp_path / "new"), *words]) == 2
+        captured = capsys.readouterr()
+        assert remedy in captured.err and captured.err.count("\n") == 1
+        assert "warm start" not in captured.out
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_unknown_option_of_the_warm_start_names_the_nearest(capsys) -> None:
     assert main(["train", "--warm-start", "max_step=5"]) == 2
     assert '"max_steps"' in capsys.readouterr().err

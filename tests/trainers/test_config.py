@@ -75,6 +75,7 @@ def test_a_value_of_the_wrong_type_is_refused_by_name(values: dict[str, Any], me
         ({"scale_rewards": "groups"}, "choose from group, batch, none"),
         ({"context": "windows"}, 'the nearest is "window"'),
         ({"advantage": "grop"}, 'the nearest is "grpo"'),
+        ({"report_to": ("tensorbord",)}, "choose from tensorboard, wandb"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_what_is_accepted(values: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -106,7 +107,33 @@ def test_another_version_of_the_world_is_refused() -> None:
     panel = toy_panel(3)
     later = type("Later", (toy_world.ToyWorld,), {"world_version": "2"})
     with pytest.raises(PanelError, match="expected world version 0, got 2"):
-        evaluate(ScriptedAgent(), panel, source=EnvironmentSource(later))
+        evaluate(
+            ScriptedAgent(),
+            dataclasses.replace(panel, env_id=EnvironmentSource(later).name, env_kwargs={}),
+            source=EnvironmentSource(later),
+        )
+
+
+def test_another_environment_than_the_panels_is_refused() -> None:
+    panel = toy_panel(3)
+    with pytest.raises(PanelError, match=r'is for toy/Boxes-v0 {"horizon": 3}, got toy/Boxes-v0 {"horizon": 4}'):
+        evaluate(ScriptedAgent(), panel, source=EnvironmentSource("toy/Boxes-v0", {"horizon": 4}))
+    same = EnvironmentSource("toy/Boxes-v0", {"split": "test", "horizon": 3})
+    assert evaluate(ScriptedAgent(), panel, source=same) == evaluate(ScriptedAgent(), panel)
+
+
+def test_a_panel_of_which_nothing_can_be_played_has_no_success_rate() -> None:
+    panel = dataclasses.replace(toy_panel(2), task_ids=("valid:0x", "valid:1x"))
+    with pytest.raises(RuntimeError, match=r"every episode of the panel failed; the first: .*valid:0x"):
+        evaluate(ScriptedAgent(), panel)
+
+
+def test_a_task_that_an_environment_does_not_have_is_refused_with_its_reason() -> None:
+    with pytest.raises(ValueError, match=r"valid:9x"):
+        EnvironmentSource("toy/Boxes-v0").require_task("valid:9x")
+    with pytest.raises(ValueError, match="expected a reset seed, got 'valid:0'"):
+        EnvironmentSource(EchoEnv).require_task("valid:0")
+    EnvironmentSource(EchoEnv).require_task("17")
 
 
 def test_an_agent_of_another_temperature_is_refused() -> None:

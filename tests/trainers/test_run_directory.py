@@ -13,6 +13,7 @@ import pytest
 
 from trainers.config import SDARConfig
 from trainers.run_directory import JsonLines, RunDirectory, RunDirectoryError, read_json_lines
+from trainers.run_log import RunLog
 
 CONFIG = SDARConfig()
 
@@ -90,6 +91,13 @@ def test_a_log_is_cut_back_to_a_length_and_goes_on_there(tmp_path: Path) -> None
     shorter = JsonLines(tmp_path / "metrics.jsonl")
     with pytest.raises(RunDirectoryError, match="expected at least 999 bytes"):
         shorter.cut(999)
+
+
+def test_a_figure_that_is_not_finite_is_null_in_the_log(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path, CONFIG)
+    RunLog(directory, CONFIG, str).metrics(1, {"loss": float("nan"), "kl": float("inf"), "entropy": 0.5})
+    directory.close()
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"step":1,"loss":null,"kl":null,"entropy":0.5}\n'
 
 
 def test_a_last_line_that_a_crash_cut_is_left_out_and_damage_inside_is_not(tmp_path: Path) -> None:

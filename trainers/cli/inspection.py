@@ -54,7 +54,7 @@ def load_tokenizer(model: str, config: SDARConfig, source: EnvironmentSource) ->
     Raises:
         OSError: There is no such model.
     """
-    from .players import is_run_directory, read_run
+    from .players import is_run_directory, read_run, require_model
 
     if model == "chatml":
         return chatml_tokenizer()
@@ -64,8 +64,10 @@ def load_tokenizer(model: str, config: SDARConfig, source: EnvironmentSource) ->
         return tiny_tokenizer(config, source) if source.name in SCRIPTS else chatml_tokenizer()
     from transformers import AutoTokenizer
 
-    path = str(read_run(model).model_dir) if is_run_directory(model) else model
-    return AutoTokenizer.from_pretrained(path)
+    if is_run_directory(model):
+        return AutoTokenizer.from_pretrained(str(read_run(model).model_dir))
+    require_model(model, "tiny, chatml, a run directory, or a model directory or name")
+    return AutoTokenizer.from_pretrained(model)
 
 
 def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedTokenizerBase:

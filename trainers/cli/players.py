@@ -41,6 +41,17 @@ class RunFacts:
     step: int
 
 
+def require_model(who: str, accepted: str, *, bare: bool = True) -> None:
+    """Refuse what can be neither a directory nor a model's name; `bare` accepts names without an owner (``gpt2``).
+
+    Raises:
+        ValueError: The message lists what is `accepted`.
+    """
+    named = who.count("/") in ((0, 1) if bare else (1,)) and not who.startswith((".", "/"))
+    if not named and not Path(who).is_dir():
+        raise ValueError(f"there is no {who!r} here: expected {accepted}")
+
+
 def is_run_directory(who: str) -> bool:
     """Whether `who` is the path of a run directory, or of a checkpoint in one."""
     return (_run_folder(Path(who)) / "run.json").is_file()
@@ -125,10 +136,7 @@ def load_player(
         model_path, step = str(run.model_dir), run.step
         config = build_config(merge(run.config.to_dict(), overrides or {}))
     else:
-        if not Path(who).is_dir() and (Path(who).is_absolute() or who.startswith(".") or who.count("/") != 1):
-            raise ValueError(
-                f"expected an agent, got {who!r}: give expert, random, a run directory, or a model directory or name"
-            )
+        require_model(who, "expert, random, a run directory, or a model directory or name", bare=False)
         preset = choose_preset(None, source.name, who)
         config = build_config(merge(preset.config if preset else {}, overrides or {}))
     if temperature is not None:

@@ -52,8 +52,7 @@ def run(options: argparse.Namespace) -> int:
     warm_pairs = nested(read_pairs(options.warm_start, "--warm-start"))
     console = make_console()
     path = Path(setup.config.output_dir)
-    if (path / "run.json").is_file() and not options.resume:  # said before minutes of warm start, not after
-        raise ValueError(f"{path} holds a run already: go on with it (--resume), or choose another --output-dir")
+    check_before_the_start(setup, path, resume=options.resume)
     console.print(
         f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
     )
@@ -84,6 +83,29 @@ def run(options: argparse.Namespace) -> int:
     console.print("")
     show_next_steps(console, path)
     return 0
+
+
+def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
+    """Say what is wrong before minutes of warm start, not after.
+
+    Raises:
+        ValueError: The directory holds a run and `resume` is off, or there is no such device or model.
+        RunDirectoryError: The directory holds another run.
+        ImportError: A sink's package is missing.
+    """
+    from ..engine import choose_device
+    from ..run_directory import require_same_run
+    from ..run_log import require_sinks
+    from .players import require_model
+
+    if (path / "run.json").is_file():
+        if not resume:
+            raise ValueError(f"{path} holds a run already: go on with it (--resume), or choose another --output-dir")
+        require_same_run(path, setup.config, {"env_id": setup.env_id})
+    require_sinks(setup.config)
+    choose_device(setup.config.device)
+    if setup.model is not None:
+        require_model(setup.model, "a model directory or name")
 
 
 def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir: str | None) -> WarmStart:
