@@ -64,7 +64,8 @@ def chosen_environment(options: argparse.Namespace) -> str | None:
     Raises:
         ValueError: Two different ones were named.
     """
-    word, flag = options.environment, options.env
+    word: str | None = options.environment
+    flag: str | None = options.env
     if word is not None and flag is not None and word != flag:
         raise ValueError(f"expected one environment, got {word} and --env {flag}: leave one of them out")
     return word if word is not None else flag
