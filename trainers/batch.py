@@ -18,7 +18,8 @@ class Row:
 
     `teachers` maps a view's name (e.g. ``"teacher"``) to that reading. `turn_ids_T` numbers the turns of the episode.
     `anchor_ids` name the state before each turn of this row and `step_rewards` its rewards, parallel to
-    `row_turns` (the turn numbers in this row). `invalid_turns` counts steps that the environment did not understand.
+    `row_turns` (the turn numbers in this row). `invalid_T` marks the tokens of actions that the environment did not
+    understand.
     """
 
     student: View

@@ -28,7 +28,7 @@ def episode_record(
             were stale.
         run: Name of the run.
         iteration: Iterations done when it was played.
-        phase: ``train``, ``valid``, ``test``, or the same with a suffix for the hinted teacher.
+        phase: Why it was played: ``train``, or the split of a panel, always by the student.
         seed: The run's seed.
         tokens: Token arrays by turn number, from `token_arrays`.
     """

@@ -48,8 +48,8 @@ class WarmStartConfig:
 
     Success rates are of `gate_episodes` episodes of the `valid` split at the evaluation temperature. The gate is asked
     every `gate_every` steps from `min_steps` on; once it opens, the learning rate decays to a tenth over `decay_steps`
-    and the bands are measured again. A student above `student_high` has nothing left to learn from a teacher: then the
-    last state inside the band is what counts, and without one the warm start fails.
+    and the bands are measured again; outside them, cloning goes on at the full rate. A student above `student_high`
+    has little left to learn from a teacher, so that is no warm start either.
     """
 
     demonstrations: int = 4000

@@ -54,6 +54,52 @@ def test_a_run_ends_with_its_table_its_directory_and_what_to_do_next(model: Path
     assert f"sdar play --agent {path}" in shown
 
 
+def test_episodes_hold_their_schema_and_which_claims_were_read(run: Path) -> None:
+    from trainers.run_directory import read_json_lines
+
+    records = read_json_lines(run / "episodes.jsonl")
+    keys = {"schema", "run", "iteration", "group", "member", "phase", "env_id", "task_id", "task_type", "seed"}
+    keys |= {"success", "score", "return", "stop_reason", "failure", "claim_ids", "stale", "turns"}
+    assert all(set(record) == keys for record in records)
+    turn = {"observation", "completion", "action", "parse", "valid", "reward"}
+    assert all(set(each) - {"tokens"} == turn for record in records for each in record["turns"])
+    # Two iterations of four; the panel that is watched before and behind each; the test panel before and after.
+    phases = [(record["phase"], record["iteration"]) for record in records]
+    counts = {phase: phases.count(phase) for phase in phases}
+    assert counts == {
+        **{("train", step): 4 for step in (0, 1)},
+        **{("valid", step): 6 for step in (0, 1, 2)},
+        **{("test", step): 6 for step in (0, 2)},
+    }
+    read = [record for record in records if record["phase"] == "train"]
+    assert all(record["claim_ids"] and record["stale"] == [False] * len(record["claim_ids"]) for record in read)
+    assert not any(record["claim_ids"] for record in records if record["phase"] == "valid")
+
+
+def test_the_summary_holds_what_a_reader_of_runs_is_promised(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    rate = {"success_rate", "ci95", "episodes", "wins"}
+    for side in (summary["before"], summary["after"], summary["teacher"]["before"], summary["teacher"]["after"]):
+        assert rate | {"by_task_type", "panel_hash"} <= set(side)
+        assert all(set(kind) == rate for kind in side["by_task_type"].values())
+        assert sum(kind["wins"] for kind in side["by_task_type"].values()) == side["wins"]
+        assert side["success_rate"] == side["wins"] / side["episodes"]
+    assert (summary["method"], summary["seed"]) == ("sdar", 0)
+    assert summary["seconds"] > 0 and summary["tokens"] > 0
+    hashes = {name: json.loads((run / "panels" / f"{name}.json").read_text())["hash"] for name in ("valid", "test")}
+    assert summary["before"]["panel_hash"] == summary["after"]["panel_hash"] == hashes["test"]
+    assert summary["teacher"]["before"]["panel_hash"] == summary["teacher"]["after"]["panel_hash"] == hashes["valid"]
+
+
+def test_stale_claims_are_logged_as_stale(model: Path, tmp_path: Path) -> None:
+    from trainers.run_directory import read_json_lines
+
+    words = [*SHORT_RUN, "--max-steps", "1", "--test-episodes", "0", "--set", "env_kwargs.stale=1.0"]
+    assert main(["train", "--model", str(model), *words, "--output-dir", str(tmp_path / "run")]) == 0
+    train = [r for r in read_json_lines(tmp_path / "run" / "episodes.jsonl") if r["phase"] == "train"]
+    assert all(any(record["stale"]) and len(record["stale"]) == len(record["claim_ids"]) for record in train)
+
+
 def test_the_table_shows_what_the_summary_holds(run: Path, capsys) -> None:
     from trainers.cli.report import show_summary
     from trainers.cli.terminal import make_console
