@@ -75,6 +75,12 @@ class JsonLines:
         return self._file
 
 
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1, default=_plain) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
 def _plain(value: Any) -> Any:
     """Numbers of numpy and torch as Python's."""
     if hasattr(value, "tolist"):
@@ -139,9 +145,7 @@ class RunDirectory:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json` in one step."""
-        temporary = self.path / ".summary.json.tmp"
-        temporary.write_text(json.dumps(summary, indent=1, default=_plain) + "\n", encoding="utf-8")
-        temporary.replace(self.path / "summary.json")
+        _write_json(self.path / "summary.json", summary)
 
     def close(self) -> None:
         """Close the logs and give the lock back."""
@@ -178,7 +182,22 @@ class RunDirectory:
         config.to_yaml(self.path / "config.yaml")
         if not (self.path / "versions.json").exists() or not identity.exists():
             (self.path / "versions.json").write_text(json.dumps(versions(), indent=1) + "\n", encoding="utf-8")
-        identity.write_text(json.dumps(mine, indent=1) + "\n", encoding="utf-8")
+        _write_json(identity, mine)
+
+
+def read_identity(path: Path) -> dict[str, Any]:
+    """What `run.json` says makes the run of a directory what it is.
+
+    Raises:
+        RunDirectoryError: It is damaged.
+    """
+    try:
+        held = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        held = error
+    if not isinstance(held, dict):
+        raise RunDirectoryError(f"{path / 'run.json'}: expected the identity of a run as JSON, got {held}")
+    return held
 
 
 def require_same_run(path: Path, config: SDARConfig, extra: Mapping[str, Any]) -> None:
@@ -187,7 +206,7 @@ def require_same_run(path: Path, config: SDARConfig, extra: Mapping[str, Any]) -
     Raises:
         RunDirectoryError: The message names what differs.
     """
-    held = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    held = read_identity(path)
     different = sorted(key for key, value in extra.items() if held.get(key) != value)
     if held.get("digest") != config.digest():
         different += _changed_options(path, config) or ["the configuration"]

@@ -102,6 +102,7 @@ def test_an_unknown_key_in_a_file_names_the_file_and_the_nearest(tmp_path, capsy
         ["eval"],
         ["eval", "no/such/run"],
         ["eval", "--agent", "exprt"],
+        ["play", "--agent", "expert", "--episodes", "0"],
         ["train", "--model", "no/such/model"],
         ["inspect", "--model", "/no/such/model"],
         ["inspect", "--task", "valid:99999999", "--model", "chatml"],

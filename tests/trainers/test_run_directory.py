@@ -55,6 +55,14 @@ def test_a_finished_part_is_not_overwritten_by_a_new_start(tmp_path: Path) -> No
         RunDirectory(tmp_path, CONFIG)
 
 
+@pytest.mark.parametrize("text", ["{", "", "[]", "\x00"])
+def test_a_damaged_identity_is_named(tmp_path: Path, text: str) -> None:
+    RunDirectory(tmp_path, CONFIG).close()
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RunDirectoryError, match=r"run\.json: expected the identity of a run"):
+        RunDirectory(tmp_path, CONFIG, resume=True)
+
+
 def test_options_that_change_no_result_may_change(tmp_path: Path) -> None:
     RunDirectory(tmp_path, CONFIG).close()
     other = dataclasses.replace(CONFIG, save_steps=7, max_steps=900, micro_batch_tokens=99, log_privileged=True)

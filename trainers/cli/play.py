@@ -303,6 +303,8 @@ def _prompt_with_completion() -> Callable[[StudentView], str]:
 
 def _tasks(source: EnvironmentSource, split: str, index: int, episodes: int) -> list[str]:
     tasks = source.task_ids(split)
+    if episodes < 1:
+        raise ValueError(f"--episodes expects at least 1, got {episodes}")
     if not 0 <= index < len(tasks):
         raise ValueError(f"--index expects 0 to {len(tasks) - 1} for split {split!r} of {source.name}, got {index}")
     return [str(task) for task in tasks[index : index + episodes]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +68,10 @@ def read_run(path: str | Path) -> RunFacts:
     """
     from ..checkpoint import CheckpointStore, open_checkpoint
     from ..options import read_yaml
+    from ..run_directory import read_identity
 
     folder = _run_folder(Path(path))
-    identity = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    identity = read_identity(folder)
     if "env_id" not in identity:
         raise ValueError(f"{folder / 'run.json'} is expected to name the environment under env_id")
     chosen = CheckpointStore(folder / "checkpoints").newest() if folder == Path(path) else open_checkpoint(path)
