@@ -84,7 +84,6 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--index expects 0 to {len(tasks) - 1} for split {options.split!r}, got {options.index}")
     task_id = options.task or tasks[options.index]
     source.require_task(task_id)
-    source.require_task(task_id)
     tokenizer = load_tokenizer(options.model, config, source)
     inspection = inspect_prompts(source, tokenizer, config, options.split, task_id, options.turns, options.actions)
     source.close()

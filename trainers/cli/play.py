@@ -77,7 +77,6 @@ def run(options: argparse.Namespace) -> int:
         delay = options.delay if options.delay is not None else (0.5 if console.is_terminal else 0.0)
     tasks = [options.task] if options.task else _tasks(source, options.split, options.index, options.episodes)
     source.require_task(tasks[0])
-    source.require_task(tasks[0])
     screen = Screen(console, privileged=options.privileged, delay=delay)
     try:
         for number, task_id in enumerate(tasks):
