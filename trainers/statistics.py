@@ -10,8 +10,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from sdar_envs.randomness import counted_generator
-
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 Interval = tuple[float, float]
@@ -63,28 +61,6 @@ def clustered(outcomes: Sequence[float], clusters: Sequence[Hashable], *, z: flo
     variance = count / (count - 1) * sum(d * d for d in residuals.values()) / len(outcomes) ** 2
     half = z * math.sqrt(variance)
     return max(0.0, mean - half), min(1.0, mean + half)
-
-
-def cluster_bootstrap(
-    outcomes: Sequence[float], clusters: Sequence[Hashable], *, draws: int = 2000, key: tuple[int | str, ...] = ()
-) -> Interval | None:
-    """Percentile interval of the mean when whole clusters are drawn with replacement; None with fewer than two.
-
-    Raises:
-        ValueError: The lengths differ.
-    """
-    if len(outcomes) != len(clusters):
-        raise ValueError(f"cluster_bootstrap: expected a cluster per outcome, got {len(clusters)} for {len(outcomes)}")
-    index: dict[Hashable, int] = {}
-    member = np.asarray([index.setdefault(cluster, len(index)) for cluster in clusters], dtype=np.int64)
-    if len(index) < 2:
-        return None
-    totals = np.bincount(member, weights=np.asarray(outcomes, dtype=np.float64), minlength=len(index))
-    sizes = np.bincount(member, minlength=len(index))
-    picks = counted_generator("cluster_bootstrap", *key).integers(len(index), size=(draws, len(index)))
-    means = totals[picks].sum(axis=1) / sizes[picks].sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def paired_difference(

@@ -92,7 +92,8 @@ def warm_start(
     """A warm model for `env_id`, from the cache when the same one was made before.
 
     The key of the cache is everything the weights depend on: seed, environment, prompt options, `config`, the world's
-    version and the versions of torch, transformers and tokenizers.
+    version and the versions of torch, transformers and tokenizers. The number of threads is not in it: another order
+    of sums makes other weights, and no warmer ones.
 
     Args:
         args: Seed, environment and prompt options of the run that will follow; the warm start reads prompts as it will.
@@ -158,6 +159,9 @@ _PROMPT_OPTIONS = (
     "prompt_style",
     "context",
     "history_length",
+    "append_history",
+    "when_full",
+    "enable_thinking",
     "list_actions",
     "privilege",
     "position",
