@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 
-import numpy as np
-
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 Interval = tuple[float, float]
