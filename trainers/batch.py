@@ -38,6 +38,7 @@ class Row:
     reference_logprobs_T: list[float] = field(default_factory=list)
     teacher_logprobs_T: dict[str, list[float]] = field(default_factory=dict)  # by view, as `teachers`
     truncated: bool = False
+    statistics: dict[str, float] = field(default_factory=dict)  # of the whole iteration, shared by its rows
 
     def __len__(self) -> int:
         return len(self.student.loss_positions)

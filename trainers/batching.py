@@ -25,8 +25,9 @@ class TokenBatch:
     `student_BT` is S and carries the gradient (None until the forward pass is done), `behaviour_BT` is O,
     `reference_BT` is R, `teachers` holds T per view. `teacher_mask_BT` marks tokens that every wanted view has read.
     `entropy_BT` is the student's entropy in nats: live when the forward pass gave it, else the sampler's.
-    `weights_BT` holds weights fixed for the whole iteration (`methods.prepare`), `divergence_BT` a live divergence
-    between the two next-token distributions for methods that need the whole vocabulary.
+    `weights_BT` holds weights fixed for the whole iteration and `statistics` figures of it (`methods.prepare`);
+    `divergence_BT` is a live divergence between the two next-token distributions, for methods that need the whole
+    vocabulary; `step` is the iteration, where it is known.
     """
 
     mask_BT: Tensor
@@ -43,6 +44,8 @@ class TokenBatch:
     entropy_BT: Tensor | None = None
     weights_BT: Tensor | None = None
     divergence_BT: Tensor | None = None
+    statistics: dict[str, float] = field(default_factory=dict)
+    step: int = 0
 
     @property
     def tokens(self) -> int:
@@ -122,6 +125,7 @@ def collate(
         episode_ids_B=torch.tensor([row.episode_id for row in rows]),
         group_ids_B=torch.tensor([row.group_id for row in rows]),
         invalid_BT=stack("invalid_T", lambda r: r.invalid_T, torch.bool, True),
+        statistics=rows[0].statistics,
     )
     # Rows without loss tokens have no values to lack; a batch of nothing but such rows counts as scored.
     if any(row.reference_logprobs_T for row in rows) or not any(len(row) for row in rows):

@@ -199,7 +199,7 @@ class SDARTrainer:
         self.callbacks.fire("on_rollout_end", rollouts=rollouts)
         figures |= self.scorer.score(rows, rollouts, coef=coef)
         advantages = compute_advantages(rows, outcomes_of(rollouts), self.args, self.method.advantage)
-        methods.prepare(self.method, rows, self.args, coef=coef)
+        methods.prepare(self.method, rows, self.args, coef=coef, step=step)
         if log is not None:
             shown = [row for row in rows if row.episode_id < TOKEN_EPISODES]
             columns = partial(self.scorer.columns, coef=coef)

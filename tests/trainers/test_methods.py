@@ -217,7 +217,7 @@ def test_a_method_of_iteration_timing_uses_the_same_weights_at_every_later_updat
 
     method = auxiliary(signal=methods.live_gap, weight=centred, timing="iteration")
     rows, config = random_rows(6), SDARConfig()
-    methods.prepare(method, rows, config, coef=0.5)
+    methods.prepare(method, rows, config, coef=0.5, step=0)
     weights = [w for row in rows for w in row.weights_T]
     assert len(weights) == loss_tokens(rows)
     assert sum(weights) == pytest.approx(0.0, abs=1e-4)
@@ -230,8 +230,8 @@ def test_a_method_of_iteration_timing_uses_the_same_weights_at_every_later_updat
 
 def test_prepare_does_nothing_for_methods_that_weigh_at_the_update_or_at_coefficient_zero() -> None:
     rows = random_rows(3)
-    methods.prepare(SDAR, rows, SDARConfig(), coef=0.3)
-    methods.prepare(auxiliary(timing="iteration"), rows, SDARConfig(), coef=0.0)
+    methods.prepare(SDAR, rows, SDARConfig(), coef=0.3, step=0)
+    methods.prepare(auxiliary(timing="iteration"), rows, SDARConfig(), coef=0.0, step=0)
     assert all(row.weights_T == [] for row in rows)
 
 
@@ -376,7 +376,7 @@ def test_a_weight_may_look_at_a_whole_episode_whose_rows_are_updated_apart() -> 
     for index, row in enumerate(rows):
         row.episode_id = index // 2
     method = auxiliary(weight=share_of_episode, timing="iteration", injection="adv_mul")
-    methods.prepare(method, rows, SDARConfig(), coef=1.0)
+    methods.prepare(method, rows, SDARConfig(), coef=1.0, step=0)
     for episode in (0, 1):
         weights = [w for row in rows if row.episode_id == episode for w in row.weights_T]
         assert sum(weights) == pytest.approx(1.0, abs=1e-5)
