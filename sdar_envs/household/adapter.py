@@ -1,7 +1,8 @@
 """What every household environment does alike: play a game of either engine and translate it for Gymnasium.
 
 `env.py` brings generated games, `alfworld.py` the official files. A subclass loads a game in `_begin` and hands an
-`Episode` to `_start`; everything else - stepping, the public fields, plan, hints and facts - is here.
+`Episode` to `_start`; everything else - stepping, the public fields, plan and facts - is here. The words of the hints
+are in `hints.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from . import tables
 from .domain import Domain
 from .engine import NativeGame
 from .grammar import Grammar
+from .hints import hints
 from .planner import NoPlanError, Planner, PlayableGame, Statics
 from .problem import Problem
 
@@ -191,7 +193,14 @@ class GameEnv(TextEnv):
             "task_type": episode.task_type,
             "plan": plan,
             "next_action": plan[0] if plan else "",
-            "hints": hints(episode, facts, plan),
+            "hints": hints(
+                episode.task_type,
+                episode.target,
+                episode.destination,
+                plan=plan,
+                facts=facts,
+                won=episode.game.won,
+            ),
             "facts": facts,
             "skills": _copied(episode.skills),
         }
@@ -233,27 +242,3 @@ def state_facts(episode: Episode) -> dict[str, Any]:
         "appliances": [game.display(name) for name in statics.by_type.get(f"{appliance}type", ())],
         **episode.about,
     }
-
-
-_RULES = {
-    "place": "Take one {target} and move it to a {destination}.",
-    "two": "Move one {target} to a {destination}, then move another {target} to the same {destination}.",
-    "light": "Take one {target}, go to the {destination} with it, and use the {destination}.",
-    "clean": "Take one {target}, clean it with a sinkbasin, then move it to a {destination}.",
-    "heat": "Take one {target}, heat it with a microwave, then move it to a {destination}.",
-    "cool": "Take one {target}, cool it with a fridge, then move it to a {destination}.",
-}
-
-
-def hints(episode: Episode, facts: dict[str, Any], plan: list[str]) -> list[str]:
-    """True sentences, rising in help: the rule of the task, where to fetch the thing, what to do now."""
-    said = [_RULES[episode.task_type].format(target=episode.target, destination=episode.destination)]
-    if not plan:
-        return [*said, "Nothing is left to do." if episode.game.won else "It can not be done any more."]
-    fetched = next((words for words in (action.split(" from ") for action in plan) if len(words) == 2), None)
-    if fetched is not None:
-        said.append(f"The {fetched[0].removeprefix('take ')} is in or on the {fetched[1]}.")
-    elif facts["holding"]:
-        said.append(f"You are holding the {facts['holding']}.")
-    said.append(f"The next action is: {plan[0]}")
-    return said

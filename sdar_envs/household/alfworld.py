@@ -18,6 +18,7 @@ from .adapter import ENGINES, Episode, GameEnv
 from .games import GameFile, GameFileError, read_game
 from .official import FOLDERS, IndexedGame, find_root, official_games
 from .planner import Statics
+from .version import told_version
 
 
 @lru_cache(maxsize=1)
@@ -55,7 +56,6 @@ class ALFWorldEnv(GameEnv):
     """
 
     env_id = "sdar/ALFWorld-v0"
-    world_version = "1"
 
     def __init__(
         self,
@@ -84,6 +84,11 @@ class ALFWorldEnv(GameEnv):
         self._indexes: dict[str, dict[str, IndexedGame]] = {}
         self._task_ids: dict[str, tuple[str, ...]] = {}
         self.task_ids()  # a split without games is told now, not at the first reset
+
+    @property
+    def world_version(self) -> str:  # type: ignore[override]  # as the household's
+        """The version of what a teacher is told here; the games themselves are files, which task ids name."""
+        return told_version()
 
     def task_ids(self, split: str | None = None) -> Sequence[str]:
         """The games of a split, sorted by path.

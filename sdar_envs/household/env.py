@@ -6,12 +6,8 @@ an engine plays it, `planner.py` knows the shortest way; this file only translat
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import Path
 
-from ..assets import asset_path
 from ..choices import require_choice, require_number
 from ..core import resolve_split
 from ..skills import SkillBank
@@ -20,23 +16,6 @@ from .adapter import ENGINES, Episode, GameEnv
 from .engine import household_rules
 from .generator import GeneratedTask, TaskIds, generate
 from .regularities import regularities
-
-
-def content_version(paths: Iterable[Path]) -> str:
-    """Twelve hexadecimal digits that change with any of the files; line ends do not count."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
-    return digest.hexdigest()[:12]
-
-
-def _version() -> str:
-    """The version of everything that scores depend on: tables, laws, generator, domain, grammar and skills."""
-    here = Path(__file__).parent
-    sources = [here / f"{name}.py" for name in ("tables", "regularities", "layouts", "goals", "generator")]
-    for folder in (asset_path("household"), asset_path("skills", "household")):
-        sources += sorted(path for path in folder.iterdir() if path.is_file())
-    return content_version(sources)
 
 
 @lru_cache(maxsize=64)
@@ -69,7 +48,6 @@ class HouseholdEnv(GameEnv):
     """
 
     env_id = "sdar/Household-v0"
-    world_version = _version()
 
     def __init__(
         self,
@@ -104,6 +82,13 @@ class HouseholdEnv(GameEnv):
         self.size = size
         self.regularity = regularity
         self.world_seed = world_seed
+
+    @property
+    def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none
+        """The version of everything that scores in this house depend on, see `version.py`."""
+        from .version import world_version  # it plays this environment
+
+        return world_version(self.size)
 
     def task_ids(self, split: str | None = None) -> TaskIds:
         """The task ids of a split, e.g. ``train:000123``; task types come in turn."""

@@ -214,6 +214,21 @@ def read_grammar(text: str) -> Grammar:
     return Grammar(rules, actions, text)
 
 
+def meaning(text: str) -> list[Any]:
+    """What a grammar file says without its comments and its layout, as JSON values: names, signs, texts and rules.
+
+    Raises:
+        GrammarError: The file can not be taken apart, or its rules are not JSON.
+    """
+    said: list[Any] = []
+    for kind, value in reversed(_tokens(text)):
+        try:
+            said.append(json.loads(value[3:-3]) if kind == "block" else value)
+        except ValueError as error:
+            raise GrammarError(f"production rules are expected to be JSON: {error}") from error
+    return said
+
+
 def _tokens(text: str) -> list[tuple[str, str]]:
     """The document's tokens, last first."""
     tokens: list[tuple[str, str]] = []

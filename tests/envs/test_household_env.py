@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +12,7 @@ from hash_seeds import printed_under_hash_seeds
 
 import sdar_envs
 from sdar_envs.household import adapter, tables
-from sdar_envs.household.env import HouseholdEnv, content_version
+from sdar_envs.household.env import HouseholdEnv
 from sdar_envs.household.generator import SPLIT_SIZES, generate
 from sdar_envs.household.regularities import regularities
 from sdar_envs.household.searchers import Searcher, read_sentence, receptacles_in, search_success
@@ -272,18 +271,6 @@ def test_the_default_horizons_are_50_and_the_small_houses_own() -> None:
 def test_a_wrong_option_is_refused_with_the_choices(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HouseholdEnv(**kwargs)
-
-
-def test_the_world_version_changes_with_any_of_its_sources(tmp_path: Path) -> None:
-    first, second = tmp_path / "a.md", tmp_path / "b.md"
-    first.write_bytes(b"one\ntwo\n")
-    second.write_bytes(b"three\n")
-    before = content_version([first, second])
-    first.write_bytes(b"one\r\ntwo\r\n")
-    assert content_version([first, second]) == before, "line ends are no change"
-    second.write_bytes(b"three!\n")
-    assert content_version([first, second]) != before
-    assert len(HouseholdEnv.world_version) == 12
 
 
 # The searchers, and what a horizon is worth.
