@@ -26,11 +26,13 @@ class Progressed:
 
     `before` holds the evaluations before the first iteration, as JSON by panel; `before_outcomes` the test panel's
     outcomes then, one per task, for the paired difference at the end. `watched_at` is the iteration behind which the
-    watched panel was logged last.
+    watched panel was logged last. `cpu_seconds` is process time of iterations alone, all threads, without evaluation
+    and logging.
     """
 
     step: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     sampled_tokens: int = 0
     trained_tokens: int = 0
     failed_episodes: int = 0

@@ -31,6 +31,8 @@ def rollout_figures(rollouts: Sequence[Rollout], rows: Sequence[Row]) -> dict[st
         "truncated_share": sum(bool(t.action.tokens and t.action.tokens.truncated) for t in turns) / steps,
         "context_full": sum(episode.stop_reason == "context_full" for episode in played),
         "episodes/failed": len(rollouts) - len(played),
+        # Of the distribution that sampled, whether or not the loss needs an entropy.
+        "sampling/entropy": sum(sum(row.entropies_T) for row in rows) / max(sum(len(row) for row in rows), 1),
         "tokens/sampled": sum(len(row) for row in rows),
         "tokens/rows": sum(len(row.student.ids) for row in rows),
     }
@@ -66,6 +68,7 @@ def run_summary(
         "seed": config.seed,
         "steps": progressed.step,
         "seconds": progressed.seconds,
+        "cpu_seconds": progressed.cpu_seconds,
         "tokens": progressed.sampled_tokens,
         "trained_tokens": progressed.trained_tokens,
         "failed_episodes": progressed.failed_episodes,

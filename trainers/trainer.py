@@ -6,6 +6,7 @@ This file holds the order of things; what each step does stands in `rollout`, `r
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -191,7 +192,7 @@ class SDARTrainer:
         """
         step, clock = self.progressed.step, self.engine.clock
         coef = methods.coefficient(self.method, self.args, step)
-        start = clock()
+        start, cpu_start = clock(), time.process_time()
         rollouts = self._collect(step, coef)
         rows = build_rows(rollouts)
         collected = clock()
@@ -200,11 +201,12 @@ class SDARTrainer:
         figures |= self.scorer.score(rows, rollouts, coef=coef)
         advantages = compute_advantages(rows, outcomes_of(rollouts), self.args, self.method.advantage)
         methods.prepare(self.method, rows, self.args, coef=coef, step=step)
+        cpu_logging = time.process_time()
         if log is not None:
             shown = [row for row in rows if row.episode_id < TOKEN_EPISODES]
             columns = partial(self.scorer.columns, coef=coef)
             log.episodes(rollouts, iteration=step, phase="train", rows=shown, columns=columns)
-        weighed = clock()
+        weighed, cpu_weighed = clock(), time.process_time()
         figures |= self.updater.update(rows, step=step, coef=coef)
         figures |= {
             "groups": float(advantages.groups),
@@ -215,6 +217,8 @@ class SDARTrainer:
             "seconds/update": clock() - weighed,
         }
         state = self.progressed
+        state.cpu_seconds += cpu_logging - cpu_start + time.process_time() - cpu_weighed
+        figures["seconds/cpu"] = state.cpu_seconds
         state.sampled_tokens += int(figures["tokens/sampled"])
         state.trained_tokens += sum(len(row.student.ids) for row in rows)
         state.failed_episodes += int(figures["episodes/failed"])
