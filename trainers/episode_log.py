@@ -30,7 +30,7 @@ def episode_record(
         iteration: Iterations done when it was played.
         phase: Why it was played: ``train``, or the split of a panel, always by the student.
         seed: The run's seed.
-        tokens: Token arrays by turn number, from `token_arrays`.
+        tokens: Token arrays by turn number, from `token_arrays`; turns that have them get the student's messages too.
     """
     episode = rollout.episode
     claim_ids, stale = claims_of(rollout)
@@ -67,6 +67,8 @@ def _turn_record(turn: Turn, tokens: Mapping[str, list[Any]] | None) -> dict[str
         "reward": turn.reward,
     }
     if tokens is not None:
+        # What the student read, as far as it is new in this turn; written where tokens are, since it is long.
+        record["messages"] = [dict(message) for message in turn.action.messages]
         record["tokens"] = tokens
     return record
 

@@ -62,7 +62,10 @@ def test_episodes_hold_their_schema_and_which_claims_were_read(run: Path) -> Non
     keys |= {"success", "score", "return", "stop_reason", "failure", "claim_ids", "stale", "turns"}
     assert all(set(record) == keys for record in records)
     turn = {"observation", "completion", "action", "parse", "valid", "reward"}
-    assert all(set(each) - {"tokens"} == turn for record in records for each in record["turns"])
+    turns = [each for record in records for each in record["turns"]]
+    assert all(set(each) - {"tokens", "messages"} == turn for each in turns)
+    # The student's prompt stands where the tokens stand, and nothing of the teacher's is in it.
+    assert all(("tokens" in each) == bool(each.get("messages")) for each in turns)
     # Two iterations of four; the panel that is watched before and behind each; the test panel before and after.
     phases = [(record["phase"], record["iteration"]) for record in records]
     counts = {phase: phases.count(phase) for phase in phases}
@@ -101,7 +104,7 @@ def test_stale_claims_are_logged_as_stale(model: Path, tmp_path: Path) -> None:
 
 
 def test_the_table_shows_what_the_summary_holds(run: Path, capsys) -> None:
-    from trainers.cli.report import show_summary
+    from trainers.cli.summary_table import show_summary
     from trainers.cli.terminal import make_console
 
     summary = json.loads((run / "summary.json").read_text())
@@ -273,7 +276,10 @@ def test_a_directory_that_holds_a_run_is_refused_before_the_warm_start(run: Path
     assert "warm start" not in captured.out
 
 
-def test_what_can_not_work_is_said_before_the_warm_start(run: Path, tmp_path: Path, capsys) -> None:
+def test_what_can_not_work_is_said_before_the_warm_start(
+    run: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainers.run_log.find_spec", lambda name: None)  # a sink's package may be installed here
     for words, remedy in (
         (["--resume", *SHORT_RUN, "--learning-rate", "0.5", "--output-dir", str(run)], "learning_rate (0.0007 there"),
         (["--resume", "--env", "toy/Other-v0", "--output-dir", str(run)], "differs in env_id"),

@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> int:
     """Train, and show the run's table."""
     from .envs import check_env_kwargs
     from .players import quiet_about_files
-    from .report import show_directory, show_next_steps, show_summary
     from .setup import resolve_setup
+    from .summary_table import show_directory, show_next_steps, show_summary
 
     setup = resolve_setup(options)
     warm_pairs = nested(read_pairs(options.warm_start, "--warm-start"))
