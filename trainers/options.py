@@ -29,6 +29,26 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return {str(key): value for key, value in loaded.items()}
 
 
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Later layers win; mappings (``env_kwargs``) are merged key by key instead of being replaced."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            before = merged.get(key)
+            both = isinstance(before, Mapping) and isinstance(value, Mapping)
+            merged[key] = {**before, **value} if both else value  # type: ignore[dict-item]  # checked by `both`
+    return merged
+
+
+def nested(pairs: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"env_kwargs.size": "small"}`` as ``{"env_kwargs": {"size": "small"}}``: what `--set` and plans take."""
+    layers: list[dict[str, Any]] = []
+    for key, value in pairs.items():
+        outer, dot, inner = key.partition(".")
+        layers.append({outer: {inner: value}} if dot else {key: value})
+    return merge(*layers)
+
+
 def convert(value: Any, wanted: Any, name: str) -> Any:
     """Convert a plain value to a field's type, strictly: ``"1e-6"`` is a float, ``1.5`` is no int, ``1`` is no bool.
 

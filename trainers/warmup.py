@@ -18,12 +18,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.base import Episode, Turn, View
 from sdar_envs.cache import cache_folder
+from sdar_envs.choices import unknown_choice
 from sdar_envs.demonstrations import Demonstration, demonstrate, script_of
 
 from .behaviour_cloning import Cloner, CloningConfig
@@ -64,6 +65,34 @@ class WarmStartConfig:
     teacher_lead: float = 0.30
     model: TinyModelConfig = field(default_factory=TinyModelConfig)
     cloning: CloningConfig = field(default_factory=CloningConfig)
+
+
+def warm_start_config(values: Mapping[str, Any], where: str) -> WarmStartConfig:
+    """`WarmStartConfig` from plain values; mappings under ``model`` and ``cloning`` reach the parts of those names.
+
+    Raises:
+        ValueError: An unknown key (the nearest is named), or a value of a wrong type.
+    """
+    config: WarmStartConfig = _replaced(WarmStartConfig(), values, where)
+    return config
+
+
+def _replaced(config: Any, values: Mapping[str, Any], where: str) -> Any:
+    known = [option.name for option in fields(config)]
+    changed = {}
+    for key, value in values.items():
+        if key not in known:
+            raise unknown_choice("key", key, known, where)
+        before = getattr(config, key)
+        if is_dataclass(before) and isinstance(value, Mapping):
+            changed[key] = _replaced(before, value, f"{where} {key}")
+        elif isinstance(before, float) and isinstance(value, int | float) and not isinstance(value, bool):
+            changed[key] = float(value)
+        elif type(value) is type(before):
+            changed[key] = value
+        else:
+            raise ValueError(f"{where}: {key} expects {type(before).__name__}, got {value!r}")
+    return replace(config, **changed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ import sys
 import pytest
 
 from trainers.cli import COMMANDS, main
-from trainers.cli.flags import merge, nested, read_pairs, read_scalar
+from trainers.cli.flags import read_pairs, read_scalar
 from trainers.cli.setup import add_setup_arguments, resolve_setup
 from trainers.cli.terminal import clean, one_line
 from trainers.config import SDARConfig
+from trainers.options import merge, nested
 from trainers.presets import load_preset, preset_for, preset_names, read_preset
 
 

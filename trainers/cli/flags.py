@@ -13,7 +13,7 @@ import difflib
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -138,26 +138,6 @@ def given_flags(options: argparse.Namespace) -> dict[str, Any]:
             name = dest.removeprefix(_DEST)
             values[name] = read_pairs(raw, f"--{name.replace('_', '-')}") if isinstance(raw, list) else raw
     return values
-
-
-def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Later layers win; mappings (``env_kwargs``) are merged key by key instead of being replaced."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.items():
-            before = merged.get(key)
-            both = isinstance(before, Mapping) and isinstance(value, Mapping)
-            merged[key] = {**before, **value} if both else value  # type: ignore[dict-item]  # checked by `both`
-    return merged
-
-
-def nested(pairs: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"env_kwargs.size": "small"}`` as ``{"env_kwargs": {"size": "small"}}``: what `--set` takes."""
-    layers: list[dict[str, Any]] = []
-    for key, value in pairs.items():
-        outer, dot, inner = key.partition(".")
-        layers.append({outer: {inner: value}} if dot else {key: value})
-    return merge(*layers)
 
 
 def _is_switch(hint: Any) -> bool:

@@ -10,13 +10,13 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..options import merge
 from .evaluate import OVERRIDES
 from .flags import (
     add_config_flags,
     add_environment_argument,
     chosen_environment,
     given_flags,
-    merge,
     read_pairs,
 )
 from .terminal import clean, make_console, one_line, show_table

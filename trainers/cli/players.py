@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .flags import merge
+from ..options import merge
 from .setup import DEFAULT_ENV, build_config, choose_preset
 
 if TYPE_CHECKING:

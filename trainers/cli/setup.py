@@ -12,9 +12,9 @@ from typing import Any
 from sdar_envs.choices import unknown_choice
 
 from ..config import SDARConfig
-from ..options import read_yaml
+from ..options import merge, nested, read_yaml
 from ..presets import Preset, load_preset, preset_for, preset_names
-from .flags import add_config_flags, check_keys, given_flags, merge, nested, read_pairs
+from .flags import add_config_flags, check_keys, given_flags, read_pairs
 
 DEFAULT_ENV = "sdar/Household-v0"
 # What a file may say beside the configuration: the other two arguments of a trainer.

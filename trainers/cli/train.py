@@ -8,17 +8,17 @@ preset; a preset (chosen by environment and model) changes them, a file wins ove
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .flags import check_keys, nested, read_pairs
+from ..options import nested
+from .flags import read_pairs
 from .terminal import duration, make_console, one_line, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..warmup import WarmStart, WarmStartConfig
+    from ..warmup import WarmStart
     from .setup import Setup
 
 EPILOGUE = """examples:
@@ -117,7 +117,7 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
     """
     from sdar_envs.demonstrations import SCRIPTS
 
-    from ..warmup import warm_start
+    from ..warmup import warm_start, warm_start_config
 
     if setup.env_id not in SCRIPTS:
         raise ValueError(
@@ -132,7 +132,7 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
     warm = warm_start(
         setup.config,
         setup.env_id,
-        config=warm_start_config(pairs),
+        config=warm_start_config(pairs, "--warm-start"),
         cache_dir=Path(cache_dir) if cache_dir else None,
         report=report,
     )
@@ -142,31 +142,3 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
         f"hinted teacher {percent(warm.teacher_success)} %"
     )
     return warm
-
-
-def warm_start_config(pairs: dict[str, Any]) -> WarmStartConfig:
-    """`WarmStartConfig` from ``key=value`` pairs; ``model.`` and ``cloning.`` reach the parts of those names.
-
-    Raises:
-        ValueError: An unknown key, or a value of a wrong type.
-    """
-    from ..warmup import WarmStartConfig
-
-    config: WarmStartConfig = _replaced(WarmStartConfig(), pairs, "--warm-start")
-    return config
-
-
-def _replaced(config: Any, pairs: dict[str, Any], where: str) -> Any:
-    check_keys(pairs, [field.name for field in dataclasses.fields(config)], where)
-    values = {}
-    for key, value in pairs.items():
-        before = getattr(config, key)
-        if dataclasses.is_dataclass(before) and isinstance(value, dict):
-            values[key] = _replaced(before, value, f"{where} {key}")
-        elif isinstance(before, float) and isinstance(value, int | float) and not isinstance(value, bool):
-            values[key] = float(value)
-        elif type(value) is type(before):
-            values[key] = value
-        else:
-            raise ValueError(f"{where}: {key} expects {type(before).__name__}, got {value!r}")
-    return dataclasses.replace(config, **values)
