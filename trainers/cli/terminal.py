@@ -6,30 +6,15 @@ person reads, becomes a visible mark. Nothing here parses markup.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..plain_text import clean as clean
+from ..plain_text import one_line as one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
-
-# C0 without tab and line feed (ESC among them), DEL and C1, the marks that change the direction of text, line and
-# paragraph separators, invisible format characters, and lone surrogates, which no output stream can encode.
-_UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
-
-def clean(text: str) -> str:
-    """`text` with every unsafe character replaced by U+FFFD; line feeds and tabs stay."""
-    return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
-
-
-def one_line(text: str) -> str:
-    """`text` cleaned, with all white space, line breaks included, as single spaces."""
-    return " ".join(clean(text).split())
 
 
 def make_console(*, stderr: bool = False) -> Console:
