@@ -4,14 +4,17 @@ What is normalised within a group (the episodes of one task) is an option: whole
 counts once), or rows (the official statistics: an episode of many turns counts as many rows, which pulls the baseline
 towards long episodes). In window mode a row is a turn; in transcript mode rows and episodes mostly coincide.
 
+`gigpo` adds to that what each step is worth beside other steps from the same state.
+
 Rules for all estimators: equal scores give exactly 0; a group of one gives 0 (other code hands it its raw reward);
 episodes whose environment broke are left out of the statistics and get 0.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +22,7 @@ from numpy.typing import NDArray
 
 from sdar_envs.choices import require_choice
 
+from .anchors import step_returns
 from .batch import Row
 
 if TYPE_CHECKING:
@@ -32,22 +36,28 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class EpisodeOutcome:
-    """What an advantage needs of an episode; `failed` when its environment broke."""
+    """What an advantage, or a choice among episodes, needs of one; `failed` when its environment broke."""
 
     episode_id: int
     group_id: int
     return_: float
     failed: bool = False
+    success: bool = False
+    turns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Advantages:
-    """`per_token` runs parallel to the rows, then to their loss tokens; counts are over groups with usable episodes."""
+    """`per_token` runs parallel to the rows, then to their loss tokens; counts are over groups with usable episodes.
+
+    `figures` are an estimator's own, for the log.
+    """
 
     per_token: list[list[float]]
     groups: int
     flat_groups: int  # all scores equal: nothing to learn from siblings
     single_groups: int  # one usable member
+    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 def group_advantages(
@@ -132,7 +142,7 @@ def _per_token(
     place = {episode: index for index, episode in enumerate(member_episodes)}
     if at_baseline and penalty:
         for index, row in enumerate(rows):
-            scores[index if by_row else place[row.episode_id]] -= penalty * _invalid_turns(row)
+            scores[index if by_row else place[row.episode_id]] -= penalty * len(_invalid_turns(row))
     values = normalise(scores, groups, keep)
     kept = _members(groups, np.asarray(keep, dtype=bool))
     single = [members for members in kept.values() if len({member_episodes[m] for m in members}) == 1]
@@ -156,9 +166,9 @@ def _per_token(
     )
 
 
-def _invalid_turns(row: Row) -> int:
+def _invalid_turns(row: Row) -> set[int]:
     """Turns of a row whose action was not understood."""
-    return len({turn for turn, wrong in zip(row.turn_ids_T, row.invalid_T, strict=False) if wrong})
+    return {turn for turn, wrong in zip(row.turn_ids_T, row.invalid_T, strict=False) if wrong}
 
 
 def grpo(rows: Sequence[Row], outcomes: Mapping[int, EpisodeOutcome], config: SDARConfig) -> Advantages:
@@ -179,8 +189,43 @@ def rloo(rows: Sequence[Row], outcomes: Mapping[int, EpisodeOutcome], config: SD
     return _per_token(rows, outcomes, config, normalise)
 
 
+def gigpo(rows: Sequence[Row], outcomes: Mapping[int, EpisodeOutcome], config: SDARConfig) -> Advantages:
+    """Group-in-group advantages (GiGPO, arXiv 2505.10978): ``A = A^E + omega A^S``.
+
+    ``A^E`` is `grpo`. ``A^S`` compares steps of a group that saw the same observation, by their returns discounted with
+    ``gigpo_gamma`` from there on, and is normalised as ``scale_rewards`` says (``group`` is the published
+    ``mean_std_norm``, ``none`` its ``mean_norm``); a state that is seen once gives 0. ``omega`` is ``gigpo_weight``; at
+    0 the result is that of `grpo`. With the penalty at the ``baseline``, a step that was not understood is charged in
+    its own step return only.
+
+    Raises:
+        ValueError: A row does not say which turns it holds, or lacks their anchors or rewards.
+    """
+    episodes = grpo(rows, outcomes, config)
+    if config.gigpo_weight == 0.0:
+        return episodes
+    returns = step_returns(rows, config.gigpo_gamma)
+    charge = config.invalid_action_penalty if config.invalid_action_placement == "baseline" else 0.0
+    scores: list[float] = []
+    states: list[tuple[int, str]] = []
+    keep: list[bool] = []
+    for row, values in zip(rows, returns, strict=True):
+        invalid = _invalid_turns(row)
+        scores += [value - charge * (turn in invalid) for turn, value in zip(row.row_turns, values, strict=True)]
+        states += [(row.group_id, anchor) for anchor in row.anchor_ids]
+        keep += [not outcomes[row.episode_id].failed] * len(row.row_turns)
+    steps = iter(group_advantages(scores, states, scale_rewards=config.scale_rewards, keep_X=keep).tolist())
+    per_token: list[list[float]] = []
+    for row, values in zip(rows, episodes.per_token, strict=True):
+        of_turn = {turn: config.gigpo_weight * next(steps) for turn in row.row_turns}
+        per_token.append([value + of_turn[turn] for value, turn in zip(values, row.turn_ids_T, strict=True)])
+    sizes = [len(members) for members in _members(states, np.asarray(keep, dtype=bool)).values()]
+    shared = sum(size for size in sizes if size > 1) / max(sum(sizes), 1)
+    return dataclasses.replace(episodes, per_token=per_token, figures={"groups/shared_states": shared})
+
+
 AdvantageFunction = Callable[[Sequence[Row], Mapping[int, EpisodeOutcome], "SDARConfig"], Advantages]
-ADVANTAGES: dict[str, AdvantageFunction] = {"grpo": grpo, "rloo": rloo}
+ADVANTAGES: dict[str, AdvantageFunction] = {"grpo": grpo, "rloo": rloo, "gigpo": gigpo}
 
 
 def compute_advantages(

@@ -70,6 +70,11 @@ class SDARConfig:
     scale_rewards: str = _option(
         "group", "standard deviation that advantages are divided by", group="policy", choices=("group", "batch", "none")
     )
+    gigpo_gamma: float = _option(0.95, "discount of the returns that gigpo compares steps by", group="policy")
+    gigpo_weight: float = _option(1.0, "weight of gigpo's step advantages beside those of episodes", group="policy")
+    gigpo_similarity: float = _option(
+        1.0, "how alike two observations must be to count as one state in gigpo; 1 is equal", group="policy"
+    )
     epsilon: float = _option(0.2, "clip width below the ratio 1 (and above, without epsilon_high)", group="policy")
     epsilon_high: float | None = _option(None, "clip width above the ratio 1", group="policy")
     delta: float | None = _option(3.0, "dual clip: largest ratio for negative advantages; none is off", group="policy")
@@ -268,6 +273,9 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "distill_coef": (0.0, math.inf, False),
     "gate_beta": (0.0, math.inf, False),
     "teacher_budget": (1, math.inf, False),
+    "gigpo_gamma": (0.0, 1.0, False),
+    "gigpo_weight": (0.0, math.inf, False),
+    "gigpo_similarity": (0.0, 1.0, True),
     "epsilon": (0.0, 1.0, False),
     "epsilon_high": (0.0, math.inf, False),
     "delta": (1.0, math.inf, True),

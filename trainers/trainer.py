@@ -15,6 +15,7 @@ from typing import Any
 from . import methods
 from .actors import TeacherContext, make_actors
 from .advantages import compute_advantages
+from .anchors import merge_similar_anchors
 from .batch_env import LoopBatchEnv
 from .callbacks import CallbackList, TrainerState
 from .checkpoint import CheckpointStore, open_checkpoint
@@ -195,6 +196,7 @@ class SDARTrainer:
         start, cpu_start = clock(), time.process_time()
         rollouts = self._collect(step, coef)
         rows = build_rows(rollouts)
+        merge_similar_anchors(rows, rollouts, self.args.gigpo_similarity)
         collected = clock()
         figures = rollout_figures(rollouts, rows)
         self.callbacks.fire("on_rollout_end", rollouts=rollouts)
@@ -212,6 +214,7 @@ class SDARTrainer:
             "groups": float(advantages.groups),
             "groups/flat": float(advantages.flat_groups),
             "groups/single": float(advantages.single_groups),
+            **advantages.figures,
             "coefficient": coef,
             "seconds/rollout": collected - start,
             "seconds/update": clock() - weighed,
