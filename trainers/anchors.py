@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
+from typing import TYPE_CHECKING
 
 from .batch import Row
+
+if TYPE_CHECKING:
+    from .rollout import Rollout
 
 
 def discounted_returns(rewards_K: Sequence[float], gamma: float) -> list[float]:

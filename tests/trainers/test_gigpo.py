@@ -54,7 +54,7 @@ def rows_of(
 def estimate(rows: Sequence[Row], failed: Sequence[int] = (), **options: Any) -> tuple[Advantages, dict[Any, float]]:
     """The result, and the advantage of each (episode, turn); every token of a turn must have the same."""
     groups = {row.episode_id: row.group_id for row in rows}
-    returns = {episode: 0.0 for episode in groups}
+    returns = dict.fromkeys(groups, 0.0)
     for row in rows:
         returns[row.episode_id] += sum(row.step_rewards)
     outcomes = [EpisodeOutcome(e, groups[e], returns[e], failed=e in failed) for e in returns]
