@@ -8,8 +8,12 @@ teacher's chat may differ anywhere in between.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from agents.base import View
+
+if TYPE_CHECKING:
+    from .vocabulary import TeacherTokens
 
 
 @dataclass(slots=True)
@@ -19,7 +23,8 @@ class Row:
     `teachers` maps a view's name (e.g. ``"teacher"``) to that reading. `turn_ids_T` numbers the turns of the episode.
     `anchor_ids` name the state before each turn of this row and `step_rewards` its rewards, parallel to
     `row_turns` (the turn numbers in this row). `invalid_T` marks the tokens of actions that the environment did not
-    understand.
+    understand. `kept` says whether the method's injection may learn from the row (`Method.keep`); `progress_T` is what
+    the turn of each token did for the rest of the plan (`shaping`).
     """
 
     student: View
@@ -38,6 +43,9 @@ class Row:
     reference_logprobs_T: list[float] = field(default_factory=list)
     teacher_logprobs_T: dict[str, list[float]] = field(default_factory=dict)  # by view, as `teachers`
     truncated: bool = False
+    kept: bool = True
+    progress_T: list[float] = field(default_factory=list)
+    teacher_tokens: TeacherTokens | None = None  # what the teacher thinks of every next token (`vocabulary`)
     statistics: dict[str, float] = field(default_factory=dict)  # of the whole iteration, shared by its rows
 
     def __len__(self) -> int:

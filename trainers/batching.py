@@ -27,7 +27,8 @@ class TokenBatch:
     `entropy_BT` is the student's entropy in nats: live when the forward pass gave it, else the sampler's.
     `weights_BT` holds weights fixed for the whole iteration and `statistics` figures of it (`methods.prepare`);
     `divergence_BT` is a live divergence between the two next-token distributions, for methods that need the whole
-    vocabulary; `step` is the iteration, where it is known.
+    vocabulary; `step` is the iteration, where it is known. `kept_B` marks the rows that the injection may learn from;
+    `progress_BT` is what the token's turn did for the rest of the plan.
     """
 
     mask_BT: Tensor
@@ -37,6 +38,7 @@ class TokenBatch:
     episode_ids_B: Tensor
     group_ids_B: Tensor
     invalid_BT: Tensor
+    kept_B: Tensor
     student_BT: Tensor | None = None
     reference_BT: Tensor | None = None
     teachers: dict[str, Tensor] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class TokenBatch:
     entropy_BT: Tensor | None = None
     weights_BT: Tensor | None = None
     divergence_BT: Tensor | None = None
+    progress_BT: Tensor | None = None
     statistics: dict[str, float] = field(default_factory=dict)
     step: int = 0
 
@@ -51,6 +54,11 @@ class TokenBatch:
     def tokens(self) -> int:
         """The number of loss tokens."""
         return int(self.mask_BT.sum())
+
+    @property
+    def taught_BT(self) -> Tensor:
+        """The tokens that a method's weight is defined on: loss tokens that every wanted teacher has read."""
+        return self.mask_BT if self.teacher_mask_BT is None else self.teacher_mask_BT
 
     def live_student(self) -> Tensor:
         """S.
@@ -125,6 +133,7 @@ def collate(
         episode_ids_B=torch.tensor([row.episode_id for row in rows]),
         group_ids_B=torch.tensor([row.group_id for row in rows]),
         invalid_BT=stack("invalid_T", lambda r: r.invalid_T, torch.bool, True),
+        kept_B=torch.tensor([row.kept for row in rows]).to(device=device),  # type: ignore[call-overload]
         statistics=rows[0].statistics,
     )
     # Rows without loss tokens have no values to lack; a batch of nothing but such rows counts as scored.
@@ -132,6 +141,8 @@ def collate(
         batch.reference_BT = stack("reference_logprobs_T", lambda r: r.reference_logprobs_T, torch.float32, False)
     if any(row.entropies_T for row in rows):
         batch.entropy_BT = stack("entropies_T", lambda r: r.entropies_T, torch.float32, True)
+    if any(row.progress_T for row in rows):
+        batch.progress_BT = stack("progress_T", lambda r: r.progress_T, torch.float32, True)
     if any(row.weights_T for row in rows):
         batch.weights_BT = stack("weights_T", lambda r: r.weights_T, torch.float32, True)
     if teacher_views:

@@ -24,6 +24,7 @@ from sdar_envs.skills import RETRIEVALS
 from .options import convert, read_yaml
 
 AUTO = "auto"
+DIVERGENCES = ("reverse_kl", "forward_kl", "jsd")  # formulas in `divergences`, which imports torch
 
 
 def _about(text: str, *, group: str, maths: bool = True, choices: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -53,7 +54,35 @@ class SDARConfig:
     distill_coef: float | None = _option(
         None, "coefficient of the method's teacher term; none takes the published one", group="method"
     )
+    distill_decay: int | None = _option(
+        None,
+        "iterations over which that coefficient falls linearly to 0; 0 keeps it, none takes the method's schedule",
+        group="method",
+    )
     gate_beta: float = _option(5.0, "sharpness of the sigmoid gate", group="method")
+    gate_constant: float = _option(
+        0.5, "weight of every token in constant-gate: the mean gate of the run it is paired with", group="method"
+    )
+    soft_or_scale: str = _option(
+        "raw",
+        "entropy and gap in the soft-OR gate: as they are, or each scaled to [0, 1] over the iteration",
+        group="method",
+        choices=("raw", "batch"),
+    )
+    weight_clip: float = _option(
+        0.2, "half-width of the band around 1 for weights that multiply the advantage", group="method"
+    )
+    weight_limit: float = _option(10.0, "largest weight of the sampled forward KL, exp(gap) - 1", group="method")
+    divergence: str = _option(
+        "reverse_kl",
+        "divergence of whole next-token distributions: KL(student, teacher), KL(teacher, student), or between",
+        group="method",
+        choices=DIVERGENCES,
+    )
+    divergence_alpha: float = _option(0.5, "the teacher's share in the mixture of the generalised JSD", group="method")
+    divergence_top_k: int = _option(
+        0, "the teacher's most likely next tokens that are kept, the rest in one; 0 keeps all", group="method"
+    )
     privilege: str = _option("skill", "what the teacher is shown", group="method", choices=PRIVILEGES)
     position: str = _option("auto", "where the privileged block stands", group="method", choices=POSITIONS)
     retrieval: str = _option("task_type", "how skills are retrieved", group="method", choices=RETRIEVALS)
@@ -177,6 +206,9 @@ class SDARConfig:
     micro_batch_tokens: int = _option(
         16384, "padded tokens per forward pass; changes speed and memory only", group="machine", maths=False
     )
+    divergence_memory_gb: float = _option(
+        4.0, "host memory for the teacher's next-token distributions at most", group="machine", maths=False
+    )
     logprob_chunk: int = _option(1024, "loss tokens per chunk of the LM head; 0 is off", group="machine", maths=False)
     gradient_checkpointing: bool | Literal["auto"] = _option(
         AUTO, "recompute activations; auto: on a GPU", group="machine", maths=False
@@ -271,7 +303,14 @@ class SDARConfig:
 # Inclusive lower bound, inclusive upper bound, and whether the lower bound itself is refused.
 _RANGES: dict[str, tuple[float, float, bool]] = {
     "distill_coef": (0.0, math.inf, False),
+    "distill_decay": (0, math.inf, False),
     "gate_beta": (0.0, math.inf, False),
+    "gate_constant": (0.0, 1.0, False),
+    "weight_clip": (0.0, 1.0, False),
+    "weight_limit": (0.0, math.inf, True),
+    "divergence_alpha": (0.0, 1.0, False),
+    "divergence_top_k": (0, math.inf, False),
+    "divergence_memory_gb": (0.0, math.inf, True),
     "teacher_budget": (1, math.inf, False),
     "gigpo_gamma": (0.0, 1.0, False),
     "gigpo_weight": (0.0, math.inf, False),
@@ -326,6 +365,11 @@ def _check_ranges(config: SDARConfig) -> None:
             bound = f"above {low:g}" if open_below else f"at least {low:g}"
             upper = "" if math.isinf(high) else f" and at most {high:g}"
             raise ValueError(f"SDARConfig.{name}: expected {bound}{upper}, got {value!r}")
+    if config.divergence == "jsd" and not 0.0 < config.divergence_alpha < 1.0:
+        raise ValueError(
+            f"SDARConfig.divergence_alpha: expected between 0 and 1 for a JSD, got {config.divergence_alpha:g}; at the "
+            "ends it is 0 for any two distributions: choose divergence=forward_kl (towards 0) or reverse_kl (towards 1)"
+        )
     if config.delta is not None:
         upper_width = config.epsilon if config.epsilon_high is None else config.epsilon_high
         if config.delta <= 1.0 + upper_width:

@@ -8,7 +8,7 @@ attention cannot reach a real token, so no padding mask is built and the fast ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -23,12 +23,41 @@ from .batching import micro_batches
 CHUNKED_VOCABULARY = 8192
 
 
+# Something else to compute from the logits of some loss tokens, while they are there: (logits_NV, which of all loss
+# tokens) -> tensors ``[N, ...]``. Logits are float32 and divided by the temperature.
+Look = Callable[[Tensor, slice], tuple[Tensor, ...]]
+
+
 class Scored(NamedTuple):
-    """Per view and sampled token: log-prob, mask (true on real tokens), and entropy in nats when asked for."""
+    """Per view and sampled token: log-prob, mask (true on real tokens), and what was asked for besides.
+
+    `entropy_BT` is in nats; `looked` is what `Look` returned, ``[N, ...]`` over the loss tokens of all views.
+    """
 
     logprobs_BT: Tensor
     mask_BT: Tensor
     entropy_BT: Tensor | None
+    looked: tuple[Tensor, ...] = ()
+
+    def spread(self, values_N: Tensor) -> Tensor:
+        """Values over the loss tokens of all views in turn, as ``[B, T]``, 0 outside the mask."""
+        return torch.zeros(self.mask_BT.shape, device=values_N.device).masked_scatter(self.mask_BT, values_N)
+
+
+class LossStates(NamedTuple):
+    """Last hidden states in front of the loss tokens of all views in turn, and the tokens' ids."""
+
+    hidden_NH: Tensor
+    targets_N: Tensor
+    mask_BT: Tensor
+
+
+class HeadOutput(NamedTuple):
+    """Log-probs ``[N]``, entropies ``[N]`` when asked for, and what a `Look` returned."""
+
+    logprobs_N: Tensor
+    entropy_N: Tensor | None
+    looked: tuple[Tensor, ...] = ()
 
 
 def check_head(model: Any) -> None:
@@ -55,6 +84,7 @@ def score_views(
     chunk: int = 1024,
     grad: bool,
     entropy: bool = False,
+    look: Look | None = None,
 ) -> Scored:
     """Score the sampled tokens of `views` in one pass of the backbone.
 
@@ -66,10 +96,11 @@ def score_views(
         chunk: Loss tokens per LM-head chunk when the vocabulary is large; 0 never chunks.
         grad: Whether gradients are wanted.
         entropy: Whether to return entropies too, with gradients when `grad`.
+        look: Computes something else from the same logits, with gradients when `grad`.
 
     Returns:
-        Float32 ``[B, T]`` log-probs (0 outside the mask), the mask, and entropies or None; T is the largest number of
-        loss positions.
+        Float32 ``[B, T]`` log-probs (0 outside the mask), the mask, entropies or None, and what `look` gave; T is the
+        largest number of loss positions.
 
     Raises:
         ValueError: No views, a temperature of 0 or less, or a loss position outside its sequence.
@@ -80,37 +111,38 @@ def score_views(
         raise ValueError(f"temperature: expected above 0 to score samples, got {temperature}")
     check_head(model)
     head = model.get_output_embeddings()
-    device = head.weight.device
-    ids_BL, rows_N, columns_N, positions_N, counts = _lay_out(views, pad_id)
-    ids_BL = ids_BL.to(device)
-    width = max(counts)
-    mask_BT = (torch.arange(width)[None, :] < torch.tensor(counts)[:, None]).to(device)
     with torch.set_grad_enabled(grad):
-        decoder = model.get_decoder()
-        position_ids = torch.arange(ids_BL.shape[1], device=device)[None, :]
-        hidden_BLH = decoder(input_ids=ids_BL, position_ids=position_ids, use_cache=False).last_hidden_state
-        flat = (rows_N * ids_BL.shape[1] + positions_N).to(device)
-        targets_N = ids_BL.reshape(-1)[flat]
-        hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[flat - 1]
-        logprobs_N, entropy_N = head_logprobs(
-            head, hidden_NH, targets_N, temperature=temperature, chunk=chunk, entropy=entropy
+        states = loss_states(model, views, pad_id=pad_id)
+        output = head_logprobs(
+            head, states.hidden_NH, states.targets_N, temperature=temperature, chunk=chunk, entropy=entropy, look=look
         )
-        place = (rows_N.to(device), columns_N.to(device))
-        logprobs_BT = torch.zeros(mask_BT.shape, device=device).index_put(place, logprobs_N)
-        entropy_BT = None
-        if entropy_N is not None:
-            entropy_BT = torch.zeros(mask_BT.shape, device=device).index_put(place, entropy_N)
-    return Scored(logprobs_BT, mask_BT, entropy_BT)
+        scored = Scored(output.logprobs_N, states.mask_BT, None, output.looked)
+        entropy_BT = None if output.entropy_N is None else scored.spread(output.entropy_N)
+        return scored._replace(logprobs_BT=scored.spread(output.logprobs_N), entropy_BT=entropy_BT)
 
 
-def _lay_out(views: Sequence[View], pad_id: int) -> tuple[Tensor, Tensor, Tensor, Tensor, list[int]]:
-    """Padded ids ``[B, L]``, and for every loss token its row, its column in ``[B, T]`` and its position."""
+def loss_states(model: Any, views: Sequence[View], *, pad_id: int) -> LossStates:
+    """Run the backbone once over `views` and take what the LM head needs.
+
+    Raises:
+        ValueError: A loss position outside its sequence.
+    """
+    device = model.get_output_embeddings().weight.device
+    ids_BL, flat_N, counts = _lay_out(views, pad_id)
+    ids_BL, flat = ids_BL.to(device), flat_N.to(device)
+    mask_BT = (torch.arange(max(counts))[None, :] < torch.tensor(counts)[:, None]).to(device)
+    position_ids = torch.arange(ids_BL.shape[1], device=device)[None, :]
+    decoder = model.get_decoder()
+    hidden_BLH = decoder(input_ids=ids_BL, position_ids=position_ids, use_cache=False).last_hidden_state
+    hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[flat - 1]
+    return LossStates(hidden_NH, ids_BL.reshape(-1)[flat], mask_BT)
+
+
+def _lay_out(views: Sequence[View], pad_id: int) -> tuple[Tensor, Tensor, list[int]]:
+    """Padded ids ``[B, L]``, the flat index of every loss token in them, and the loss tokens per view."""
     length = max(len(view.ids) for view in views)
     ids: list[list[int]] = []
-    rows: list[int] = []
-    columns: list[int] = []
-    positions: list[int] = []
-    counts: list[int] = []
+    flat: list[int] = []
     for row, view in enumerate(views):
         if view.loss_positions and (min(view.loss_positions) < 1 or max(view.loss_positions) >= len(view.ids)):
             raise ValueError(
@@ -118,13 +150,9 @@ def _lay_out(views: Sequence[View], pad_id: int) -> tuple[Tensor, Tensor, Tensor
                 f"{min(view.loss_positions)} to {max(view.loss_positions)}"
             )
         ids.append(list(view.ids) + [pad_id] * (length - len(view.ids)))
-        count = len(view.loss_positions)
-        rows.extend([row] * count)
-        columns.extend(range(count))
-        positions.extend(view.loss_positions)
-        counts.append(count)
-    tensors = [torch.tensor(values, dtype=torch.long) for values in (ids, rows, columns, positions)]
-    return tensors[0], tensors[1], tensors[2], tensors[3], counts
+        flat.extend(row * length + position for position in view.loss_positions)
+    counts = [len(view.loss_positions) for view in views]
+    return torch.tensor(ids, dtype=torch.long), torch.tensor(flat, dtype=torch.long), counts
 
 
 def head_logprobs(
@@ -135,37 +163,50 @@ def head_logprobs(
     temperature: float,
     chunk: int = 1024,
     entropy: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """Log-probs ``[N]`` (and entropies) of target ids from hidden states, in float32, chunked where it pays."""
+    look: Look | None = None,
+) -> HeadOutput:
+    """Log-probs (and entropies) of target ids from hidden states, in float32, chunked where it pays."""
     vocabulary = head.weight.shape[0]  # type: ignore[index]
     count = hidden_NH.shape[0]
-    if chunk <= 0 or count <= chunk or vocabulary < CHUNKED_VOCABULARY:
-        return _head_chunk(head, hidden_NH, targets_N, temperature, entropy)
-    parts = []
-    for start in range(0, count, chunk):
-        piece = (head, hidden_NH[start : start + chunk], targets_N[start : start + chunk], temperature, entropy)
-        if torch.is_grad_enabled():
+    step = count if chunk <= 0 or count <= chunk or vocabulary < CHUNKED_VOCABULARY else chunk
+    parts: list[HeadOutput] = []
+    for start in range(0, max(count, 1), max(step, 1)):
+        part = slice(start, start + step)
+        piece = (head, hidden_NH[part], targets_N[part], temperature, entropy, look, part)
+        if torch.is_grad_enabled() and step < count:
             parts.append(checkpoint(_head_chunk, *piece, use_reentrant=False, preserve_rng_state=False))
         else:
             parts.append(_head_chunk(*piece))
-    logprobs = torch.cat([part[0] for part in parts])
-    return logprobs, torch.cat([part[1] for part in parts]) if entropy else None
+    if len(parts) == 1:
+        return parts[0]
+    return HeadOutput(
+        torch.cat([part.logprobs_N for part in parts]),
+        torch.cat([part.entropy_N for part in parts if part.entropy_N is not None]) if entropy else None,
+        tuple(torch.cat(pieces) for pieces in zip(*(part.looked for part in parts), strict=True)),
+    )
 
 
 def _head_chunk(
-    head: torch.nn.Module, hidden_NH: Tensor, targets_N: Tensor, temperature: float, entropy: bool
-) -> tuple[Tensor, Tensor | None]:
+    head: torch.nn.Module,
+    hidden_NH: Tensor,
+    targets_N: Tensor,
+    temperature: float,
+    entropy: bool,
+    look: Look | None,
+    part: slice,
+) -> HeadOutput:
     logits_NV = head(hidden_NH).float()
     if temperature != 1.0:
         logits_NV = logits_NV / temperature
     normaliser_N = torch.logsumexp(logits_NV, dim=-1)
     logprobs_N = logits_NV.gather(-1, targets_N[:, None]).squeeze(-1) - normaliser_N
+    looked = () if look is None else look(logits_NV, part)
     if not entropy:
-        return logprobs_N, None
+        return HeadOutput(logprobs_N, None, looked)
     probabilities_NV = torch.exp(logits_NV - normaliser_N[:, None])
     # A logit of -inf has probability 0; its product with the logit would be NaN.
     expected_N = (probabilities_NV * logits_NV.clamp(min=torch.finfo(torch.float32).min)).sum(-1)
-    return logprobs_N, normaliser_N - expected_N
+    return HeadOutput(logprobs_N, normaliser_N - expected_N, looked)
 
 
 @torch.no_grad()

@@ -30,12 +30,16 @@ from .method import (
     gate,
     get_method,
     identity,
+    learns,
     linear_decay,
     live_gap,
     needs_entropy,
+    needs_plan,
     needs_reference,
     needs_teacher,
+    needs_vocabulary,
     register,
+    relays,
     sampled_gap,
 )
 
@@ -53,18 +57,20 @@ __all__ = [
     "gate",
     "get_method",
     "identity",
+    "learns",
     "linear_decay",
     "live_gap",
     "needs_entropy",
+    "needs_plan",
     "needs_reference",
     "needs_teacher",
+    "needs_vocabulary",
     "prepare",
     "register",
+    "relays",
     "sampled_gap",
     "signal_and_weight",
-    "signal_of",
     "teacher_logprobs",
-    "tokens_of",
 ]
 
 
@@ -97,24 +103,14 @@ def teacher_logprobs(method: Method, batch: TokenBatch) -> Tensor:
     return stacked[0] if method.combine is None else COMBINES[method.combine](stacked)
 
 
-def tokens_of(batch: TokenBatch) -> Tensor:
-    """The tokens that a method's weight is defined on: loss tokens that every wanted teacher has read."""
-    return batch.mask_BT if batch.teacher_mask_BT is None else batch.teacher_mask_BT
-
-
-def signal_of(method: Method, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """The method's detached signal, zero outside the tokens it is defined on; ones where the row names none."""
-    where = tokens_of(batch)
-    if method.signal is None:
-        return where.to(batch.behaviour_BT.dtype)
-    with torch.no_grad():
-        return losses.select(where, method.signal(batch, teacher_logprobs(method, batch), config))
-
-
 def signal_and_weight(method: Method, batch: TokenBatch, config: SDARConfig) -> tuple[Tensor, Tensor]:
-    """The method's detached signal and weight, zero outside the tokens they are defined on."""
-    where, signal = tokens_of(batch), signal_of(method, batch, config)
+    """The method's detached signal (ones where a row names none) and weight, zero where they are not defined."""
+    where = batch.taught_BT
     with torch.no_grad():
+        if method.signal is None:
+            signal = where.to(batch.behaviour_BT.dtype)
+        else:
+            signal = losses.select(where, method.signal(batch, teacher_logprobs(method, batch), config))
         if method.timing == "iteration" and batch.weights_BT is not None:
             return signal, losses.select(where, batch.weights_BT)
         return signal, losses.select(where, method.weight(signal, batch, config))
@@ -133,8 +129,8 @@ def prepare(method: Method, rows: Sequence[Row], config: SDARConfig, *, coef: fl
     batch.student_BT = batch.behaviour_BT
     batch.weights_BT, batch.statistics, batch.step = None, {}, step
     if method.statistics is not None:
-        where = tokens_of(batch)
-        batch.statistics = dict(method.statistics(signal_of(method, batch, config), batch, where, config))
+        with torch.no_grad():
+            batch.statistics = dict(method.statistics(batch, teacher_logprobs(method, batch), config))
         for row in rows:
             row.statistics = batch.statistics
     if frozen:
@@ -163,7 +159,7 @@ def apply(method: Method, batch: TokenBatch, config: SDARConfig, *, coef: float)
     if method.injection == "none" or coef == 0.0:
         return Injected(batch.advantages_BT)
     signal, weight = signal_and_weight(method, batch, config)
-    where = tokens_of(batch)
+    where = batch.taught_BT
     injected = Injected(batch.advantages_BT, None, signal, weight, where)
     if method.injection == "aux":
         injected.extra_BT = coef * losses.weighted_score(batch.live_student(), weight, where)

@@ -117,6 +117,8 @@ def _distillation_figures(
         "distill/weight_over_half": (weight > 0.5).float(),
         "distill/signal_negative": (signal < 0).float(),
     }
+    if batch.divergence_BT is not None:
+        figures["distill/divergence"] = batch.divergence_BT.detach()
     if method.injection == "aux" and batch.student_BT is not None and method.teacher_views:
         figures["distill/value"] = losses.gated_gap(
             batch.student_BT.detach(), methods.teacher_logprobs(method, batch), weight, where

@@ -15,9 +15,10 @@ from .batch import Row
 from .batching import collate
 from .engine import Engine
 from .logprobs import score_rows
-from .methods import Method, needs_reference, needs_teacher, signal_and_weight
+from .methods import Method, needs_reference, needs_teacher, needs_vocabulary, prepare, signal_and_weight
 from .rollout import Rollout
 from .rows import Reader, read_teachers
+from .vocabulary import read_distributions
 
 if TYPE_CHECKING:
     from .config import SDARConfig
@@ -55,13 +56,16 @@ class Scorer:
         self.engine = engine
         self.pad_id = pad_id
         self.readers = readers
+        self.keeps_distributions = True  # for the update, where the method compares them
         self._told = False  # that readings were left out; once is enough
 
     def at_temperature(self, temperature: float) -> Scorer:
-        """The same scorer for rows that were sampled at another temperature."""
+        """The same scorer for rows of a panel, sampled at another temperature, which no update will learn from."""
         config = dataclasses.replace(self.config, temperature=temperature) if temperature > 0 else self.config
         parts = (self.model, self.reference, self.method, config, self.engine, self.pad_id, self.readers)
-        return Scorer(*parts)
+        scorer = Scorer(*parts)
+        scorer.keeps_distributions = False
+        return scorer
 
     def score(self, rows: Sequence[Row], rollouts: Sequence[Rollout], *, coef: float) -> dict[str, float]:
         """Score all rows of an iteration; returns figures and seconds."""
@@ -71,7 +75,9 @@ class Scorer:
             self._score_reference(rows)
         middle = self.engine.clock()
         if needs_teacher(self.method, coef):
-            figures |= self._score_teachers(rows, rollouts)
+            figures |= self._score_teachers(
+                rows, rollouts, whole=self.keeps_distributions and needs_vocabulary(self.method, coef)
+            )
         figures["seconds/reference"] = middle - start
         figures["seconds/teacher"] = self.engine.clock() - middle
         return figures
@@ -83,11 +89,17 @@ class Scorer:
         for row, logprobs in zip(rows, values, strict=True):
             row.reference_logprobs_T = logprobs
 
-    def _score_teachers(self, rows: Sequence[Row], rollouts: Sequence[Rollout]) -> dict[str, float]:
+    def _score_teachers(self, rows: Sequence[Row], rollouts: Sequence[Rollout], *, whole: bool) -> dict[str, float]:
         reading = read_teachers(rows, rollouts, self.readers)
         for view in self.method.teacher_views:
             read = [row for row in rows if view in row.teachers]
-            values = self._pass(self.model, [row.teachers[view] for row in read])
+            views = [row.teachers[view] for row in read]
+            if whole:
+                values, distributions = read_distributions(self.model, views, self.config, pad_id=self.pad_id)
+                for row, tokens in zip(read, distributions, strict=True):
+                    row.teacher_tokens = tokens if len(row) else None
+            else:
+                values = self._pass(self.model, views)
             for row, logprobs in zip(read, values, strict=True):
                 row.teacher_logprobs_T[view] = logprobs
         if reading.incomplete and not self._told:
@@ -115,7 +127,7 @@ class Scorer:
     def columns(self, rows: Sequence[Row], *, coef: float) -> dict[str, list[list[float]]]:
         """Numbers per sampled token for the log: behaviour, student, teacher, signal, weight, entropy.
 
-        Rows that a view has not read have an empty list there.
+        Rows that a view has not read have an empty list there; a method without a teacher has no teacher's column.
         """
         student = self._pass(self.model, [row.student for row in rows])
         columns = {
@@ -124,8 +136,10 @@ class Scorer:
             "entropy": [row.entropies_T for row in rows],
         }
         read = [row for row in rows if all(view in row.teacher_logprobs_T for view in self.method.teacher_views)]
-        if not (read and needs_teacher(self.method, coef)):
+        if not read or self.method.injection == "none" or coef == 0.0:
             return columns
+        if not any(row.weights_T or row.statistics for row in read):  # rows of a panel, which no update looks at
+            prepare(self.method, read, self.config, coef=coef, step=0)
         batch = collate(read, teacher_views=self.method.teacher_views)
         batch.student_BT = batch.behaviour_BT
         signal, weight = signal_and_weight(self.method, batch, self.config)
@@ -134,7 +148,8 @@ class Scorer:
         def of_read(values: Sequence[Sequence[float]]) -> list[list[float]]:
             return [list(values[place[id(row)]][: len(row)]) if id(row) in place else [] for row in rows]
 
-        columns["teacher"] = of_read([row.teacher_logprobs_T[self.method.teacher_views[0]] for row in read])
+        if self.method.teacher_views:
+            columns["teacher"] = of_read([row.teacher_logprobs_T[self.method.teacher_views[0]] for row in read])
         columns["signal"] = of_read(signal.tolist())
         columns["weight"] = of_read(weight.tolist())
         return columns

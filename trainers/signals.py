@@ -22,6 +22,13 @@ def gap(teacher_BT: Tensor, student_BT: Tensor) -> Tensor:
     return teacher_BT.detach() - student_BT.detach()
 
 
+def scaled(values: Tensor, low: float, high: float) -> Tensor:
+    """``(x - low) / (high - low)``, cut to [0, 1], detached; 0 throughout where the range is empty."""
+    if not high > low:
+        return torch.zeros_like(values)
+    return ((values.detach() - low) / (high - low)).clamp(0.0, 1.0)
+
+
 def soft_or(entropy_BT: Tensor, gap_BT: Tensor) -> Tensor:
     """Uncertain or endorsed: ``1 - (1 - H)(1 - gap)``.
 
@@ -35,14 +42,24 @@ def sigmoid_gate(signal_BT: Tensor, beta: float) -> Tensor:
     return torch.sigmoid(beta * signal_BT.detach())
 
 
+# Weights of an f-divergence D(teacher, student) = E[f(r)], r = exp(gap), under the student: w = r f'(r) - f(r). A
+# constant added to w has no expected push on policy; each is written so that it vanishes where teacher and student
+# agree, which leaves the least noise.
+
+
 def reverse_kl_weight(gap_BT: Tensor) -> Tensor:
     """The gap itself: on policy, its expected push is the descent direction of KL(student, teacher)."""
     return gap_BT.detach()
 
 
-def forward_kl_weight(gap_BT: Tensor) -> Tensor:
-    """``exp(gap)``: on policy, its expected push is the descent direction of KL(teacher, student)."""
-    return bounded_exp(gap_BT.detach())
+def forward_kl_weight(gap_BT: Tensor, limit: float | None = None) -> Tensor:
+    """``exp(gap) - 1``: on policy, its expected push is the descent direction of KL(teacher, student).
+
+    `limit` cuts it from above, at the price of a bias: a single token that the student finds very unlikely would
+    otherwise outweigh all others.
+    """
+    weight = bounded_exp(gap_BT.detach()) - 1.0
+    return weight if limit is None else weight.clamp(max=limit)
 
 
 def jsd_weight(gap_BT: Tensor) -> Tensor:
@@ -54,6 +71,11 @@ def signed_ratio_weight(gap_BT: Tensor, advantages_BT: Tensor, clip: float) -> T
     """``clip(exp(sign(A) gap), 1 - clip, 1 + clip)``: rises with the gap for A > 0, falls with it for A < 0."""
     sign = torch.sign(advantages_BT.detach())
     return torch.clamp(bounded_exp(sign * gap_BT.detach()), 1.0 - clip, 1.0 + clip)
+
+
+def ratio_weighted_gap(gap_BT: Tensor, student_BT: Tensor, behaviour_BT: Tensor) -> Tensor:
+    """``exp(S - O) (T - S)``: the push of ``rho k3``, whose gradient on S is ``-rho (T - S)`` exactly."""
+    return bounded_exp(student_BT.detach() - behaviour_BT.detach()) * gap_BT.detach()
 
 
 def mean_of_teachers(teachers_VBT: Tensor) -> Tensor:

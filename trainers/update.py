@@ -20,8 +20,9 @@ from .batch import Row
 from .batching import collate, loss_tokens, micro_batches, mini_batches
 from .engine import Engine
 from .logprobs import score_views
-from .methods import Method, needs_entropy
+from .methods import Method, needs_entropy, needs_vocabulary
 from .objective import Objective, objective, summarise
+from .vocabulary import against
 
 if TYPE_CHECKING:
     from .config import SDARConfig
@@ -208,9 +209,11 @@ class Updater:
         mask_truncated = self.config.mask_truncated_completions
         denominator = loss_tokens(rows, mask_truncated=mask_truncated)
         with_entropy = needs_entropy(self.method, self.config, coef)
+        with_divergence = needs_vocabulary(self.method, coef)
         parts = []
         for indices in micro_batches([len(row.student.ids) for row in rows], self.config.micro_batch_tokens):
             picked = [rows[index] for index in indices]
+            read = with_divergence and any(row.teacher_tokens is not None for row in picked)
             scored = score_views(
                 self.model,
                 [row.student for row in picked],
@@ -219,6 +222,7 @@ class Updater:
                 chunk=self.config.logprob_chunk,
                 grad=True,
                 entropy=with_entropy,
+                look=against(picked, self.config, self.engine.device) if read else None,
             )
             views = self.method.teacher_views if coef else ()
             batch = collate(
@@ -227,6 +231,9 @@ class Updater:
             batch.student_BT = scored.logprobs_BT
             if scored.entropy_BT is not None:
                 batch.entropy_BT = scored.entropy_BT
+            if with_divergence:
+                # Where no row was read, there is nothing to differ from, and no token where it would count.
+                batch.divergence_BT = scored.spread(*scored.looked) if read else torch.zeros_like(scored.logprobs_BT)
             part = objective(self.method, batch, self.config, coef=coef, denominator=denominator)
             part.loss.backward()
             self.weights.take_gradients()

@@ -127,7 +127,7 @@ def test_with_coefficient_zero_every_method_is_its_backbone_bit_for_bit(name: st
     def explode(*arguments: object) -> Tensor:
         raise AssertionError("signal or weight was evaluated at coefficient 0")
 
-    bare = dataclasses.replace(method, injection="none", teacher_views=(), signal=None, combine=None)
+    bare = dataclasses.replace(method, injection="none", teacher_views=(), signal=None, combine=None, needs=frozenset())
     if method.injection != "none":
         method = dataclasses.replace(method, signal=explode, weight=explode)
     off, bare_result = live_gradient(method, rows, config, 0.0), live_gradient(bare, rows, config, 0.0)
