@@ -1,0 +1,114 @@
+"""What a run directory holds, read leniently: a run that is still going on, or was broken off, has a report too."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..options import read_yaml
+from ..run_directory import RunDirectoryError, read_identity, read_json_lines
+from ..study.records import Count, TrainingPoint
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecords:
+    """The files of a run, parsed.
+
+    `config` has the plain values of `config.yaml`; `metrics` are the lines of `metrics.jsonl`; `summary` is None until
+    the run has finished; `panels` are by split.
+    """
+
+    path: Path
+    env_id: str
+    config: Mapping[str, Any]
+    metrics: tuple[Mapping[str, Any], ...]
+    summary: Mapping[str, Any] | None
+    versions: Mapping[str, Any]
+    panels: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def episodes_per_iteration(self) -> int:
+        """Training episodes of one iteration."""
+        return int(self.config.get("tasks_per_step", 1)) * int(self.config.get("num_generations", 1))
+
+    @property
+    def watched(self) -> str:
+        """The split that was watched in training."""
+        return str(self.config.get("eval_split", "valid"))
+
+    def training(self) -> tuple[TrainingPoint, ...]:
+        """A point per logged iteration."""
+        return tuple(
+            TrainingPoint(
+                int(line["step"]),
+                int(line["step"]) * self.episodes_per_iteration,
+                float(line.get("seconds/cpu") or 0.0),
+                {name: float(value) for name, value in line.items() if isinstance(value, int | float)},
+            )
+            for line in self.metrics
+            if "success" in line
+        )
+
+    def curve(self, prefix: str) -> list[tuple[int, float, Count]]:
+        """Evaluations under `prefix` (a split, or ``teacher``): iteration, CPU-seconds, wins among episodes."""
+        episodes = len(self.panels.get(self.watched, {}).get("task_ids", ())) or int(
+            self.config.get("eval_episodes", 0)
+        )
+        found = []
+        for line in self.metrics:
+            rate = line.get(f"{prefix}/success_rate")
+            if isinstance(rate, int | float):
+                seconds = float(line.get("seconds/cpu") or 0.0)
+                found.append((int(line["step"]), seconds, Count(round(rate * episodes), episodes)))
+        return found
+
+
+def is_run_directory(path: Path) -> bool:
+    """Whether a run's files lie there."""
+    return (path / "run.json").is_file() and (path / "config.yaml").is_file()
+
+
+def read_run(path: Path) -> RunRecords:
+    """Read a run directory.
+
+    Raises:
+        RunDirectoryError: It is none, or a file in it is damaged; the message names it.
+    """
+    if not is_run_directory(path):
+        raise RunDirectoryError(f"{path}: expected a run directory with run.json and config.yaml in it")
+    identity = read_identity(path)
+    summary = _json(path / "summary.json")
+    panels = {file.stem: _json(file) or {} for file in sorted((path / "panels").glob("*.json"))}
+    return RunRecords(
+        path=path,
+        env_id=str(identity.get("env_id", "an environment that run.json does not name")),
+        config=read_yaml(path / "config.yaml"),
+        metrics=tuple(_lines(path / "metrics.jsonl")),
+        summary=summary,
+        versions=_json(path / "versions.json") or {},
+        panels=panels,
+    )
+
+
+def _lines(path: Path) -> Sequence[Mapping[str, Any]]:
+    if not path.is_file():
+        return []
+    try:
+        return [line for line in read_json_lines(path) if isinstance(line.get("step"), int)]
+    except (ValueError, AttributeError) as error:
+        raise RunDirectoryError(f"{path}: expected one JSON object per line, got {error}") from None
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunDirectoryError(f"{path}: expected JSON, got {error}") from None
+    if not isinstance(content, dict):
+        raise RunDirectoryError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    return content

@@ -1,0 +1,112 @@
+"""Figures of what went on in training, from metric lines: weights, signals, entropy, rollouts, where the time went.
+
+One description serves a single run (one trace of one seed) and a study (a trace per arm, of all its seeds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..study.records import TrainingPoint
+from .figure import Axis, Figure, Line, LinePanel, Stack, StackPanel, make_figure
+from .series import mean_line, path_of
+
+EPISODES = Axis("training episodes", low=0.0, integer=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The training of one arm: its points per seed."""
+
+    label: str
+    colour: int
+    seeds: tuple[tuple[TrainingPoint, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A figure of the metric lines as a panel shows it: shown value = logged value times `factor`."""
+
+    name: str
+    title: str
+    label: str
+    factor: float = 1.0
+    low: float | None = None
+    high: float | None = None
+    baseline: float | None = None
+
+
+# The names are those of the metric lines.
+WEIGHTS = (
+    Quantity("distill/weight", "Weight of a token", "mean weight"),
+    Quantity("distill/weight_over_half", "Tokens with a weight over 1/2", "% of tokens", 100.0, 0.0, 100.0),
+    Quantity("distill/signal", "Signal", "mean signal", baseline=0.0),
+    Quantity("distill/signal_negative", "Tokens with a negative signal", "% of tokens", 100.0, 0.0, 100.0),
+)
+POLICY = (
+    Quantity("sampling/entropy", "Entropy of the student", "nats per token", low=0.0),
+    Quantity("kl", "KL to the initial policy", "nats per token", low=0.0),
+    Quantity("success", "Success of training episodes", "% of episodes", 100.0, 0.0),
+    Quantity("invalid_action_share", "Actions that were not understood", "% of actions", 100.0, 0.0),
+)
+TEACHER = (
+    Quantity("distill/share_read", "Tokens that the teacher has read", "% of tokens", 100.0, 0.0, 100.0),
+    Quantity("teacher/block_tokens", "Length of the privileged block", "tokens", low=0.0),
+)
+PHASES = {
+    "seconds/rollout": "rollouts",
+    "seconds/reference": "reference",
+    "seconds/teacher": "teacher",
+    "seconds/update": "update",
+    "seconds/evaluation": "evaluation",
+}
+
+
+def quantity_panels(traces: Sequence[Trace], quantities: Sequence[Quantity]) -> list[LinePanel]:
+    """A panel per quantity, over training episodes; arms that do not log it are not in it."""
+    panels = []
+    for quantity in quantities:
+        lines = [line for trace in traces if (line := _line(trace, quantity)) is not None]
+        axis = Axis(quantity.label, quantity.low, quantity.high)
+        panels.append(LinePanel(quantity.title, EPISODES, axis, tuple(lines), baseline=quantity.baseline))
+    return panels
+
+
+def _line(trace: Trace, quantity: Quantity) -> Line | None:
+    def value(point: TrainingPoint) -> float | None:
+        found = point.figures.get(quantity.name)
+        return None if found is None else quantity.factor * found
+
+    paths = [path_of(points, lambda point: float(point.episodes), value) for points in trace.seeds]
+    low = float("-inf") if quantity.low is None else quantity.low
+    high = float("inf") if quantity.high is None else quantity.high
+    return mean_line(trace.label, trace.colour, paths, low=low, high=high)
+
+
+def weights_figure(traces: Sequence[Trace]) -> Figure | None:
+    """Weight and signal over training; None where no arm has a teacher."""
+    caption = (
+        "Means over the loss tokens of an iteration. The weight multiplies the push on a token's log-probability (SDAR's "
+        "gate lies between 0 and 1; weights of other methods have other ranges). The signal is what it is made of: for "
+        "most methods, how much likelier the teacher finds the token than the student, in nats."
+    )
+    return make_figure("weights", "What the weight does to tokens", caption, *quantity_panels(traces, WEIGHTS))
+
+
+def policy_figure(traces: Sequence[Trace]) -> Figure | None:
+    """Entropy, KL and the training episodes themselves."""
+    caption = "Means over an iteration. Training episodes are sampled at the training temperature, on training tasks."
+    return make_figure("policy", "The policy while it learns", caption, *quantity_panels(traces, POLICY))
+
+
+def phases_panel(traces: Sequence[Trace], title: str = "Time of an iteration") -> StackPanel:
+    """Mean wall-clock seconds per iteration by what they went into."""
+    stacks = []
+    for trace in traces:
+        points = [point for points in trace.seeds for point in points]
+        totals = [sum(point.figures.get(name) or 0.0 for point in points) for name in PHASES]
+        if points:
+            stacks.append(Stack(trace.label, trace.colour, tuple(total / len(points) for total in totals)))
+    axis = Axis("seconds of wall clock per iteration", low=0.0)
+    return StackPanel(title, axis, tuple(PHASES.values()), tuple(stacks))
