@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from torch import Tensor
 from sdar_envs.randomness import counted_generator
 
 from .batch import Row
+
+if TYPE_CHECKING:
+    from .config import SDARConfig
 
 
 @dataclass(slots=True)
@@ -87,6 +91,22 @@ def contributes(row: Row, mask_truncated: bool) -> bool:
 def loss_tokens(rows: Sequence[Row], *, mask_truncated: bool = False) -> int:
     """The denominator of an optimiser step: loss tokens of all its rows (add over ranks before use)."""
     return sum(len(row) for row in rows if contributes(row, mask_truncated))
+
+
+def loss_denominator(rows: Sequence[Row], config: SDARConfig) -> float:
+    """What the sums of an optimiser step are divided by, over all its micro-batches.
+
+    ``dapo``: its loss tokens, so that each counts the same within a step, and less in a step of long episodes.
+    ``dr_grpo`` (arXiv 2503.20783, with ``scale_rewards`` ``none``): the tokens that it could have had at most, the same
+    at every step, so that a token counts the same however long its episode and its step are.
+    """
+    if config.loss_type == "dapo":
+        return loss_tokens(rows, mask_truncated=config.mask_truncated_completions)
+    if config.mini_batch_rows is not None:
+        turns = config.max_turns if config.context == "transcript" else 1
+        return config.mini_batch_rows * turns * config.max_completion_length
+    episodes = config.tasks_per_step * config.num_generations
+    return episodes * config.max_turns * config.max_completion_length / config.num_mini_batches
 
 
 def collate(

@@ -104,6 +104,18 @@ class SDARConfig:
     gigpo_similarity: float = _option(
         1.0, "how alike two observations must be to count as one state in gigpo; 1 is equal", group="policy"
     )
+    loss_type: str = _option(
+        "dapo",
+        "what sums over tokens are divided by: the step's loss tokens, or (dr_grpo) what it could have had at most, a "
+        "constant",
+        group="policy",
+        choices=("dapo", "dr_grpo"),
+    )
+    dynamic_sampling: int = _option(
+        0,
+        "how often, per iteration, groups whose returns are all equal give way to groups of further tasks; 0 is off",
+        group="policy",
+    )
     epsilon: float = _option(0.2, "clip width below the ratio 1 (and above, without epsilon_high)", group="policy")
     epsilon_high: float | None = _option(None, "clip width above the ratio 1", group="policy")
     delta: float | None = _option(3.0, "dual clip: largest ratio for negative advantages; none is off", group="policy")
@@ -315,6 +327,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "gigpo_gamma": (0.0, 1.0, False),
     "gigpo_weight": (0.0, math.inf, False),
     "gigpo_similarity": (0.0, 1.0, True),
+    "dynamic_sampling": (0, math.inf, False),
     "epsilon": (0.0, 1.0, False),
     "epsilon_high": (0.0, math.inf, False),
     "delta": (1.0, math.inf, True),

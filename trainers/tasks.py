@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 class TaskPlan:
     """Tasks in a shuffled order, every task once per pass; the order is a function of the run's seed and the pass.
+
+    Tasks that stand in for others (`resampling`) come from a walk of their own, so that what an iteration plays never
+    depends on how many were replaced before it.
 
     Args:
         task_ids: The training split.
@@ -47,6 +51,32 @@ class TaskPlan:
             for group, task in enumerate(self.tasks(step))
             for member in range(self.config.num_generations)
         ]
+
+    def replacements(self, step: int, attempt: int, groups: Sequence[int]) -> list[TaskDraw]:
+        """The episodes of further tasks that stand in for `groups` of iteration `step`.
+
+        Args:
+            step: Iteration, from 0.
+            attempt: Which of the ``dynamic_sampling`` tries of that iteration, from 0.
+            groups: Whose tasks are replaced; what one group gets does not depend on the others.
+        """
+        config = self.config
+        first = (step * config.dynamic_sampling + attempt) * config.tasks_per_step
+        order = self._replacement_order
+        return [
+            TaskDraw(
+                self.task_ids[int(order[(first + group) % len(order)])],
+                ("train", config.seed, step, group, member, "again", attempt),
+                group,
+                member,
+            )
+            for group in groups
+            for member in range(config.num_generations)
+        ]
+
+    @cached_property
+    def _replacement_order(self) -> NDArray[np.int64]:
+        return counted_generator("tasks", self.config.seed, "again").permutation(len(self.task_ids))
 
     def _task(self, position: int) -> str:
         number, index = divmod(position, len(self.task_ids))

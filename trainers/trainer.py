@@ -26,7 +26,8 @@ from .evaluation import Evaluation, Panel
 from .interrupts import Interrupts
 from .monitor import Monitor, watched_figures
 from .progress import Progress, make_progress
-from .rollout import Rollout, collect
+from .resampling import Resampled, replace_flat_groups
+from .rollout import collect
 from .rows import build_rows, outcomes_of
 from .run_directory import RunDirectory, RunDirectoryError
 from .run_log import RunLog, require_sinks
@@ -194,7 +195,8 @@ class SDARTrainer:
         step, clock = self.progressed.step, self.engine.clock
         coef = methods.coefficient(self.method, self.args, step)
         start, cpu_start = clock(), time.process_time()
-        rollouts = self._collect(step, coef)
+        resampled = self._collect(step, coef)
+        rollouts = resampled.rollouts
         rows = build_rows(rollouts)
         merge_similar_anchors(rows, rollouts, self.args.gigpo_similarity)
         collected = clock()
@@ -215,6 +217,7 @@ class SDARTrainer:
             "groups/flat": float(advantages.flat_groups),
             "groups/single": float(advantages.single_groups),
             **advantages.figures,
+            **(resampled.figures(self.args.num_generations) if self.args.dynamic_sampling else {}),
             "coefficient": coef,
             "seconds/rollout": collected - start,
             "seconds/update": clock() - weighed,
@@ -222,28 +225,24 @@ class SDARTrainer:
         state = self.progressed
         state.cpu_seconds += cpu_logging - cpu_start + time.process_time() - cpu_weighed
         figures["seconds/cpu"] = state.cpu_seconds
-        state.sampled_tokens += int(figures["tokens/sampled"])
+        state.sampled_tokens += int(figures["tokens/sampled"] + figures.get("tokens/replaced", 0))
         state.trained_tokens += sum(len(row.student.ids) for row in rows)
         state.failed_episodes += int(figures["episodes/failed"])
         return figures
 
-    def _collect(self, step: int, coef: float) -> list[Rollout]:
+    def _collect(self, step: int, coef: float) -> Resampled:
         args = self.args
         if self._train_env is None:
             slots = args.sampler_batch or args.tasks_per_step * args.num_generations
             self._train_env = LoopBatchEnv.of(self.source, "train", slots)
         reads = methods.needs_teacher(self.method, coef) or self.actors.student.reads_privileged
         self._train_env.privileged_turns = self.actors.privileged_turns if reads else "never"
-        rollouts = collect(
-            self.actors.student,
-            self._train_env,
-            self.plan.draws(step),
-            max_turns=args.max_turns,
-            seal_info=self.actors.seals_info and reads,
-        )
+        seal_info = self.actors.seals_info and reads
+        play = partial(collect, self.actors.student, self._train_env, max_turns=args.max_turns, seal_info=seal_info)
+        rollouts = play(self.plan.draws(step))
         if all(rollout.episode.failed for rollout in rollouts):
             raise RuntimeError(f"every episode of iteration {step} failed; the first: {rollouts[0].failure}")
-        return rollouts
+        return replace_flat_groups(rollouts, play, self.plan, step=step, tries=args.dynamic_sampling)
 
     # Evaluation and logs.
 

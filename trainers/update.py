@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .batch import Row
-from .batching import collate, loss_tokens, micro_batches, mini_batches
+from .batching import collate, loss_denominator, loss_tokens, micro_batches, mini_batches
 from .engine import Engine
 from .logprobs import score_views
 from .methods import Method, needs_entropy, needs_vocabulary
@@ -207,7 +207,7 @@ class Updater:
     def accumulate(self, rows: Sequence[Row], *, coef: float) -> list[Objective]:
         """Add the gradient of the whole step's loss to the masters, micro-batch by micro-batch."""
         mask_truncated = self.config.mask_truncated_completions
-        denominator = loss_tokens(rows, mask_truncated=mask_truncated)
+        denominator = loss_denominator(rows, self.config)
         with_entropy = needs_entropy(self.method, self.config, coef)
         with_divergence = needs_vocabulary(self.method, coef)
         parts = []
