@@ -19,8 +19,8 @@ from .regularities import regularities
 
 
 @lru_cache(maxsize=64)
-def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
-    claims = regularities(size, world_seed).claims()
+def _skill_bank(size: str, instruction: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
+    claims = regularities(size, world_seed).claims(instruction)
     return SkillBank.from_assets("household", claims, stale=stale, stale_seed=stale_seed)
 
 
@@ -31,13 +31,17 @@ class HouseholdEnv(GameEnv):
         split: ``train``, ``valid`` (both in 24 seen layouts per room kind) or ``test`` (6 unseen ones), or an alias.
         task_type: Restrict `task_ids` to one of ``place``, ``two``, ``light``, ``clean``, ``heat``, ``cool``.
         size: ``full`` rooms as in ALFWorld, or ``small`` ones of 8 to 12 receptacles for tiny models.
+        instruction: ``named``: the task's sentence says where the thing has to go, as ALFWorld's do. ``habit``: it says
+            "put a apple where it belongs.", which is not ALFWorld; each kind of object then has one storage, a
+            receptacle type that a law of the house fixes and the skill bank claims. Any receptacle of the type counts,
+            and a wrong one gets no special answer. `light` tasks are the same in both.
         regularity: Probability with which a task's targets stand where the laws of the house say.
         world_seed: Which laws, and which layouts.
         stale: Share of the skill bank's keys whose claims are wrong; the house does not change with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
         horizon: Steps until truncation; by default 50 for ``full``, and for ``small`` the one at which knowledge of
-            the house decides (see `tables.SIZE_TABLES`).
+            the house decides (see `tables.horizon`).
         reward_scale: The reward for winning; every other step gives 0.
         engine: ``native``, or ``textworld`` for TextWorld's own PDDL engine.
         expose_privileged: Whether `info` has ``"privileged"``. Without it no plan is computed.
@@ -54,6 +58,7 @@ class HouseholdEnv(GameEnv):
         split: str = "train",
         task_type: str | None = None,
         size: str = "full",
+        instruction: str = "named",
         regularity: float = 0.85,
         world_seed: int = 0,
         stale: float = 0.0,
@@ -66,13 +71,14 @@ class HouseholdEnv(GameEnv):
         render_mode: str | None = None,
     ) -> None:
         require_choice("size", size, tables.SIZES, self.env_id)
+        require_choice("instruction", instruction, tables.INSTRUCTIONS, self.env_id)
         require_number("regularity", regularity, self.env_id, low=0, high=1)
         require_number("world_seed", world_seed, self.env_id, whole=True)
         super().__init__(
             split=split,
-            horizon=tables.SIZE_TABLES[size].horizon if horizon is None else horizon,
+            horizon=tables.horizon(size, instruction) if horizon is None else horizon,
             task_type=task_type,
-            skill_bank=_skill_bank(size, world_seed, stale, stale_seed),
+            skill_bank=_skill_bank(size, instruction, world_seed, stale, stale_seed),
             retrieval=retrieval,
             reward_scale=reward_scale,
             engine=engine,
@@ -80,6 +86,7 @@ class HouseholdEnv(GameEnv):
             render_mode=render_mode,
         )
         self.size = size
+        self.instruction = instruction
         self.regularity = regularity
         self.world_seed = world_seed
 
@@ -88,7 +95,7 @@ class HouseholdEnv(GameEnv):
         """The version of everything that scores in this house depend on, see `version.py`."""
         from .version import world_version  # it plays this environment
 
-        return world_version(self.size)
+        return world_version(self.size, self.instruction)
 
     def task_ids(self, split: str | None = None) -> TaskIds:
         """The task ids of a split, e.g. ``train:000123``; task types come in turn."""
@@ -100,7 +107,13 @@ class HouseholdEnv(GameEnv):
         return self._generate(task_id).draft.layout.layout_id
 
     def _generate(self, task_id: str) -> GeneratedTask:
-        return generate(task_id, size=self.size, world_seed=self.world_seed, regularity=self.regularity)
+        return generate(
+            task_id,
+            size=self.size,
+            world_seed=self.world_seed,
+            regularity=self.regularity,
+            instruction=self.instruction,
+        )
 
     def _begin(self, task_id: str) -> str:
         task = self._generate(task_id)

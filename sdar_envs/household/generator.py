@@ -152,9 +152,19 @@ def target_types(size: str, kind: str, task_type: str) -> tuple[str, ...]:
 
 
 def draw_draft(
-    size: str, world_seed: int, split: str, index: int, *, regularity: float = 0.85, attempt: int = 0
+    size: str,
+    world_seed: int,
+    split: str,
+    index: int,
+    *,
+    regularity: float = 0.85,
+    instruction: str = "named",
+    attempt: int = 0,
 ) -> Draft | None:
-    """One attempt at a task; None when the draw has no sensible task in it."""
+    """One attempt at a task; None when the draw has no sensible task in it.
+
+    Both instructions draw from the same numbers: the room, the target and the `light` tasks are mostly the same.
+    """
     draws = _Draws("household", "task", size, world_seed, split, index, attempt)
     table = tables.SIZE_TABLES[size]
     laws = regularities(size, world_seed)
@@ -168,12 +178,17 @@ def draw_draft(
         lamps = [name for name in tables.LAMPS if name in tables.room_objects(size, kind)]
         lamp = lamps[draws.index(len(lamps))]
     # Where the home, the lamp's home or the appliance is missing, the laws would say nothing about the task.
-    needed = (laws.homes[target], laws.homes[lamp] if lamp else tables.APPLIANCES.get(task_type, laws.homes[target]))
+    storage = laws.storages[target] if instruction == "habit" and not lamp else ""
+    needed = (
+        laws.homes[target],
+        laws.homes[lamp] if lamp else tables.APPLIANCES.get(task_type, laws.homes[target]),
+        storage or laws.homes[target],
+    )
     fitting = layouts_with(split, size, kind, world_seed, needed)
     if not fitting:
         return None
     layout = fitting[draws.index(len(fitting))]
-    destination = lamp or _draw_destination(draws, layout, task_type, target, laws.homes[target])
+    destination = lamp or storage or _draw_destination(draws, layout, task_type, target, laws.homes[target])
     if not destination:
         return None
     count = draws.between(*(table.duplicates_two if task_type == "two" else table.duplicates))
@@ -192,7 +207,7 @@ def draw_draft(
         if layout.holders[name]:
             copies = 1 if name in tables.LAMPS else draws.between(*table.copies)
             placements += [Placement(name, _place(draws, layout, name, regularity)) for _ in range(copies)]
-    sentence = tables.TASK_SENTENCES[task_type][draws.index(2)]
+    sentence = tables.sentences(task_type, instruction)[draws.index(2)]
     return Draft(
         task_type=task_type,
         layout=layout,
@@ -336,7 +351,13 @@ class InitialState:
 
 
 def generate(
-    task_id: str, *, size: str = "full", world_seed: int = 0, regularity: float = 0.85, horizon: int | None = None
+    task_id: str,
+    *,
+    size: str = "full",
+    world_seed: int = 0,
+    regularity: float = 0.85,
+    instruction: str = "named",
+    horizon: int | None = None,
 ) -> GeneratedTask:
     """The task of an id: the first attempt that belongs to the split, is not won, and can be won within the horizon.
 
@@ -347,12 +368,15 @@ def generate(
         ValueError: A malformed task id, or (for a horizon that is too short) no attempt that fits.
     """
     split, index = parse_task_id(task_id, "sdar/Household-v0")
-    limit = tables.SIZE_TABLES[size].horizon if horizon is None else horizon
+    limit = tables.horizon(size, instruction) if horizon is None else horizon
+    world = f"{size}-{world_seed}" if instruction == "named" else f"{size}-{instruction}-{world_seed}"
     for attempt in range(_MOST_ATTEMPTS):
-        draft = draw_draft(size, world_seed, split, index, regularity=regularity, attempt=attempt)
+        draft = draw_draft(
+            size, world_seed, split, index, regularity=regularity, instruction=instruction, attempt=attempt
+        )
         if draft is None or not belongs_to(split, draft):
             continue
-        problem = to_problem(draft, f"{size}-{world_seed}-{split}-{index:06d}")
+        problem = to_problem(draft, f"{world}-{split}-{index:06d}")
         statics = Statics.of(problem)
         shortest = len(Search(statics).moves(InitialState(problem)))
         if 0 < shortest <= limit:

@@ -1,8 +1,9 @@
 """What can be learned about a house: the laws a world seed lays down, and the claims that state them.
 
 A law is not a fact about an episode. Each kind of object has a home, a receptacle type where a task's target stands
-with probability `regularity`; the targets of a `two` task have a habit; each verb has its appliance, which the domain
-fixes for every seed. All splits share them.
+with probability `regularity`, and a storage, another receptacle type, where it belongs without exception; the targets
+of a `two` task have a habit; each verb has its appliance, which the domain fixes for every seed. All splits share them.
+Storages matter, and are claimed, only where the task's sentence does not name the destination (`instruction="habit"`).
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Regularities:
         size: ``full`` or ``small``.
         world_seed: The seed they were drawn with.
         homes: Object type -> receptacle type.
+        storages: Object type -> receptacle type, never the home; lamps, which can not be carried, have none.
         together: Whether the targets of a `two` task usually stand in one receptacle (or in different ones).
     """
 
@@ -61,9 +63,13 @@ class Regularities:
     world_seed: int
     homes: dict[str, str]
     together: bool
+    storages: dict[str, str]
 
-    def claims(self) -> tuple[Claim, ...]:
-        """The laws as claims of a skill bank, all true: homes first, then appliances, then habits."""
+    def claims(self, instruction: str = "named") -> tuple[Claim, ...]:
+        """The laws as claims of a skill bank, all true: homes, storages (for ``habit`` only), appliances, habits.
+
+        A storage is claimed under its object type, as the home is: where that key is stale, both claims are wrong.
+        """
         homes = [
             Claim(
                 id=f"home:{object_type}",
@@ -75,6 +81,19 @@ class Regularities:
                 alternatives=eligible_homes(self.size, object_type),
             )
             for object_type, home in self.homes.items()
+        ]
+        storages = [
+            Claim(
+                id=f"storage:{object_type}",
+                keys=(object_type, "storage"),
+                field="storage",
+                value=storage,
+                text=f"The {object_type} belongs in or on the {{value}}.",
+                compact_text=f"the {object_type} belongs on the {{value}}.",
+                alternatives=eligible_homes(self.size, object_type),
+            )
+            for object_type, storage in self.storages.items()
+            if instruction == "habit"
         ]
         appliances = [
             Claim(
@@ -97,16 +116,21 @@ class Regularities:
             compact_text="the two are usually {value}.",
             alternatives=(TOGETHER, APART),
         )
-        return (*homes, *appliances, habit)
+        return (*homes, *storages, *appliances, habit)
 
 
 @cache
 def regularities(size: str, world_seed: int) -> Regularities:
     """Draw the laws of a world seed; the draw of one object type does not depend on which others there are."""
     homes: dict[str, str] = {}
+    storages: dict[str, str] = {}
     for object_type in tables.object_types(size):
         candidates = eligible_homes(size, object_type)
         generator = counted_generator("household", "home", size, world_seed, object_type)
-        homes[object_type] = candidates[int(generator.integers(len(candidates)))]
+        homes[object_type] = home = candidates[int(generator.integers(len(candidates)))]
+        if object_type not in tables.LAMPS:
+            others = [name for name in candidates if name != home]
+            generator = counted_generator("household", "storage", size, world_seed, object_type)
+            storages[object_type] = others[int(generator.integers(len(others)))]
     together = bool(counted_generator("household", "habit", size, world_seed).integers(2))
-    return Regularities(size, world_seed, homes, together)
+    return Regularities(size, world_seed, homes, together, storages)

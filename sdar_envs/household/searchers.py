@@ -1,12 +1,13 @@
 """Scripted searchers: what a sensible player reaches with and without the claims of a skill bank.
 
 They read observations and nothing else (no privileged field, no list of admissible actions), make no mistakes of form,
-and forget nothing. Their success rates bound what knowledge is worth at a horizon: the small house's horizon was chosen
-with them. They are a yardstick, not a policy to imitate.
+and forget nothing. Their success rates bound what knowledge is worth at a horizon: the smaller houses' horizons were
+chosen with them. They are a yardstick, not a policy to imitate.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +19,14 @@ from . import tables
 
 _SEEN = re.compile(r"\ba (\w+) (\d+)")
 _HOME = re.compile(r"the (\w+) is usually in the (\w+)\.")
+_STORAGE = re.compile(r"the (\w+) belongs on the (\w+)\.")
 _TOOL = re.compile(r"to (\w+), use the (\w+)\.")
 
 
 def _sentence_patterns() -> list[tuple[str, re.Pattern[str]]]:
     patterns = []
-    for task_type, sentences in tables.TASK_SENTENCES.items():
-        for sentence in sentences:
+    for task_type, instruction in itertools.product(tables.TASK_TYPES, tables.INSTRUCTIONS):
+        for sentence in tables.sentences(task_type, instruction):
             pattern = re.escape(sentence).replace(r"\{object\}", r"(?P<target>\w+)")
             for name in ("receptacle", "lamp"):
                 pattern = pattern.replace(rf"\{{{name}\}}", r"(?P<destination>\w+)")
@@ -38,12 +40,14 @@ _SENTENCES = _sentence_patterns()
 def read_sentence(observation: str) -> tuple[str, str, str]:
     """The task type, target type and destination (or lamp) type that a first observation asks for.
 
+    The destination is ``""`` where the sentence does not name it.
+
     Raises:
         ValueError: No task sentence was found.
     """
     for task_type, pattern in _SENTENCES:
         if match := pattern.search(observation.rpartition("Your task is to: ")[2]):
-            return task_type, match["target"], match["destination"]
+            return task_type, match["target"], match.groupdict().get("destination", "")
     raise ValueError(f"expected one of the task sentences in {observation[-200:]!r}")
 
 
@@ -59,7 +63,7 @@ class Searcher:
 
     Args:
         claims: Compact claim lines, e.g. ``the apple is usually in the fridge.``; without them nothing is known, and
-            the appliance of a verb is found by trying.
+            the appliance of a verb, and where a thing belongs, are found by trying.
         seed: Key of the random orders.
     """
 
@@ -67,32 +71,42 @@ class Searcher:
     seed: Sequence[int | str] = (0,)
     _contents: dict[str, list[str]] = field(default_factory=dict, init=False)
     _here: str = field(default="", init=False)
+    _places: dict[str, str] = field(default_factory=dict, init=False)  # of what was moved; "" is the hand
 
     def __post_init__(self) -> None:
         self._homes = {found[1]: found[2] for line in self.claims if (found := _HOME.search(line))}
+        self._storages = {found[1]: found[2] for line in self.claims if (found := _STORAGE.search(line))}
         self._tools = {found[1]: found[2] for line in self.claims if (found := _TOOL.search(line))}
 
     def play(self, observation: str) -> Generator[str, str, None]:
         """Yield actions and be sent what the world answers; ends when nothing is left to try."""
         task_type, target, destination = read_sentence(observation)
-        self._contents, self._here = {}, ""
+        self._contents, self._here, self._places = {}, "", {}
         receptacles = receptacles_in(observation)
         order = counted_generator("searcher", *self.seed).permutation(len(receptacles))
         self._receptacles = [receptacles[int(i)] for i in order]
-        # What has to be moved there is not there yet.
-        avoided = destination if task_type in ("place", "two") else ""
         if task_type == "light":
             yield from self._find(target, "")
             yield from self._find(destination, "", take=False)
             return
-        home = ""
-        for _ in range(2 if task_type == "two" else 1):
-            held = yield from self._find(target, avoided)
-            if not held:
-                return
-            if task_type in tables.APPLIANCES:
-                yield from self._process(task_type, held)
-            home = yield from self._put(held, destination, home)
+        # What has to be moved there is not there yet.
+        avoided = destination if task_type in ("place", "two") else ""
+        things: list[str] = []
+        for kind in [destination] if destination else self._storage_order(target):
+            place = ""
+            for number in range(2 if task_type == "two" else 1):
+                if number < len(things):
+                    yield from self._fetch(things[number])
+                else:
+                    thing = yield from self._find(target, avoided)
+                    if not thing:
+                        return
+                    if task_type in tables.APPLIANCES:
+                        yield from self._process(task_type, thing)
+                    things.append(thing)
+                place = place or self._nearest(kind)
+                if not (yield from self._put(things[number], place)):
+                    break  # nothing of its kind can be put there
 
     def _type(self, name: str) -> str:
         return name.rpartition(" ")[0]
@@ -143,15 +157,30 @@ class Searcher:
             if (yield f"{verb} {held} with {receptacle}") != "Nothing happens.":
                 return
 
-    def _put(self, held: str, destination: str, place: str) -> Generator[str, str, str]:
-        fitting = [name for name in self._receptacles if self._type(name) == destination]
-        if not place:
-            # Standing at one already saves a step.
-            place = next((name for name in fitting if name == self._here), fitting[0])
+    def _storage_order(self, target: str) -> list[str]:
+        """The kinds of receptacle to try when it is not said where a thing belongs: what is claimed, then any."""
+        kinds = list(dict.fromkeys(self._type(name) for name in self._receptacles))
+        return sorted(kinds, key=lambda kind: kind != self._storages.get(target))
+
+    def _nearest(self, kind: str) -> str:
+        fitting = [name for name in self._receptacles if self._type(name) == kind]
+        # Standing at one already saves a step.
+        return next((name for name in fitting if name == self._here), fitting[0])
+
+    def _put(self, thing: str, place: str) -> Generator[str, str, bool]:
         yield from self._go(place)
         yield from self._open(place)
-        yield f"move {held} to {place}"
-        return place
+        accepted = (yield f"move {thing} to {place}") != "Nothing happens."
+        if accepted:
+            self._places[thing] = place
+        return accepted
+
+    def _fetch(self, thing: str) -> Generator[str, str, None]:
+        """Have a thing in the hand again that was put where it does not belong."""
+        if place := self._places.get(thing):
+            yield from self._go(place)
+            yield f"take {thing} from {place}"
+            self._places[thing] = ""
 
 
 def search_success(env: gym.Env[str, str], task_id: str, claims: Sequence[str] = ()) -> bool:

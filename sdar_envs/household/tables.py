@@ -13,7 +13,11 @@ from typing import NamedTuple
 
 TASK_TYPES = ("place", "two", "light", "clean", "heat", "cool")
 ROOM_KINDS = ("kitchen", "living", "bedroom", "bathroom")
-SIZES = ("full", "small")
+SIZES = ("full", "medium", "small")
+
+# What the task's sentence says of where the thing has to go: its kind of receptacle, as ALFWorld's do, or only that it
+# goes where it belongs.
+INSTRUCTIONS = ("named", "habit")
 
 # Fixed by the domain: the receptacle type whose presence lets a verb be done.
 APPLIANCES: dict[str, str] = {"heat": "microwave", "cool": "fridge", "clean": "sinkbasin"}
@@ -143,6 +147,68 @@ SMALL_ROOMS: dict[str, dict[str, ReceptacleCount]] = {
     },
 }
 
+# Between the two: the kinds of things of the small house in rooms with more kinds of receptacles, 14 to 20 in all. More
+# of the same kind would not do: a claim would then leave most of the search to be done.
+MEDIUM_ROOMS: dict[str, dict[str, ReceptacleCount]] = {
+    "kitchen": {
+        "cabinet": ReceptacleCount(30, 1, 1.8, 3),
+        "coffeemachine": _one(),
+        "countertop": ReceptacleCount(30, 1, 1.4, 2),
+        "diningtable": _one(),
+        "drawer": ReceptacleCount(30, 1, 1.8, 3),
+        "fridge": _one(),
+        "garbagecan": _one(),
+        "microwave": _one(),
+        "shelf": ReceptacleCount(30, 1, 1.6, 3),
+        "sidetable": ReceptacleCount(30, 1, 1.3, 2),
+        "sinkbasin": _one(),
+        "stoveburner": ReceptacleCount(30, 1, 1.8, 3),
+        "toaster": _one(),
+    },
+    "living": {
+        "armchair": ReceptacleCount(30, 1, 1.6, 3),
+        "cabinet": ReceptacleCount(30, 1, 1.4, 2),
+        "coffeetable": ReceptacleCount(30, 1, 1.3, 2),
+        "diningtable": _one(),
+        "drawer": ReceptacleCount(30, 1, 1.8, 3),
+        "dresser": _one(),
+        "garbagecan": _one(),
+        "ottoman": _one(),
+        "shelf": ReceptacleCount(30, 1, 1.8, 3),
+        "sidetable": ReceptacleCount(30, 1, 1.6, 3),
+        "sofa": ReceptacleCount(30, 1, 1.4, 2),
+        "tvstand": _one(),
+    },
+    "bedroom": {
+        "armchair": ReceptacleCount(30, 1, 1.3, 2),
+        "bed": ReceptacleCount(30, 1, 1.3, 2),
+        "cabinet": ReceptacleCount(30, 1, 1.4, 2),
+        "desk": ReceptacleCount(30, 1, 1.4, 2),
+        "diningtable": _one(),
+        "drawer": ReceptacleCount(30, 1, 1.8, 3),
+        "dresser": ReceptacleCount(30, 1, 1.3, 2),
+        "garbagecan": _one(),
+        "laundryhamper": _one(),
+        "ottoman": _one(),
+        "shelf": ReceptacleCount(30, 1, 1.8, 3),
+        "sidetable": ReceptacleCount(30, 1, 1.6, 3),
+    },
+    "bathroom": {
+        "bathtubbasin": _one(),
+        "cabinet": ReceptacleCount(30, 1, 1.8, 3),
+        "cart": _one(),
+        "countertop": ReceptacleCount(30, 1, 1.5, 2),
+        "drawer": ReceptacleCount(30, 1, 1.8, 3),
+        "garbagecan": _one(),
+        "handtowelholder": ReceptacleCount(30, 1, 1.4, 2),
+        "shelf": ReceptacleCount(30, 1, 1.8, 3),
+        "sinkbasin": ReceptacleCount(30, 1, 1.3, 2),
+        "toilet": _one(),
+        "toiletpaperhanger": _one(),
+        "towelholder": ReceptacleCount(30, 1, 1.3, 2),
+    },
+}
+
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
@@ -258,6 +324,8 @@ SMALL_OBJECTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bathroom": ((), _words("candle cloth soapbar soapbottle toiletpaper")),
 }
 
+MEDIUM_OBJECTS = SMALL_OBJECTS
+
 # Predicates of the domain that a kind of object satisfies, apart from `pickupable`.
 AFFORDANCES: dict[str, frozenset[str]] = {
     "heatable": frozenset(_words("apple bread cup egg mug plate potato tomato")),
@@ -302,6 +370,15 @@ TASK_SENTENCES: dict[str, tuple[str, str]] = {
     "cool": ("put a cool {object} in {receptacle}.", "cool some {object} and put it in {receptacle}."),
 }
 
+# The same tasks when the sentence keeps to itself where the thing has to go; these are ours, not ALFWorld's. In `light`
+# tasks nothing is put anywhere, so their sentences stay as they are.
+HABIT_SENTENCES: dict[str, tuple[str, str]] = {
+    "place": ("put a {object} where it belongs.", "put some {object} where it belongs."),
+    "two": ("put two {object} where they belong.", "find two {object} and put them where they belong."),
+    "clean": ("put a clean {object} where it belongs.", "clean some {object} and put it where it belongs."),
+    "heat": ("put a hot {object} where it belongs.", "heat some {object} and put it where it belongs."),
+    "cool": ("put a cool {object} where it belongs.", "cool some {object} and put it where it belongs."),
+}
 
 # Paid once, at the step that wins; nothing else is paid.
 WIN_REWARD = 1.0
@@ -309,12 +386,16 @@ WIN_REWARD = 1.0
 
 @dataclass(frozen=True, slots=True)
 class SizeTable:
-    """What distinguishes the full house from the small one; ranges are inclusive."""
+    """What distinguishes the sizes of houses; ranges are inclusive.
+
+    `habit_horizon` is the horizon of the tasks whose sentence does not name the destination.
+    """
 
     rooms: Mapping[str, Mapping[str, ReceptacleCount]]
     objects: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
     receptacles: tuple[int, int]
     horizon: int
+    habit_horizon: int
     duplicates: tuple[int, int]
     duplicates_two: tuple[int, int]
     copies: tuple[int, int]
@@ -327,22 +408,47 @@ SIZE_TABLES: dict[str, SizeTable] = {
         objects=FULL_OBJECTS,
         receptacles=(5, 60),
         horizon=50,
+        habit_horizon=50,
         duplicates=(1, 4),
         duplicates_two=(2, 4),
         copies=(1, 3),
         sometimes=(0, 5),
+    ),
+    "medium": SizeTable(
+        rooms=MEDIUM_ROOMS,
+        objects=MEDIUM_OBJECTS,
+        receptacles=(14, 20),
+        horizon=14,
+        habit_horizon=19,
+        duplicates=(1, 2),
+        duplicates_two=(2, 3),
+        copies=(1, 1),
+        sometimes=(2, 5),
     ),
     "small": SizeTable(
         rooms=SMALL_ROOMS,
         objects=SMALL_OBJECTS,
         receptacles=(8, 12),
         horizon=10,
+        habit_horizon=13,
         duplicates=(1, 2),
         duplicates_two=(2, 3),
         copies=(1, 1),
         sometimes=(2, 5),
     ),
 }
+
+
+def horizon(size: str, instruction: str = "named") -> int:
+    """Steps until truncation where an environment is told nothing else, and the longest plan of a generated task."""
+    table = SIZE_TABLES[size]
+    return table.habit_horizon if instruction == "habit" else table.horizon
+
+
+def sentences(task_type: str, instruction: str = "named") -> tuple[str, str]:
+    """The two sentences of a task type, with the fields ``{object}``, ``{receptacle}`` and ``{lamp}``."""
+    told = HABIT_SENTENCES if instruction == "habit" else {}
+    return told.get(task_type, TASK_SENTENCES[task_type])
 
 
 def room_objects(size: str, kind: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 A score compares with another only in the same world. What makes the world is written down here as plain data - tables,
 laws, skills, domain, grammar, hints, and what a fixed sample of tasks comes out as, played to the end - and hashed. A
 comment, a renamed function or another layout of a file changes nothing; one word that a student or a teacher may read
-does. Each size has a version of its own, so that a new size leaves the results of the others standing.
+does. Each size and instruction has a version of its own, so that a new one leaves the results of the others standing.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ SHARED_TABLES = (
     "WIN_REWARD",
 )
 
+# The tables that one way of instructing adds.
+INSTRUCTION_TABLES: dict[str, tuple[str, ...]] = {"named": (), "habit": ("HABIT_SENTENCES",)}
+
 # Of each split, this many tasks are generated; the first of each type are played, in houses of two seeds.
 GENERATED_TASKS = 60
 PLAYED_WORLDS: tuple[Mapping[str, Any], ...] = ({"world_seed": 0}, {"world_seed": 1, "stale": 0.25})
@@ -49,25 +52,25 @@ _SMALL_TALK = ("look", "inventory", "help", "sing")
 
 
 @cache
-def world_version(size: str) -> str:
-    """Twelve hexadecimal digits for everything that scores in houses of a size depend on; computed once, 0.2 s."""
-    return digest(world_digests(size))
+def world_version(size: str, instruction: str = "named") -> str:
+    """Twelve hexadecimal digits for everything that scores in such houses depend on; computed once, 0.2 s."""
+    return digest(world_digests(size, instruction))
 
 
-def world_digests(size: str) -> dict[str, str]:
+def world_digests(size: str, instruction: str = "named") -> dict[str, str]:
     """The digests of the parts that make up `world_version`: which one changed is what changed in the world."""
-    return {name: digest(content) for name, content in world_content(size).items()}
+    return {name: digest(content) for name, content in world_content(size, instruction).items()}
 
 
-def world_content(size: str) -> dict[str, Any]:
+def world_content(size: str, instruction: str = "named") -> dict[str, Any]:
     """What is hashed, part by part, as plain data."""
     return {
-        "tables": _tables(size),
-        "laws": _laws(size),
+        "tables": _tables(size, instruction),
+        "laws": _laws(size, instruction),
         "domain": read_expression(asset_text("household", "domain.pddl"), "domain.pddl"),
         "grammar": [meaning(asset_text("household", "grammar.twl2")), engine.NOTHING_HAPPENS],
-        "tasks": _tasks(size),
-        "episodes": _episodes(size),
+        "tasks": _tasks(size, instruction),
+        "episodes": _episodes(size, instruction),
         **told_content(),
     }
 
@@ -101,38 +104,41 @@ def _plain(content: Any) -> Any:
     return content
 
 
-def _tables(size: str) -> dict[str, Any]:
+def _tables(size: str, instruction: str = "named") -> dict[str, Any]:
     table = tables.SIZE_TABLES[size]
+    own = {field.name: getattr(table, field.name) for field in dataclasses.fields(table)}
+    del own["habit_horizon"]
     return {
-        "size": {field.name: getattr(table, field.name) for field in dataclasses.fields(table)},
+        "size": {**own, "horizon": tables.horizon(size, instruction)},
         **{name: getattr(tables, name) for name in SHARED_TABLES},
+        **{name: getattr(tables, name) for name in INSTRUCTION_TABLES[instruction]},
         "CONTAINMENT": {name: set(types) for name, types in tables.CONTAINMENT.items()},
         "splits": [generator.SPLIT_SIZES, layouts.UNSEEN_LAYOUTS, layouts.SEEN_LAYOUTS],
         "home scenes": regularities.COMMON_SCENES,
     }
 
 
-def _laws(size: str) -> list[Any]:
+def _laws(size: str, instruction: str = "named") -> list[Any]:
     drawn = [regularities.regularities(size, seed) for seed in (0, 1)]
-    return [[laws.together, [dataclasses.asdict(claim) for claim in laws.claims()]] for laws in drawn]
+    return [[laws.together, [dataclasses.asdict(claim) for claim in laws.claims(instruction)]] for laws in drawn]
 
 
-def _tasks(size: str) -> list[Any]:
+def _tasks(size: str, instruction: str = "named") -> list[Any]:
     tasks = []
     for split in generator.SPLIT_SIZES:
         for task_id in generator.TaskIds(split)[:GENERATED_TASKS]:
-            task = generator.generate(task_id, size=size)
+            task = generator.generate(task_id, size=size, instruction=instruction)
             tasks.append([task.problem.to_pddl(), task.draft.sentence, task.draft.regular, task.shortest])
     return tasks
 
 
-def _episodes(size: str) -> list[Any]:
+def _episodes(size: str, instruction: str = "named") -> list[Any]:
     """Everything that is said, to both sides, on the shortest way through the first task of each type and split."""
     from .env import HouseholdEnv  # it has its version from here
 
     said: list[Any] = []
     for kwargs in PLAYED_WORLDS:
-        env = HouseholdEnv(size=size, horizon=1_000, **kwargs)
+        env = HouseholdEnv(size=size, instruction=instruction, horizon=1_000, **kwargs)
         for split in generator.SPLIT_SIZES:
             for task_id in env.task_ids(split)[: len(tables.TASK_TYPES)]:
                 observation, info = env.reset(options={"task_id": task_id})

@@ -248,7 +248,8 @@ def test_the_default_horizons_are_50_and_the_small_houses_own() -> None:
     [
         ({"split": "trian"}, "split.*train"),
         ({"task_type": "heet"}, 'nearest is "heat"'),
-        ({"size": "tiny"}, "full, small"),
+        ({"size": "tiny"}, "full, medium, small"),
+        ({"instruction": "habits"}, 'nearest is "habit"'),
         ({"engine": "textwrld"}, "textworld"),
         ({"retrieval": "all_of_it"}, "task_type"),
         ({"regularity": 1.5}, r"regularity in \[0, 1\], got 1.5"),

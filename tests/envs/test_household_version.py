@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,10 @@ from sdar_envs.household.env import HouseholdEnv
 # Change these only together with the world, on purpose: every panel, cached warm model and published score of a size is
 # of the version below. If this test fails and you meant to change nothing that a student, a teacher or a score meets,
 # then something changed by accident. If you did, write down what changed in the changelog and put the new digests here:
-#     python -c "from sdar_envs.household.version import *; print(world_version('small'), world_digests('small'))"
-GOLDEN: dict[str, tuple[str, dict[str, str]]] = {
-    "full": (
+#     python -c "from sdar_envs.household.version import *; print(world_version('small', 'named'))"
+#     python -c "from sdar_envs.household.version import *; print(world_digests('small', 'named'))"
+GOLDEN: dict[tuple[str, str], tuple[str, dict[str, str]]] = {
+    ("full", "named"): (
         "42d382cd39b9",
         {
             "tables": "3d6df4c59d96",
@@ -31,7 +33,46 @@ GOLDEN: dict[str, tuple[str, dict[str, str]]] = {
             "hints": "1d4122a735b9",
         },
     ),
-    "small": (
+    ("full", "habit"): (
+        "d4d98f480669",
+        {
+            "tables": "98e04b08b351",
+            "laws": "0865b8c026a8",
+            "domain": "6a50449c7830",
+            "grammar": "7174fd32e4a5",
+            "tasks": "da8579db0c40",
+            "episodes": "e5b70e9112ae",
+            "skills": "e4a88b642a80",
+            "hints": "1d4122a735b9",
+        },
+    ),
+    ("medium", "named"): (
+        "4f3632d5d162",
+        {
+            "tables": "5af01e9c34be",
+            "laws": "7e5f39386d58",
+            "domain": "6a50449c7830",
+            "grammar": "7174fd32e4a5",
+            "tasks": "b5159125b3a3",
+            "episodes": "b40414602d18",
+            "skills": "e4a88b642a80",
+            "hints": "1d4122a735b9",
+        },
+    ),
+    ("medium", "habit"): (
+        "43e7b5a9dbde",
+        {
+            "tables": "a363815ad8d7",
+            "laws": "f72ae47d8243",
+            "domain": "6a50449c7830",
+            "grammar": "7174fd32e4a5",
+            "tasks": "47d3e3afe8e6",
+            "episodes": "1025fd16c82b",
+            "skills": "e4a88b642a80",
+            "hints": "1d4122a735b9",
+        },
+    ),
+    ("small", "named"): (
         "a2a0744619bc",
         {
             "tables": "c23b4477389a",
@@ -44,6 +85,19 @@ GOLDEN: dict[str, tuple[str, dict[str, str]]] = {
             "hints": "1d4122a735b9",
         },
     ),
+    ("small", "habit"): (
+        "023e3727b7ba",
+        {
+            "tables": "19784109da46",
+            "laws": "bff5c1c96bc0",
+            "domain": "6a50449c7830",
+            "grammar": "7174fd32e4a5",
+            "tasks": "ae539cd841dc",
+            "episodes": "b7f16876018d",
+            "skills": "e4a88b642a80",
+            "hints": "1d4122a735b9",
+        },
+    ),
 }
 
 
@@ -51,16 +105,16 @@ GOLDEN: dict[str, tuple[str, dict[str, str]]] = {
 def copied_assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the assets that the version reads instead of the real ones."""
     # What is played is kept between tests, so it is played once from the real assets before they change.
-    for size in GOLDEN:
-        version.world_version(size)
+    version.world_version("small")
     shutil.copytree(assets.assets_root(), tmp_path / "assets")
     monkeypatch.setattr(assets, "assets_root", lambda: tmp_path / "assets")
     return tmp_path / "assets"
 
 
-def changed_parts(size: str = "small") -> set[str]:
+def changed_parts(size: str = "small", instruction: str = "named") -> set[str]:
     """The parts of the world that are not as recorded."""
-    return {name for name, found in version.world_digests(size).items() if found != GOLDEN[size][1][name]}
+    expected = GOLDEN[size, instruction][1]
+    return {name for name, found in version.world_digests(size, instruction).items() if found != expected[name]}
 
 
 def rewrite(path: Path, change: Callable[[str], str]) -> None:
@@ -70,35 +124,34 @@ def rewrite(path: Path, change: Callable[[str], str]) -> None:
     path.write_text(after, encoding="utf-8", newline="")
 
 
-@pytest.mark.parametrize("size", GOLDEN)
-def test_the_version_is_the_recorded_one(size: str) -> None:
-    found = version.world_digests(size)
-    expected_version, expected = GOLDEN[size]
+@pytest.mark.parametrize(("size", "instruction"), GOLDEN)
+def test_the_version_is_the_recorded_one(size: str, instruction: str) -> None:
+    found = version.world_digests(size, instruction)
+    expected_version, expected = GOLDEN[size, instruction]
     changed = sorted(name for name in found if found[name] != expected.get(name))
     assert found == expected, f"the {size} household changed in {', '.join(changed)}: see the comment above GOLDEN"
-    assert version.world_version(size) == HouseholdEnv(size=size).world_version == expected_version
+    assert version.world_version(size, instruction) == expected_version
+    assert HouseholdEnv(size=size, instruction=instruction).world_version == expected_version
 
 
-def test_every_size_has_a_recorded_version_of_its_own() -> None:
-    assert GOLDEN.keys() == set(tables.SIZES)
+def test_every_size_and_instruction_has_a_recorded_version_of_its_own() -> None:
+    assert set(GOLDEN) == set(itertools.product(tables.SIZES, tables.INSTRUCTIONS))
     assert len({expected for expected, _ in GOLDEN.values()}) == len(GOLDEN)
 
 
 def test_every_table_is_part_of_the_version() -> None:
-    """Names that no version takes up are those of single sizes, which come in through `SIZE_TABLES`."""
+    """Names that are not hashed by themselves: tables of single sizes, which come in by `SIZE_TABLES`, and choices."""
     public = {name for name in vars(tables) if name.isupper() and not name.startswith("_")}
-    of_sizes = {
-        "SIZES",
-        "SIZE_TABLES",
-        *(f"{size}_{what}".upper() for size in tables.SIZES for what in ("rooms", "objects")),
-    }
-    assert public - of_sizes == set(version.SHARED_TABLES)
+    of_sizes = {f"{size}_{what}".upper() for size in tables.SIZES for what in ("rooms", "objects")}
+    choices = {"SIZES", "SIZE_TABLES", "INSTRUCTIONS"}
+    taken_up = {*version.SHARED_TABLES, *itertools.chain(*version.INSTRUCTION_TABLES.values())}
+    assert public - of_sizes - choices == taken_up
 
 
 def test_the_version_does_not_depend_on_process_or_hash_seed() -> None:
     code = "from sdar_envs.household.version import *\nprint(world_digests('small'), world_version('full'))"
     said = printed_under_hash_seeds(code)
-    assert said.split() == f"{GOLDEN['small'][1]} {GOLDEN['full'][0]}".split()
+    assert said.split() == f"{GOLDEN['small', 'named'][1]} {GOLDEN['full', 'named'][0]}".split()
 
 
 def test_comments_layout_and_line_ends_do_not_count(copied_assets: Path) -> None:
@@ -151,10 +204,17 @@ def test_a_law_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     from sdar_envs.household.regularities import Regularities, regularities
 
     laws = regularities("small", 0)
-    other = Regularities("small", 0, {**laws.homes, "apple": "shelf", "bread": "shelf"}, laws.together)
-    assert other != laws
+    other = Regularities("small", 0, {**laws.homes, "apple": "moon"}, laws.together, laws.storages)
     monkeypatch.setattr("sdar_envs.household.regularities.regularities", lambda size, seed: other)
     assert "laws" in changed_parts()
+
+
+def test_a_sentence_of_the_habit_tasks_counts_for_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    version.world_version("small", "habit")
+    changed = ("put a hot {object} away.", tables.HABIT_SENTENCES["heat"][1])
+    monkeypatch.setitem(tables.HABIT_SENTENCES, "heat", changed)
+    assert changed_parts("small", "habit") == {"tables", "tasks", "episodes"}
+    assert changed_parts("small", "named") == set()
 
 
 def test_a_new_size_leaves_the_versions_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
