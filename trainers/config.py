@@ -72,7 +72,9 @@ class SDARConfig:
     weight_clip: float = _option(
         0.2, "half-width of the band around 1 for weights that multiply the advantage", group="method"
     )
-    weight_limit: float = _option(10.0, "largest weight of the sampled forward KL, exp(gap) - 1", group="method")
+    weight_limit: float | None = _option(
+        10.0, "largest weight of the sampled forward KL, exp(gap) - 1; none is off", group="method"
+    )
     divergence: str = _option(
         "reverse_kl",
         "divergence of whole next-token distributions: KL(student, teacher), KL(teacher, student), or between",
@@ -82,6 +84,12 @@ class SDARConfig:
     divergence_alpha: float = _option(0.5, "the teacher's share in the mixture of the generalised JSD", group="method")
     divergence_top_k: int = _option(
         0, "the teacher's most likely next tokens that are kept, the rest in one; 0 keeps all", group="method"
+    )
+    keep_per_task: int = _option(
+        4, "episodes of one task that are cloned at most: the best of those that succeeded", group="method"
+    )
+    shaping_lambda: float = _option(
+        0.0, "how far a turn is credited with later changes of the plan's length", group="method"
     )
     privilege: str = _option("skill", "what the teacher is shown", group="method", choices=PRIVILEGES)
     position: str = _option("auto", "where the privileged block stands", group="method", choices=POSITIONS)
@@ -323,6 +331,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "divergence_alpha": (0.0, 1.0, False),
     "divergence_top_k": (0, math.inf, False),
     "divergence_memory_gb": (0.0, math.inf, True),
+    "keep_per_task": (1, math.inf, False),
+    "shaping_lambda": (0.0, 1.0, False),
     "teacher_budget": (1, math.inf, False),
     "gigpo_gamma": (0.0, 1.0, False),
     "gigpo_weight": (0.0, math.inf, False),
