@@ -7,6 +7,7 @@ neutral value. Not here: stepping environments (`rollout`).
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -104,6 +105,11 @@ class EnvironmentSource:
             ValueError: The environment's own reason.
         """
         reset_to(self._probe, task_id, self.enumerates_tasks)
+
+    @cached_property
+    def options(self) -> frozenset[str]:
+        """The keyword arguments that the environment's constructor names."""
+        return frozenset(inspect.signature(type(self._probe.unwrapped)).parameters)
 
     @cached_property
     def world_version(self) -> str:

@@ -18,6 +18,7 @@ from typing import NoReturn
 # name -> (module beside this file, one line for the overview)
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "train an agent; without --model a tiny one is built from nothing first"),
+    "study": ("study", "compare methods over seeds: paired runs, intervals, verdicts"),
     "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),

@@ -16,6 +16,7 @@ all other figures come out the same whenever and wherever a study is interrupted
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +38,7 @@ class StudyError(RuntimeError):
 class Derived:
     """An option whose value is taken from another arm's result of the same seed.
 
-    `figure` is a key of ``Result.means``, e.g. ``"weight"``: the mean gate of the paired run.
+    `figure` is a key of ``Result.means``, e.g. ``"distill/weight"``: the mean gate of the paired run.
     """
 
     arm: str
@@ -52,18 +53,20 @@ class Arm:
         key: Its name within the study, e.g. ``"sdar"`` or ``"sdar[privilege=wrong_skill]"``.
         label: How a reader sees it.
         method: Row of the methods table.
-        overrides: Options of `SDARConfig` that differ from the study's common ones (tuned values included).
+        defaults: Options that hold where neither tuning nor `overrides` say otherwise.
+        overrides: Options of `SDARConfig` that differ from the study's common ones; they win over tuned values.
         warm_start: Options of `WarmStartConfig` that differ from the study's common ones.
         coordinates: Where it stands on each axis of the study, e.g. ``{"privilege": "wrong_skill"}``.
         role: ``arm``, ``control`` or ``trial``.
         derived: Options taken from paired results.
-        tuned: The arm whose tuned values it has; None where it runs with documented defaults.
+        tuned: Whose tuned values it takes, where there are any; None runs with documented defaults.
         seeds: Seeds it is run with; None for the study's.
     """
 
     key: str
     label: str
     method: str
+    defaults: dict[str, Any] = field(default_factory=dict)
     overrides: dict[str, Any] = field(default_factory=dict)
     warm_start: dict[str, Any] = field(default_factory=dict)
     coordinates: dict[str, Any] = field(default_factory=dict)
@@ -136,9 +139,12 @@ class Plan:
         reference: The arm that all others are compared with in the table.
         hypotheses: What is asked.
         tuning: How tuned values are found.
-        versions: Python, packages, world version and commit at planning.
+        tuned: Tuned values by name, for a plan that comes with them; `tuned.json` wins over it.
+        jobs: The job of every arm and seed: ``jobs[arm.key][str(seed)]`` is its key. Arms that compute the same
+            share it.
+        versions: Python, packages and commit at planning.
         planned_at: When the plan was first written, ISO 8601 in UTC.
-        amended: What was changed later, with the time: ``"2026-01-31T12:00:00+00:00 hypotheses changed"``.
+        amended: What was changed after the first result, with the time.
     """
 
     name: str
@@ -155,6 +161,8 @@ class Plan:
     reference: str
     hypotheses: tuple[Hypothesis, ...] = ()
     tuning: Tuning | None = None
+    tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    jobs: dict[str, dict[str, str]] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     planned_at: str = ""
     amended: tuple[str, ...] = ()
@@ -178,7 +186,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One arm of one seed, as it is run. `depends` holds the keys of jobs whose results `arm.derived` needs."""
+    """One arm of one seed, as it is run.
+
+    `config` holds the options that differ from `SDARConfig`'s defaults, `warm_config` those of the warm start's prompts
+    and world, `warm_start` those that differ from `WarmStartConfig`'s. `depends` maps the arms of ``arm.derived`` to
+    the jobs whose results are needed first.
+    """
 
     key: str
     arm: Arm
@@ -186,7 +199,6 @@ class Job:
     env_id: str
     world_version: str
     config: dict[str, Any]
-    config_digest: str
     model: str | None
     warm_config: dict[str, Any]
     warm_start: dict[str, Any]
@@ -301,7 +313,7 @@ class Result:
         warm: Its warm start; None with a model of the user's.
         curve: On `valid`, in order; the first point is before training.
         training: One point per iteration.
-        means: Means over iterations of figures that were logged, e.g. ``weight``, ``signal``, ``entropy``, ``kl``.
+        means: Means over iterations of the figures of `training`, e.g. ``distill/weight``.
         before: The test panel before training; None where the plan has none.
         after: The test panel at the end.
         collapses: By rule; empty for a healthy run.
@@ -464,7 +476,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """A study as it stands on disk. `results` and `trials` hold what is finished, sorted by arm and seed."""
+    """A study as it stands on disk. `results` holds what is finished, in the order of the plan's arms and seeds."""
 
     path: Path
     plan: Plan
@@ -508,10 +520,15 @@ def load_study(path: str | Path) -> Study:
         table = _optional(Table, root / "table.json")
     except DamagedFileError as error:
         raise StudyError(str(error)) from None
-    order = {arm.key: index for index, arm in enumerate(plan.arms)}
-    wanted = {(arm.key, seed) for arm in plan.arms for seed in plan.seeds_of(arm)}
-    planned = [result for result in results if (result.arm, result.seed) in wanted]
-    planned.sort(key=lambda result: (order[result.arm], result.seed))
+    by_key = {result.key: result for result in results}
+    planned = [
+        dataclasses.replace(
+            by_key[key], arm=arm.key, label=arm.label, role=arm.role, coordinates=dict(arm.coordinates), seed=seed
+        )
+        for arm in plan.arms
+        for seed in plan.seeds_of(arm)
+        if (key := plan.jobs.get(arm.key, {}).get(str(seed))) in by_key
+    ]
     return Study(root, plan, jobs, tuple(planned), tuple(trials), tuned, table)
 
 

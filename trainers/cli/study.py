@@ -1,0 +1,214 @@
+"""Compare methods over seeds: many runs from one plan, paired by seed, with intervals and verdicts.
+
+A seed is a world, a warm start, tasks and draws of its own, which all arms share. Interrupted at any moment and started
+again, a study goes on where it was and comes to the same table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .flags import read_pairs, read_scalar
+from .terminal import make_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..study.records import Job, Plan
+
+EPILOGUE = """examples:
+  sdar study --env sdar/Household-v0 --output-dir studies/house
+  sdar study --env sdar/Household-v0 --methods grpo,sdar --seeds 3 --output-dir studies/two
+  sdar study --methods grpo,sdar --privilege skill,wrong_skill,none --output-dir studies/dial
+  sdar study --plan household --dry-run --output-dir studies/house
+  sdar study --output-dir studies/house
+  sdar study --output-dir studies/house --merge studies/other"""
+
+# Flags that make a plan; without any of them the directory's own plan is taken.
+_PLANNING = ("plan", "env", "model", "preset", "methods", "seeds", "privilege", "stale", "pairs", "warm", "iterations")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``sdar study``."""
+    add = parser.add_argument
+    add("--output-dir", required=True, metavar="DIR", help="the study's directory; one that is there goes on")
+    add(
+        "--plan",
+        metavar="NAME|FILE",
+        help="a plan of the suite's, or a YAML file, instead of the flags below",
+    )
+    add("--env", metavar="ID", help="environment [sdar/Household-v0]")
+    add("--model", metavar="PATH", help="model path or name; without it a tiny one is warmed up per seed")
+    add("--preset", metavar="NAME", help="preset of the runs [chosen by environment and model]")
+    add("--methods", metavar="A,B,...", help="rows of the methods table [grpo,opsd,grpo+opsd,rlsd,skill-sd,sdar]")
+    add("--seeds", metavar="N|LIST", help="how many, or which: 5, 0,3,7 or 10-14 [5]")
+    add("--privilege", metavar="A,B,...", help="an axis: what the teacher is shown")
+    add("--stale", metavar="X,Y,...", help="an axis: share of the skill bank's keys whose claims are wrong [0.25]")
+    add(
+        "--set", "--vary", nargs="+", action="extend", default=[], metavar="KEY=V[,W...]", dest="pairs",
+        help="options of the runs; several values make an axis, e.g. --set distill_coef=0.1,0.3",
+    )  # fmt: skip
+    add(
+        "--warm-start", nargs="+", action="extend", default=[], metavar="KEY=V[,W...]", dest="warm",
+        help="options of the warm start; several values make an axis, e.g. --warm-start student_high=0.2,0.35",
+    )  # fmt: skip
+    add("--iterations", type=int, metavar="N", help="training iterations per run; the budget B is half of them [60]")
+    add("--jobs", type=int, metavar="N", help="runs at a time, one thread each [the number of cores]")
+    add("--only-seeds", metavar="LIST", help="run these seeds only, to spread a study over machines")
+    add("--cache-dir", metavar="DIR", help="where warm models are kept [the study's directory]")
+    add("--merge", nargs="+", action="extend", default=[], metavar="DIR", help="bring in results of the same study")
+    add("--amend", action="store_true", help="allow a change of what is written before the runs; it is noted")
+    add("--keep-checkpoints", action="store_true", help="keep the checkpoints of finished runs")
+    add("--keep-episodes", action="store_true", help="keep the text of all episodes, some 30 MB per run")
+    add("--dry-run", action="store_true", help="show arms, jobs and hypotheses, and run nothing")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Plan, run what is missing, analyse."""
+    from ..study.records import StudyError
+    from ..study.workspace import held_plan, merge_studies, prepare
+
+    console = make_console()
+    path = Path(options.output_dir)
+    given = [name for name in _PLANNING if getattr(options, name) not in (None, [])]
+    plan = plan_of(options) if given else held_plan(path)
+    if plan is None:
+        if options.merge:
+            raise StudyError(f"{path} holds no study to merge into: give the plan of the others, too")
+        plan = plan_of(options)
+    if options.dry_run:
+        from ..study.jobs import jobs_of
+
+        show_plan(console, plan, jobs_of(plan))
+        return 0
+    plan, jobs = prepare(path, plan, amend=options.amend)
+    if options.merge:
+        copied = merge_studies(path, [Path(other) for other in options.merge])
+        console.print(f"merged: {copied} finished jobs and warm starts copied into {path}")
+    show_plan(console, plan, jobs)
+    return run_jobs(console, path, "jobs", list(jobs.values()), options)
+
+
+def run_jobs(console: Console, path: Path, folder: str, jobs: list[Job], options: argparse.Namespace) -> int:
+    """Run what is missing; exit status 0 when all is done, 1 when something failed, 130 when interrupted."""
+    from ..study.board import make_board
+    from ..study.runner import failures_text, run_tasks, tasks_of, tidy
+
+    chosen = None if options.only_seeds is None else set(read_seeds(options.only_seeds))
+    wanted = sorted((job for job in jobs if chosen is None or job.seed in chosen), key=lambda job: job.seed)
+    cache = None if options.cache_dir is None else Path(options.cache_dir)
+    keep = {"keep_checkpoints": options.keep_checkpoints, "keep_episodes": options.keep_episodes}
+    tasks = tasks_of(path, folder, wanted, cache=cache, **keep)
+    tidy(path, folder, **keep)
+    board = make_board(f"study {path.name}")
+    try:
+        state = run_tasks(tasks, board, at_once=options.jobs or len(os.sched_getaffinity(0)))
+    finally:
+        board.close()
+    if state.interrupted:
+        console.print(f"interrupted; the same command goes on with {path}")
+        return 130
+    if state.failed:
+        console.print(failures_text(state.failed))
+        console.print(f"{len(state.failed)} failed, {len(state.blocked)} waited for them; the same command tries again")
+        return 1
+    return 0
+
+
+def plan_of(options: argparse.Namespace) -> Plan:
+    """The plan that the flags describe.
+
+    Raises:
+        StudyError: No such plan.
+        ValueError: A flag that no plan takes.
+    """
+    from ..study.plan import STUDY_STALE, make_plan, read_plan
+
+    if options.plan is not None:
+        others = [n for n in _PLANNING if n != "plan" and getattr(options, n) not in (None, [])]
+        if others:
+            raise ValueError(f"--plan says everything a study is: leave out --{', --'.join(others)}, or edit the plan")
+        return read_plan(options.plan)
+    common: dict[str, Any] = {}
+    axes: dict[str, list[Any]] = {}
+    warm: dict[str, Any] = {}
+    for name, words in (("privilege", options.privilege), ("stale", options.stale)):
+        if words is not None:
+            axes[name] = _several(words)
+    for prefix, single, pairs in (("", common, options.pairs), ("warm_start.", warm, options.warm)):
+        for word in pairs:
+            key, equals, value = word.partition("=")
+            if equals and "," in value and not value.startswith(("[", "{")):
+                axes[prefix + key] = _several(value)
+            else:
+                single.update(read_pairs([word], "--set" if not prefix else "--warm-start"))
+    content: dict[str, Any] = {
+        "env_id": options.env or "sdar/Household-v0",
+        "name": Path(options.output_dir).name,
+        "model": options.model,
+        "warm_start": warm,
+        "axes": axes,
+    }
+    if options.iterations is not None:
+        common["max_steps"] = options.iterations
+    if options.preset is not None:
+        content["preset"] = options.preset
+    if options.methods is not None:
+        content["arms"] = [name.strip() for name in options.methods.split(",") if name.strip()]
+    if options.seeds is not None:
+        content["seeds"] = read_seeds(options.seeds)
+    content["common"] = common
+    if "stale" not in axes and "env_kwargs.stale" not in common and _takes_stale(content["env_id"]):
+        common["env_kwargs.stale"] = STUDY_STALE
+    return make_plan(content, "sdar study")
+
+
+def _takes_stale(env_id: str) -> bool:
+    import inspect
+
+    from .envs import creator_of
+
+    return "stale" in inspect.signature(creator_of(env_id)[1]).parameters
+
+
+def _several(words: str) -> list[Any]:
+    return [read_scalar(word.strip()) for word in words.split(",") if word.strip()]
+
+
+def read_seeds(text: str) -> list[int]:
+    """``5`` is 0 to 4; ``0,3,7`` and ``10-14`` are what they say.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if text.isdecimal():
+        return list(range(int(text)))
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise ValueError(f"seeds are expected as 5, as 0,3,7 or as 10-14, got {text!r}")
+        seeds += range(int(first), int(last if dash else first) + 1)
+    return seeds
+
+
+def show_plan(console: Console, plan: Plan, jobs: dict[tuple[str, int], Job]) -> None:
+    """Arms, seeds and work in a few lines."""
+    steps = sum(int(job.config.get("max_steps", 150)) for job in {job.key: job for job in jobs.values()}.values())
+    keys = {job.key for job in jobs.values()}
+    console.print(
+        f"study {plan.name}: {plan.env_id}, {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}; "
+        f"{len(keys)} runs, {steps:,} iterations; budget B = {plan.budget} iterations of "
+        f"{plan.episodes_per_iteration} episodes"
+    )
+    for arm in plan.arms:
+        seeds = plan.seeds_of(arm)
+        extra = "" if seeds == plan.seeds else f", seeds {', '.join(map(str, seeds))}"
+        tuned = "" if arm.tuned is None else f", tuned as {arm.tuned}"
+        derived = "".join(f", {option} from {source.arm}" for option, source in arm.derived.items())
+        console.print(f"  {arm.label}: {arm.method}{tuned}{derived}{extra} {arm.overrides or ''}".rstrip())
+    for hypothesis in plan.hypotheses:
+        console.print(f"  {hypothesis.id}: {hypothesis.statement}")

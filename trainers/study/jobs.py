@@ -1,0 +1,160 @@
+"""From a plan to its jobs: what each run is configured with, and the key that says what its result depends on.
+
+The key is a hash of everything that can move a result: environment and the version of its world, every option that is
+not a default, seed, warm start (whose own key names the versions of torch and its kin), and the jobs it takes values
+from. Names are not in it: two arms that compute the same share a job. Options that only say where files go or how often
+are not in it either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..config import SDARConfig
+from ..environments import EnvironmentSource
+from ..options import merge
+from .records import FORMAT, Arm, Job, Plan, StudyError, Tuned
+
+# Options that move no result.
+SILENT = frozenset(
+    {"output_dir", "save_steps", "save_total_limit", "report_to", "log_privileged", "logging_steps", "device"}
+)
+# What the warm start reads as the study does in common, whatever an arm changes: the teacher's side. Arms of a seed
+# that differ in it alone begin with the same weights.
+TEACHER_OPTIONS = ("privilege", "position", "teacher_budget", "retrieval")
+TEACHER_ENV_KWARGS = ("stale", "stale_seed", "retrieval")
+
+
+def jobs_of(plan: Plan, tuned: Tuned | None = None, *, model_key: str | None = None) -> dict[tuple[str, int], Job]:
+    """The job of every arm and seed.
+
+    Args:
+        plan: Arms, seeds, common options.
+        tuned: What the tuning chose; None takes the plan's own tuned values.
+        model_key: Tells the user's model from others, where the study has one.
+
+    Raises:
+        StudyError: An arm's options are refused; the message names the arm.
+    """
+    maker = _Maker(plan, tuned, model_key)
+    return {(arm.key, seed): maker.job(arm, seed) for arm in plan.arms for seed in plan.seeds_of(arm)}
+
+
+def effective_overrides(plan: Plan, arm: Arm, tuned: Tuned | None) -> dict[str, Any]:
+    """An arm's options over the study's common ones: its defaults, then the tuned values, then what it is set to."""
+    chosen: Mapping[str, Any] = {}
+    if arm.tuned is not None:
+        found = None if tuned is None else tuned.arms.get(arm.tuned)
+        chosen = plan.tuned.get(arm.tuned, {}) if found is None else found.overrides
+    return merge(arm.defaults, chosen, arm.overrides)
+
+
+def given_options(config: SDARConfig) -> dict[str, Any]:
+    """The options that differ from the defaults: an option that a later version adds changes no key."""
+    defaults = SDARConfig().to_dict()
+    return {key: value for key, value in config.to_dict().items() if value != defaults[key]}
+
+
+class _Maker:
+    def __init__(self, plan: Plan, tuned: Tuned | None, model_key: str | None) -> None:
+        self.plan = plan
+        self.tuned = tuned
+        self.model_key = model_key
+        self._made: dict[tuple[str, int], Job] = {}
+        self._versions: dict[str, str] = {}
+
+    def job(self, arm: Arm, seed: int) -> Job:
+        if (arm.key, seed) not in self._made:
+            try:
+                self._made[arm.key, seed] = self._make(arm, seed)
+            except (ValueError, TypeError) as error:
+                raise StudyError(f"arm {arm.key!r}, seed {seed}: {error}") from error
+        return self._made[arm.key, seed]
+
+    def _make(self, arm: Arm, seed: int) -> Job:
+        from ..warmup import cache_key, warm_start_config
+
+        plan = self.plan
+        overrides = effective_overrides(plan, arm, self.tuned)
+        config = given_options(self._config(merge(plan.common, overrides, {"method": arm.method}), seed))
+        version = self._version(config)
+        warm_config: dict[str, Any] = {}
+        warm_options: dict[str, Any] = {}
+        warm_key = None
+        if plan.model is None:
+            warm_options = merge(plan.warm_start, arm.warm_start)
+            warm = self._config(merge(plan.common, _shared(overrides), {"method": "grpo"}), seed)
+            warm_config = given_options(warm)
+            warm_key = cache_key(warm, plan.env_id, warm_start_config(warm_options, "warm_start"))
+        depends = {name: self.job(plan.arm(name), seed).key for name in sorted({d.arm for d in arm.derived.values()})}
+        parts = {
+            "format": FORMAT,
+            "env_id": plan.env_id,
+            "world_version": version,
+            "config": {key: value for key, value in config.items() if key not in SILENT},
+            "model": plan.model if self.model_key is None else self.model_key,
+            "warm_start": warm_key,
+            "derived": {name: [depends[d.arm], d.figure] for name, d in sorted(arm.derived.items())},
+        }
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return Job(
+            key=hashlib.sha256(text.encode()).hexdigest()[:16],
+            arm=arm,
+            seed=seed,
+            env_id=plan.env_id,
+            world_version=version,
+            config=config,
+            model=plan.model,
+            warm_config=warm_config,
+            warm_start=warm_options,
+            warm_key=warm_key,
+            depends=depends,
+        )
+
+    def _config(self, options: Mapping[str, Any], seed: int) -> SDARConfig:
+        own = {"seed": seed, "env_kwargs": dict.fromkeys(self.plan.seeded, seed)}
+        return SDARConfig.from_dict(merge(own, options, {"seed": seed}))
+
+    def _version(self, config: Mapping[str, Any]) -> str:
+        """The world's version for these keyword arguments, asked once for those that differ in their seeds alone."""
+        kwargs = SDARConfig.from_dict(config).environment_kwargs
+        text = json.dumps({k: v for k, v in kwargs.items() if k not in self.plan.seeded}, sort_keys=True)
+        if text not in self._versions:
+            source = EnvironmentSource(self.plan.env_id, kwargs)
+            try:
+                self._versions[text] = source.world_version
+            finally:
+                source.close()
+        return self._versions[text]
+
+
+def _shared(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """An arm's options as far as its warm start follows them: not those of the teacher's side."""
+    kept = {key: value for key, value in overrides.items() if key not in TEACHER_OPTIONS}
+    if isinstance(kept.get("env_kwargs"), Mapping):
+        kept["env_kwargs"] = {k: v for k, v in kept["env_kwargs"].items() if k not in TEACHER_ENV_KWARGS}
+    return kept
+
+
+def model_fingerprint(model: str) -> str:
+    """A local model's configuration and weights as a hash; a name of the hub as it is."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors", ".bin")):
+        digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def with_jobs(plan: Plan, jobs: Mapping[tuple[str, int], Job]) -> Plan:
+    """The plan with the keys of its jobs."""
+    table: dict[str, dict[str, str]] = {}
+    for (arm, seed), job in jobs.items():
+        table.setdefault(arm, {})[str(seed)] = job.key
+    return dataclasses.replace(plan, jobs=table)

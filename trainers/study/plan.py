@@ -1,0 +1,270 @@
+"""From a file or from flags to a `Plan`: which arms, along which axes, with which seeds.
+
+A plan is a YAML mapping; `sdar study` builds the same mapping out of its flags. Axes multiply arms: every arm is run at
+every value, except that an arm which reads nothing privileged is not repeated along axes that only a teacher feels.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sdar_envs.assets import asset_path
+from sdar_envs.choices import require_choice, unknown_choice
+
+from ..options import merge, nested, read_yaml
+from ..presets import load_preset, preset_for
+from .plain_json import DamagedFileError, decode
+from .records import Arm, Derived, Hypothesis, Plan, StudyError, Tuning
+
+DEFAULT_METHODS = ("grpo", "opsd", "grpo+opsd", "rlsd", "skill-sd", "sdar")
+DEFAULT_SEEDS = 5
+# Keyword arguments of an environment that take the seed, where it has them.
+SEEDED = ("world_seed", "stale_seed")
+# What only a teacher feels: the student of a method without one does not change along these axes.
+TEACHER_SIDE = ("privilege", "position", "retrieval", "teacher_budget", "distill_coef", "gate_beta")
+# Injections whose coefficient multiplies a term of the loss, and for which a preset's coefficient is meant.
+COEF_INJECTIONS = ("aux", "divergence")
+# Where an axis has a name shorter than its option's.
+AXES = {"stale": "env_kwargs.stale", "privilege": "privilege", "retrieval": "retrieval"}
+# What a study changes in a preset: a curve of thirteen points, one thread on one core, and claims that can be wrong.
+STUDY_OPTIONS: dict[str, Any] = {
+    "eval_steps": 5,
+    "save_steps": 10,
+    "save_total_limit": 2,
+    "device": "cpu",
+    "bf16": False,
+}
+STUDY_STALE = 0.25
+
+_KEYS = (
+    *("name", "env_id", "preset", "model", "common", "warm_start", "seeded", "seeds", "budget", "reference"),
+    *("arms", "axes", "hypotheses", "tuning", "tuned"),
+)
+_ARM_KEYS = ("method", "key", "label", "set", "warm_start", "role", "derive", "tuned", "seeds", "axes")
+
+
+def plan_names() -> list[str]:
+    """The plans that come with the suite."""
+    return sorted(path.stem for path in asset_path("studies").glob("*.yaml"))
+
+
+def read_plan(name_or_path: str) -> Plan:
+    """A plan by the name of one that comes with the suite, or from a YAML file.
+
+    Raises:
+        StudyError: There is none of that name, or it does not hold what a plan holds.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        try:
+            require_choice("plan", name_or_path, plan_names(), "assets/studies")
+        except ValueError as error:
+            raise StudyError(f"{error}; a file is named with its ending, .yaml") from None
+        path = asset_path("studies", f"{name_or_path}.yaml")
+    try:
+        return make_plan(read_yaml(path), str(path))
+    except ValueError as error:
+        raise StudyError(f"{error}") from None
+
+
+def make_plan(content: Mapping[str, Any], where: str) -> Plan:
+    """A plan from plain values; presets are resolved, axes multiplied, every option checked.
+
+    Raises:
+        ValueError: An unknown key (the nearest is named), or a value that no run accepts.
+    """
+    _check_keys(content, _KEYS, where)
+    if "env_id" not in content:
+        raise ValueError(f"{where}: expected the key 'env_id', which is missing")
+    env_id, model = str(content["env_id"]), content.get("model")
+    preset = _preset(content, env_id, model) or {}
+    # The preset's coefficient is of the size that fits a term of the loss; other injections have their rows' own.
+    coef = preset.pop("distill_coef", None)
+    coef = None if "distill_coef" in (content.get("common") or {}) else coef
+    common = merge(preset, STUDY_OPTIONS, nested(content.get("common") or {}))
+    common = {key: value for key, value in common.items() if key not in ("method", "output_dir", "seed")}
+    seeds = _seeds(content.get("seeds", DEFAULT_SEEDS), where)
+    hypotheses = _decoded(tuple[Hypothesis, ...], content.get("hypotheses") or [], f"{where}: hypotheses")
+    tuning = content.get("tuning")
+    tuning = None if tuning is None else _decoded(Tuning, _tuning(tuning, where), f"{where}: tuning")
+    tuned = {str(name): nested(values) for name, values in (content.get("tuned") or {}).items()}
+    tunable = {*tuned, *(tuning.configurations if tuning else ())}
+    axes = content.get("axes") or {}
+    words = content.get("arms") or list(DEFAULT_METHODS)
+    arms = [arm for word in words for arm in _arms(word, axes, tunable, coef, where)]
+    from ..config import SDARConfig
+
+    base = SDARConfig.from_dict(common, where=f"{where}: common")
+    budget = int(content.get("budget", max(base.max_steps // 2, 1)))
+    plan = Plan(
+        name=str(content.get("name", "study")),
+        env_id=env_id,
+        preset=_preset_name(content, env_id, model),
+        model=None if model is None else str(model),
+        common=common,
+        warm_start=nested(content.get("warm_start") or {}),
+        seeded=_seeded(content.get("seeded"), env_id, base.env_kwargs),
+        arms=tuple(arms),
+        seeds=seeds,
+        budget=budget,
+        episodes_per_iteration=base.tasks_per_step * base.num_generations,
+        reference=str(content.get("reference") or _reference(arms)),
+        hypotheses=hypotheses,
+        tuning=tuning,
+        tuned=tuned,
+    )
+    _check(plan, where)
+    return plan
+
+
+def _check(plan: Plan, where: str) -> None:
+    """What can not work is said before anything runs."""
+    keys = [arm.key for arm in plan.arms]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise ValueError(
+                f"{where}: expected arms with different keys, got {key!r} twice: give one a key of its own"
+            )
+    require_choice("reference", plan.reference, keys, where)
+    for arm in plan.arms:
+        for option, derived in arm.derived.items():
+            require_choice(f"arm that {arm.key} derives {option} from", derived.arm, keys, where)
+            lacking = set(plan.seeds_of(arm)) - set(plan.seeds_of(plan.arm(derived.arm)))
+            if lacking or plan.arm(derived.arm).derived:
+                raise ValueError(
+                    f"{where}: {arm.key} derives {option} from {derived.arm}, which must have its seeds and "
+                    f"derive nothing itself; seeds that it lacks: {sorted(lacking) or 'none'}"
+                )
+    for hypothesis in plan.hypotheses:
+        for claim in (*hypothesis.claims, *hypothesis.secondary):
+            require_choice("direction", claim.direction, ("greater", "less"), f"{where}: {hypothesis.id}")
+            for term in claim.terms:
+                require_choice("arm", term.arm, keys, f"{where}: {hypothesis.id}, {claim.name}")
+
+
+def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: float | None, where: str) -> list[Arm]:
+    """One entry of `arms`, multiplied by the study's axes and its own."""
+    from ..methods import get_method
+
+    entry: Mapping[str, Any] = {"method": word} if isinstance(word, str) else word
+    if not isinstance(entry, Mapping) or "method" not in entry:
+        raise ValueError(f"{where}: an arm is expected to be a method's name or a mapping with 'method', got {word!r}")
+    _check_keys(entry, _ARM_KEYS, f"{where}: arm {entry.get('key', entry['method'])}")
+    method = get_method(str(entry["method"]))
+    reads = bool(method.teacher_views) or method.student_view == "privileged" or "privileged" in method.needs
+    crossed = {**axes, **(entry.get("axes") or {})}
+    crossed = {name: values for name, values in crossed.items() if reads or option_of(name) not in TEACHER_SIDE}
+    overrides = nested(entry.get("set") or {})
+    name = str(entry.get("key", method.name))
+    tuned = entry.get("tuned", method.name if method.name in tunable else None)
+    seeds = entry.get("seeds")
+    arms = []
+    for point in itertools.product(*(_values(values) for values in crossed.values())):
+        coordinates = dict(zip(crossed, point, strict=True))
+        placed = nested({option_of(axis): value for axis, value in coordinates.items()})
+        warm = nested(placed.pop("warm_start", {}))
+        where_it_stands = ",".join(f"{axis.rpartition('.')[2]}={value}" for axis, value in coordinates.items())
+        suffix = f"[{where_it_stands}]" if coordinates else ""
+        label = str(entry.get("label", name))
+        arms.append(
+            Arm(
+                key=name + suffix,
+                label=label + (f" ({where_it_stands.replace(',', ', ')})" if coordinates else ""),
+                method=method.name,
+                defaults={"distill_coef": coef} if coef is not None and method.injection in COEF_INJECTIONS else {},
+                overrides=merge(overrides, placed),
+                warm_start=merge(nested(entry.get("warm_start") or {}), warm),
+                coordinates=coordinates,
+                role=require_choice("role", str(entry.get("role", "arm")), ("arm", "control"), where),
+                derived={
+                    str(option): Derived(str(source["arm"]) + suffix * bool(source.get("same_point")), source["figure"])
+                    for option, source in (entry.get("derive") or {}).items()
+                },
+                tuned=None if tuned is None else str(tuned),
+                seeds=None if seeds is None else _seeds(seeds, where),
+            )
+        )
+    return arms
+
+
+def option_of(axis: str) -> str:
+    """The option that an axis changes."""
+    return AXES.get(axis, axis)
+
+
+def _values(values: Any) -> list[Any]:
+    listed = list(values) if isinstance(values, (list, tuple)) else [values]
+    if not listed:
+        raise ValueError("an axis expects at least one value, got none")
+    return listed
+
+
+def _reference(arms: Sequence[Arm]) -> str:
+    plain = [arm.key for arm in arms if arm.method == "grpo"]
+    return plain[0] if plain else arms[0].key
+
+
+def _seeds(value: Any, where: str) -> tuple[int, ...]:
+    """``5`` is 0 to 4; a list is itself."""
+    seeds = list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    whole = isinstance(seeds, (list, tuple)) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not whole or not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"{where}: seeds are expected to be a number, or different numbers from 0 on, got {value!r}")
+    return tuple(seeds)
+
+
+def _seeded(value: Any, env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Given, or what the environment takes of `SEEDED` and the plan does not fix."""
+    if value is not None:
+        return tuple(str(name) for name in value)
+    from ..environments import EnvironmentSource
+
+    source = EnvironmentSource(env_id, env_kwargs)
+    takes = source.options
+    source.close()
+    return tuple(name for name in SEEDED if name in takes and name not in env_kwargs)
+
+
+def _preset_name(content: Mapping[str, Any], env_id: str, model: Any) -> str | None:
+    named = content.get("preset")
+    if named == "none":
+        return None
+    if named is not None:
+        return load_preset(str(named)).name
+    found = preset_for("qwen" if model else "tiny", env_id)
+    return None if found is None else found.name
+
+
+def _preset(content: Mapping[str, Any], env_id: str, model: Any) -> dict[str, Any] | None:
+    name = _preset_name(content, env_id, model)
+    return None if name is None else dict(load_preset(name).config)
+
+
+def _tuning(content: Any, where: str) -> dict[str, Any]:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{where}: tuning is expected to be a mapping, got {content!r}")
+    found = dict(content)
+    found["configurations"] = {
+        str(name): [nested(configuration) for configuration in configurations]
+        for name, configurations in (content.get("configurations") or {}).items()
+    }
+    counts = {name: len(configurations) for name, configurations in found["configurations"].items()}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"{where}: fair tuning gives every arm as many configurations, got {counts}")
+    return found
+
+
+def _decoded(wanted: Any, value: Any, where: str) -> Any:
+    try:
+        return decode(wanted, value, where)
+    except DamagedFileError as error:
+        raise ValueError(str(error)) from None
+
+
+def _check_keys(content: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in content:
+        if key not in known:
+            raise unknown_choice("key", str(key), known, where)
