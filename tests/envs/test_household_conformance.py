@@ -26,6 +26,8 @@ def household(**kwargs: object) -> functools.partial[gym.Env]:
         {"size": "full"},
         {"size": "full", "split": "test", "task_type": "two"},
         {"size": "small", "split": "valid", "task_type": "light", "stale": 0.5, "retrieval": "wrong"},
+        {"size": "medium", "instruction": "habit", "stale": 0.25},
+        {"size": "small", "instruction": "habit", "split": "test", "task_type": "two", "retrieval": "keyword"},
         {"size": "small", "regularity": 0.0, "world_seed": 5, "retrieval": "all", "reward_scale": 10.0},
     ],
     ids=str,

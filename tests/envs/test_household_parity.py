@@ -48,8 +48,10 @@ def textworld_game() -> Iterator[Any]:
         game.close()
 
 
-def generated_differences(make: Any, task_id: str, size: str, steps: int) -> list[household_games.Difference]:
-    task = generate(task_id, size=size)
+def generated_differences(
+    make: Any, task_id: str, size: str, steps: int, instruction: str = "named"
+) -> list[household_games.Difference]:
+    task = generate(task_id, size=size, instruction=instruction)
     rules, sentence = household_rules(), task.draft.sentence.removesuffix(".")
     native = NativeGame(*rules, task.problem, task=sentence)
     reference = make(*rules, task.problem, task=sentence)
@@ -70,6 +72,14 @@ def test_both_engines_say_the_same_of_a_generated_game(textworld_game, task_id, 
 @pytest.mark.parametrize(("task_id", "size", "steps"), SLOW)
 def test_both_engines_say_the_same_on_long_walks(textworld_game, task_id, size, steps):
     assert generated_differences(textworld_game, task_id, size, steps) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(12))
+def test_both_engines_say_the_same_in_longer_rooms_and_hidden_places(textworld_game, number: int):
+    size, instruction = ("medium", "small")[number % 2], ("habit", "named")[number // 6]
+    task_id = f"{('train', 'valid', 'test')[number % 3]}:{600 + number:06d}"
+    assert generated_differences(textworld_game, task_id, size, 50, instruction) == []
 
 
 @pytest.mark.parametrize(("task_id", "seed"), [("train:000001", 0), ("train:000008", 1)])

@@ -157,8 +157,12 @@ def test_plans_are_as_short_as_breadth_first_search_finds_in_many_worlds(task_ty
         check_against_search(seed, task_type)
 
 
-def generated(task_id: str, size: str) -> NativeGame:
-    return NativeGame(*household_rules(), generate(task_id, size=size).problem)
+# Sizes and instructions of generated games.
+HOUSES = [("small", "named"), ("full", "named"), ("small", "habit"), ("medium", "habit")]
+
+
+def generated(task_id: str, size: str, instruction: str = "named") -> NativeGame:
+    return NativeGame(*household_rules(), generate(task_id, size=size, instruction=instruction).problem)
 
 
 def check_one_step_consistency(game: NativeGame, seed: int, walk: int) -> None:
@@ -184,17 +188,18 @@ def check_one_step_consistency(game: NativeGame, seed: int, walk: int) -> None:
     assert game.won
 
 
-@pytest.mark.parametrize("size", ["small", "full"])
-def test_no_command_in_a_generated_house_beats_the_plan(size: str) -> None:
+@pytest.mark.parametrize(("size", "instruction"), HOUSES)
+def test_no_command_in_a_generated_house_beats_the_plan(size: str, instruction: str) -> None:
     for number in range(48):
-        check_one_step_consistency(generated(f"valid:{number:06d}", size), number, walk=(number % 4) * 5)
+        game = generated(f"valid:{number:06d}", size, instruction)
+        check_one_step_consistency(game, number, walk=(number % 4) * 5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["small", "full"])
-def test_no_command_in_many_generated_houses_beats_the_plan(size: str) -> None:
+@pytest.mark.parametrize(("size", "instruction"), HOUSES)
+def test_no_command_in_many_generated_houses_beats_the_plan(size: str, instruction: str) -> None:
     for number in range(1_200):
-        check_one_step_consistency(generated(f"train:{number:06d}", size), number, walk=number % 23)
+        check_one_step_consistency(generated(f"train:{number:06d}", size, instruction), number, walk=number % 23)
 
 
 def test_no_command_in_games_of_the_official_format_beats_the_plan(tmp_path: Path) -> None:
