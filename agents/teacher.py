@@ -183,6 +183,37 @@ class Teacher:
             self._blocks[key] = self.block(privileged, view)
         return self._blocks[key]
 
+    def plan_length(self, privileged: Privileged | None) -> int | None:
+        """Actions that the shortest known plan still needs from a state, whatever the teacher is shown.
+
+        None where no plan is known. A state that is acted on is never won, so an empty plan is none.
+        """
+        if privileged is None:
+            return None
+        fields = cast(dict[str, Any], privileged.reveal())
+        # A user's own context reads the whole `info`, which holds the fields one level down.
+        known = fields.get("privileged") if self.teacher_context is not None else fields
+        plan = known.get("plan") if isinstance(known, Mapping) else None
+        return len(plan) if plan else None
+
+    def quotes(self, turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> bool:
+        """Whether a row says a whole privileged block: in a completion, or in what the world answered to it.
+
+        Such a row, laid behind the plain prompt, would show the student what it may not read.
+
+        Args:
+            turns: The turns of one row.
+            privileged: What was known before each turn, parallel to `turns`.
+        """
+        blocks = {
+            text.strip()
+            for turn, known in zip(turns, privileged, strict=True)
+            if (text := self.episode_block(known, turn.view))
+        }
+        said = [turn.action.completion for turn in turns]
+        said += [message["content"] for turn in turns for message in turn.action.messages]
+        return any(block in text for block in blocks for text in said)
+
     # Where it is put.
 
     def block_ids(self, text: str) -> list[int]:

@@ -5,13 +5,16 @@ All of them are the same weights behind different prompts; this file turns a con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from agents.base import Turn, View
 from agents.chat import ChatAgent, Sampler
+from agents.plain import plain_view
 from agents.rendering import ChatRenderer
 from agents.teacher import EVERY_TURN, Teacher
+from sdar_envs.privileged import Privileged
 
 from .environments import EnvironmentSource
 from .methods import Method
@@ -30,18 +33,29 @@ class Actors:
     """The agents of a run.
 
     `student` collects training episodes, `evaluator` plays panels with the student's prompt, `hinted` plays them with
-    the teacher's; `readers` read rows, by the name of the method's view. `hinted` and `readers` are empty where the
-    environment gives a teacher nothing to read. `privileged_turns` says when its side must be asked, `seals_info`
-    that it is read from the whole `info` (a user's own context).
+    the teacher's; `readers` read rows, by the name of the method's view. `teacher`, `hinted` and `readers` are empty
+    where the environment gives a teacher nothing to read. `privileged_turns` says when its side must be asked,
+    `seals_info` that it is read from the whole `info` (a user's own context).
     """
 
     student: ChatAgent
     evaluator: ChatAgent
     hinted: ChatAgent | None
     readers: Mapping[str, Teacher]
+    teacher: Teacher | None
     renderer: ChatRenderer
     privileged_turns: str
     seals_info: bool
+
+    def plain(self, turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> View | None:
+        """A row behind the plain prompt (`lessons.PlainReading`); None where it says a privileged block in full."""
+        if self.teacher is not None and self.teacher.quotes(turns, privileged):
+            return None
+        return plain_view(self.renderer, turns)
+
+    def plan_length(self, privileged: Privileged | None) -> int | None:
+        """Actions that the shortest known plan still needs (`lessons.PlanLength`)."""
+        return None if self.teacher is None else self.teacher.plan_length(privileged)
 
 
 def privileged_turns(config: SDARConfig, teacher_context: TeacherContext | None) -> str:
@@ -68,10 +82,10 @@ def make_actors(
         model: Prepared by the engine.
         tokenizer: With a chat template.
         config: Prompts, lengths, temperatures, privilege.
-        method: Says whose prompt the student acts behind, and which views are read.
+        method: Says whose prompt the student acts behind, which views are read, and what else must be known.
         source: The environment.
         teacher_context: A user's own function from `info` to what the teacher is shown.
-        teaches: Whether the method's coefficient lets its teacher matter at all.
+        teaches: Whether the method's coefficient lets what it knows beyond the student matter at all.
         sampler: Answers instead of the model, which may then be None.
 
     Raises:
@@ -81,15 +95,18 @@ def make_actors(
     can_teach = teacher_context is not None or (
         source.has_privileged and (config.privilege == "none" or needed in source.privileged_keys)
     )
-    if not can_teach and ((teaches and "privileged" in method.needs) or method.student_view == "privileged"):
+    behind_it = "privileged" in (method.student_view, *method.eval_views)
+    if not can_teach and ((teaches and "privileged" in method.needs) or behind_it):
         raise ValueError(without_privileged(method, config, source, needed))
+    if teaches and "plan" in method.needs and "plan" not in source.privileged_keys:
+        raise ValueError(without_plan(method, source))
     renderer = ChatRenderer(tokenizer, enable_thinking=config.enable_thinking, append_history=config.append_history)
     teacher = None
-    if can_teach:
+    if can_teach or "plan" in source.privileged_keys:
         teacher = Teacher(
             renderer,
             config.prompt_style,
-            privilege=config.privilege,
+            privilege=config.privilege if can_teach else "none",
             position=config.position,
             budget_tokens=config.teacher_budget,
             max_length=_longest(model, config),
@@ -119,7 +136,8 @@ def make_actors(
         student=chat(config.temperature, method.student_view == "privileged"),
         evaluator=chat(config.eval_temperature, False),
         hinted=chat(config.eval_temperature, True) if can_teach else None,
-        readers=dict.fromkeys(method.teacher_views, teacher) if teacher is not None else {},
+        readers=dict.fromkeys(method.teacher_views, teacher) if teacher is not None and can_teach else {},
+        teacher=teacher,
         renderer=renderer,
         privileged_turns=privileged_turns(config, teacher_context),
         seals_info=teacher_context is not None,
@@ -131,6 +149,16 @@ def _longest(model: Any, config: SDARConfig) -> int:
     wanted = config.max_prompt_length + config.teacher_budget
     positions = None if model is None else getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return wanted if positions is None else min(wanted, positions - config.max_completion_length)
+
+
+def without_plan(method: Method, source: EnvironmentSource) -> str:
+    """Why a run can not start that needs to know how far away the goal is."""
+    got = ", ".join(source.privileged_keys) or "none"
+    return (
+        f"method {method.name!r} learns from the length of the remaining plan, and {source.name} tells none: expected "
+        f"info['privileged']['plan'], the optimal actions that are left, at every reset and step; got the keys {got}. "
+        "Add it to the environment, or choose a method that needs no plan, such as method='grpo'"
+    )
 
 
 def without_privileged(method: Method, config: SDARConfig, source: EnvironmentSource, needed: str) -> str:

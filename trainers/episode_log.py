@@ -19,17 +19,23 @@ def episode_record(
     iteration: int,
     phase: str,
     seed: int,
+    view: str = "plain",
     tokens: Mapping[int, Mapping[str, list[Any]]] | None = None,
 ) -> dict[str, Any]:
     """One line of `episodes.jsonl`.
+
+    Of an episode that was acted behind the privileged prompt no text is kept: what was written there may say what was
+    read, and the world may answer to it. Its observations, completions and actions are null.
 
     Args:
         rollout: The episode; of its privileged side only the ids of claims that were read are kept, and whether they
             were stale.
         run: Name of the run.
         iteration: Iterations done when it was played.
-        phase: Why it was played: ``train``, or the split of a panel, always by the student.
+        phase: Why it was played: ``train``, the name of a panel (`measurement.panel_name`), or ``teacher``, which is
+            the hinted teacher on the watched panel.
         seed: The run's seed.
+        view: The prompt that it was acted behind, of `method.VIEWS`.
         tokens: Token arrays by turn number, from `token_arrays`; turns that have them get the student's messages too.
     """
     episode = rollout.episode
@@ -42,6 +48,7 @@ def episode_record(
         "group": rollout.task.group,
         "member": rollout.task.member,
         "phase": phase,
+        "view": view,
         "env_id": episode.env_id,
         "task_id": episode.task_id,
         "task_type": episode.task_type,
@@ -53,8 +60,15 @@ def episode_record(
         "failure": rollout.failure,
         "claim_ids": claim_ids,
         "stale": stale,
-        "turns": [_turn_record(turn, arrays.get(number)) for number, turn in enumerate(episode.turns)],
+        "turns": [
+            _turn_record(turn, arrays.get(number)) if view == "plain" else _withheld(turn)
+            for number, turn in enumerate(episode.turns)
+        ],
     }
+
+
+def _withheld(turn: Turn) -> dict[str, Any]:
+    return {**_turn_record(turn, None), "observation": None, "completion": None, "action": None}
 
 
 def _turn_record(turn: Turn, tokens: Mapping[str, list[Any]] | None) -> dict[str, Any]:
@@ -83,8 +97,12 @@ def claims_of(rollout: Rollout) -> tuple[list[str], list[bool]]:
     return list(skills.get("claim_ids", [])), [bool(stale) for stale in skills.get("stale", [])]
 
 
-def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str) -> dict[str, Any]:
-    """One line of `privileged.jsonl`, written only with ``log_privileged``: the teacher's side, turn by turn."""
+def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str, view: str = "plain") -> dict[str, Any]:
+    """One line of `privileged.jsonl`, written only with ``log_privileged``: the teacher's side, turn by turn.
+
+    Of an episode that was acted behind the privileged prompt it holds what `episode_record` leaves out, too.
+    """
+    acted = {} if view == "plain" else {"acted": [_turn_record(turn, None) for turn in rollout.episode.turns]}
     return {
         "schema": EPISODE_SCHEMA,
         "run": run,
@@ -94,6 +112,7 @@ def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str)
         "member": rollout.task.member,
         "task_id": rollout.episode.task_id,
         "turns": [None if known is None else known.reveal() for known in rollout.privileged],
+        **acted,
     }
 
 

@@ -194,8 +194,6 @@ class Method:
             )
         if self.student_view == "privileged" and self.teacher_views:
             raise ValueError(f"{where}: a teacher reads what a student did behind the plain prompt, not the privileged")
-        if self.keep is not None and self.injection == "none":
-            raise ValueError(f"{where}: keep says what the injection learns from, and there is none")
         require_choice("teacher_weights", self.teacher_weights, ("old",), where)
         require_choice("timing", self.timing, ("update", "iteration"), where)
         if unknown := self.needs - NEEDS:

@@ -3,19 +3,19 @@
 Student and teacher are one set of weights; the cheapest way for them to agree is to ignore what the teacher is shown.
 So the teacher's own success is measured on the same panel, and a fall below a share of its start is said aloud. `valid`
 is watched while training; `test` is read before the first and after the last iteration, and nothing is chosen by it.
+A method may be evaluated behind several prompts (`Method.eval_views`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from agents.base import Agent
+from typing import TYPE_CHECKING
 
 from .actors import Actors
 from .environments import EnvironmentSource
 from .evaluation import Evaluation, Panel, evaluate, make_panel
+from .measurement import Measured
 
 if TYPE_CHECKING:
     from .config import SDARConfig
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Monitor:
-    """Evaluates the agents of a run on fixed panels."""
+    """Evaluates the agents of a run on fixed panels; `views` are the prompts that the method is evaluated behind."""
 
     source: EnvironmentSource
     actors: Actors
     config: SDARConfig
     panels: dict[str, Panel] = field(default_factory=dict)
+    views: tuple[str, ...] = ("plain",)
     teacher_start: float | None = None
 
     def panel(self, split: str) -> Panel:
@@ -56,18 +57,36 @@ class Monitor:
             elif split == self.config.eval_split or self.config.test_episodes:
                 self.panel(split).save(path)
 
-    def student(self, split: str, *, keep_privileged: bool = False) -> Evaluation:
-        """The student's prompt on a panel; with `keep_privileged`, rollouts hold the sealed side for later readings."""
-        turns = self.actors.privileged_turns if keep_privileged else "never"
-        return self._evaluate(self.actors.evaluator, split, turns)
+    def measure(self, split: str, *, teacher: bool, privileged_turns: str = "never") -> Measured:
+        """The student on a panel behind each of its prompts, and with `teacher` the hinted teacher beside it.
+
+        A student behind the privileged prompt is the hinted teacher, and is not played twice.
+        """
+        views = {view: self.student(split, view=view, privileged_turns=privileged_turns) for view in self.views}
+        hinted = None
+        if teacher:
+            hinted = views["privileged"] if "privileged" in views else self.teacher(split)
+        return Measured(split, views, hinted)
+
+    def student(self, split: str, *, view: str = "plain", privileged_turns: str = "never") -> Evaluation:
+        """The student behind one prompt on a panel.
+
+        Args:
+            split: The panel's.
+            view: Of `method.VIEWS`.
+            privileged_turns: When rollouts are to hold the sealed side for later readings, for the plain prompt.
+        """
+        return self._evaluate(split, view, privileged_turns)
 
     def teacher(self, split: str) -> Evaluation | None:
         """The hinted teacher on the same panel; None where the environment gives it nothing to read."""
-        if self.actors.hinted is None:
-            return None
-        return self._evaluate(self.actors.hinted, split, self.actors.privileged_turns)
+        return None if self.actors.hinted is None else self._evaluate(split, "privileged", "never")
 
-    def _evaluate(self, agent: Agent, split: str, turns: str) -> Evaluation:
+    def _evaluate(self, split: str, view: str, turns: str) -> Evaluation:
+        agent = self.actors.evaluator
+        if view == "privileged":
+            assert self.actors.hinted is not None  # `make_actors` refuses a method that asks for more than there is
+            agent, turns = self.actors.hinted, self.actors.privileged_turns
         return evaluate(
             agent,
             self.panel(split),
@@ -88,16 +107,3 @@ class Monitor:
             f"its start ({100 * self.teacher_start:.1f} %): it is learning to ignore what it is shown, and teaches "
             "nothing then. Lower distill_coef or learning_rate, or raise beta"
         )
-
-
-def watched_figures(prefix: str, evaluation: Evaluation) -> dict[str, Any]:
-    """The few figures of an evaluation that belong into a metric line."""
-    low, high = evaluation.ci95
-    return {
-        f"{prefix}/success_rate": evaluation.success_rate,
-        f"{prefix}/ci95_low": low,
-        f"{prefix}/ci95_high": high,
-        f"{prefix}/invalid_action_rate": evaluation.invalid_action_rate,
-        f"{prefix}/mean_turns": evaluation.mean_turns,
-        f"{prefix}/mean_score": evaluation.mean_score,
-    }

@@ -102,9 +102,16 @@ def _anchor(task_id: str, observation: str) -> str:
 
 
 def outcomes_of(rollouts: Sequence[Rollout]) -> list[EpisodeOutcome]:
-    """What advantages need of each rollout, numbered as in `build_rows`."""
+    """What advantages and filters need of each rollout, numbered as in `build_rows`."""
     return [
-        EpisodeOutcome(index, rollout.task.group, rollout.episode.return_, rollout.episode.failed)
+        EpisodeOutcome(
+            index,
+            rollout.task.group,
+            rollout.episode.return_,
+            failed=rollout.episode.failed,
+            success=rollout.episode.success,
+            turns=len(rollout.episode.turns),
+        )
         for index, rollout in enumerate(rollouts)
     ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .batch import Row
 from .episode_log import episode_record, privileged_record, token_arrays
+from .measurement import Measured
 from .rollout import Rollout
 from .run_directory import RunDirectory
 
@@ -110,6 +111,7 @@ class RunLog:
         *,
         iteration: int,
         phase: str,
+        view: str = "plain",
         rows: Sequence[Row] = (),
         columns: Columns | None = None,
     ) -> None:
@@ -119,17 +121,33 @@ class RunLog:
             rollouts: Episodes.
             iteration: Iterations done when they were played.
             phase: Why they were played.
+            view: The prompt they were acted behind; behind the privileged one nothing is logged token by token.
             rows: Rows to log token by token; their ``episode_id`` is the index in `rollouts`.
             columns: Computes the numbers per token of those rows.
         """
-        arrays = self._arrays(rows, columns)
-        run, seed = self.directory.path.name, self.config.seed
+        arrays = self._arrays(rows if view == "plain" else (), columns)
+        seed = self.config.seed
+        where: dict[str, Any] = {"run": self.directory.path.name, "iteration": iteration, "phase": phase, "view": view}
         for index, rollout in enumerate(rollouts):
-            tokens = arrays.get(index)
-            record = episode_record(rollout, run=run, iteration=iteration, phase=phase, seed=seed, tokens=tokens)
-            self.directory.episodes.write(record)
+            self.directory.episodes.write(episode_record(rollout, **where, seed=seed, tokens=arrays.get(index)))
             if self.directory.privileged is not None:
-                self.directory.privileged.write(privileged_record(rollout, run=run, iteration=iteration, phase=phase))
+                self.directory.privileged.write(privileged_record(rollout, **where))
+
+    def panel(
+        self, measured: Measured, *, iteration: int, rows: Sequence[Row] = (), columns: Columns | None = None
+    ) -> None:
+        """The episodes of all that was measured on a panel, each under its name; `rows` are of the plain prompt."""
+        for name, (view, evaluation) in measured.named().items():
+            if name == "teacher" and measured.plays_its_teacher:
+                continue
+            self.episodes(
+                evaluation.rollouts,
+                iteration=iteration,
+                phase=name,
+                view=view,
+                rows=rows if view == "plain" else (),
+                columns=columns,
+            )
 
     def _arrays(self, rows: Sequence[Row], columns: Columns | None) -> dict[int, dict[int, dict[str, list[Any]]]]:
         if not rows:

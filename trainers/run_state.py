@@ -24,10 +24,10 @@ MASTERS = "masters"
 class Progressed:
     """How far a run is.
 
-    `before` holds the evaluations before the first iteration, as JSON by panel; `before_outcomes` the test panel's
-    outcomes then, one per task, for the paired difference at the end. `watched_at` is the iteration behind which the
-    watched panel was logged last. `cpu_seconds` is process time of iterations alone, all threads, without evaluation
-    and logging.
+    `before` holds the evaluations before the first iteration, as JSON by name (`measurement.panel_name`);
+    `before_outcomes` the test panel's outcomes then, one per task, for the paired difference at the end. `watched_at`
+    is the iteration behind which the watched panel was logged last. `cpu_seconds` is process time of iterations alone,
+    all threads, without evaluation and logging.
     """
 
     step: int = 0
@@ -37,7 +37,7 @@ class Progressed:
     trained_tokens: int = 0
     failed_episodes: int = 0
     before: dict[str, Any] = field(default_factory=dict)
-    before_outcomes: list[bool | None] = field(default_factory=list)
+    before_outcomes: dict[str, list[bool | None]] = field(default_factory=dict)
     teacher_start: float | None = None
     watched_at: int = -1
 

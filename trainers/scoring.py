@@ -71,6 +71,10 @@ class Scorer:
         """Score all rows of an iteration; returns figures and seconds."""
         figures: dict[str, float] = {}
         start = self.engine.clock()
+        relaid = [row for row in rows if len(row) and not row.behaviour_logprobs_T]
+        if relaid:  # behind another prompt than the one that was sampled behind: what these weights say there
+            for row, logprobs in zip(relaid, self._pass(self.model, [row.student for row in relaid]), strict=True):
+                row.behaviour_logprobs_T = logprobs
         if needs_reference(self.config):
             self._score_reference(rows)
         middle = self.engine.clock()

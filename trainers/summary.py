@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .batch import Row
-from .evaluation import Evaluation
+from .measurement import Measured, described, panel_name
 from .rollout import Rollout
 from .run_state import Progressed
 from .statistics import paired_difference
@@ -16,12 +16,23 @@ if TYPE_CHECKING:
     from .config import SDARConfig
 
 
-def rollout_figures(rollouts: Sequence[Rollout], rows: Sequence[Row]) -> dict[str, Any]:
-    """What an iteration's episodes say about the student: rates over episodes that did not fail."""
+# How well the agent did that collected an iteration: another figure behind another prompt, so another name.
+OUTCOMES = ("success", "return", "score")
+
+
+def rollout_figures(rollouts: Sequence[Rollout], rows: Sequence[Row], *, view: str = "plain") -> dict[str, Any]:
+    """What an iteration's episodes say about the student: rates over episodes that did not fail.
+
+    Args:
+        rollouts: The episodes.
+        rows: Their rows.
+        view: The prompt they were acted behind. Outcomes behind the privileged one are named ``success_privileged``
+            and so on, and there is no ``success`` then.
+    """
     played = [rollout.episode for rollout in rollouts if not rollout.episode.failed]
     turns = [turn for episode in played for turn in episode.turns]
     episodes, steps = max(len(played), 1), max(len(turns), 1)
-    return {
+    figures = {
         "success": sum(episode.success for episode in played) / episodes,
         "return": sum(episode.return_ for episode in played) / episodes,
         "score": sum(episode.score for episode in played) / episodes,
@@ -36,6 +47,7 @@ def rollout_figures(rollouts: Sequence[Rollout], rows: Sequence[Row]) -> dict[st
         "tokens/sampled": sum(len(row) for row in rows),
         "tokens/rows": sum(len(row.student.ids) for row in rows),
     }
+    return {panel_name(name, view) if name in OUTCOMES else name: value for name, value in figures.items()}
 
 
 def run_summary(
@@ -45,11 +57,13 @@ def run_summary(
     config: SDARConfig,
     progressed: Progressed,
     counters: UpdateCounters,
-    watched: Evaluation,
-    hinted: Evaluation | None,
-    test: Evaluation | None,
+    watched: Measured,
+    test: Measured | None,
 ) -> dict[str, Any]:
     """What `summary.json` holds: before and after on the test panel (on the watched one where there is none), paired.
+
+    ``before`` and ``after`` are of the prompt that the method is about, which their ``view`` names; ``views`` has every
+    prompt it was evaluated behind.
 
     Args:
         method: Its name.
@@ -57,12 +71,13 @@ def run_summary(
         config: Seed and watched split.
         progressed: The start's evaluations, seconds and tokens.
         counters: Of the optimiser.
-        watched: The student on the watched panel, at the end.
-        hinted: The hinted teacher on the same.
+        watched: The student and the hinted teacher on the watched panel, at the end.
         test: The student on the test panel, at the end.
     """
-    split, before = config.eval_split, progressed.before
-    summary: dict[str, Any] = {
+    last = watched if test is None else test
+    views = {view: _before_and_after(last, view, progressed) for view in last.views}
+    own = views[last.view]
+    return {
         "method": method,
         "env_id": env_id,
         "seed": config.seed,
@@ -74,13 +89,19 @@ def run_summary(
         "failed_episodes": progressed.failed_episodes,
         "updates": counters.updates,
         "updates_skipped": counters.skipped,
-        "before": before.get(split if test is None else "test"),
-        "after": (watched if test is None else test).to_json(),
-        "watched": {"split": split, "before": before.get(split), "after": watched.to_json()},
-        "teacher": {"before": before.get("teacher"), "after": None if hinted is None else hinted.to_json()},
-        "difference": None,
+        "before": own["before"],
+        "after": own["after"],
+        "watched": {"split": watched.split, **_before_and_after(watched, watched.view, progressed)},
+        "teacher": {"before": progressed.before.get("teacher"), "after": watched.described().get("teacher")},
+        "difference": own["difference"],
+        "views": views,
     }
-    if test is not None and progressed.before_outcomes:
-        found = paired_difference(progressed.before_outcomes, test.outcomes, test.clusters)
-        summary["difference"] = None if found is None else {"mean": found[0], "ci95": list(found[1])}
-    return summary
+
+
+def _before_and_after(measured: Measured, view: str, progressed: Progressed) -> dict[str, Any]:
+    name, after = panel_name(measured.split, view), measured.views[view]
+    difference = None
+    if outcomes := progressed.before_outcomes.get(name):
+        found = paired_difference(outcomes, after.outcomes, after.clusters)
+        difference = None if found is None else {"mean": found[0], "ci95": list(found[1])}
+    return {"before": progressed.before.get(name), "after": described(after, view), "difference": difference}

@@ -1,7 +1,7 @@
-"""SDARTrainer: collect -> score -> weigh -> update -> evaluate, for any method of the table and any text environment.
+"""SDARTrainer: collect -> choose -> score -> weigh -> update -> evaluate, for any method and any text environment.
 
-This file holds the order of things; what each step does stands in `rollout`, `rows`, `scoring`, `advantages`,
-`methods`, `update` and `monitor`. It never asks for a method's name.
+This file holds the order of things; what each step does stands in `collecting`, `rows`, `lessons`, `scoring`,
+`advantages`, `methods`, `update` and `monitor`. It never asks for a method's name.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from . import methods
 from .actors import TeacherContext, make_actors
 from .advantages import compute_advantages
 from .anchors import merge_similar_anchors
-from .batch_env import LoopBatchEnv
+from .batch import Row
 from .callbacks import CallbackList, TrainerState
 from .checkpoint import CheckpointStore, open_checkpoint
+from .collecting import Collector
 from .config import SDARConfig
 from .engine import Engine, fingerprint, frozen_copy, load_model, quiet_transformers
 from .environments import Environment, EnvironmentSource
 from .evaluation import Evaluation, Panel
 from .interrupts import Interrupts
-from .monitor import Monitor, watched_figures
+from .lessons import choose_lessons, mark_kept, measure_progress
+from .measurement import Measured
+from .monitor import Monitor
 from .progress import Progress, make_progress
-from .resampling import Resampled, replace_flat_groups
-from .rollout import collect
 from .rows import build_rows, outcomes_of
 from .run_directory import RunDirectory, RunDirectoryError
 from .run_log import RunLog, require_sinks
@@ -79,8 +80,10 @@ class SDARTrainer:
         loaded, self.processing_class = load_model(model, processing_class)
         self.model = self.engine.prepare(loaded)
         # With a coefficient of 0 throughout, a run has no teacher, whatever its row says.
-        coefs = (methods.coefficient(self.method, self.args, step) for step in range(max(self.args.max_steps, 1)))
+        coefs = [methods.coefficient(self.method, self.args, step) for step in range(max(self.args.max_steps, 1))]
         self._teaches = any(methods.needs_teacher(self.method, coef) for coef in coefs)
+        # A method without anything to learn from is measured, and that is all.
+        self._steps = self.args.max_steps if methods.learns(self.method) else 0
         self.actors = make_actors(
             self.model,
             self.processing_class,
@@ -88,19 +91,20 @@ class SDARTrainer:
             self.method,
             self.source,
             teacher_context,
-            teaches=self._teaches,
+            teaches=any(coefs),
         )
         self._initial = fingerprint(self.model)
         reference = frozen_copy(self.model) if methods.needs_reference(self.args) else None
         pad_id = self.actors.renderer.pad_id
         self.scorer = Scorer(self.model, reference, self.method, self.args, self.engine, pad_id, self.actors.readers)
         self.updater = Updater(self.model, self.method, self.args, self.engine, pad_id)
-        self.monitor = Monitor(self.source, self.actors, self.args, dict(panels or {}))
+        self.monitor = Monitor(self.source, self.actors, self.args, dict(panels or {}), self.method.eval_views)
         self.plan = TaskPlan(self.source.task_ids("train"), self.args)
-        self.callbacks = CallbackList(list(callbacks), self.args, TrainerState(max_steps=self.args.max_steps))
+        self.collector = Collector(self.source, self.actors, self.method, self.args, self.plan)
+        self._told = self.collector.privileged_turns(max(coefs))
+        self.callbacks = CallbackList(list(callbacks), self.args, TrainerState(max_steps=self._steps))
         self.progressed = Progressed()
-        self._train_env: LoopBatchEnv | None = None
-        self._last_watched: tuple[int, Evaluation, Evaluation | None] | None = None
+        self._last_watched: tuple[int, Measured] | None = None
 
     # What a user calls.
 
@@ -128,7 +132,7 @@ class SDARTrainer:
                 path = None if resume_from_checkpoint is True else Path(str(resume_from_checkpoint))
                 self._restore(directory, store, path)
             log = RunLog(directory, self.args, lambda token: str(self.processing_class.decode([token])))
-            progress = make_progress(self.args.max_steps, done=self.progressed.step, title=self.method.name)
+            progress = make_progress(self._steps, done=self.progressed.step, title=self.method.name)
             try:
                 return self._run(directory, store, log, progress)
             finally:
@@ -136,11 +140,11 @@ class SDARTrainer:
                 log.close()
         finally:
             directory.close()
-            self._close_environments()
+            self.collector.close()
 
-    def evaluate(self, split: str | None = None) -> Evaluation:
-        """Play the panel of `split` (the watched one by default) with the student's prompt."""
-        return self.monitor.student(split or self.args.eval_split)
+    def evaluate(self, split: str | None = None, *, view: str | None = None) -> Evaluation:
+        """Play the panel of `split` (default: the watched one) behind `view` (the prompt that the method is about)."""
+        return self.monitor.student(split or self.args.eval_split, view=view or self.method.eval_views[0])
 
     def save_model(self, output_dir: str | Path) -> None:
         """Write model and tokenizer in Hugging Face's format."""
@@ -158,7 +162,7 @@ class SDARTrainer:
             self._measure_start(log, progress)
         saved = state.step if state.step else None
         with Interrupts() as interrupts:
-            while state.step < args.max_steps and not self.callbacks.control.should_training_stop:
+            while state.step < self._steps and not self.callbacks.control.should_training_stop:
                 self._reset_requests()
                 self.callbacks.fire("on_step_begin")
                 figures = self.iteration(log)
@@ -166,7 +170,7 @@ class SDARTrainer:
                 self.callbacks.state.global_step = state.step
                 self.callbacks.fire("on_step_end")
                 control = self.callbacks.control
-                last = state.step == args.max_steps or control.should_training_stop
+                last = state.step == self._steps or control.should_training_stop
                 if control.should_evaluate or last or (args.eval_steps and state.step % args.eval_steps == 0):
                     figures |= self._watch(log, progress, last=last)
                 state.seconds = self.engine.clock() - start
@@ -187,37 +191,41 @@ class SDARTrainer:
         return summary
 
     def iteration(self, log: RunLog | None = None) -> dict[str, Any]:
-        """One iteration: collect, score, weigh, update. Returns its figures.
+        """One iteration: collect, choose, score, weigh, update. Returns its figures.
 
         Raises:
             RuntimeError: Every episode's environment broke.
         """
-        step, clock = self.progressed.step, self.engine.clock
-        coef = methods.coefficient(self.method, self.args, step)
+        step, clock, args = self.progressed.step, self.engine.clock, self.args
+        coef = methods.coefficient(self.method, args, step)
         start, cpu_start = clock(), time.process_time()
-        resampled = self._collect(step, coef)
+        resampled = self.collector.collect(step, coef)
         rollouts = resampled.rollouts
         rows = build_rows(rollouts)
-        merge_similar_anchors(rows, rollouts, self.args.gigpo_similarity)
+        merge_similar_anchors(rows, rollouts, args.gigpo_similarity)
         collected = clock()
-        figures = rollout_figures(rollouts, rows)
+        figures = rollout_figures(rollouts, rows, view=self.method.student_view)
         self.callbacks.fire("on_rollout_end", rollouts=rollouts)
-        figures |= self.scorer.score(rows, rollouts, coef=coef)
-        advantages = compute_advantages(rows, outcomes_of(rollouts), self.args, self.method.advantage)
-        methods.prepare(self.method, rows, self.args, coef=coef, step=step)
+        if methods.needs_plan(self.method, coef):
+            figures |= measure_progress(rows, rollouts, args, self.actors.plan_length)
+        learned, chosen = choose_lessons(self.method, rows, rollouts, args, coef=coef, plain=self.actors.plain)
+        figures |= chosen
+        figures |= self.scorer.score(learned, rollouts, coef=coef)
+        advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage)
+        methods.prepare(self.method, learned, args, coef=coef, step=step)
         cpu_logging = time.process_time()
         if log is not None:
             shown = [row for row in rows if row.episode_id < TOKEN_EPISODES]
-            columns = partial(self.scorer.columns, coef=coef)
-            log.episodes(rollouts, iteration=step, phase="train", rows=shown, columns=columns)
+            columns, view = partial(self.scorer.columns, coef=coef), self.method.student_view
+            log.episodes(rollouts, iteration=step, phase="train", view=view, rows=shown, columns=columns)
         weighed, cpu_weighed = clock(), time.process_time()
-        figures |= self.updater.update(rows, step=step, coef=coef)
+        figures |= self.updater.update(learned, step=step, coef=coef)
         figures |= {
             "groups": float(advantages.groups),
             "groups/flat": float(advantages.flat_groups),
             "groups/single": float(advantages.single_groups),
             **advantages.figures,
-            **(resampled.figures(self.args.num_generations) if self.args.dynamic_sampling else {}),
+            **(resampled.figures(args.num_generations) if args.dynamic_sampling else {}),
             "coefficient": coef,
             "seconds/rollout": collected - start,
             "seconds/update": clock() - weighed,
@@ -226,68 +234,50 @@ class SDARTrainer:
         state.cpu_seconds += cpu_logging - cpu_start + time.process_time() - cpu_weighed
         figures["seconds/cpu"] = state.cpu_seconds
         state.sampled_tokens += int(figures["tokens/sampled"] + figures.get("tokens/replaced", 0))
-        state.trained_tokens += sum(len(row.student.ids) for row in rows)
+        state.trained_tokens += sum(len(row.student.ids) for row in learned)
         state.failed_episodes += int(figures["episodes/failed"])
         return figures
-
-    def _collect(self, step: int, coef: float) -> Resampled:
-        args = self.args
-        if self._train_env is None:
-            slots = args.sampler_batch or args.tasks_per_step * args.num_generations
-            self._train_env = LoopBatchEnv.of(self.source, "train", slots)
-        reads = methods.needs_teacher(self.method, coef) or self.actors.student.reads_privileged
-        self._train_env.privileged_turns = self.actors.privileged_turns if reads else "never"
-        seal_info = self.actors.seals_info and reads
-        play = partial(collect, self.actors.student, self._train_env, max_turns=args.max_turns, seal_info=seal_info)
-        rollouts = play(self.plan.draws(step))
-        if all(rollout.episode.failed for rollout in rollouts):
-            raise RuntimeError(f"every episode of iteration {step} failed; the first: {rollouts[0].failure}")
-        return replace_flat_groups(rollouts, play, self.plan, step=step, tries=args.dynamic_sampling)
 
     # Evaluation and logs.
 
     def _measure_start(self, log: RunLog, progress: Progress) -> None:
-        watched = self.monitor.student(self.args.eval_split)
-        before = {self.args.eval_split: watched.to_json()}
-        figures = watched_figures(self.args.eval_split, watched)
-        hinted = self.monitor.teacher(self.args.eval_split)
-        if hinted is not None:
-            before["teacher"] = hinted.to_json()
-            figures |= watched_figures("teacher", hinted)
-            self.monitor.check_teacher(hinted.success_rate)
-            self.progressed.teacher_start = self.monitor.teacher_start
-        progress.say(f"before: {watched}" + ("" if hinted is None else f"; hinted teacher: {hinted}"))
+        state = self.progressed
+        watched = self.monitor.measure(self.args.eval_split, teacher=True)
+        measured = [watched]
+        if watched.teacher is not None:
+            self.monitor.check_teacher(watched.teacher.success_rate)
+            state.teacher_start = self.monitor.teacher_start
         if self.args.test_episodes:
-            test = self.monitor.student("test")
-            before["test"] = test.to_json()
-            self.progressed.before_outcomes = list(test.outcomes)
-            progress.say(f"before: {test}")
-            log.episodes(test.rollouts, iteration=0, phase="test")
-        log.episodes(watched.rollouts, iteration=0, phase=self.args.eval_split)
-        self.progressed.before, self.progressed.watched_at = before, 0
-        self._log(log, figures)
+            test = self.monitor.measure("test", teacher=False)
+            state.before_outcomes = {name: list(found.outcomes) for name, (_, found) in test.named().items()}
+            measured.append(test)
+        for each in measured:
+            progress.say(f"before: {each}")
+            log.panel(each, iteration=0)
+            state.before |= each.described()
+        state.watched_at = 0
+        self._log(log, watched.figures())
 
     def _watch(self, log: RunLog, progress: Progress, *, last: bool) -> dict[str, Any]:
-        """Evaluate on the watched panel, the hinted teacher beside the student where it teaches."""
+        """Measure on the watched panel, the hinted teacher beside the student where what is learned comes from it."""
         start = self.engine.clock()
-        split, step = self.args.eval_split, self.progressed.step
-        watched = self.monitor.student(split)
-        figures = watched_figures(split, watched)
-        hinted = self.monitor.teacher(split) if self._teaches or last else None
-        if hinted is not None:
-            figures |= watched_figures("teacher", hinted)
-            message = self.monitor.check_teacher(hinted.success_rate) if self._teaches else None
+        step = self.progressed.step
+        hints = self._teaches or self.method.student_view == "privileged"
+        watched = self.monitor.measure(self.args.eval_split, teacher=hints or last)
+        figures = watched.figures()
+        if watched.teacher is not None and hints:
+            message = self.monitor.check_teacher(watched.teacher.success_rate)
             if message is not None:
                 progress.say(message)
                 figures["teacher/collapsed"] = 1.0
                 if self.args.stop_on_teacher_collapse:
                     self.callbacks.control.should_training_stop = True
         if self.progressed.watched_at != step:  # a finished run that is resumed has it already
-            log.episodes(watched.rollouts, iteration=step, phase=split)
+            log.panel(watched, iteration=step)
             self.progressed.watched_at = step
         figures["seconds/evaluation"] = self.engine.clock() - start
         self.callbacks.fire("on_evaluate", metrics=figures)
-        self._last_watched = (step, watched, hinted)
+        self._last_watched = (step, watched)
         return figures
 
     def _log(self, log: RunLog, figures: dict[str, Any]) -> None:
@@ -300,11 +290,12 @@ class SDARTrainer:
         if self._last_watched is None or self._last_watched[0] != self.progressed.step:
             self._watch(log, progress, last=True)
         assert self._last_watched is not None
-        _, watched, hinted = self._last_watched
+        _, watched = self._last_watched
         test = None
         if self.args.test_episodes:
-            test = self.monitor.student("test", keep_privileged=self._teaches)
-            self._log_last_panel(log, test)
+            coef = methods.coefficient(self.method, self.args, max(self.progressed.step - 1, 0))
+            test = self.monitor.measure("test", teacher=False, privileged_turns=self._told)
+            self._log_last_panel(log, test, coef)
         progress.say(f"after: {test or watched}")
         self.progressed.seconds = self.engine.clock() - start
         summary = run_summary(
@@ -314,21 +305,23 @@ class SDARTrainer:
             progressed=self.progressed,
             counters=self.updater.counters,
             watched=watched,
-            hinted=hinted,
             test=test,
         )
         directory.write_summary(summary)
         return summary
 
-    def _log_last_panel(self, log: RunLog, test: Evaluation) -> None:
+    def _log_last_panel(self, log: RunLog, test: Measured, coef: float) -> None:
         """The last panel with token arrays: what the student wrote, and how the teacher reads it."""
-        coef = methods.coefficient(self.method, self.args, max(self.progressed.step - 1, 0))
-        rows = [row for row in build_rows(test.rollouts) if row.episode_id < LAST_PANEL_TOKEN_EPISODES]
+        rows: list[Row] = []
         scorer = self.scorer.at_temperature(self.args.eval_temperature)
-        scorer.score(rows, test.rollouts, coef=coef)
-        columns = partial(scorer.columns, coef=coef)
-        step = self.progressed.step
-        log.episodes(test.rollouts, iteration=step, phase="test", rows=rows, columns=columns)
+        if "plain" in test.views:
+            rollouts = test.views["plain"].rollouts
+            rows = [row for row in build_rows(rollouts) if row.episode_id < LAST_PANEL_TOKEN_EPISODES]
+            mark_kept(self.method, rows, rollouts, self.args, coef=coef)
+            if methods.needs_plan(self.method, coef):
+                measure_progress(rows, rollouts, self.args, self.actors.plan_length)
+            scorer.score(rows, rollouts, coef=coef)
+        log.panel(test, iteration=self.progressed.step, rows=rows, columns=partial(scorer.columns, coef=coef))
 
     # State.
 
@@ -353,8 +346,3 @@ class SDARTrainer:
     def _reset_requests(self) -> None:
         control = self.callbacks.control
         control.should_evaluate = control.should_save = control.should_log = False
-
-    def _close_environments(self) -> None:
-        if self._train_env is not None:
-            self._train_env.close()
-            self._train_env = None
