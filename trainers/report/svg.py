@@ -15,39 +15,40 @@ from .markup import element
 from .palette import colour_index, dash_of
 from .scales import Scale, make_scale, number_text, spread, text_width
 
-WIDTH = 480.0
-FONT = 13.0
+WIDTH = 480.0  # of a panel that shares its line with one other at most
+NARROW = 370.0  # of smaller ones
 SMALL = 12.0
 DOTS_UP_TO = 30  # points of a line that are marked one by one
 
 
-def draw(panel: Panel) -> Markup:
-    """The panel as an ``<svg>`` element."""
+def draw(panel: Panel, width: float = WIDTH) -> Markup:
+    """The panel as an ``<svg>`` element; text is 12 pixels high where it is shown `width` pixels wide."""
     if isinstance(panel, LinePanel):
-        return draw_lines(panel)
+        return draw_lines(panel, width)
     if isinstance(panel, BarPanel):
-        return draw_bars(panel)
+        return draw_bars(panel, width)
     if isinstance(panel, IntervalPanel):
-        return draw_intervals(panel)
-    return draw_stacks(panel)
+        return draw_intervals(panel, width)
+    return draw_stacks(panel, width)
 
 
 # --- lines ---
 
 
-def draw_lines(panel: LinePanel) -> Markup:
+def draw_lines(panel: LinePanel, width: float = WIDTH) -> Markup:
     """Lines with bands and thin lines, named at their ends."""
     lines = [line for line in panel.lines if line.points]
     room = max(text_width(line.label, SMALL) for line in lines) + 14
-    left, right, top, bottom = 46.0, WIDTH - min(room, 0.34 * WIDTH), 30.0, 268.0
-    height = 306.0
+    left, right, top = 46.0, width - min(room, 0.36 * width), 30.0
+    bottom = top + 0.495 * width
+    height = bottom + 38
     x = _scale(panel.x, [p[0] for line in lines for p in line.points], left, right)
     y = _scale(panel.y, [*_heights(lines), *([] if panel.baseline is None else [panel.baseline])], bottom, top)
     parts = [_grid(x, y, panel, left, right, top, bottom)]
     parts += [_band(line, x, y) for line in lines]
     parts += [_line(line, x, y, panel) for line in lines]
     parts += _end_labels(lines, x, y, top, bottom)
-    return _svg(panel.title, _summary_of_lines(panel), height, parts)
+    return _svg(width, panel.title, _summary_of_lines(panel), height, parts)
 
 
 def _heights(lines: Sequence[Line]) -> list[float]:
@@ -130,11 +131,11 @@ def _summary_of_lines(panel: LinePanel) -> str:
 # --- bars, intervals, stacks ---
 
 
-def draw_bars(panel: BarPanel) -> Markup:
+def draw_bars(panel: BarPanel, width: float = WIDTH) -> Markup:
     """Horizontal bars with whiskers; dots are single seeds, a small upright line is where it was before."""
     bars = [bar for bar in panel.bars if bar.value is not None]
-    left = min(max(text_width(bar.label, SMALL) for bar in bars) + 10, 0.4 * WIDTH)
-    right, top, step = WIDTH - 44.0, 6.0, 26.0
+    left = min(max(text_width(bar.label, SMALL) for bar in bars) + 10, 0.4 * width)
+    right, top, step = width - 44.0, 6.0, 26.0
     bottom = top + step * len(bars)
     x = _scale(panel.x, [0.0, *_extent(bars)], left, right)
     parts = [_vertical_grid(x, top, bottom, panel.x.label, right)]
@@ -152,14 +153,14 @@ def draw_bars(panel: BarPanel) -> Markup:
             inside.append(element("rect", {**box, "class": "faint"}, said))
         parts.append(_text(left - 8, middle + 4, bar.label, "row", anchor="end"))
         parts.append(element("g", {"class": _classes(bar.colour)}, *inside))
-        parts.append(_text(WIDTH, middle + 4, number_text(round(bar.value, 1)), "value", anchor="end"))
-    return _svg(panel.title, "; ".join(_said(bar, panel.x) for bar in bars), bottom + 40, parts)
+        parts.append(_text(width, middle + 4, number_text(round(bar.value, 1)), "value", anchor="end"))
+    return _svg(width, panel.title, "; ".join(_said(bar, panel.x) for bar in bars), bottom + 40, parts)
 
 
-def draw_intervals(panel: IntervalPanel) -> Markup:
+def draw_intervals(panel: IntervalPanel, width: float = WIDTH) -> Markup:
     """Points with whiskers around a line of no effect, each under its name."""
     bars = [bar for bar in panel.bars if bar.value is not None]
-    left, right, top, step = 6.0, WIDTH - 6.0, 4.0, 42.0
+    left, right, top, step = 6.0, width - 6.0, 4.0, 42.0
     bottom = top + step * len(bars)
     x = _scale(panel.x, [panel.zero, *_extent(bars)], left, right)
     parts = [_vertical_grid(x, top, bottom, panel.x.label, right)]
@@ -179,18 +180,18 @@ def draw_intervals(panel: IntervalPanel) -> Markup:
         parts.append(_text(left, top + step * number + 16, bar.label, "row"))
         parts.append(_text(right, top + step * number + 16, _value_text(bar), "value", anchor="end"))
         parts.append(element("g", {"class": _classes(bar.colour)}, *inside))
-    return _svg(panel.title, "; ".join(_said(bar, panel.x) for bar in bars), bottom + 40, parts)
+    return _svg(width, panel.title, "; ".join(_said(bar, panel.x) for bar in bars), bottom + 40, parts)
 
 
-def draw_stacks(panel: StackPanel) -> Markup:
+def draw_stacks(panel: StackPanel, width: float = WIDTH) -> Markup:
     """Horizontal bars of parts, with a key above them."""
     stacks = panel.stacks
-    left = min(max(text_width(stack.label, SMALL) for stack in stacks) + 10, 0.4 * WIDTH)
-    right, step = WIDTH - 52.0, 26.0
+    left = min(max(text_width(stack.label, SMALL) for stack in stacks) + 10, 0.4 * width)
+    right, step = width - 52.0, 26.0
     parts, at, line = [], 0.0, 12.0
     for index, name in enumerate(panel.parts):
         wide = text_width(name, SMALL) + 30
-        if at + wide > WIDTH:
+        if at + wide > width:
             at, line = 0.0, line + 20
         parts.append(element("rect", {"x": at, "y": line - 9, "width": 10, "height": 10, "class": f"part p{index}"}))
         parts.append(_text(at + 15, line, name, "tick"))
@@ -208,9 +209,9 @@ def draw_stacks(panel: StackPanel) -> Markup:
                 said = f"{stack.label}, {panel.parts[index]}: {number_text(value)} ({panel.x.label})"
                 parts.append(element("rect", {**box, "class": f"part p{index}"}, _title(said)))
             start += value
-        parts.append(_text(WIDTH, middle + 4, number_text(start), "value", anchor="end"))
+        parts.append(_text(width, middle + 4, number_text(start), "value", anchor="end"))
     said = "; ".join(f"{stack.label} {number_text(sum(stack.values))}" for stack in stacks)
-    return _svg(panel.title, f"{panel.x.label}: {said}", bottom + 40, parts)
+    return _svg(width, panel.title, f"{panel.x.label}: {said}", bottom + 40, parts)
 
 
 def _box(x: Scale, start: float, end: float, middle: float, height: float) -> dict[str, str | float]:
@@ -255,9 +256,9 @@ def _vertical_grid(x: Scale, top: float, bottom: float, label: str, right: float
 # --- pieces ---
 
 
-def _svg(title: str, summary: str, height: float, parts: Sequence[Markup]) -> Markup:
+def _svg(width: float, title: str, summary: str, height: float, parts: Sequence[Markup]) -> Markup:
     attributes: dict[str, str | float] = {
-        "viewBox": f"0 0 {WIDTH:g} {height:g}",
+        "viewBox": f"0 0 {width:g} {height:g}",
         "role": "img",
         "aria-label": f"{title}. {summary}" if title else summary,
     }

@@ -12,6 +12,7 @@ from ..study.records import TrainingPoint
 from .figure import Axis, Figure, Line, LinePanel, Stack, StackPanel, make_figure
 from .series import mean_line, path_of
 
+GATE_OF_NO_OPINION = 0.5
 EPISODES = Axis("training episodes", low=0.0, integer=True)
 
 
@@ -69,8 +70,13 @@ def quantity_panels(traces: Sequence[Trace], quantities: Sequence[Quantity]) -> 
     for quantity in quantities:
         lines = [line for trace in traces if (line := _line(trace, quantity)) is not None]
         axis = Axis(quantity.label, quantity.low, quantity.high)
-        panels.append(LinePanel(quantity.title, EPISODES, axis, tuple(lines), baseline=quantity.baseline))
+        baseline = GATE_OF_NO_OPINION if quantity.name == "distill/weight" and _are_gates(lines) else quantity.baseline
+        panels.append(LinePanel(quantity.title, EPISODES, axis, tuple(lines), baseline=baseline))
     return panels
+
+
+def _are_gates(lines: Sequence[Line]) -> bool:
+    return all(0.0 <= value <= 1.0 for line in lines for _, value in line.points)
 
 
 def _line(trace: Trace, quantity: Quantity) -> Line | None:
@@ -87,9 +93,9 @@ def _line(trace: Trace, quantity: Quantity) -> Line | None:
 def weights_figure(traces: Sequence[Trace]) -> Figure | None:
     """Weight and signal over training; None where no arm has a teacher."""
     caption = (
-        "Means over the loss tokens of an iteration. The weight multiplies the push on a token's log-probability (SDAR's "
-        "gate lies between 0 and 1; weights of other methods have other ranges). The signal is what it is made of: for "
-        "most methods, how much likelier the teacher finds the token than the student, in nats."
+        "Means over the loss tokens of an iteration. The weight multiplies the push on a token's log-probability; "
+        "SDAR's gate lies between 0 and 1, weights of other methods have other ranges. The signal is what it is made "
+        "of: for most methods, how much likelier the teacher finds the token than the student, in nats."
     )
     return make_figure("weights", "What the weight does to tokens", caption, *quantity_panels(traces, WEIGHTS))
 

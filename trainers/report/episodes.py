@@ -1,0 +1,150 @@
+"""A few of a run's logged episodes, chosen by rule, and with the teacher's side only where that is asked for.
+
+The choice depends on the order of the log alone: the tasks of the last panel from its beginning (types come in turn
+there, and arms of one seed play the same), the same tasks before training, and training episodes spread evenly over the
+iterations. Episodes with logged tokens go first; those whose text was withheld (they were acted behind the privileged
+prompt) are not shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..run_directory import EPISODE_SCHEMA, RunDirectoryError
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record lies in the log, and what the choice looks at."""
+
+    offset: int
+    phase: str
+    iteration: int
+    group: int
+    member: int
+    task_id: str
+    has_tokens: bool
+    withheld: bool = False
+
+    @property
+    def key(self) -> tuple[str, int, int, int, str]:
+        """What the record of the privileged side is found by."""
+        return self.phase, self.iteration, self.group, self.member, self.task_id
+
+
+def load_episodes(run: Path, count: int) -> list[Record]:
+    """At most `count` episodes of a run directory, as they stand in `episodes.jsonl`.
+
+    Raises:
+        RunDirectoryError: A line is no episode of a known schema; the message names it.
+    """
+    path = run / "episodes.jsonl"
+    if not path.is_file() or count < 1:
+        return []
+    chosen = choose([place for place in _places(path) if not place.withheld], count)
+    records = []
+    with path.open("rb") as file:
+        for place in chosen:
+            file.seek(place.offset)
+            records.append(json.loads(file.readline()))
+    return records
+
+
+def load_privileged(run: Path, episodes: Sequence[Record]) -> list[list[Any] | None]:
+    """The teacher's side of episodes, turn by turn, parallel to them; None where it was not logged.
+
+    Raises:
+        RunDirectoryError: The run has no `privileged.jsonl`.
+    """
+    path = run / "privileged.jsonl"
+    if not path.is_file():
+        raise RunDirectoryError(
+            f"{run} has no privileged.jsonl: the teacher's side is logged only with log_privileged (sdar train "
+            "--log-privileged); leave out --with-privileged"
+        )
+    wanted = {_key(episode): index for index, episode in enumerate(episodes)}
+    found: list[list[Any] | None] = [None] * len(episodes)
+    for _, record in _records(path):
+        index = wanted.get(_key(record))
+        if index is not None and isinstance(record.get("turns"), list):
+            found[index] = record["turns"]
+    return found
+
+
+def choose(places: Sequence[Place], count: int) -> list[Place]:
+    """At most `count` of a log's episodes: half from the end, a sixth from before training, the rest from training."""
+    panels = [place for place in places if place.phase != "train"]
+    last = max((place.iteration for place in panels), default=0)
+    ends = [place for place in panels if place.iteration == last]
+    split = "test" if any(place.phase == "test" for place in ends) else next((place.phase for place in ends), "")
+    end = _tokens_first([place for place in ends if place.phase == split])
+    train = [place for place in places if place.phase == "train"]
+    train = [place for place in train if place.has_tokens] or train
+    # What one part does not use, the next may.
+    share_end = max(count // 2, count - count // 6 - len(train)) if last else 0
+    from_end = end[:share_end]
+    tasks = {place.task_id: rank for rank, place in enumerate(from_end or end)}
+    starts = [place for place in panels if place.phase == split and place.iteration == 0 and place.task_id in tasks]
+    starts.sort(key=lambda place: tasks[place.task_id])
+    from_start = starts[: max(count // 6, count - len(from_end) - len(train))]
+    from_train = spread_over(train, count - len(from_end) - len(from_start))
+    return [*from_end, *from_start, *from_train][:count]
+
+
+def _tokens_first(places: Sequence[Place]) -> list[Place]:
+    return sorted(places, key=lambda place: not place.has_tokens)
+
+
+def spread_over(places: Sequence[Place], count: int) -> list[Place]:
+    """`count` of `places` at even distances, the first and the last among them."""
+    if count >= len(places):
+        return list(places)
+    if count < 2:
+        return list(places[:count])
+    return [places[round(step * (len(places) - 1) / (count - 1))] for step in range(count)]
+
+
+def _places(path: Path) -> Iterator[Place]:
+    for offset, record in _records(path):
+        turns = record.get("turns")
+        if record.get("schema") != EPISODE_SCHEMA or not isinstance(turns, list):
+            raise RunDirectoryError(
+                f"{path}, byte {offset}: expected an episode of schema {EPISODE_SCHEMA}, got {record.get('schema')!r}"
+            )
+        tokens = any("tokens" in turn for turn in turns)
+        withheld = any(turn.get("observation") is None for turn in turns)
+        yield Place(offset, *_key(record), tokens, withheld)
+
+
+def _key(record: Record) -> tuple[str, int, int, int, str]:
+    return (
+        str(record.get("phase")),
+        int(record.get("iteration", 0)),
+        int(record.get("group", 0)),
+        int(record.get("member", 0)),
+        str(record.get("task_id")),
+    )
+
+
+def _records(path: Path) -> Iterator[tuple[int, Record]]:
+    """Records with their byte offsets; a last line that a crash cut short is left out."""
+    offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                try:
+                    record = json.loads(line)
+                except ValueError as error:
+                    if not line.endswith(b"\n"):
+                        return
+                    raise RunDirectoryError(f"{path}, byte {offset}: expected a JSON record, got {error}") from None
+                if not isinstance(record, dict):
+                    raise RunDirectoryError(f"{path}, byte {offset}: expected a JSON object, got a bare value")
+                yield offset, record
+            offset += len(line)

@@ -1,0 +1,222 @@
+"""What the page's episode viewer is given: chosen episodes, small and cleaned, with every text stored once.
+
+Numbers keep three decimals. Where the episodes of an arm would be larger than its share of the file, later ones are
+left out, and the page says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..plain_text import clean
+from .episodes import Record
+from .palette import colour_index
+
+SCHEMA = "sdar/viewer/1"
+COLUMNS = ("behaviour", "student", "teacher", "signal", "weight", "entropy")
+BYTES = 8_000_000  # of all viewer data together
+
+
+@dataclass(frozen=True, slots=True)
+class ViewedArm:
+    """The episodes of one arm. `privileged` runs parallel to `episodes` and is None where nothing may be shown.
+
+    `stale` says for tasks of the panel whether their claims are stale, where the episodes themselves do not know: a
+    method that reads no claims still plays tasks that have some.
+    """
+
+    label: str
+    colour: int
+    note: str
+    episodes: Sequence[Record]
+    privileged: Sequence[list[Any] | None] | None = None
+    stale: Mapping[str, bool] = field(default_factory=dict)
+
+
+class _Texts:
+    """Each text once, by number."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self.size = 0
+
+    def number(self, text: Any) -> int:
+        cleaned = clean(str(text))
+        if cleaned not in self._numbers:
+            self._numbers[cleaned] = len(self.texts)
+            self.texts.append(cleaned)
+            self.size += len(json.dumps(cleaned)) + 1
+        return self._numbers[cleaned]
+
+    def forget(self, count: int) -> None:
+        """Drop all texts but the first `count`."""
+        for text in self.texts[count:]:
+            del self._numbers[text]
+            self.size -= len(json.dumps(text)) + 1
+        del self.texts[count:]
+
+
+def viewer_data(arms: Sequence[ViewedArm], *, limit: int = BYTES) -> dict[str, Any] | None:
+    """Everything that the viewer shows, as plain JSON values; None where no arm has an episode.
+
+    Args:
+        arms: The arms, in the order of their menu.
+        limit: Bytes for all of them; each arm has an equal share.
+    """
+    arms = [arm for arm in arms if arm.episodes]
+    if not arms:
+        return None
+    texts = _Texts()
+    listed: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
+    left_out = 0
+    for index, arm in enumerate(arms):
+        spent, kept = 0, []
+        for number, episode in enumerate(arm.episodes):
+            known = arm.privileged[number] if arm.privileged is not None else None
+            size, count = texts.size, len(texts.texts)
+            compact = _episode(episode, known, index, arm.stale, texts)
+            wanted = len(json.dumps(compact, separators=(",", ":"))) + texts.size - size
+            if spent + wanted > limit / len(arms):
+                left_out += 1
+                texts.forget(count)
+                continue
+            spent += wanted
+            kept.append(compact)
+        label, note = clean(arm.label), clean(arm.note)
+        listed.append({"label": label, "colour": colour_index(arm.colour), "note": note, "scales": scales(kept)})
+        shown += kept
+    return {
+        "schema": SCHEMA,
+        "privileged": any(arm.privileged is not None for arm in arms),
+        "left_out": left_out,
+        "arms": listed,
+        "texts": texts.texts,
+        "episodes": shown,
+    }
+
+
+def _episode(
+    record: Record, privileged: list[Any] | None, arm: int, stale: Mapping[str, bool], texts: _Texts
+) -> dict[str, Any]:
+    turns = record.get("turns") or []
+    known = [*(privileged or ()), *[None] * len(turns)]
+    return {
+        "arm": arm,
+        "phase": clean(str(record.get("phase"))),
+        "iteration": int(record.get("iteration", 0)),
+        "task": clean(str(record.get("task_id"))),
+        "type": clean(str(record.get("task_type"))),
+        "success": bool(record.get("success")),
+        "score": _number(record.get("score")),
+        "stop": clean(str(record.get("stop_reason"))),
+        "failure": None if record.get("failure") is None else clean(str(record.get("failure"))),
+        "claims": staleness(record, stale),
+        "claim_ids": [texts.number(claim) for claim in record.get("claim_ids") or []],
+        "member": int(record.get("member", 0)),
+        "turns": [_turn(turn, known[number], texts) for number, turn in enumerate(turns)],
+    }
+
+
+def staleness(record: Record, stale: Mapping[str, bool]) -> str:
+    """``stale`` where a claim that was read, or that the task has, is wrong; ``true`` where all hold; else ``none``."""
+    read = record.get("stale") or []
+    if read:
+        return "stale" if any(read) else "true"
+    known = stale.get(str(record.get("task_id")))
+    return "none" if known is None else "stale" if known else "true"
+
+
+def _turn(turn: Record, privileged: Any, texts: _Texts) -> dict[str, Any]:
+    compact: dict[str, Any] = {
+        "o": texts.number(turn.get("observation", "")),
+        "c": texts.number(turn.get("completion", "")),
+        "a": texts.number(turn.get("action", "")),
+        "p": clean(str(turn.get("parse", ""))),
+        "v": bool(turn.get("valid")),
+        "r": _number(turn.get("reward")),
+    }
+    messages = turn.get("messages")
+    if isinstance(messages, list):
+        compact["m"] = [[clean(str(said.get("role"))), texts.number(said.get("content", ""))] for said in messages]
+    tokens = turn.get("tokens")
+    if isinstance(tokens, Mapping):
+        compact["t"] = [texts.number(text) for text in tokens.get("text") or []]
+        for name in COLUMNS:
+            values = tokens.get(name)
+            if values:
+                compact[name] = [_number(value) for value in values]
+    if privileged is not None:
+        compact["k"] = [[clean(name), texts.number(said)] for name, said in privileged_lines(privileged)]
+    return compact
+
+
+def privileged_lines(known: Any) -> list[tuple[str, str]]:
+    """The teacher's side as names and texts; lists and nested fields a line each."""
+    if not isinstance(known, Mapping):
+        return [("privileged", _lines_of(known))]
+    return [(str(name), text) for name, value in known.items() if (text := _lines_of(value))]
+
+
+def _lines_of(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{name}: {said}" for name, inner in value.items() if (said := _lines_of(inner)))
+    if isinstance(value, list | tuple):
+        if all(isinstance(inner, str) for inner in value):
+            return "\n".join(value)
+        return "\n".join(_lines_of(inner) for inner in value)
+    return "" if value is None else str(value)
+
+
+def _number(value: Any) -> float | None:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return round(float(value), 3) + 0.0
+
+
+def scales(episodes: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Per signal ``[low, middle, high]`` of the shading; `middle` is None where a signal has no neutral value.
+
+    Weights between 0 and 1 are neutral at 1/2 (a gate of no opinion), positive ones with larger values at 1 (a factor
+    of no effect), any others at 0. Extremes are cut at the 98th percentile, or a single token would set the scale.
+    """
+    turns = [turn for episode in episodes for turn in episode["turns"]]
+    found: dict[str, list[float | None]] = {}
+    for name in ("weight", "signal", "entropy", "student"):
+        values = sorted(value for turn in turns for value in turn.get(name) or [] if value is not None)
+        if values:
+            found[name] = _scale(name, values)
+    gaps = sorted(
+        abs(teacher - student)
+        for turn in turns
+        for teacher, student in zip(turn.get("teacher") or [], turn.get("student") or [], strict=False)
+        if teacher is not None and student is not None
+    )
+    if gaps:
+        reach = max(_quantile(gaps, 0.98), 0.1)
+        found["gap"] = [-reach, 0.0, reach]
+    return found
+
+
+def _scale(name: str, values: Sequence[float]) -> list[float | None]:
+    if name == "entropy":
+        return [0.0, None, max(_quantile(values, 0.98), 0.1)]
+    if name == "student":
+        return [min(_quantile(values, 0.02), -0.1), None, 0.0]
+    if name == "weight" and values[0] >= 0.0:
+        if values[-1] <= 1.0:
+            return [0.0, 0.5, 1.0]
+        reach = max(_quantile(sorted(abs(value - 1.0) for value in values), 0.98), 0.01)
+        return [1.0 - reach, 1.0, 1.0 + reach]
+    reach = max(_quantile(sorted(map(abs, values)), 0.98), 0.01)
+    return [-reach, 0.0, reach]
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    """Of sorted values."""
+    return round(values[min(len(values) - 1, int(share * len(values)))], 3)
