@@ -23,8 +23,8 @@ class Row:
     `teachers` maps a view's name (e.g. ``"teacher"``) to that reading. `turn_ids_T` numbers the turns of the episode.
     `anchor_ids` name the state before each turn of this row and `step_rewards` its rewards, parallel to
     `row_turns` (the turn numbers in this row). `invalid_T` marks the tokens of actions that the environment did not
-    understand. `kept` says whether the method's injection may learn from the row (`Method.keep`); `progress_T` is what
-    the turn of each token did for the rest of the plan (`shaping`).
+    understand. `return_` is what the whole episode brought. `kept` says whether the method's injection may learn from
+    the row (`Method.keep`); `progress_T` is what the turn of each token did for the rest of the plan (`shaping`).
     """
 
     student: View
@@ -43,6 +43,7 @@ class Row:
     reference_logprobs_T: list[float] = field(default_factory=list)
     teacher_logprobs_T: dict[str, list[float]] = field(default_factory=dict)  # by view, as `teachers`
     truncated: bool = False
+    return_: float = 0.0
     kept: bool = True
     progress_T: list[float] = field(default_factory=list)
     teacher_tokens: TeacherTokens | None = None  # what the teacher thinks of every next token (`vocabulary`)

@@ -31,8 +31,8 @@ class TokenBatch:
     `entropy_BT` is the student's entropy in nats: live when the forward pass gave it, else the sampler's.
     `weights_BT` holds weights fixed for the whole iteration and `statistics` figures of it (`methods.prepare`);
     `divergence_BT` is a live divergence between the two next-token distributions, for methods that need the whole
-    vocabulary; `step` is the iteration, where it is known. `kept_B` marks the rows that the injection may learn from;
-    `progress_BT` is what the token's turn did for the rest of the plan.
+    vocabulary; `step` is the iteration, where it is known. `returns_B` is what a row's episode brought, `kept_B` marks
+    the rows that the injection may learn from, and `progress_BT` is what the token's turn did for the rest of the plan.
     """
 
     mask_BT: Tensor
@@ -43,6 +43,7 @@ class TokenBatch:
     group_ids_B: Tensor
     invalid_BT: Tensor
     kept_B: Tensor
+    returns_B: Tensor
     student_BT: Tensor | None = None
     reference_BT: Tensor | None = None
     teachers: dict[str, Tensor] = field(default_factory=dict)
@@ -154,6 +155,7 @@ def collate(
         group_ids_B=torch.tensor([row.group_id for row in rows]),
         invalid_BT=stack("invalid_T", lambda r: r.invalid_T, torch.bool, True),
         kept_B=torch.tensor([row.kept for row in rows]).to(device=device),  # type: ignore[call-overload]
+        returns_B=torch.tensor([row.return_ for row in rows], dtype=torch.float64),
         statistics=rows[0].statistics,
     )
     # Rows without loss tokens have no values to lack; a batch of nothing but such rows counts as scored.

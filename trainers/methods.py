@@ -21,6 +21,7 @@ from torch import Tensor
 from . import losses
 from . import methods_core as methods_core
 from . import methods_information as methods_information
+from . import methods_successors as methods_successors
 from .batching import TokenBatch, collate
 from .method import (
     COMBINES,

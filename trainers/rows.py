@@ -70,7 +70,7 @@ def build_rows(rollouts: Sequence[Rollout]) -> list[Row]:
                     "only an agent that samples from a model can be trained"
                 )
             if not tokens.continues:
-                row = Row(View([], []), {}, [], [], episode_id, rollout.task.group)
+                row = Row(View([], []), {}, [], [], episode_id, rollout.task.group, return_=rollout.episode.return_)
                 rows.append(row)
             elif row is None:
                 raise ValueError(f"episode {rollout.episode.task_id}: the first turn continues a row that is not there")

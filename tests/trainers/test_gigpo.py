@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.base import Action, Episode, Turn, TurnTokens, View
@@ -122,6 +122,7 @@ def random_episodes(seed: int) -> list[Row]:
     return rows
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["trajectory", "row"]), st.sampled_from(["token", "baseline"]))
 def test_at_weight_zero_it_is_grpo_to_the_last_bit(seed: int, unit: str, placement: str) -> None:
     rows = random_episodes(seed)
@@ -131,6 +132,7 @@ def test_at_weight_zero_it_is_grpo_to_the_last_bit(seed: int, unit: str, placeme
     assert off == grpo
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["group", "batch", "none"]))
 def test_step_advantages_of_a_state_sum_to_zero_and_vanish_where_it_is_seen_once(seed: int, scale: str) -> None:
     rows = random_episodes(seed)
@@ -147,6 +149,7 @@ def test_step_advantages_of_a_state_sum_to_zero_and_vanish_where_it_is_seen_once
             assert steps == [0.0]
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6))
 def test_the_order_of_rows_does_not_matter(seed: int) -> None:
     rows = random_episodes(seed)
