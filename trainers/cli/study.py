@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .flags import read_pairs, read_scalar
-from .terminal import make_console
+from .terminal import make_console, show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--only-seeds", metavar="LIST", help="run these seeds only, to spread a study over machines")
     add("--cache-dir", metavar="DIR", help="where warm models are kept [the study's directory]")
     add("--merge", nargs="+", action="extend", default=[], metavar="DIR", help="bring in results of the same study")
+    add("--tune", action="store_true", help="run the plan's tuning first, and take what it chooses")
     add("--amend", action="store_true", help="allow a change of what is written before the runs; it is noted")
     add("--keep-checkpoints", action="store_true", help="keep the checkpoints of finished runs")
     add("--keep-episodes", action="store_true", help="keep the text of all episodes, some 30 MB per run")
@@ -84,12 +85,62 @@ def run(options: argparse.Namespace) -> int:
 
         show_plan(console, plan, jobs_of(plan))
         return 0
-    plan, jobs = prepare(path, plan, amend=options.amend)
+    plan, jobs = prepare(path, plan, amend=options.amend, lay_out=not options.tune)
     if options.merge:
         copied = merge_studies(path, [Path(other) for other in options.merge])
         console.print(f"merged: {copied} finished jobs and warm starts copied into {path}")
     show_plan(console, plan, jobs)
-    return run_jobs(console, path, "jobs", list(jobs.values()), options)
+    if options.tune:
+        status, plan, jobs = tune(console, path, plan, options)
+        if status:
+            return status
+    status = run_jobs(console, path, "jobs", list(jobs.values()), options)
+    if status != 130:
+        show_table_of(console, path)
+    return status
+
+
+def tune(
+    console: Console, path: Path, plan: Plan, options: argparse.Namespace
+) -> tuple[int, Plan, dict[tuple[str, int], Job]]:
+    """Run the plan's trials and choose; the plan's jobs are laid out again with what was chosen."""
+    from ..study.tuning import choose, save_tuned, trial_jobs
+    from ..study.workspace import prepare, write_jobs
+
+    trials = [job for jobs in trial_jobs(plan).values() for job in jobs.values()]
+    console.print(f"tuning: {len(trials)} trials on seeds {', '.join(map(str, sorted({job.seed for job in trials})))}")
+    write_jobs(path / "trials", trials)
+    status = run_jobs(console, path, "trials", trials, options)
+    if status == 130:
+        return status, plan, {}
+    tuned = choose(plan, path / "trials")
+    save_tuned(path, tuned)
+    for name, arm in tuned.arms.items():
+        console.print(f"  {name}: {arm.overrides} of {len(arm.trials)}")
+    return 0, *prepare(path, plan, amend=options.amend)
+
+
+def show_table_of(console: Console, path: Path) -> None:
+    """Analyse, write the table's files, and show it."""
+    from ..study.sheets import HEADINGS, collapse_words, table_rows, write_table
+
+    table = write_table(path)
+    console.print("")
+    show_table(
+        console,
+        f"success in %, mean over seeds, 95 % t intervals; B = {table.budget} iterations",
+        HEADINGS,
+        table_rows(table),
+    )
+    for verdict in table.verdicts:
+        word = f"{verdict.verdict}{' (provisional)' if verdict.provisional else ''}"
+        console.print(f"{verdict.id} {verdict.statement}: {word}\n  {verdict.reason}")
+    for row in table.arms:
+        for words in collapse_words(row):
+            console.print(f"collapsed: {words}")
+    if table.missing:
+        console.print(f"not complete: {len(table.missing)} runs are missing")
+    console.print(f"table.json, results.csv and report.md are in {path}; sdar report {path} shows it")
 
 
 def run_jobs(console: Console, path: Path, folder: str, jobs: list[Job], options: argparse.Namespace) -> int:

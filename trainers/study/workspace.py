@@ -24,8 +24,16 @@ _MADE = frozenset({"jobs", "versions", "planned_at", "amended"})
 _OPEN = frozenset({"arms", "seeds", "tuning", "tuned", "name"})
 
 
-def prepare(path: Path, plan: Plan, *, amend: bool = False) -> tuple[Plan, dict[tuple[str, int], Job]]:
+def prepare(
+    path: Path, plan: Plan, *, amend: bool = False, lay_out: bool = True
+) -> tuple[Plan, dict[tuple[str, int], Job]]:
     """Make a study's directory, or take the one that is there; write the plan and every `job.json`.
+
+    Args:
+        path: The directory.
+        plan: What is asked for.
+        amend: Allow a change of what is fixed beside results; it is noted.
+        lay_out: Write the jobs; not before a tuning that will change them.
 
     Returns:
         The plan as it is on disk now, and the job of every arm and seed.
@@ -53,8 +61,9 @@ def prepare(path: Path, plan: Plan, *, amend: bool = False) -> tuple[Plan, dict[
     jobs = jobs_of(plan, read_tuned(path), model_key=None if plan.model is None else model_fingerprint(plan.model))
     plan = with_jobs(plan, jobs)
     path.mkdir(parents=True, exist_ok=True)
-    write_jobs(path / "jobs", jobs.values())
-    if held != plan:
+    if lay_out:
+        write_jobs(path / "jobs", jobs.values())
+    if held is None or encode(held) != encode(plan):
         save_record(path / "study.json", plan)
     return plan, jobs
 

@@ -1,0 +1,151 @@
+"""The analysis of a study: a row per arm, every arm against the reference, the hypotheses with their verdicts.
+
+It reads results only and can be repeated at any time; with runs missing it says which. Not here: single formulas
+(`statistics`, `endpoints`, `verdicts`), how things are shown (`sheets`, and the report).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .endpoints import ENDPOINTS, PRIMARY, contrast, endpoint
+from .jobs import effective_overrides
+from .plain_json import encode
+from .records import Arm, ArmRow, Claimed, Contrast, Count, Result, Study, StudyError, Table, Term
+from .statistics import t_interval
+from .verdicts import verdicts
+
+# Every arm against the reference in these; the first is the primary one.
+COMPARED = (PRIMARY, "valid_B", "test", "test_stale", "test_fresh", "area_cpu")
+
+Results = Mapping[str, Mapping[int, Result]]
+
+
+def analyse(study: Study) -> Table:
+    """The table of a study as it stands.
+
+    Raises:
+        StudyError: Arms of one seed did not begin with the same weights.
+    """
+    plan = study.plan
+    results: dict[str, dict[int, Result]] = {arm.key: {} for arm in plan.arms}
+    for result in study.results:
+        results[result.arm][result.seed] = result
+    require_pairing(study)
+    budget = float(plan.budget * plan.episodes_per_iteration)
+    rows = tuple(_row(study, arm, results[arm.key], budget) for arm in plan.arms)
+    compared = tuple(
+        contrast(_against(arm.key, plan.reference, name), results, budget)
+        for arm in plan.arms
+        if arm.key != plan.reference
+        for name in COMPARED
+    )
+    judged = verdicts(
+        [
+            (
+                hypothesis,
+                [contrast(claim, results, budget) for claim in hypothesis.claims],
+                [contrast(claim, results, budget) for claim in hypothesis.secondary],
+            )
+            for hypothesis in plan.hypotheses
+        ]
+    )
+    missing = tuple(f"{row.key}, seed {seed}" for row in rows for seed in row.missing)
+    return Table(
+        name=plan.name,
+        env_id=plan.env_id,
+        budget=plan.budget,
+        episodes_per_iteration=plan.episodes_per_iteration,
+        reference=plan.reference,
+        complete=not missing,
+        missing=missing,
+        arms=rows,
+        contrasts=compared,
+        verdicts=judged,
+    )
+
+
+def _against(arm: str, reference: str, name: str) -> Claimed:
+    bound = reference if name == "area_cpu" else None
+    terms = (Term(arm, name, 1.0, bound), Term(reference, name, -1.0, bound))
+    return Claimed(f"{arm} - {reference}: {name}", terms)
+
+
+def _row(study: Study, arm: Arm, results: Mapping[int, Result], budget: float) -> ArmRow:
+    seeds = tuple(sorted(results))
+    values: dict[str, tuple[float | None, ...]] = {}
+    for name, known in ENDPOINTS.items():
+        if not known.timed:
+            values[name] = tuple(endpoint(name, results[seed], budget) for seed in seeds)
+    panels = [results[seed].after for seed in seeds]
+    test = {
+        part: _sum([getattr(panel, part) for panel in panels if panel is not None])
+        for part in ("overall", "fresh", "stale")
+    }
+    clock = {
+        "cpu_seconds": [results[seed].cost.cpu_seconds for seed in seeds],
+        "cpu_seconds_per_iteration": [
+            results[seed].cost.cpu_seconds / max(len(results[seed].training), 1) for seed in seeds
+        ],
+    }
+    return ArmRow(
+        key=arm.key,
+        label=arm.label,
+        method=arm.method,
+        role=arm.role,
+        coordinates=dict(arm.coordinates),
+        tuned=arm.tuned,
+        overrides=effective_overrides(study.plan, arm, study.tuned),
+        seeds=seeds,
+        missing=tuple(seed for seed in study.plan.seeds_of(arm) if seed not in results),
+        endpoints={name: t_interval([v for v in listed if v is not None]) for name, listed in values.items()},
+        values=values,
+        tasks={"valid": sum(results[seed].curve[-1].overall.n for seed in seeds if results[seed].curve)}
+        | {f"test_{part}": count.n for part, count in test.items()},
+        test=test,
+        collapsed={str(seed): results[seed].collapses for seed in seeds if results[seed].collapses},
+        timed={name: t_interval(listed) for name, listed in clock.items()},
+    )
+
+
+def _sum(counts: Sequence[Count]) -> Count:
+    return Count(sum(count.wins for count in counts), sum(count.n for count in counts))
+
+
+def require_pairing(study: Study) -> None:
+    """Refuse arms of a seed with the same warm start and other first weights: their differences would not be paired.
+
+    Raises:
+        StudyError: The message names the seed and the arms.
+    """
+    first: dict[tuple[int, str], Result] = {}
+    for result in study.results:
+        place = (result.seed, "" if result.warm is None else result.warm.key)
+        held = first.setdefault(place, result)
+        if held.initial_weights != result.initial_weights:
+            raise StudyError(
+                f"seed {result.seed}: {held.arm} and {result.arm} began with different weights, though their warm "
+                "start is the same: machines that share a seed must share the folder warm-start; run it on one of them"
+            )
+
+
+def untimed_table(table: Table) -> dict[str, Any]:
+    """The table as JSON without what a clock measured: what must come out the same however a study was interrupted."""
+    content: dict[str, Any] = encode(table)
+    for row in content["arms"]:
+        row.pop("timed")
+    content["contrasts"] = [each for each in content["contrasts"] if not each["timed"]]
+    for verdict in content["verdicts"]:
+        timed = any(each["timed"] for each in verdict["claims"])
+        # One timed hypothesis moves the correction of all.
+        for name in ("p_holm", "reason", *(("verdict", "p") if timed else ())):
+            verdict.pop(name)
+        for part in ("claims", "secondary"):
+            verdict[part] = [each for each in verdict[part] if not each["timed"]]
+    return content
+
+
+def contrasts_of(table: Table, arm: str) -> dict[str, Contrast]:
+    """The contrasts of an arm against the reference, by endpoint."""
+    return {each.terms[0].endpoint: each for each in table.contrasts if each.terms[0].arm == arm}

@@ -1,0 +1,203 @@
+"""Endpoints: one number per run, by name, and the contrasts of them that are paired by seed.
+
+Curves are on `valid`, over training episodes; B is the study's budget in episodes. `test` is read once, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sdar_envs.choices import require_choice
+
+from .records import Claimed, Contrast, Count, PanelResult, Result, Term
+from .statistics import area, at, crossed_bootstrap, sign_flip_p, t_interval
+
+PRIMARY = "area"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What an endpoint means, and how it is read off a result; `timed` when a clock has part in it."""
+
+    meaning: str
+    value: Callable[[Result, float], float | None]
+    timed: bool = False
+
+
+def _points(result: Result, part: Callable[[Result], list[tuple[float, Count]]]) -> list[tuple[float, float]]:
+    return [(x, count.rate) for x, count in part(result) if count.rate is not None]
+
+
+def _overall(result: Result) -> list[tuple[float, Count]]:
+    return [(point.episodes, point.overall) for point in result.curve]
+
+
+def _stale(result: Result) -> list[tuple[float, Count]]:
+    return [(point.episodes, point.stale) for point in result.curve]
+
+
+def _fresh(result: Result) -> list[tuple[float, Count]]:
+    return [(point.episodes, point.fresh) for point in result.curve]
+
+
+def _teacher(result: Result) -> list[tuple[float, Count]]:
+    return [(point.episodes, point.teacher) for point in result.curve if point.teacher is not None]
+
+
+def _untrained(result: Result) -> bool:
+    """Whether the run has no training, so that its curve is level and not cut short."""
+    return len(result.curve) > 0 and result.curve[-1].episodes == 0
+
+
+def _area(
+    part: Callable[[Result], list[tuple[float, Count]]], budgets: float
+) -> Callable[[Result, float], float | None]:
+    return lambda result, b: area(_points(result, part), budgets * b, level=_untrained(result))
+
+
+def _height(
+    part: Callable[[Result], list[tuple[float, Count]]], budgets: float
+) -> Callable[[Result, float], float | None]:
+    def height(result: Result, b: float) -> float | None:
+        points = _points(result, part)
+        if points and points[-1][0] < budgets * b and not _untrained(result):
+            return None  # the run ended before
+        return at(points, budgets * b)
+
+    return height
+
+
+def _test(part: Callable[[PanelResult], Count], when: str) -> Callable[[Result, float], float | None]:
+    def rate(result: Result, b: float) -> float | None:
+        panel = result.before if when == "before" else result.after
+        return None if panel is None else part(panel).rate
+
+    return rate
+
+
+# Names as plans and tables use them.
+ENDPOINTS: dict[str, Endpoint] = {
+    "area": Endpoint("mean success on valid over the first B episodes (area under the curve)", _area(_overall, 1)),
+    "area_2B": Endpoint("the same over 2B episodes", _area(_overall, 2)),
+    "area_stale": Endpoint("the same over B, tasks with a stale claim", _area(_stale, 1)),
+    "area_fresh": Endpoint("the same over B, tasks whose claims are true", _area(_fresh, 1)),
+    "start": Endpoint("success on valid before training", _height(_overall, 0)),
+    "valid_B": Endpoint("success on valid at B", _height(_overall, 1)),
+    "valid_2B": Endpoint("success on valid at 2B", _height(_overall, 2)),
+    "teacher_2B": Endpoint("success on valid at 2B of the same model reading the hint", _height(_teacher, 2)),
+    "test_start": Endpoint("success on test before training", _test(lambda panel: panel.overall, "before")),
+    "test": Endpoint("success on test at the end", _test(lambda panel: panel.overall, "after")),
+    "test_stale": Endpoint("success on test at the end, tasks with a stale claim", _test(lambda p: p.stale, "after")),
+    "test_fresh": Endpoint(
+        "success on test at the end, tasks whose claims are true", _test(lambda p: p.fresh, "after")
+    ),
+    # Bounded by another run, so that it is computed for contrasts alone.
+    "area_cpu": Endpoint(
+        "mean success on valid over the CPU-seconds that the reference needed for B episodes", lambda r, b: None, True
+    ),
+}
+
+# Endpoints of single tasks, which a bootstrap can draw anew: which outcomes, of which tasks.
+_TASKS = {
+    "test": ("after", ""),
+    "test_stale": ("after", "s"),
+    "test_fresh": ("after", "f"),
+    "test_start": ("before", ""),
+}
+
+
+def endpoint(name: str, result: Result, budget: float, *, reference: Result | None = None) -> float | None:
+    """The value of an endpoint for one run; None where the run does not have it.
+
+    Args:
+        name: Of `ENDPOINTS`.
+        result: The run.
+        budget: B, in episodes.
+        reference: The paired run whose CPU-seconds bound ``area_cpu``.
+
+    Raises:
+        ValueError: Unknown endpoint.
+    """
+    require_choice("endpoint", name, ENDPOINTS, "a study")
+    if name == "area_cpu":
+        return None if reference is None else _area_cpu(result, reference, budget)
+    return ENDPOINTS[name].value(result, budget)
+
+
+def _area_cpu(result: Result, reference: Result, budget: float) -> float | None:
+    clock = [(float(point.episodes), point.cpu_seconds) for point in reference.curve]
+    if not clock or clock[-1][0] < budget:
+        return None
+    end = at(clock, budget)
+    curve = [(point.cpu_seconds, point.overall.rate) for point in result.curve if point.overall.rate is not None]
+    return None if end is None else area(curve, end, level=_untrained(result))
+
+
+def contrast(claim: Claimed, results: Mapping[str, Mapping[int, Result]], budget: float) -> Contrast:
+    """The sum of a claim's terms per seed, over the seeds that all its arms have finished.
+
+    Args:
+        claim: What is compared.
+        results: By arm, then seed.
+        budget: B, in episodes.
+    """
+    arms = {term.arm for term in claim.terms} | {term.reference for term in claim.terms if term.reference}
+    shared = sorted(set.intersection(*(set(results.get(arm, {})) for arm in arms)))
+    differences: list[float] = []
+    seeds: list[int] = []
+    for seed in shared:
+        values = [_term(term, results, seed, budget) for term in claim.terms]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            differences.append(sum(known))
+            seeds.append(seed)
+    return Contrast(
+        name=claim.name,
+        terms=claim.terms,
+        bound=claim.bound,
+        direction=claim.direction,
+        smallest=claim.smallest,
+        seeds=tuple(seeds),
+        differences=tuple(differences),
+        estimate=t_interval(differences),
+        p=sign_flip_p(differences, bound=claim.bound),
+        bootstrap=_bootstrap(claim, results, seeds),
+        timed=any(ENDPOINTS[term.endpoint].timed for term in claim.terms),
+    )
+
+
+def _term(term: Term, results: Mapping[str, Mapping[int, Result]], seed: int, budget: float) -> float | None:
+    reference = None if term.reference is None else results[term.reference][seed]
+    value = endpoint(term.endpoint, results[term.arm][seed], budget, reference=reference)
+    return None if value is None else term.weight * value
+
+
+def _bootstrap(
+    claim: Claimed, results: Mapping[str, Mapping[int, Result]], seeds: Sequence[int]
+) -> tuple[float, ...] | None:
+    """Seeds and test tasks drawn anew; None where an endpoint is not of single test tasks."""
+    if not seeds or any(term.endpoint not in _TASKS for term in claim.terms):
+        return None
+    rows = []
+    for seed in seeds:
+        columns = [task_outcomes(results[term.arm][seed], term.endpoint) for term in claim.terms]
+        weights = [term.weight for term in claim.terms]
+        if len({len(column) for column in columns}) != 1:
+            return None
+        rows.append([sum(w * y for w, y in zip(weights, task, strict=True)) for task in zip(*columns, strict=True)])
+    if len({len(row) for row in rows}) != 1:
+        return None
+    return crossed_bootstrap(rows, key=("study", claim.name))
+
+
+def task_outcomes(result: Result, name: str) -> list[float]:
+    """Outcomes of single test tasks behind an endpoint: 1 or 0; NaN for a task that does not count in it."""
+    when, kind = _TASKS[name]
+    panel = result.before if when == "before" else result.after
+    if panel is None:
+        return []
+    return [
+        float(outcome) if outcome != "-" and kind in ("", claim) else float("nan")
+        for outcome, claim in zip(panel.outcomes, panel.claims, strict=True)
+    ]

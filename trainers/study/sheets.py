@@ -1,0 +1,159 @@
+"""The table as files and on a terminal: `table.json`, `results.csv`, a short `report.md`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .analysis import analyse, contrasts_of
+from .plain_json import write_text
+from .records import ArmRow, Contrast, Estimate, Result, Study, Table, load_study, save_record
+
+# Figures of metric lines that have a column of their own in results.csv.
+CSV_FIGURES = (
+    *("success", "sampling/entropy", "entropy", "kl", "distill/signal", "distill/weight", "distill/weight_over_half"),
+    *("distill/signal_negative", "teacher/privileged_dropped", "coefficient", "grad_norm", "groups/flat"),
+)
+CSV_COLUMNS = (
+    *("arm", "method", "role", "seed", "job", "iteration", "episodes", "cpu_seconds"),
+    *("valid_success", "valid_wins", "valid_n", "valid_stale_wins", "valid_stale_n", "valid_fresh_wins"),
+    *("valid_fresh_n", "teacher_success", "test_success", "test_wins", "test_n"),
+    *(f"train_{name}" for name in CSV_FIGURES),
+)
+
+
+def write_table(path: Path) -> Table:
+    """Analyse a study and write `table.json`, `results.csv` and `report.md`.
+
+    Raises:
+        StudyError: As `analyse`, or the directory holds no study.
+    """
+    study = load_study(path)
+    table = analyse(study)
+    save_record(path / "table.json", table)
+    write_text(path / "results.csv", csv_text(study.results))
+    write_text(path / "report.md", markdown(study, table))
+    return table
+
+
+def csv_text(results: Sequence[Result]) -> str:
+    """One line per arm, seed and iteration (0 is before training); a cell is empty where nothing was measured."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for result in results:
+        writer.writerows(_lines(result))
+    return buffer.getvalue()
+
+
+def _lines(result: Result) -> Iterator[dict[str, object]]:
+    watched = {point.iteration: point for point in result.curve}
+    trained = {point.iteration: point for point in result.training}
+    steps = sorted({*watched, *trained})
+    for step in steps:
+        point, line = watched.get(step), trained.get(step)
+        either = point or line
+        assert either is not None
+        row: dict[str, object] = {
+            "arm": result.arm,
+            "method": result.method,
+            "role": result.role,
+            "seed": result.seed,
+            "job": result.key,
+            "iteration": step,
+            "episodes": either.episodes,
+            "cpu_seconds": round(either.cpu_seconds, 3),
+        }
+        if point is not None:
+            row |= {
+                "valid_success": point.overall.rate,
+                "valid_wins": point.overall.wins,
+                "valid_n": point.overall.n,
+                "valid_stale_wins": point.stale.wins,
+                "valid_stale_n": point.stale.n,
+                "valid_fresh_wins": point.fresh.wins,
+                "valid_fresh_n": point.fresh.n,
+                "teacher_success": None if point.teacher is None else point.teacher.rate,
+            }
+        panel = result.before if step == steps[0] else result.after if step == steps[-1] else None
+        if panel is not None:
+            row |= {"test_success": panel.overall.rate, "test_wins": panel.overall.wins, "test_n": panel.overall.n}
+        if line is not None:
+            row |= {f"train_{name}": line.figures.get(name) for name in CSV_FIGURES}
+        yield row
+
+
+HEADINGS = ("arm", "seeds", "area to B", "vs reference", "valid at B", "test at 2B", "stale", "fresh", "CPU-s")
+
+
+def table_rows(table: Table) -> list[list[str]]:
+    """The table for a terminal or a page, in per cent; under `HEADINGS`."""
+    rows = []
+    for row in table.arms:
+        compared = contrasts_of(table, row.key).get("area")
+        cells = [row.label, str(len(row.seeds)), _mean(row.endpoints["area"]), _difference(compared)]
+        cells += [_mean(row.endpoints[name]) for name in ("valid_B", "test", "test_stale", "test_fresh")]
+        cost = row.timed["cpu_seconds"].mean
+        rows.append([*cells, "-" if cost is None else f"{cost:.0f}"])
+    return rows
+
+
+def _mean(estimate: Estimate) -> str:
+    if estimate.mean is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.mean:.1f}"
+    return f"{100 * estimate.mean:.1f} ± {100 * (estimate.high - estimate.mean):.1f}"
+
+
+def _difference(contrast: Contrast | None) -> str:
+    if contrast is None or contrast.estimate.mean is None:
+        return "-"
+    estimate = contrast.estimate
+    if estimate.low is None or estimate.high is None or estimate.mean is None:
+        return f"{100 * (estimate.mean or 0.0):+.1f}"
+    return f"{100 * estimate.mean:+.1f} ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
+
+
+def collapse_words(row: ArmRow) -> list[str]:
+    """One sentence per collapsed run of an arm."""
+    return [
+        f"{row.label}, seed {seed}: {collapse.rule} {collapse.value:.3f} under {collapse.threshold:.3f} at iteration "
+        f"{collapse.iteration}"
+        for seed, listed in row.collapsed.items()
+        for collapse in listed
+    ]
+
+
+def markdown(study: Study, table: Table) -> str:
+    """A short report: the table, the verdicts, what is missing, what collapsed, what it ran on."""
+    plan = study.plan
+    lines = [f"# Study {plan.name}", ""]
+    lines += [
+        f"{plan.env_id}, preset {plan.preset or 'none'}, B = {plan.budget} iterations of {plan.episodes_per_iteration} "
+        f"episodes, planned {plan.planned_at}, commit {plan.versions.get('commit')}. Success in per cent, mean over "
+        "seeds ± half of its 95 % t interval; differences are paired by seed. A tiny model that was taught to read "
+        "hints: a sign of an effect at this scale, not a reproduction of published numbers.",
+        "",
+    ]
+    if table.missing:
+        lines += [f"**Not complete**: {len(table.missing)} runs are missing: {', '.join(table.missing)}.", ""]
+    for note in plan.amended:
+        lines += [f"**Amended**: {note}.", ""]
+    lines += [_line(HEADINGS), _line(["---"] * len(HEADINGS)), *(_line(cells) for cells in table_rows(table)), ""]
+    if table.verdicts:
+        lines += ["## Hypotheses", ""]
+        for verdict in table.verdicts:
+            word = f"{verdict.verdict}{' (provisional)' if verdict.provisional else ''}"
+            lines += [f"- **{verdict.id}** {verdict.statement}: **{word}**. {verdict.reason}."]
+        lines.append("")
+    fallen = [words for row in table.arms for words in collapse_words(row)]
+    if fallen:
+        lines += ["## Collapses, flagged by rule", "", *(f"- {words}" for words in fallen), ""]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
