@@ -58,7 +58,8 @@ def test_episodes_hold_their_schema_and_which_claims_were_read(run: Path) -> Non
     from trainers.run_directory import read_json_lines
 
     records = read_json_lines(run / "episodes.jsonl")
-    keys = {"schema", "run", "iteration", "group", "member", "phase", "env_id", "task_id", "task_type", "seed"}
+    keys = {"schema", "run", "iteration", "group", "member", "phase", "view", "env_id", "task_id", "task_type", "seed"}
+    keys |= {"view", "instruction"}
     keys |= {"success", "score", "return", "stop_reason", "failure", "claim_ids", "stale", "turns"}
     assert all(set(record) == keys for record in records)
     turn = {"observation", "completion", "action", "parse", "valid", "reward"}
@@ -66,15 +67,20 @@ def test_episodes_hold_their_schema_and_which_claims_were_read(run: Path) -> Non
     assert all(set(each) - {"tokens", "messages"} == turn for each in turns)
     # The student's prompt stands where the tokens stand, and nothing of the teacher's is in it.
     assert all(("tokens" in each) == bool(each.get("messages")) for each in turns)
-    # Two iterations of four; the panel that is watched before and behind each; the test panel before and after.
+    # Two iterations of four; the panel that is watched before and behind each, by student and hinted teacher; the test
+    # panel before and after. What the teacher wrote is not told.
     phases = [(record["phase"], record["iteration"]) for record in records]
     counts = {phase: phases.count(phase) for phase in phases}
     assert counts == {
         **{("train", step): 4 for step in (0, 1)},
-        **{("valid", step): 6 for step in (0, 1, 2)},
+        **{(name, step): 6 for step in (0, 1, 2) for name in ("valid", "teacher")},
         **{("test", step): 6 for step in (0, 2)},
     }
-    read = [record for record in records if record["phase"] == "train"]
+    for record in records:
+        told = [turn[name] is not None for turn in record["turns"] for name in ("observation", "completion", "action")]
+        assert record["view"] == ("privileged" if record["phase"] == "teacher" else "plain")
+        assert set(told) == {record["view"] == "plain"}
+    read = [record for record in records if record["phase"] in ("train", "teacher")]
     assert all(record["claim_ids"] and record["stale"] == [False] * len(record["claim_ids"]) for record in read)
     assert not any(record["claim_ids"] for record in records if record["phase"] == "valid")
 
