@@ -174,7 +174,6 @@
       badge(CLAIMS[episode.claims] ?? episode.claims, episode.claims === "stale" ? "stale" : ""),
       ...episode.claim_ids.map((claim) => badge(`read ${text(claim)}`)));
     if (episode.failure) badges.append(badge(episode.failure, "lost"));
-    const goal = episode.turns.length ? text(episode.turns[0].o).match(/Your task is to: ([^\n]*)/) : null;
     const siblings = data.episodes.filter((other) =>
       other.task === episode.task && other.phase === episode.phase && other.member === episode.member);
     const line = make("p", { class: "siblings" });
@@ -184,7 +183,7 @@
       }, `${data.arms.length > 1 ? `${data.arms[other.arm].label}, ` : ""}${other.iteration ? `after ${other.iteration}` : "before"} ${other.success ? "✓" : "✕"}`)));
     }
     parts.head.replaceChildren(
-      make("h3", {}, make("span", { class: `swatch c${arm.colour}` }), goal ? goal[1] : `${episode.type}, ${episode.task}`),
+      make("h3", {}, make("span", { class: `swatch c${arm.colour}` }), episode.goal || `${episode.type}, ${episode.task}`),
       badges, line);
   };
 

@@ -112,6 +112,7 @@ def _episode(
         "iteration": int(record.get("iteration", 0)),
         "task": clean(str(record.get("task_id"))),
         "type": clean(str(record.get("task_type"))),
+        "goal": clean(str(record.get("instruction") or "")),
         "success": bool(record.get("success")),
         "score": _number(record.get("score")),
         "stop": clean(str(record.get("stop_reason"))),
