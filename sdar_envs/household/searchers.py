@@ -185,14 +185,21 @@ class Searcher:
 
 def search_success(env: gym.Env[str, str], task_id: str, claims: Sequence[str] = ()) -> bool:
     """Play one task of a household environment with a `Searcher`; whether it was solved within the horizon."""
+    return search_steps(env, task_id, claims) is not None
+
+
+def search_steps(env: gym.Env[str, str], task_id: str, claims: Sequence[str] = ()) -> int | None:
+    """How many steps a `Searcher` takes to solve a task; None where it does not within the environment's horizon."""
     observation, info = env.reset(options={"task_id": task_id})
     player = Searcher(claims, ("searcher", task_id)).play(observation)
     answer: str | None = None
+    steps = 0
     try:
         while True:
             action = next(player) if answer is None else player.send(answer)
             answer, _, terminated, truncated, info = env.step(action)
+            steps += 1
             if terminated or truncated:
-                return bool(info["success"])
+                return steps if info["success"] else None
     except StopIteration:
-        return bool(info["success"])
+        return None

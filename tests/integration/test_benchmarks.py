@@ -114,6 +114,18 @@ def test_the_house_reports_steps_resets_and_plans(printed_by: Callable[..., dict
     assert all(figures[mode]["steps_per_second"] > 0 and figures[mode]["reset_ms"] > 0 for mode in modes)
 
 
+def test_the_searchers_report_what_knowledge_is_worth_at_each_horizon(
+    printed_by: Callable[..., dict[str, Any]],
+) -> None:
+    figures = printed_by("household_searchers", "--sizes", "small", "--worlds", 1, "--tasks", 12, "--json")["figures"]
+    assert [(row["size"], row["instruction"]) for row in figures["results"]] == [("small", "named"), ("small", "habit")]
+    for row in figures["results"]:
+        told = row["by_horizon"][str(row["default_horizon"])]
+        assert list(told) == ["nothing", "a quarter stale", "true claims"]
+        assert told["true claims"]["all"] >= told["nothing"]["all"]
+        assert set(told["nothing"]) == {"place", "two", "light", "clean", "heat", "cool", "all"}
+
+
 def test_the_engine_reports_itself_where_textworld_is_not_installed(
     printed_by: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
