@@ -37,6 +37,21 @@ PRIVILEGES = (
 )
 POSITIONS = ("auto", "system", "user_prefix", "user_suffix")
 
+
+def split_privilege(privilege: str) -> tuple[str, ...]:
+    """The privileges that a ``+``-joined name stands for, e.g. ``skill+plan``; most stand for themselves.
+
+    Raises:
+        ValueError: One of them is unknown, or named twice, or ``none`` is joined with others.
+    """
+    names = tuple(name.strip() for name in privilege.split("+"))
+    for name in names:
+        require_choice("privilege", name, PRIVILEGES, "the dial (joined by + for several teachers)")
+    if len(set(names)) < len(names) or (len(names) > 1 and "none" in names):
+        raise ValueError(f"privilege {privilege!r}: expected different things to show, joined by +")
+    return names
+
+
 # These change from state to state and are read anew in every turn; all others are read once per episode.
 EVERY_TURN = frozenset({"plan", "next_action", "facts", "hints"})
 

@@ -5,7 +5,7 @@ All of them are the same weights behind different prompts; this file turns a con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,12 @@ from agents.base import Turn, View
 from agents.chat import ChatAgent, Sampler
 from agents.plain import plain_view
 from agents.rendering import ChatRenderer
-from agents.teacher import EVERY_TURN, Teacher
+from agents.teacher import EVERY_TURN, Teacher, split_privilege
 from sdar_envs.privileged import Privileged
 
 from .environments import EnvironmentSource
 from .methods import Method
+from .teacher_views import TEACHER, readings_of
 
 if TYPE_CHECKING:
     from .config import SDARConfig
@@ -33,7 +34,8 @@ class Actors:
     """The agents of a run.
 
     `student` collects training episodes, `evaluator` plays panels with the student's prompt, `hinted` plays them with
-    the teacher's; `readers` read rows, by the name of the method's view. `teacher`, `hinted` and `readers` are empty
+    the teacher's; `readers` read rows, by the name of the reading (`teacher_views`). Of several joined privileges the
+    hinted teacher, who acts, has the first. `teacher`, `hinted` and `readers` are empty
     where the environment gives a teacher nothing to read. `privileged_turns` says when its side must be asked,
     `seals_info` that it is read from the whole `info` (a user's own context).
     """
@@ -58,11 +60,9 @@ class Actors:
         return None if self.teacher is None else self.teacher.plan_length(privileged)
 
 
-def privileged_turns(config: SDARConfig, teacher_context: TeacherContext | None) -> str:
+def privileged_turns(privileges: Iterable[str], teacher_context: TeacherContext | None) -> str:
     """When the teacher's side must be asked: what stands in the system role is read once per episode."""
-    if teacher_context is not None:
-        return "every"
-    return "every" if config.privilege in EVERY_TURN else "first"
+    return "every" if teacher_context is not None or EVERY_TURN & set(privileges) else "first"
 
 
 def make_actors(
@@ -91,9 +91,12 @@ def make_actors(
     Raises:
         ValueError: The method reads privileged information and the environment has none, or not the part asked for.
     """
-    needed = _KEY_OF.get(config.privilege, "skills")
+    own = split_privilege(config.privilege)
+    readings = _readings(method, config, teacher_context)
+    shown = {*own, *readings.values()}
+    needed = sorted({_KEY_OF.get(privilege, "skills") for privilege in shown if privilege != "none"})
     can_teach = teacher_context is not None or (
-        source.has_privileged and (config.privilege == "none" or needed in source.privileged_keys)
+        source.has_privileged and all(key in source.privileged_keys for key in needed)
     )
     behind_it = "privileged" in (method.student_view, *method.eval_views)
     if not can_teach and ((teaches and "privileged" in method.needs) or behind_it):
@@ -101,18 +104,25 @@ def make_actors(
     if teaches and "plan" in method.needs and "plan" not in source.privileged_keys:
         raise ValueError(without_plan(method, source))
     renderer = ChatRenderer(tokenizer, enable_thinking=config.enable_thinking, append_history=config.append_history)
-    teacher = None
-    if can_teach or "plan" in source.privileged_keys:
-        teacher = Teacher(
+
+    def teacher_of(privilege: str) -> Teacher:
+        return Teacher(
             renderer,
             config.prompt_style,
-            privilege=config.privilege if can_teach else "none",
+            privilege=privilege,
             position=config.position,
             budget_tokens=config.teacher_budget,
             max_length=_longest(model, config),
             teacher_context=teacher_context,
             skill_bank=source.skill_bank,
         )
+
+    teacher = None
+    if can_teach or "plan" in source.privileged_keys:
+        teacher = teacher_of(own[0] if can_teach else "none")
+    readers: dict[str, Teacher] = {}
+    if teacher is not None and can_teach:
+        readers = {name: teacher if told == own[0] else teacher_of(told) for name, told in readings.items()}
 
     def chat(temperature: float, with_teacher: bool) -> ChatAgent:
         return ChatAgent(
@@ -136,12 +146,24 @@ def make_actors(
         student=chat(config.temperature, method.student_view == "privileged"),
         evaluator=chat(config.eval_temperature, False),
         hinted=chat(config.eval_temperature, True) if can_teach else None,
-        readers=dict.fromkeys(method.teacher_views, teacher) if teacher is not None and can_teach else {},
+        readers=readers,
         teacher=teacher,
         renderer=renderer,
-        privileged_turns=privileged_turns(config, teacher_context),
+        privileged_turns=privileged_turns(shown, teacher_context),
         seals_info=teacher_context is not None,
     )
+
+
+def _readings(method: Method, config: SDARConfig, teacher_context: TeacherContext | None) -> dict[str, str]:
+    """The readings of the run by name, with the privilege of each; a user's own context is one reading."""
+    if teacher_context is None:
+        return readings_of(method, config)
+    if others := [view for view in method.teacher_views if view != TEACHER]:
+        raise ValueError(
+            f"method {method.name!r} also reads {', '.join(others)} of the environment's own privileged side, and "
+            "teacher_context= takes its place: leave it out, or choose a method with one teacher"
+        )
+    return {view: split_privilege(config.privilege)[0] for view in method.teacher_views}
 
 
 def _longest(model: Any, config: SDARConfig) -> int:
@@ -161,14 +183,14 @@ def without_plan(method: Method, source: EnvironmentSource) -> str:
     )
 
 
-def without_privileged(method: Method, config: SDARConfig, source: EnvironmentSource, needed: str) -> str:
+def without_privileged(method: Method, config: SDARConfig, source: EnvironmentSource, needed: Sequence[str]) -> str:
     """Why a run can not start: what the environment must provide for this method, and what else can be done."""
     got = f"got the keys {', '.join(source.privileged_keys)}" if source.has_privileged else "got none"
     return (
         f"method {method.name!r} learns from a teacher that reads what the student may not, and {source.name} gives it "
         "nothing to read. Expected a mapping under info['privileged'] at every reset and step, with the keys "
         "task_type, plan, next_action, hints, facts and skills (sdar_envs.privileged.PrivilegedFields; "
-        f"privilege={config.privilege!r} reads {needed!r}); {got}. Add it to the environment, pass "
+        f"privilege={config.privilege!r} reads {', '.join(map(repr, needed))}); {got}. Add it to the environment, pass "
         "teacher_context=, your own function from info to text, or choose a method without a teacher, such as "
         "method='grpo'"
     )

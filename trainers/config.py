@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.prompts import CONTEXTS, STYLES, WHEN_FULL
-from agents.teacher import POSITIONS, PRIVILEGES
+from agents.teacher import POSITIONS, PRIVILEGES, split_privilege
 from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.skills import RETRIEVALS
 
@@ -91,7 +91,17 @@ class SDARConfig:
     shaping_lambda: float = _option(
         0.0, "how far a turn is credited with later changes of the plan's length", group="method"
     )
-    privilege: str = _option("skill", "what the teacher is shown", group="method", choices=PRIVILEGES)
+    privilege: str = _option(
+        "skill",
+        f"what the teacher is shown ({', '.join(PRIVILEGES)}), or several joined by +, each a reading of its own",
+        group="method",
+    )
+    teacher_combine: str = _option(
+        "mean",
+        "how joined privileges become one teacher: mean probability, the highest, or where all agree in sign",
+        group="method",
+        choices=("mean", "max", "agreement"),
+    )
     position: str = _option("auto", "where the privileged block stands", group="method", choices=POSITIONS)
     retrieval: str = _option("task_type", "how skills are retrieved", group="method", choices=RETRIEVALS)
     teacher_budget: int = _option(2048, "tokens of the privileged block at most", group="method")
@@ -252,6 +262,7 @@ class SDARConfig:
             object.__setattr__(self, option.name, value)
             if option.metadata["choices"]:
                 require_choice(option.name, value, option.metadata["choices"], "SDARConfig")
+        split_privilege(self.privilege)
         _check_ranges(self)
         # These tables live in files that import torch; a configuration that is made is about to be used with them.
         from .advantages import ADVANTAGES

@@ -18,6 +18,7 @@ from .logprobs import score_rows
 from .methods import Method, needs_reference, needs_teacher, needs_vocabulary, prepare, signal_and_weight
 from .rollout import Rollout
 from .rows import Reader, read_teachers
+from .teacher_views import combine_readings
 from .vocabulary import read_distributions
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Scorer:
         config: Temperature and batch options.
         engine: The machine's clock.
         pad_id: Any valid id.
-        readers: A reader per teacher view.
+        readers: A reader per reading of the method's teachers (`teacher_views`).
     """
 
     def __init__(
@@ -95,9 +96,9 @@ class Scorer:
 
     def _score_teachers(self, rows: Sequence[Row], rollouts: Sequence[Rollout], *, whole: bool) -> dict[str, float]:
         reading = read_teachers(rows, rollouts, self.readers)
-        for view in self.method.teacher_views:
-            read = [row for row in rows if view in row.teachers]
-            views = [row.teachers[view] for row in read]
+        for name in self.readers:
+            read = [row for row in rows if name in row.teachers]
+            views = [row.teachers[name] for row in read]
             if whole:
                 values, distributions = read_distributions(self.model, views, self.config, pad_id=self.pad_id)
                 for row, tokens in zip(read, distributions, strict=True):
@@ -105,7 +106,8 @@ class Scorer:
             else:
                 values = self._pass(self.model, views)
             for row, logprobs in zip(read, values, strict=True):
-                row.teacher_logprobs_T[view] = logprobs
+                row.teacher_logprobs_T[name] = logprobs
+        figures = combine_readings(rows, self.readers, self.config.teacher_combine)
         if reading.incomplete and not self._told:
             self._told = True
             logger.warning(
@@ -116,7 +118,7 @@ class Scorer:
                 reading.incomplete + reading.read,
                 self.config.teacher_budget,
             )
-        return reading.metrics()
+        return {**reading.metrics(), **figures}
 
     def _pass(self, model: Any, views: Sequence[Any]) -> list[list[float]]:
         return score_rows(
