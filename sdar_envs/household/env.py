@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from ..assets import asset_text
 from ..choices import require_choice, require_number
 from ..core import resolve_split
 from ..skills import SkillBank
@@ -21,7 +22,10 @@ from .regularities import regularities
 @lru_cache(maxsize=64)
 def _skill_bank(size: str, instruction: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
     claims = regularities(size, world_seed).claims(instruction)
-    return SkillBank.from_assets("household", claims, stale=stale, stale_seed=stale_seed)
+    bank = SkillBank.from_assets("household", claims, stale=stale, stale_seed=stale_seed)
+    if instruction == "habit":
+        bank.general += "\n\n" + asset_text("household", "habit.md").strip()
+    return bank
 
 
 class HouseholdEnv(GameEnv):

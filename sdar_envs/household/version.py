@@ -71,7 +71,7 @@ def world_content(size: str, instruction: str = "named") -> dict[str, Any]:
         "grammar": [meaning(asset_text("household", "grammar.twl2")), engine.NOTHING_HAPPENS],
         "tasks": _tasks(size, instruction),
         "episodes": _episodes(size, instruction),
-        **told_content(),
+        **told_content(instruction),
     }
 
 
@@ -81,10 +81,12 @@ def told_version() -> str:
     return digest(told_content())
 
 
-def told_content() -> dict[str, Any]:
+def told_content(instruction: str = "named") -> dict[str, Any]:
     """The prose of the skill bank and the words of the hints."""
     folder = asset_path("skills", "household")
     skills = {path.stem: parse_skill_file(path.read_text("utf-8"), path.name) for path in folder.glob("*.md")}
+    if instruction == "habit":
+        skills["habit"] = parse_skill_file(asset_text("household", "habit.md"), "habit.md")
     return {"skills": skills, "hints": [hints.RULES, hints.SENTENCES]}
 
 

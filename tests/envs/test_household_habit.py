@@ -203,6 +203,14 @@ def test_a_stale_key_has_a_wrong_home_and_a_wrong_storage_and_the_house_does_not
         assert info["privileged"]["facts"] == other_info["privileged"]["facts"]
 
 
+def test_the_prose_says_what_the_sentence_means_and_only_here() -> None:
+    _, info = begin(habit(), "train:000000")
+    _, named = begin(HouseholdEnv(size="small"), "train:000000")
+    general = named["privileged"]["skills"]["general"]
+    assert info["privileged"]["skills"]["general"].startswith(general + "\n\n**Put things where they belong.**")
+    assert "belong" not in general
+
+
 def test_hints_name_the_place_that_the_sentence_hides() -> None:
     _, info = begin(habit(), "train:000003")
     rule = info["privileged"]["hints"][0]
