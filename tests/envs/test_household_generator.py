@@ -46,9 +46,18 @@ def test_a_room_kind_has_30_different_layouts_within_its_table(size: str, kind: 
         assert always <= layout.by_type.keys()
 
 
+@pytest.mark.parametrize(("size", "fewest", "most"), [("small", 8, 12), ("medium", 14, 20)])
 @pytest.mark.parametrize("kind", tables.ROOM_KINDS)
-def test_small_rooms_have_8_to_12_receptacles(kind: str) -> None:
-    assert {len(layout.receptacles) for layout in layouts("small", kind, 3)} <= set(range(8, 13))
+def test_small_rooms_have_8_to_12_receptacles_and_medium_ones_14_to_20(
+    kind: str, size: str, fewest: int, most: int
+) -> None:
+    assert {len(layout.receptacles) for layout in layouts(size, kind, 3)} <= set(range(fewest, most + 1))
+
+
+def test_medium_rooms_have_the_things_of_small_ones_and_more_kinds_of_places() -> None:
+    assert tables.object_types("medium") == tables.object_types("small")
+    for kind in tables.ROOM_KINDS:
+        assert tables.MEDIUM_ROOMS[kind].keys() > tables.SMALL_ROOMS[kind].keys()
 
 
 def test_cabinets_are_as_many_as_in_the_published_kitchens() -> None:
