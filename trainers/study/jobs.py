@@ -26,7 +26,7 @@ SILENT = frozenset(
 )
 # What the warm start reads as the study does in common, whatever an arm changes: the teacher's side. Arms of a seed
 # that differ in it alone begin with the same weights.
-TEACHER_OPTIONS = ("privilege", "position", "teacher_budget", "retrieval")
+TEACHER_OPTIONS = ("privilege", "position", "teacher_budget", "retrieval", "teacher_combine")
 TEACHER_ENV_KWARGS = ("stale", "stale_seed", "retrieval")
 
 

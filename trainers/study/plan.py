@@ -24,9 +24,14 @@ DEFAULT_SEEDS = 5
 # Keyword arguments of an environment that take the seed, where it has them.
 SEEDED = ("world_seed", "stale_seed")
 # What only a teacher feels: the student of a method without one does not change along these axes.
-TEACHER_SIDE = ("privilege", "position", "retrieval", "teacher_budget", "distill_coef", "gate_beta")
-# Injections whose coefficient multiplies a term of the loss, and for which a preset's coefficient is meant.
-COEF_INJECTIONS = ("aux", "divergence")
+TEACHER_SIDE = (
+    *("privilege", "position", "retrieval", "teacher_budget", "teacher_combine"),
+    *("distill_coef", "gate_beta", "gate_constant"),
+)
+# A preset's coefficient is meant for SDAR. Terms of the loss whose published coefficients are of that order or below
+# are scaled by as much; others (shares of the advantage, losses that stand alone) keep their published ones.
+SCALED_INJECTIONS = ("aux", "divergence")
+SDAR_COEF = 0.01
 # Where an axis has a name shorter than its option's.
 AXES = {"stale": "env_kwargs.stale", "privilege": "privilege", "retrieval": "retrieval"}
 # What a study changes in a preset: a curve of thirteen points, one thread on one core, and claims that can be wrong.
@@ -81,7 +86,6 @@ def make_plan(content: Mapping[str, Any], where: str) -> Plan:
         raise ValueError(f"{where}: expected the key 'env_id', which is missing")
     env_id, model = str(content["env_id"]), content.get("model")
     preset = _preset(content, env_id, model) or {}
-    # The preset's coefficient is of the size that fits a term of the loss; other injections have their rows' own.
     coef = preset.pop("distill_coef", None)
     coef = None if "distill_coef" in (content.get("common") or {}) else coef
     common = merge(preset, STUDY_OPTIONS, nested(content.get("common") or {}))
@@ -161,6 +165,8 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
     name = str(entry.get("key", method.name))
     tuned = entry.get("tuned", method.name if method.name in tunable else None)
     seeds = entry.get("seeds")
+    scaled = coef is not None and method.injection in SCALED_INJECTIONS and method.coef <= SDAR_COEF
+    defaults = {"distill_coef": round((coef or 0.0) * method.coef / SDAR_COEF, 6)} if scaled else {}
     arms = []
     for point in itertools.product(*(_values(values) for values in crossed.values())):
         coordinates = dict(zip(crossed, point, strict=True))
@@ -174,7 +180,7 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
                 key=name + suffix,
                 label=label + (f" ({where_it_stands.replace(',', ', ')})" if coordinates else ""),
                 method=method.name,
-                defaults={"distill_coef": coef} if coef is not None and method.injection in COEF_INJECTIONS else {},
+                defaults=defaults,
                 overrides=merge(overrides, placed),
                 warm_start=merge(nested(entry.get("warm_start") or {}), warm),
                 coordinates=coordinates,

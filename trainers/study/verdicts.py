@@ -5,7 +5,7 @@ interval of the mean of ``e`` over seeds:
 
 - *supported*: the interval lies above 0, and, from 8 seeds on, the hypothesis' Holm-corrected p is at most 0.05;
 - *refuted*: the interval lies below `smallest`, so that even the smallest gain worth a claim is excluded;
-- *undecided*: anything else, among it an interval that no two seeds give.
+- *undecided*: anything else; so are fewer than two seeds, and seeds whose numbers are all equal.
 
 A hypothesis of several claims is supported when all of them are (its p is the largest of theirs), refuted when one is.
 With fewer than 8 seeds no p is computed, and the verdict is provisional: it rests on the interval alone, which is not
@@ -25,9 +25,9 @@ SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 
 
 def excess_interval(contrast: Contrast) -> tuple[float, float] | None:
-    """The interval of the mean of ``e``: how far beyond its bound a claim goes; None without an interval."""
+    """The interval of the mean of ``e``, how far beyond its bound a claim goes; None where it estimates nothing."""
     low, high = contrast.estimate.low, contrast.estimate.high
-    if low is None or high is None:
+    if low is None or high is None or low == high:  # an interval of no width estimates nothing
         return None
     if contrast.direction == "less":
         return contrast.bound - high, contrast.bound - low
