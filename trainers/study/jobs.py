@@ -25,7 +25,8 @@ SILENT = frozenset(
     {"output_dir", "save_steps", "save_total_limit", "report_to", "log_privileged", "logging_steps", "device"}
 )
 # What the warm start reads as the study does in common, whatever an arm changes: the teacher's side. Arms of a seed
-# that differ in it alone begin with the same weights.
+# that differ in it alone begin with the same weights. Whether a hint is followed is measured with a bank that tells the
+# truth, whatever share of claims the study has wrong: which ones they are would decide whether a base counts as warm.
 TEACHER_OPTIONS = ("privilege", "position", "teacher_budget", "retrieval", "teacher_combine")
 TEACHER_ENV_KWARGS = ("stale", "stale_seed", "retrieval")
 
@@ -89,6 +90,8 @@ class _Maker:
         if plan.model is None:
             warm_options = merge(plan.warm_start, arm.warm_start)
             warm = self._config(merge(plan.common, _shared(overrides), {"method": "grpo"}), seed)
+            told = {key: value for key, value in warm.env_kwargs.items() if key not in TEACHER_ENV_KWARGS}
+            warm = dataclasses.replace(warm, env_kwargs=told)
             warm_config = given_options(warm)
             warm_key = cache_key(warm, plan.env_id, warm_start_config(warm_options, "warm_start"))
         depends = {name: self.job(plan.arm(name), seed).key for name in sorted({d.arm for d in arm.derived.values()})}
