@@ -12,7 +12,7 @@ from typing import Any
 from .endpoints import ENDPOINTS, PRIMARY, contrast, endpoint
 from .jobs import effective_overrides
 from .plain_json import encode
-from .records import Arm, ArmRow, Claimed, Contrast, Count, Result, Study, StudyError, Table, Term
+from .records import Arm, ArmRow, Claimed, Contrast, Count, Plan, Result, Study, StudyError, Table, Term
 from .statistics import t_interval
 from .verdicts import verdicts
 
@@ -36,9 +36,9 @@ def analyse(study: Study) -> Table:
     budget = float(plan.budget * plan.episodes_per_iteration)
     rows = tuple(_row(study, arm, results[arm.key], budget) for arm in plan.arms)
     compared = tuple(
-        contrast(_against(arm.key, plan.reference, name), results, budget)
+        contrast(_against(arm.key, reference, name), results, budget)
         for arm in plan.arms
-        if arm.key != plan.reference
+        if arm.key != (reference := reference_of(plan, arm))
         for name in COMPARED
     )
     judged = verdicts(
@@ -64,6 +64,19 @@ def analyse(study: Study) -> Table:
         contrasts=compared,
         verdicts=judged,
     )
+
+
+def reference_of(plan: Plan, arm: Arm) -> str:
+    """The arm that `arm` is compared with: the study's reference, at the same place on the axes that it has."""
+    reference = plan.arm(plan.reference)
+    name = reference.key.partition("[")[0]
+    if arm.key.partition("[")[0] == name:
+        return reference.key
+    for candidate in plan.arms:
+        same = all(arm.coordinates.get(axis) == value for axis, value in candidate.coordinates.items())
+        if candidate.key.partition("[")[0] == name and same:
+            return candidate.key
+    return reference.key
 
 
 def _against(arm: str, reference: str, name: str) -> Claimed:

@@ -6,6 +6,7 @@ every value, except that an arm which reads nothing privileged is not repeated a
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,9 @@ from sdar_envs.choices import require_choice, unknown_choice
 
 from ..options import merge, nested, read_yaml
 from ..presets import load_preset, preset_for
+from .endpoints import ENDPOINTS
 from .plain_json import DamagedFileError, decode
-from .records import Arm, Derived, Hypothesis, Plan, StudyError, Tuning
+from .records import Arm, Claimed, Derived, Hypothesis, Plan, StudyError, Tuning
 
 DEFAULT_METHODS = ("grpo", "opsd", "grpo+opsd", "rlsd", "skill-sd", "sdar")
 DEFAULT_SEEDS = 5
@@ -91,7 +93,6 @@ def make_plan(content: Mapping[str, Any], where: str) -> Plan:
     common = merge(preset, STUDY_OPTIONS, nested(content.get("common") or {}))
     common = {key: value for key, value in common.items() if key not in ("method", "output_dir", "seed")}
     seeds = _seeds(content.get("seeds", DEFAULT_SEEDS), where)
-    hypotheses = _decoded(tuple[Hypothesis, ...], content.get("hypotheses") or [], f"{where}: hypotheses")
     tuning = content.get("tuning")
     tuning = None if tuning is None else _decoded(Tuning, _tuning(tuning, where), f"{where}: tuning")
     tuned = {str(name): nested(values) for name, values in (content.get("tuned") or {}).items()}
@@ -101,6 +102,11 @@ def make_plan(content: Mapping[str, Any], where: str) -> Plan:
     arms = [arm for word in words for arm in _arms(word, axes, tunable, coef, where)]
     from ..config import SDARConfig
 
+    hypotheses = (
+        _hypotheses(content["hypotheses"] or [], where)
+        if "hypotheses" in content
+        else standard_hypotheses([arm.key for arm in arms])
+    )
     base = SDARConfig.from_dict(common, where=f"{where}: common")
     budget = int(content.get("budget", max(base.max_steps // 2, 1)))
     plan = Plan(
@@ -122,6 +128,26 @@ def make_plan(content: Mapping[str, Any], where: str) -> Plan:
     )
     _check(plan, where)
     return plan
+
+
+def standard_hypotheses(arms: Sequence[str]) -> tuple[Hypothesis, ...]:
+    """Those of the published study whose arms are all there: what a plan without hypotheses of its own asks."""
+    path = asset_path("studies", "household.yaml")
+    found = []
+    for hypothesis in _hypotheses(read_yaml(path)["hypotheses"], str(path)):
+        if all(_has(claim, arms) for claim in hypothesis.claims):
+            secondary = tuple(claim for claim in hypothesis.secondary if _has(claim, arms))
+            found.append(dataclasses.replace(hypothesis, secondary=secondary))
+    return tuple(found)
+
+
+def _has(claim: Claimed, arms: Sequence[str]) -> bool:
+    return all(name in arms for term in claim.terms for name in (term.arm, term.reference) if name is not None)
+
+
+def _hypotheses(value: Any, where: str) -> tuple[Hypothesis, ...]:
+    found: tuple[Hypothesis, ...] = _decoded(tuple[Hypothesis, ...], value, f"{where}: hypotheses")
+    return found
 
 
 def _check(plan: Plan, where: str) -> None:
@@ -146,7 +172,11 @@ def _check(plan: Plan, where: str) -> None:
         for claim in (*hypothesis.claims, *hypothesis.secondary):
             require_choice("direction", claim.direction, ("greater", "less"), f"{where}: {hypothesis.id}")
             for term in claim.terms:
-                require_choice("arm", term.arm, keys, f"{where}: {hypothesis.id}, {claim.name}")
+                place = f"{where}: {hypothesis.id}, {claim.name}"
+                require_choice("arm", term.arm, keys, place)
+                require_choice("endpoint", term.endpoint, ENDPOINTS, place)
+                if term.reference is not None:
+                    require_choice("arm", term.reference, keys, place)
 
 
 def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: float | None, where: str) -> list[Arm]:

@@ -48,7 +48,7 @@ def prepare(
     else:
         changed = changed_fields(held, plan)
         finished = any((path / "jobs").glob("*/result.json"))
-        fixed = [name for name in changed if name not in _OPEN]
+        fixed = fixed_fields(held, plan)
         if finished and fixed and not amend:
             raise StudyError(
                 f"{path} has results of a plan with other {', '.join(fixed)}: they stand before the runs. Choose "
@@ -89,6 +89,13 @@ def changed_fields(held: Plan, plan: Plan) -> list[str]:
     """The fields in which two plans differ, apart from those that are made."""
     before, after = encode(held), encode(plan)
     return [name for name in before if name not in _MADE and before[name] != after[name]]
+
+
+def fixed_fields(held: Plan, plan: Plan) -> list[str]:
+    """Of these, the ones that results forbid; a further hypothesis, which new arms bring, is none of them."""
+    kept = all(hypothesis in plan.hypotheses for hypothesis in held.hypotheses)
+    changed = changed_fields(held, plan)
+    return [name for name in changed if name not in _OPEN and not (name == "hypotheses" and kept)]
 
 
 def write_jobs(folder: Path, jobs: Iterable[Job]) -> None:
@@ -144,7 +151,7 @@ def merge_studies(path: Path, others: Iterable[Path]) -> int:
     copied = 0
     for other in others:
         theirs = load_study(other)
-        fixed = [name for name in changed_fields(own.plan, theirs.plan) if name not in _OPEN]
+        fixed = fixed_fields(own.plan, theirs.plan)
         if fixed:
             raise StudyError(f"{other} is another study than {path}; it differs in {', '.join(fixed)}")
         for folder in ("jobs", "trials", "warm-start"):
