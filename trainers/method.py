@@ -78,7 +78,7 @@ class LinearDecay:
         return max(0.0, 1.0 - step / self.iterations)
 
     def __str__(self) -> str:
-        return f"to 0 over {self.iterations} iterations"
+        return f"to 0 at {self.iterations}"
 
 
 constant = Constant()
@@ -93,22 +93,22 @@ def linear_decay(iterations: int) -> Schedule:
 
 
 def live_gap(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
-    """T - S with the weights of this very update."""
+    """T - S: the gap by the weights of this very update."""
     return signals.gap(teacher_BT, batch.live_student())
 
 
 def sampled_gap(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
-    """T - O: both by the weights that sampled, so a pure effect of what the teacher reads."""
+    """T - O: the gap by the weights that sampled, so a pure effect of what the teacher reads."""
     return signals.gap(teacher_BT, batch.behaviour_BT)
 
 
 def gate(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """sigmoid(beta x), beta being ``gate_beta``."""
+    """sigmoid(beta x): between 0 and 1, beta being ``gate_beta``."""
     return signals.sigmoid_gate(signal_BT, config.gate_beta)
 
 
 def identity(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """The signal itself."""
+    """x: the signal itself."""
     return signal_BT.detach()
 
 

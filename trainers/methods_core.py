@@ -23,14 +23,14 @@ SDAR_SOURCE = "arXiv 2605.15155 and its published code"
 
 
 def entropy(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
-    """H, the student's own uncertainty at the token, in nats."""
+    """H: the student's own uncertainty at the token, in nats."""
     if batch.entropy_BT is None:
         raise ValueError("TokenBatch.entropy_BT is empty: score with entropy=True, or sample with entropies")
     return batch.entropy_BT.detach()
 
 
 def soft_or(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
-    """1 - (1 - H)(1 - gap), both raw, or each scaled to [0, 1] over the iteration (``soft_or_scale``)."""
+    """H or T - S: 1 - (1 - H)(1 - (T - S)), both raw or scaled to [0, 1] over the iteration (``soft_or_scale``)."""
     uncertainty, gap = entropy(batch, teacher_BT, config), live_gap(batch, teacher_BT, config)
     if config.soft_or_scale == "batch":
         of = batch.statistics
@@ -40,12 +40,12 @@ def soft_or(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor
 
 
 def one_half(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
-    """1/2 at every token: a sigmoid gate at beta 0."""
+    """1/2: at every token, as a sigmoid gate at beta 0."""
     return torch.full_like(batch.behaviour_BT, 0.5)
 
 
 def given_constant(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
-    """``gate_constant`` at every token."""
+    """g: ``gate_constant`` at every token."""
     return torch.full_like(batch.behaviour_BT, config.gate_constant)
 
 
@@ -53,7 +53,7 @@ def given_constant(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) ->
 
 
 def centred_gate(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """sigmoid(beta x) minus its mean over the iteration, so that tokens below the mean are pushed down."""
+    """sigmoid(beta x) - mean: the mean is that of the iteration; tokens below it are pushed down."""
     return gate(signal_BT, batch, config) - batch.statistics["gate_mean"]
 
 
@@ -63,27 +63,27 @@ def gated_gap(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tenso
 
 
 def forward_kl(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """exp(x) - 1, at most ``weight_limit``: the sampled-token push of KL(teacher, student)."""
+    """e^x - 1: at most ``weight_limit``, the sampled-token push of KL(teacher, student)."""
     return signals.forward_kl_weight(signal_BT, config.weight_limit)
 
 
 def jensen_shannon(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """ln((1 + exp(x)) / 2) / 2: the sampled-token push of the symmetric Jensen-Shannon divergence."""
+    """ln((1 + e^x) / 2) / 2: the sampled-token push of the symmetric Jensen-Shannon divergence."""
     return signals.jsd_weight(signal_BT)
 
 
 def ratio_weighted_gap(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """The gap times the live ratio exp(S - O), detached."""
+    """e^(S - O) x: the signal times the live ratio, detached."""
     return signals.ratio_weighted_gap(signal_BT, batch.live_student(), batch.behaviour_BT)
 
 
 def signed_ratio(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """clip(exp(sign(A) x), 1 - c, 1 + c), c being ``weight_clip``."""
+    """e^(sgn(A) x) clipped: to between 1 - ``weight_clip`` and 1 + ``weight_clip``."""
     return signals.signed_ratio_weight(signal_BT, batch.advantages_BT, config.weight_clip)
 
 
 def shuffled_gate(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """sigmoid(beta x) with the x of all the iteration's tokens permuted; the permutation is counted by (seed, step)."""
+    """sigmoid(beta x'): x' is x with all the iteration's tokens permuted; (seed, step) counts the permutation."""
     where, shuffled = batch.taught_BT, torch.zeros_like(signal_BT)
     values = signal_BT[where]
     order = counted_generator("shuffled_teacher", config.seed, batch.step).permutation(len(values))
@@ -92,7 +92,7 @@ def shuffled_gate(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> T
 
 
 def everywhere(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """1 at every token that the teacher has read."""
+    """1: at every token that the teacher has read."""
     return torch.ones_like(signal_BT)
 
 
@@ -247,7 +247,7 @@ register(
 register(
     Method(
         name="grpo+full",
-        summary="GRPO and the ungated divergence of whole next-token distributions: the strongest ungated baseline.",
+        summary="GRPO and the ungated divergence of whole next-token distributions, which sees more than the sampled token.",
         gradient="that of grpo, and lambda dD/dz / N on the logits z of every next token",
         source="on-policy distillation (arXiv 2306.13649) as an auxiliary of RL",
         fidelity="ours",

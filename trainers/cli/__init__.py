@@ -19,9 +19,11 @@ from typing import NoReturn
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "train an agent; without --model a tiny one is built from nothing first"),
     "study": ("study", "compare methods over seeds: paired runs, intervals, verdicts"),
+    "methods": ("methods", "the table of training methods; with a name, one of them whole"),
     "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),
+    "report": ("report", "a study or a run as one HTML page, with figures and an episode viewer"),
     "envs": ("envs", "the environments and their options"),
 }
 
