@@ -89,6 +89,8 @@ class Teacher:
         max_length: Tokens in front of a row's last completion at most; None for no limit.
         teacher_context: A user's own function from the revealed dict to text; it replaces the block's content.
         skill_bank: The environment's bank, asked again for ``random_skill`` and ``wrong_skill``.
+        skill_choice: Names the skill of the bank that ``skill`` shows for an episode; None for what the environment
+            retrieved.
 
     Raises:
         ValueError: Unknown privilege or position, or a privilege that needs a `skill_bank` without one.
@@ -105,6 +107,7 @@ class Teacher:
         max_length: int | None = None,
         teacher_context: Callable[[dict[str, Any]], str] | None = None,
         skill_bank: SkillBank | None = None,
+        skill_choice: Callable[[StudentView], str] | None = None,
     ) -> None:
         self.renderer = renderer
         self.style = as_style(style)
@@ -115,7 +118,8 @@ class Teacher:
         self.position = position if position != "auto" else "system" if in_system else "user_prefix"
         # The system message stands in front of a whole row, so a block there is written once.
         self.every_turn = self.changes and self.position != "system"
-        if privilege in ("random_skill", "wrong_skill") and skill_bank is None and teacher_context is None:
+        asks = privilege in ("random_skill", "wrong_skill") or (privilege == "skill" and skill_choice is not None)
+        if asks and skill_bank is None and teacher_context is None:
             raise ValueError(
                 f"privilege={privilege!r} is expected to come with skill_bank=, the environment's bank, got none: "
                 "pass env.unwrapped.skill_bank, or choose skill"
@@ -124,6 +128,7 @@ class Teacher:
         self.max_length = max_length
         self.teacher_context = teacher_context
         self.skill_bank = skill_bank
+        self.skill_choice = skill_choice if privilege == "skill" else None
         self._blocks: dict[tuple[Any, ...], str] = {}
 
     # What the teacher is told.
@@ -164,7 +169,7 @@ class Teacher:
                 return self.style.block("hints", _listed(fields["hints"], compact))
             case "general":
                 return self.style.block("skill", fields["skills"]["general"])
-            case "skill":
+            case "skill" if self.skill_choice is None:
                 return self.style.block("skill", _skill(fields["skills"], compact))
             case _:
                 return self.style.block("skill", _skill(self._other_skills(fields, view), compact))
@@ -172,6 +177,10 @@ class Teacher:
     def _other_skills(self, fields: PrivilegedFields, view: StudentView | None) -> RetrievedSkills:
         assert self.skill_bank is not None  # __init__ refuses these privileges without a bank
         view = view or StudentView("")
+        if self.skill_choice is not None:
+            return self.skill_bank.named(
+                self.skill_choice(view), task_type=fields["task_type"], keys=list(view.skill_keys)
+            )
         return self.skill_bank.retrieve(
             self.privilege.removesuffix("_skill"),
             task_type=fields["task_type"],

@@ -232,6 +232,19 @@ class SkillBank:
             return _retrieved(self.general, [self.tasks.get(task_type, "")], self._about([task_type, *keys]))
         return self._misleading(strategy, task_type, keys, ("retrieve", strategy, *seed_key))
 
+    def named(self, name: str, *, task_type: str, keys: Sequence[str]) -> RetrievedSkills:
+        """The skill of one task type for a task of any type, for retrieval that is learned and not ruled.
+
+        Its prose, and the claims about it and about `keys` other than the task's own type; for the own type that is
+        the retrieval ``task_type``.
+
+        Raises:
+            ValueError: There is no such skill; the message lists the choices and the nearest.
+        """
+        require_choice("skill", name, self.tasks, "SkillBank.named")
+        about = [name, *(key for key in keys if key != task_type)]
+        return _retrieved(self.general, [self.tasks[name]], self._about(about))
+
     def _misleading(
         self, strategy: str, task_type: str, keys: Sequence[str], rng_key: tuple[Key, ...]
     ) -> RetrievedSkills:

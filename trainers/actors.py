@@ -14,7 +14,7 @@ from agents.chat import ChatAgent, Sampler
 from agents.plain import plain_view
 from agents.rendering import ChatRenderer
 from agents.teacher import EVERY_TURN, Teacher, split_privilege
-from sdar_envs.privileged import Privileged
+from sdar_envs.privileged import Privileged, StudentView
 
 from .environments import EnvironmentSource
 from .methods import Method
@@ -74,6 +74,7 @@ def make_actors(
     teacher_context: TeacherContext | None,
     *,
     teaches: bool = True,
+    skill_choice: Callable[[StudentView], str] | None = None,
     sampler: Sampler | None = None,
 ) -> Actors:
     """Build the agents of a run.
@@ -86,6 +87,8 @@ def make_actors(
         source: The environment.
         teacher_context: A user's own function from `info` to what the teacher is shown.
         teaches: Whether the method's coefficient lets what it knows beyond the student matter at all.
+        skill_choice: Names the skill that ``privilege=skill`` shows for an episode (`bandit`); None for what the
+            environment retrieved.
         sampler: Answers instead of the model, which may then be None.
 
     Raises:
@@ -115,6 +118,7 @@ def make_actors(
             max_length=_longest(model, config),
             teacher_context=teacher_context,
             skill_bank=source.skill_bank,
+            skill_choice=skill_choice,
         )
 
     teacher = None

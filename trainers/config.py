@@ -103,7 +103,19 @@ class SDARConfig:
         choices=("mean", "max", "agreement"),
     )
     position: str = _option("auto", "where the privileged block stands", group="method", choices=POSITIONS)
-    retrieval: str = _option("task_type", "how skills are retrieved", group="method", choices=RETRIEVALS)
+    retrieval: str = _option(
+        "task_type",
+        "how skills are retrieved; ucb learns while training which skill of the bank the teacher is told",
+        group="method",
+        choices=(*RETRIEVALS, "ucb"),
+    )
+    ucb_c: float = _option(math.sqrt(2.0), "what uncertainty is worth to retrieval=ucb", group="method")
+    ucb_reward: str = _option(
+        "success",
+        "what retrieval=ucb rewards a skill by: success of the episodes, or the gap of what was rewarded",
+        group="method",
+        choices=("success", "gap"),
+    )
     teacher_budget: int = _option(2048, "tokens of the privileged block at most", group="method")
 
     # --- policy optimisation ---
@@ -279,9 +291,11 @@ class SDARConfig:
     def environment_kwargs(self) -> dict[str, Any]:
         """What environments are made with: `env_kwargs`, and `retrieval` where it is not the environments' own default.
 
-        The environment asks its skill bank, so that everyone reads the same skills for an episode.
+        The environment asks its skill bank, so that everyone reads the same skills for an episode. With ``ucb`` it
+        knows of nothing: what was learned while training is no part of a world.
         """
-        return {**({} if self.retrieval == "task_type" else {"retrieval": self.retrieval}), **self.env_kwargs}
+        asks = {} if self.retrieval in ("task_type", "ucb") else {"retrieval": self.retrieval}
+        return {**asks, **self.env_kwargs}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, where: str = "SDARConfig") -> SDARConfig:
@@ -344,6 +358,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {
     "divergence_memory_gb": (0.0, math.inf, True),
     "keep_per_task": (1, math.inf, False),
     "shaping_lambda": (0.0, 1.0, False),
+    "ucb_c": (0.0, math.inf, False),
     "teacher_budget": (1, math.inf, False),
     "gigpo_gamma": (0.0, 1.0, False),
     "gigpo_weight": (0.0, math.inf, False),

@@ -27,7 +27,7 @@ class Progressed:
     `before` holds the evaluations before the first iteration, as JSON by name (`measurement.panel_name`);
     `before_outcomes` the test panel's outcomes then, one per task, for the paired difference at the end. `watched_at`
     is the iteration behind which the watched panel was logged last. `cpu_seconds` is process time of iterations alone,
-    all threads, without evaluation and logging.
+    all threads, without evaluation and logging. `retrieval` is what a bandit has learned (`bandit.SkillBandit.state`).
     """
 
     step: int = 0
@@ -40,6 +40,7 @@ class Progressed:
     before_outcomes: dict[str, list[bool | None]] = field(default_factory=dict)
     teacher_start: float | None = None
     watched_at: int = -1
+    retrieval: dict[str, Any] = field(default_factory=dict)
 
 
 def save_run(

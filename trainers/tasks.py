@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from .config import SDARConfig
 
 
+def group_key(draw: tuple[int | str, ...]) -> tuple[int | str, ...] | None:
+    """What the draws of one training group share, and no other group's; None for a draw that is no training draw."""
+    return (*draw[:4], *draw[5:]) if draw[:1] == ("train",) else None
+
+
 class TaskPlan:
     """Tasks in a shuffled order, every task once per pass; the order is a function of the run's seed and the pass.
 

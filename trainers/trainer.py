@@ -16,6 +16,7 @@ from . import methods
 from .actors import TeacherContext, make_actors
 from .advantages import compute_advantages
 from .anchors import merge_similar_anchors
+from .bandit import SkillBandit
 from .batch import Row
 from .callbacks import CallbackList, TrainerState
 from .checkpoint import CheckpointStore, open_checkpoint
@@ -84,6 +85,7 @@ class SDARTrainer:
         self._teaches = any(methods.needs_teacher(self.method, coef) for coef in coefs)
         # A method without anything to learn from is measured, and that is all.
         self._steps = self.args.max_steps if methods.learns(self.method) else 0
+        self.bandit = SkillBandit.of(self.args, self.source.skill_bank)
         self.actors = make_actors(
             self.model,
             self.processing_class,
@@ -92,6 +94,7 @@ class SDARTrainer:
             self.source,
             teacher_context,
             teaches=any(coefs),
+            skill_choice=None if self.bandit is None else self.bandit.choose,
         )
         self._initial = fingerprint(self.model)
         reference = frozen_copy(self.model) if methods.needs_reference(self.args) else None
@@ -220,6 +223,9 @@ class SDARTrainer:
             log.episodes(rollouts, iteration=step, phase="train", view=view, rows=shown, columns=columns)
         weighed, cpu_weighed = clock(), time.process_time()
         figures |= self.updater.update(learned, step=step, coef=coef)
+        if self.bandit is not None:
+            figures |= self.bandit.learn(rows, rollouts)
+            self.progressed.retrieval = self.bandit.state()
         figures |= {
             "groups": float(advantages.groups),
             "groups/flat": float(advantages.flat_groups),
@@ -341,6 +347,8 @@ class SDARTrainer:
             # Their log lengths are those of a story that is not told any more.
             store.drop_after(checkpoint.step)
         self.monitor.teacher_start = self.progressed.teacher_start
+        if self.bandit is not None:
+            self.bandit.load(self.progressed.retrieval)
         self.callbacks.state.global_step = self.progressed.step
 
     def _reset_requests(self) -> None:

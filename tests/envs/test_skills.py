@@ -221,3 +221,18 @@ def test_a_bank_is_read_from_a_folder_of_markdown(tmp_path, monkeypatch):
 def test_a_missing_skill_folder_is_named():
     with pytest.raises(FileNotFoundError, match="skills/no-such-world"):
         SkillBank.from_assets("no-such-world")
+
+
+@pytest.mark.parametrize("task_type", sorted(TASKS))
+def test_a_named_skill_of_the_own_type_is_the_retrieval_by_task_type(task_type: str):
+    keys = [task_type, "apple"]
+    by_name = bank().named(task_type, task_type=task_type, keys=keys)
+    assert by_name == bank().retrieve("task_type", task_type=task_type, keys=keys)
+
+
+def test_another_types_skill_comes_with_its_own_claims_and_those_about_the_things():
+    found = bank().named("cool", task_type="heat", keys=["heat", "apple"])
+    assert found["task"] == TASKS["cool"]
+    assert found["claim_ids"] == ["home:apple", "tool:cool"]
+    with pytest.raises(ValueError, match='the nearest is "cool"'):
+        bank().named("col", task_type="heat", keys=[])

@@ -1,0 +1,156 @@
+"""The bandit over skills: scores by hand, who comes first, what is rewarded, and a state that comes back whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.base import Episode, StopReason, View
+from sdar_envs.privileged import StudentView
+from trainers.bandit import SkillBandit, ucb_scores
+from trainers.batch import Row
+from trainers.config import SDARConfig
+from trainers.rollout import Rollout, TaskDraw
+from trainers.tasks import TaskPlan, group_key
+
+ARMS = ("clean", "heat", "place")
+
+
+def draw_of(group: int, member: int = 0, step: int = 0) -> tuple[int | str, ...]:
+    return ("train", 7, step, group, member)
+
+
+def view(group: int, member: int = 0, *, task_type: str = "heat", step: int = 0) -> StudentView:
+    return StudentView("", task_type=task_type, draw=draw_of(group, member, step))
+
+
+def rollout(group: int, member: int, success: bool, *, step: int = 0, failed: bool = False) -> Rollout:
+    reason = StopReason.FAILED if failed else StopReason.SUCCESS
+    draw = draw_of(group, member, step)
+    return Rollout(
+        Episode("env", "task", "heat", draw, success=success, stop_reason=reason), TaskDraw("t", draw, group)
+    )
+
+
+def row(episode: int, gap: float, return_: float, tokens: int = 2) -> Row:
+    fresh = Row(View([0] * 3, [1, 2][:tokens]), {}, [-2.0] * tokens, [0] * tokens, episode, 0, return_=return_)
+    fresh.teacher_logprobs_T = {"teacher": [-2.0 + gap] * tokens}
+    return fresh
+
+
+def test_the_score_is_the_mean_plus_what_uncertainty_is_worth_by_hand() -> None:
+    scores = ucb_scores({"a": 3, "b": 1, "c": 0}, {"a": 1.5, "b": 1.0, "c": 0.0}, {"b": 1}, math.sqrt(2))
+    assert scores["a"] == pytest.approx(0.5 + math.sqrt(2 * math.log(5) / 3))
+    assert scores["b"] == pytest.approx(1.0 + math.sqrt(2 * math.log(5) / 2))  # a pull without a reward yet
+    assert scores["c"] == math.inf
+
+
+def test_every_arm_is_pulled_once_before_any_is_pulled_again_and_siblings_share_one() -> None:
+    bandit = SkillBandit(ARMS)
+    chosen = [[bandit.choose(view(group, member)) for member in range(4)] for group in range(3)]
+    assert chosen == [[arm] * 4 for arm in ARMS]
+    assert bandit.choose(view(9, task_type="clean")) == "clean"  # another task type has arms of its own
+
+
+def test_what_was_rewarded_comes_back_more_often_and_nothing_is_given_up_for_good() -> None:
+    bandit = SkillBandit(ARMS)
+    pulls = dict.fromkeys(ARMS, 0)
+    for step in range(60):
+        arm = bandit.choose(view(0, step=step))
+        pulls[arm] += 1
+        bandit.learn([], [rollout(0, member, arm == "place", step=step) for member in range(2)])
+    assert pulls["place"] > 40 and min(pulls.values()) >= 3
+    assert bandit.choose(StudentView("", task_type="heat", draw=("panel", "hash", 0, 0))) == "place"
+
+
+def test_without_exploration_the_best_mean_is_taken() -> None:
+    bandit = SkillBandit(ARMS, c=0.0)
+    for step, success in enumerate((False, True, False)):
+        bandit.choose(view(0, step=step))
+        bandit.learn([], [rollout(0, 0, success, step=step)])
+    assert {bandit.choose(view(group, step=9)) for group in range(5)} == {"heat"}
+
+
+def test_before_anything_is_known_an_evaluation_is_told_the_tasks_own_skill_and_changes_nothing() -> None:
+    bandit = SkillBandit(ARMS)
+    panel = StudentView("", task_type="place", draw=("panel", "hash", 0, 3))
+    assert [bandit.choose(panel) for _ in range(3)] == ["place"] * 3
+    assert bandit.choose(StudentView("", task_type="unheard of")) == "clean"
+    assert bandit.choose(view(0, task_type="place")) == "clean"  # still the first of the bank
+
+
+def test_a_pull_is_a_group_and_its_reward_the_mean_of_its_usable_episodes() -> None:
+    bandit = SkillBandit(ARMS)
+    bandit.choose(view(0)), bandit.choose(view(1))
+    rollouts = [rollout(0, 0, True), rollout(0, 1, False), rollout(0, 2, False, failed=True)]
+    rollouts += [rollout(1, 0, False, failed=True)]
+    figures = bandit.learn([], rollouts)
+    assert bandit.state() == {"heat": {"clean": [1, 0.5], "heat": [0, 0.0], "place": [0, 0.0]}}
+    assert figures == {"retrieval/own_skill": 0.5, "retrieval/reward": 0.5}
+
+
+def test_the_gap_rewards_what_the_teacher_expected_where_it_brought_something() -> None:
+    bandit = SkillBandit(ARMS, reward="gap")
+    for group in range(3):
+        bandit.choose(view(group))
+    rollouts = [rollout(0, 0, True), rollout(0, 1, False), rollout(1, 0, False), rollout(2, 0, True)]
+    rows = [row(0, 0.5, 1.0), row(0, 1.0, 1.0, tokens=1), row(1, 3.0, 0.0), row(2, 0.25, -1.0)]  # none of episode 3
+    bandit.learn(rows, rollouts)
+    state = bandit.state()["heat"]
+    assert state["clean"] == [1, pytest.approx((2 / 3 + 0.0) / 2)]
+    assert state["heat"] == [1, -0.25]
+    assert state["place"] == [0, 0.0]  # nobody read it
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(ARMS), st.booleans()), min_size=1, max_size=25), st.integers(0, 24))
+def test_a_state_that_went_through_json_goes_on_the_same(history: list[tuple[str, bool]], cut: int) -> None:
+    def run(bandit: SkillBandit, start: int) -> list[str]:
+        arms = []
+        for step, (task_type, success) in enumerate(history[start:], start):
+            arms.append(bandit.choose(view(0, task_type=task_type, step=step)))
+            bandit.learn([], [rollout(0, 0, success, step=step)])
+        return arms
+
+    straight = run(SkillBandit(ARMS), 0)
+    first, second = SkillBandit(ARMS), SkillBandit(ARMS)
+    stop = min(cut, len(history))
+    for step, (task_type, success) in enumerate(history[:stop]):
+        assert first.choose(view(0, task_type=task_type, step=step)) == straight[step]
+        first.learn([], [rollout(0, 0, success, step=step)])
+    second.load(json.loads(json.dumps(first.state())))
+    assert run(second, stop) == straight[stop:]
+
+
+def test_a_training_group_has_one_key_and_its_stand_in_another() -> None:
+    plan = TaskPlan(["a", "b"], SDARConfig(tasks_per_step=2, num_generations=2, dynamic_sampling=1))
+    keys = [group_key(draw.draw) for draw in (*plan.draws(3), *plan.replacements(3, 0, [0]))]
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+    assert keys[4] == keys[5] and keys[4] not in keys[:4]
+    assert group_key(("panel", "hash", 0, 1)) is None and group_key(()) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "bank", "message"),
+    [
+        ({"privilege": "plan"}, {"a": "", "b": ""}, "chooses what privilege='skill' shows"),
+        ({}, {"a": ""}, r"two skills or more to choose from, got \['a'\]"),
+        ({}, None, r"got \[\]"),
+    ],
+)
+def test_a_choice_that_would_not_matter_is_refused(options: dict[str, Any], bank: Any, message: str) -> None:
+    found = None if bank is None else SimpleNamespace(tasks=bank)
+    with pytest.raises(ValueError, match=message):
+        SkillBandit.of(SDARConfig(retrieval="ucb", **options), found)
+    assert SkillBandit.of(SDARConfig(), found) is None
+
+
+def test_the_world_is_not_told_of_the_bandit() -> None:
+    assert SDARConfig(retrieval="ucb").environment_kwargs == {}
+    assert SDARConfig(retrieval="keyword").environment_kwargs == {"retrieval": "keyword"}

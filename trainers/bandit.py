@@ -1,0 +1,167 @@
+"""Which skill the teacher is told, learned while training: an upper-confidence bandit over the skills of the bank.
+
+In the paper's comparison of retrieval strategies (arXiv 2605.15155; the released code has none of it) a bandit chooses
+the skill. Ours: per task type, an arm is a skill of the bank, a task type's prose with its claims; one pull is one
+group, whose episodes share their task and their skill. The score is ``mean reward + c sqrt(ln N / n)``, with n pulls of
+the arm and N of all; arms that were never pulled come first, in the bank's order. Groups of one iteration are chosen
+one after another, each seeing the earlier ones as pulls without a reward yet. So the choice depends on the order of
+groups alone, never on the number of environments.
+
+*What is rewarded* is an option, because the published reward (``success`` of the episodes) says nothing about the arm
+where the student never sees the skill: it acts the same whatever the teacher is told. ``gap`` rewards a skill by how
+much more likely the teacher finds what was done, where it brought something: the mean of ``(T - O) sign(return)``.
+
+The counts are training state: they go into checkpoints. Worlds know nothing of them; the teacher asks the bank by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sdar_envs.choices import require_choice
+from sdar_envs.privileged import StudentView
+
+from .batch import Row
+from .rollout import Rollout
+from .tasks import group_key
+from .teacher_views import TEACHER
+
+if TYPE_CHECKING:
+    from .config import SDARConfig
+
+UCB = "ucb"
+REWARDS = ("success", "gap")
+
+Key = tuple[int | str, ...]
+
+
+def ucb_scores(
+    pulls: Mapping[str, int], rewards: Mapping[str, float], pending: Mapping[str, int], c: float
+) -> dict[str, float]:
+    """The score of each arm; infinite for one that was never pulled.
+
+    Args:
+        pulls: Finished pulls per arm.
+        rewards: Sum of their rewards.
+        pending: Pulls whose reward is not known yet; they count as pulls, and in no mean.
+        c: How much uncertainty is worth.
+    """
+    total = sum(pulls.values()) + sum(pending.values())
+    scores = {}
+    for arm, finished in pulls.items():
+        count = finished + pending.get(arm, 0)
+        mean = rewards[arm] / finished if finished else 0.0
+        scores[arm] = mean + c * math.sqrt(math.log(total) / count) if count else math.inf
+    return scores
+
+
+class SkillBandit:
+    """Chooses a skill for each group of training episodes, and the best one so far for any other episode.
+
+    Args:
+        arms: Names of the bank's skills, in its order.
+        c: How much uncertainty is worth.
+        reward: One of `REWARDS`.
+
+    Raises:
+        ValueError: Fewer than two arms: there is nothing to choose.
+    """
+
+    def __init__(self, arms: Sequence[str], *, c: float = math.sqrt(2.0), reward: str = "success") -> None:
+        if len(arms) < 2:
+            raise ValueError(f"retrieval='ucb' expects a bank with two skills or more to choose from, got {list(arms)}")
+        self.arms = tuple(arms)
+        self.c = c
+        self.reward = require_choice("ucb_reward", reward, REWARDS, "SkillBandit")
+        self._pulls: dict[str, dict[str, int]] = {}
+        self._rewards: dict[str, dict[str, float]] = {}
+        self._chosen: dict[Key, tuple[str, str]] = {}  # group -> (task type, arm), of the running iteration
+
+    @classmethod
+    def of(cls, config: SDARConfig, skill_bank: Any) -> SkillBandit | None:
+        """The bandit of a run; None for any other retrieval.
+
+        Raises:
+            ValueError: Nothing that the bandit chooses would be shown, or there is nothing to choose from.
+        """
+        if config.retrieval != UCB:
+            return None
+        if "skill" not in config.privilege.split("+"):
+            raise ValueError(
+                f"retrieval='ucb' chooses what privilege='skill' shows, and privilege is {config.privilege!r}: choose "
+                "skill, or another retrieval"
+            )
+        arms = list(getattr(skill_bank, "tasks", ()))
+        return cls(arms, c=config.ucb_c, reward=config.ucb_reward)
+
+    def choose(self, view: StudentView) -> str:
+        """The skill for an episode; all episodes of a training group get the same."""
+        context, key = view.task_type, group_key(view.draw)
+        pulls = self._pulls.setdefault(context, dict.fromkeys(self.arms, 0))
+        rewards = self._rewards.setdefault(context, dict.fromkeys(self.arms, 0.0))
+        if key is None:
+            # The best mean; of arms that were never pulled the task's own is the best guess.
+            known = {arm: rewards[arm] / pulls[arm] for arm in self.arms if pulls[arm]}
+            return max(known, key=lambda arm: known[arm]) if known else self._own(context)
+        if key not in self._chosen:
+            pending = {arm: list(self._chosen.values()).count((context, arm)) for arm in self.arms}
+            scores = ucb_scores(pulls, rewards, pending, self.c)
+            self._chosen[key] = (context, max(self.arms, key=lambda arm: scores[arm]))
+        return self._chosen[key][1]
+
+    def _own(self, context: str) -> str:
+        return context if context in self.arms else self.arms[0]
+
+    def learn(self, rows: Sequence[Row], rollouts: Sequence[Rollout]) -> dict[str, float]:
+        """Reward the arms of an iteration's groups, and forget its choices; returns figures.
+
+        A group without a usable episode, or (``gap``) without a reading, leaves its arm as it was.
+        """
+        values: dict[Key, list[float]] = {}
+        of_episode = self._successes(rollouts) if self.reward == "success" else self._gaps(rows)
+        for episode, value in sorted(of_episode.items()):
+            key = group_key(rollouts[episode].task.draw)
+            if key is not None and key in self._chosen:
+                values.setdefault(key, []).append(value)
+        means = {key: math.fsum(own) / len(own) for key, own in values.items()}
+        for key, mean in means.items():
+            context, arm = self._chosen[key]
+            self._pulls[context][arm] += 1
+            self._rewards[context][arm] += mean
+        own_skill = sum(arm == self._own(context) for context, arm in self._chosen.values())
+        figures = {
+            "retrieval/own_skill": own_skill / max(len(self._chosen), 1),
+            "retrieval/reward": math.fsum(means.values()) / max(len(means), 1),
+        }
+        self._chosen.clear()
+        return figures
+
+    def _successes(self, rollouts: Sequence[Rollout]) -> dict[int, float]:
+        return {i: float(r.episode.success) for i, r in enumerate(rollouts) if not r.episode.failed}
+
+    def _gaps(self, rows: Sequence[Row]) -> dict[int, float]:
+        sums: dict[int, list[float]] = {}
+        for row in rows:
+            told = row.teacher_logprobs_T.get(TEACHER, [])
+            sign = (row.return_ > 0) - (row.return_ < 0)
+            gaps = [sign * (t - o) for t, o in zip(told, row.behaviour_logprobs_T, strict=False)]
+            if gaps:
+                sums.setdefault(row.episode_id, []).extend(gaps)
+        return {episode: math.fsum(gaps) / len(gaps) for episode, gaps in sums.items()}
+
+    # Training state.
+
+    def state(self) -> dict[str, Any]:
+        """The counts as plain JSON: task type -> arm -> [pulls, sum of rewards]."""
+        return {
+            context: {arm: [pulls[arm], self._rewards[context][arm]] for arm in self.arms}
+            for context, pulls in self._pulls.items()
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Put back what `state` gave; an empty one is a fresh bandit."""
+        self._chosen.clear()
+        self._pulls = {c: {arm: int(own[arm][0]) for arm in self.arms} for c, own in state.items()}
+        self._rewards = {c: {arm: float(own[arm][1]) for arm in self.arms} for c, own in state.items()}
