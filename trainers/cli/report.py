@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-privileged", action="store_true", help="show the teacher's side too, where it was logged"
     )
+    parser.add_argument("--no-images", action="store_true", help="write no PNG files of the figures")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
         output=options.output,
         episodes=options.episodes,
         with_privileged=options.with_privileged,
+        images=not options.no_images,
     )
     console = make_console()
     for path in written.files:

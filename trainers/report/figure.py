@@ -27,6 +27,7 @@ class Line:
     """A line with its 95 % band and, thin, what it is the mean of.
 
     `dashed` is for what stands beside the main line of the same colour, such as the teacher beside the student.
+    `measured` is whether the points are where something was measured, and not places on a common grid.
     """
 
     label: str
@@ -35,6 +36,7 @@ class Line:
     band: tuple[BandPoint, ...] = ()
     thin: tuple[tuple[Point, ...], ...] = ()
     dashed: bool = False
+    measured: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,9 @@ def _drawn(document: Document) -> dict[str, Any]:
 def _block(block: Block) -> dict[str, Any]:
     fields = {name: getattr(block, name) for name in block.__slots__}
     if isinstance(block, FigureBlock):
-        width = WIDTH if len(block.figure.panels) < 3 else NARROW
+        panels = len(block.figure.panels)
+        fields["columns"] = 2 if panels == 4 else min(panels, 3)
+        width = NARROW if fields["columns"] == 3 else WIDTH
         fields["drawn"] = [_panel(panel, width) for panel in block.figure.panels]
     elif isinstance(block, DetailsBlock):
         fields["blocks"] = [_block(inner) for inner in block.blocks]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .document import (
@@ -57,7 +57,7 @@ def run_document(run: RunRecords) -> Document:
     )
 
 
-def _section(key: str, title: str, blocks: list[Block | None]) -> Section | None:
+def _section(key: str, title: str, blocks: Sequence[Block | None]) -> Section | None:
     kept = tuple(block for block in blocks if block is not None)
     return Section(key, title, kept) if kept else None
 

@@ -78,10 +78,13 @@ def number_text(value: float) -> str:
     """A number as a reader wants it: thousands with commas, no trailing zeros, four significant digits."""
     if not math.isfinite(value):
         return "-"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    text = f"{value:.4g}"
-    return "0" if float(text) == 0 else text
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return "0" if float(text.replace(",", "")) == 0 else with_minus(text)
+
+
+def with_minus(text: str) -> str:
+    """The text of a number with a minus sign instead of a hyphen."""
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -127,9 +130,9 @@ def _top(block: tuple[list[float], int], gap: float, low: float, high: float) ->
 
 
 # Advance widths of a sans serif at 1 em, by class of character: enough to reserve room, never to place text.
-_WIDTHS = {**dict.fromkeys("iljtfr.,:;|!'()[] ", 0.32), **dict.fromkeys("mwMW%@", 0.92)}
+_WIDTHS = {**dict.fromkeys("iljtfr.,:;|!'()[] ", 0.36), **dict.fromkeys("mwMW%@", 0.95), **dict.fromkeys("+-=<>", 0.7)}
 
 
 def text_width(text: str, size: float) -> float:
     """About how wide a text is, in pixels."""
-    return size * sum(_WIDTHS.get(letter, 0.66 if letter.isupper() else 0.56) for letter in text)
+    return size * sum(_WIDTHS.get(letter, 0.72 if letter.isupper() else 0.61) for letter in text)

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from ..statistics import wilson
 from ..study.records import Count
+from ..study.statistics import t_interval
 from .figure import BandPoint, Line, Point
 
 T = TypeVar("T")
@@ -45,20 +46,21 @@ def mean_line(
         return None
     if len(kept) == 1:
         return Line(label, colour, kept[0], dashed=dashed)
+    measured = len(_common(kept)) > 1
     points: list[Point] = []
     band: list[BandPoint] = []
     for x, values in _columns(kept):
-        mean = math.fsum(values) / len(values)
-        points.append((x, mean))
-        half = _half_width(values)
-        if half is not None:
-            band.append((x, max(low, mean - half), min(high, mean + half)))
-    return Line(label, colour, tuple(points), tuple(band), tuple(kept), dashed)
+        estimate = t_interval(values)
+        assert estimate.mean is not None
+        points.append((x, estimate.mean))
+        if len(values) >= SEEDS_FOR_A_BAND and estimate.low is not None and estimate.high is not None:
+            band.append((x, max(low, estimate.low), min(high, estimate.high)))
+    return Line(label, colour, tuple(points), tuple(band), tuple(kept), dashed, measured)
 
 
 def _columns(paths: Sequence[Sequence[Point]]) -> Iterable[tuple[float, list[float]]]:
     """Values of all paths at common places."""
-    common = sorted(set.intersection(*({x for x, _ in path} for path in paths)))
+    common = _common(paths)
     if len(common) > 1:
         lookup = [dict(path) for path in paths]
         return [(x, [values[x] for values in lookup]) for x in common]
@@ -67,6 +69,10 @@ def _columns(paths: Sequence[Sequence[Point]]) -> Iterable[tuple[float, list[flo
         return [(start, [interpolate(path, start) for path in paths])]
     places = [start + (end - start) * step / (GRID - 1) for step in range(GRID)]
     return [(x, [interpolate(path, x) for path in paths]) for x in places]
+
+
+def _common(paths: Sequence[Sequence[Point]]) -> list[float]:
+    return sorted(set.intersection(*({x for x, _ in path} for path in paths)))
 
 
 def interpolate(path: Sequence[Point], x: float) -> float:
@@ -80,18 +86,6 @@ def interpolate(path: Sequence[Point], x: float) -> float:
             return before[1] + share * (after[1] - before[1])
         before = after
     return before[1]
-
-
-def _half_width(values: Sequence[float]) -> float | None:
-    """Half of the 95 % t interval of a mean; None with too few seeds."""
-    count = len(values)
-    if count < SEEDS_FOR_A_BAND:
-        return None
-    from scipy.stats import t
-
-    mean = math.fsum(values) / count
-    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
-    return float(t.ppf(0.975, count - 1)) * math.sqrt(variance / count)
 
 
 def count_line(label: str, colour: int, counts: Sequence[tuple[float, Count]], *, dashed: bool = False) -> Line | None:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from .figure import Axis, Bar, BarPanel, IntervalPanel, Line, LinePanel, Panel, Point, StackPanel
 from .markup import element
 from .palette import colour_index, dash_of
-from .scales import Scale, make_scale, number_text, spread, text_width
+from .scales import Scale, make_scale, number_text, spread, text_width, with_minus
 
 WIDTH = 480.0  # of a panel that shares its line with one other at most
 NARROW = 370.0  # of smaller ones
@@ -38,11 +38,13 @@ def draw(panel: Panel, width: float = WIDTH) -> Markup:
 def draw_lines(panel: LinePanel, width: float = WIDTH) -> Markup:
     """Lines with bands and thin lines, named at their ends."""
     lines = [line for line in panel.lines if line.points]
-    room = max(text_width(line.label, SMALL) for line in lines) + 14
+    room = 1.06 * max(text_width(line.label, SMALL) for line in lines) + 14
     left, right, top = 46.0, width - min(room, 0.36 * width), 30.0
     bottom = top + 0.495 * width
     height = bottom + 38
-    x = _scale(panel.x, [p[0] for line in lines for p in line.points], left, right)
+    places = [point[0] for line in lines for path in (line.points, *line.thin) for point in path]
+    end = max(places) if len(set(places)) > 1 else panel.x.high
+    x = make_scale(places, left, right, low=panel.x.low, high=end, integer=panel.x.integer)
     y = _scale(panel.y, [*_heights(lines), *([] if panel.baseline is None else [panel.baseline])], bottom, top)
     parts = [_grid(x, y, panel, left, right, top, bottom)]
     parts += [_band(line, x, y) for line in lines]
@@ -98,7 +100,7 @@ def _line(line: Line, x: Scale, y: Scale, panel: LinePanel) -> Markup:
     dash = "5 4" if line.dashed else dash_of(line.colour)
     path = {"d": _path([(x(at), y(value)) for at, value in line.points]), "class": "line"}
     parts = [element("path", path | ({"stroke-dasharray": dash} if dash else {}), _title(line.label))]
-    if len(line.points) <= DOTS_UP_TO:
+    if line.measured and len(line.points) <= DOTS_UP_TO:
         bounds = {at: (low, high) for at, low, high in line.band}
         for at, value in line.points:
             said = f"{line.label}: {number_text(value)} ({panel.y.label}) at {number_text(at)} {panel.x.label}"
@@ -153,18 +155,17 @@ def draw_bars(panel: BarPanel, width: float = WIDTH) -> Markup:
             inside.append(element("rect", {**box, "class": "faint"}, said))
         parts.append(_text(left - 8, middle + 4, bar.label, "row", anchor="end"))
         parts.append(element("g", {"class": _classes(bar.colour)}, *inside))
-        parts.append(_text(width, middle + 4, number_text(round(bar.value, 1)), "value", anchor="end"))
+        parts.append(_text(width, middle + 4, _rounded(bar.value), "value", anchor="end"))
     return _svg(width, panel.title, "; ".join(_said(bar, panel.x) for bar in bars), bottom + 40, parts)
 
 
 def draw_intervals(panel: IntervalPanel, width: float = WIDTH) -> Markup:
     """Points with whiskers around a line of no effect, each under its name."""
     bars = [bar for bar in panel.bars if bar.value is not None]
-    left, right, top, step = 6.0, width - 6.0, 4.0, 42.0
+    left, right, top, step = 20.0, width - 20.0, 4.0, 42.0
     bottom = top + step * len(bars)
     x = _scale(panel.x, [panel.zero, *_extent(bars)], left, right)
     parts = [_vertical_grid(x, top, bottom, panel.x.label, right)]
-    parts.append(_rule(x(panel.zero), top, x(panel.zero), bottom, "zero"))
     for number, bar in enumerate(bars):
         assert bar.value is not None
         middle = top + step * number + 29
@@ -177,8 +178,9 @@ def draw_intervals(panel: IntervalPanel, width: float = WIDTH) -> Markup:
                 _title(_said(bar, panel.x)),
             ),
         ]
-        parts.append(_text(left, top + step * number + 16, bar.label, "row"))
-        parts.append(_text(right, top + step * number + 16, _value_text(bar), "value", anchor="end"))
+        parts.append(_rule(x(panel.zero), middle - 9, x(panel.zero), middle + 9, "zero"))
+        parts.append(_text(0, top + step * number + 16, bar.label, "row"))
+        parts.append(_text(width, top + step * number + 16, _value_text(bar), "value", anchor="end"))
         parts.append(element("g", {"class": _classes(bar.colour)}, *inside))
     return _svg(width, panel.title, "; ".join(_said(bar, panel.x) for bar in bars), bottom + 40, parts)
 
@@ -238,10 +240,16 @@ def _said(bar: Bar, axis: Axis) -> str:
 
 def _value_text(bar: Bar) -> str:
     """``3.1 (-0.4 to 6.6)``."""
-    value = "-" if bar.value is None else number_text(round(bar.value, 2))
+    value = "-" if bar.value is None else _rounded(bar.value)
     if bar.low is None or bar.high is None:
         return value
-    return f"{value} ({number_text(round(bar.low, 2))} to {number_text(round(bar.high, 2))})"
+    return f"{value} ({_rounded(bar.low)} to {_rounded(bar.high)})"
+
+
+def _rounded(value: float) -> str:
+    """With one decimal, two below 1 (costs), and no negative zero."""
+    digits = 2 if 0 < abs(value) < 1 else 1
+    return with_minus(f"{round(value, digits) + 0.0:,.{digits}f}")
 
 
 def _vertical_grid(x: Scale, top: float, bottom: float, label: str, right: float) -> Markup:

@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .scales import with_minus
+
 
 def percent(rate: float | None) -> str:
     """``42.3``; ``-`` when it is unknown."""
@@ -14,17 +16,17 @@ def percent(rate: float | None) -> str:
 
 def percent_range(bounds: Sequence[float] | None) -> str:
     """``38.1 to 46.6``; empty when it is unknown."""
-    return f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}" if bounds else ""
+    return with_minus(f"{100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}") if bounds else ""
 
 
 def points(difference: float | None) -> str:
     """A difference of rates in points, with its sign: ``+3.1``."""
     # Rounded first: binary fractions must not make two places of one report disagree by a tenth, nor say -0.0.
-    return "-" if difference is None else f"{round(100 * difference, 6) + 0.0:+.1f}"
+    return "-" if difference is None else with_minus(f"{round(100 * difference, 6) + 0.0:+.1f}")
 
 
 def points_range(bounds: Sequence[float] | None) -> str:
-    """``-1.0 to +7.2``; empty when it is unknown."""
+    """From the lower to the upper bound; empty when it is unknown."""
     return f"{points(bounds[0])} to {points(bounds[1])}" if bounds else ""
 
 

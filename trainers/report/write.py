@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..run_directory import RunDirectoryError
-from .document import Document
+from ..study.records import Result, Study, load_study
+from .document import Document, figures_of
 from .episodes import load_episodes, load_privileged
+from .markdown import render_markdown
 from .page import Viewer, render_page
+from .png import MISSING, can_draw, save_figures
 from .run_document import run_document
 from .run_records import is_run_directory, read_run
+from .study_document import study_document, study_view
+from .study_figures import Shown
 from .viewer_data import ViewedArm, viewer_data
 
 EPISODES = 96  # per arm; with the tiny preset's short texts about 300 KB
@@ -35,6 +41,7 @@ def write_report(
     output: str | Path | None = None,
     episodes: int = EPISODES,
     with_privileged: bool = False,
+    images: bool = True,
 ) -> Written:
     """Write the report of a study or of a run.
 
@@ -43,40 +50,95 @@ def write_report(
         output: The HTML file; the others go beside it. None is `report.html` in the directory.
         episodes: Episodes in the viewer, per arm; 0 leaves the viewer out.
         with_privileged: Show the teacher's side beside them, where it was logged; the page says so.
+        images: Write the figures as PNG, too, where matplotlib is installed.
 
     Raises:
         RunDirectoryError: The directory is neither, is damaged, or has no privileged log where one is asked for.
+        StudyError: The study is damaged.
     """
     root = Path(path)
-    if not is_run_directory(root):
+    if (root / "study.json").is_file():
+        view = study_view(load_study(root))
+        document, arms = study_document(view), study_arms(view, episodes, with_privileged)
+    elif is_run_directory(root):
+        document, arms = run_document(read_run(root)), [run_arm(root, episodes, with_privileged)]
+    else:
         raise RunDirectoryError(
             f"{root}: expected the directory of a study (study.json in it) or of a run (run.json in it), found neither"
         )
-    run = read_run(root)
-    document = run_document(run)
+    return _write(document, arms, Path(output or root / "report.html"), with_privileged, images)
+
+
+def run_arm(root: Path, episodes: int, with_privileged: bool) -> ViewedArm:
+    """A run's episodes for the viewer."""
     chosen = load_episodes(root, episodes)
-    arm = ViewedArm(
-        label=str(run.config.get("method", "run")),
-        colour=1,
-        note="",
-        episodes=chosen,
-        privileged=load_privileged(root, chosen) if with_privileged else None,
-    )
-    return _write(document, [arm], Path(output or root / "report.html"), with_privileged)
+    known = load_privileged(root, chosen) if with_privileged else None
+    return ViewedArm(str(read_run(root).config.get("method", "run")), 1, "", chosen, known)
 
 
-def _write(document: Document, arms: Sequence[ViewedArm], target: Path, with_privileged: bool) -> Written:
+def study_arms(view: Shown, episodes: int, with_privileged: bool) -> list[ViewedArm]:
+    """The episodes of every arm, all of one seed, so that the same tasks can be compared across arms.
+
+    Raises:
+        RunDirectoryError: The teacher's side is asked for, and no arm has logged it.
+    """
+    arms, logged = [], False
+    for result in one_seed(view.study):
+        run = view.study.run_dir(result)
+        chosen = load_episodes(run, episodes)
+        has_log = with_privileged and (run / "privileged.jsonl").is_file()
+        logged = logged or has_log
+        known = load_privileged(run, chosen) if has_log else None
+        note = f"seed {result.seed}"
+        label, colour = view.label(result.arm), view.colours[result.arm]
+        arms.append(ViewedArm(label, colour, note, chosen, known, stale_tasks(run, result)))
+    if with_privileged and not logged:
+        raise RunDirectoryError(
+            f"{view.study.path}: no run has a privileged.jsonl: the teacher's side is logged only with log_privileged "
+            "(sdar study --set log_privileged=true); leave out --with-privileged"
+        )
+    return arms
+
+
+def one_seed(study: Study) -> list[Result]:
+    """A result per arm: of the seed that most arms have finished, else the arm's first."""
+    seeds = [result.seed for result in study.results]
+    common = max(sorted(set(seeds)), key=seeds.count, default=None)
+    found: dict[str, Result] = {}
+    for result in study.results:
+        if result.arm not in found or result.seed == common:
+            found[result.arm] = result
+    return [found[arm.key] for arm in study.plan.arms if arm.key in found]
+
+
+def stale_tasks(run: Path, result: Result) -> dict[str, bool]:
+    """Whether the claims of a test task are stale, by task: what episodes without a teacher can not say themselves."""
+    path = run / "panels" / "test.json"
+    if result.after is None or not path.is_file():
+        return {}
+    tasks = json.loads(path.read_text(encoding="utf-8")).get("task_ids", [])
+    pairs = zip(tasks, result.after.claims, strict=False)
+    return {str(task): claim == "s" for task, claim in pairs if claim in "fs"}
+
+
+def _write(document: Document, arms: Sequence[ViewedArm], target: Path, with_privileged: bool, images: bool) -> Written:
     data = viewer_data(arms)
     viewer = None
     if data is not None:
         about = (
-            "Every token of a completion is shaded by what the method computed for it. Which episodes is fixed: the "
-            "first tasks of the last panel, the same tasks before training, and training episodes spread over the "
-            "iterations."
+            "Every token of a completion is shaded by what the method computed for it. Which episodes are shown is "
+            "fixed: the first tasks of the last panel, the same tasks before training, and training episodes spread "
+            "over the iterations."
         )
         if data["left_out"]:
             about += f" {data['left_out']} of them are left out to keep this file small."
         viewer = Viewer(data, about, (PRIVILEGED,) if with_privileged else ())
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(render_page(document, viewer), encoding="utf-8", newline="\n")
-    return Written((target,))
+    figures = figures_of(document)
+    drawn = save_figures(figures, target.parent / "figures") if images and can_draw() else []
+    markdown = target.with_suffix(".md")
+    text = render_markdown(document, {path.stem for path in drawn})
+    markdown.write_text(text, encoding="utf-8", newline="\n")
+    notes = (MISSING,) if images and not drawn and figures else ()
+    return Written((target, markdown, *drawn), notes)
