@@ -1,0 +1,182 @@
+"""Cloning, shaping and learning behind the privileged prompt: formulas by hand, gradients, limits, masks."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from random_models import random_rows
+from torch import Tensor
+
+from trainers.batch import Row
+from trainers.batching import TokenBatch, collate, loss_tokens
+from trainers.config import SDARConfig
+from trainers.method import learns, needs_plan, needs_teacher, relays
+from trainers.methods import METHODS, Method, apply, coefficient, prepare
+from trainers.objective import objective
+
+CLONING = ("context-distillation", "rft")
+PLAIN = SDARConfig(beta=0.0)
+
+
+def batch_of(rows: list[Row], **options: Any) -> TokenBatch:
+    """A micro-batch with a live S that differs from O by a few hundredths, inside every clip."""
+    batch = collate(rows, **options)
+    batch.student_BT = (batch.behaviour_BT + 0.02 * torch.sin(100.0 * batch.behaviour_BT)).requires_grad_()
+    return batch
+
+
+def live_gradient(
+    method: Method, rows: list[Row], coef: float | None = None, config: SDARConfig = PLAIN
+) -> tuple[Tensor, Tensor]:
+    """The loss and its gradient on S."""
+    coef = coefficient(method, config, 0) if coef is None else coef
+    prepare(method, rows, config, coef=coef, step=0)
+    mask_truncated = config.mask_truncated_completions
+    batch = batch_of(rows, mask_truncated=mask_truncated)
+    result = objective(method, batch, config, coef=coef, denominator=loss_tokens(rows, mask_truncated=mask_truncated))
+    result.loss.backward()
+    grad = batch.live_student().grad
+    assert grad is not None
+    return result.loss.detach(), grad
+
+
+def rows_with(kept: list[bool] | None = None, progress: float | None = None) -> list[Row]:
+    rows = random_rows(6)
+    for index, row in enumerate(rows):
+        row.kept = True if kept is None else kept[index]
+        if progress is not None:
+            row.progress_T = [progress * (turn - 1) for turn in row.turn_ids_T]
+    return rows
+
+
+def test_what_the_rows_say_about_prompts_and_what_they_need() -> None:
+    views = {name: (row.student_view, row.learn_view, row.eval_views) for name, row in METHODS.items()}
+    assert views["vanilla"] == views["rft"] == views["shaped-grpo"] == ("plain", None, ("plain",))
+    assert views["skill-prompt"] == ("plain", None, ("privileged",))
+    assert views["skill-grpo"] == ("privileged", None, ("plain", "privileged"))
+    assert views["context-distillation"] == ("privileged", "plain", ("plain",))
+    assert [name for name, row in METHODS.items() if relays(row)] == ["context-distillation"]
+    assert [name for name, row in METHODS.items() if not learns(row)] == ["vanilla", "skill-prompt"]
+    assert needs_plan(METHODS["shaped-grpo"], 1.0) and not needs_plan(METHODS["shaped-grpo"], 0.0)
+    assert not any(needs_teacher(METHODS[name], 1.0) for name in (*CLONING, "grpo+rft", "shaped-grpo", "skill-grpo"))
+
+
+def test_the_documented_coefficients() -> None:
+    found = {name: METHODS[name].coef for name in (*CLONING, "grpo+rft", "shaped-grpo")}
+    assert found == {"context-distillation": 1.0, "rft": 1.0, "grpo+rft": 0.1, "shaped-grpo": 1.0}
+    assert (SDARConfig().keep_per_task, SDARConfig().shaping_lambda) == (4, 0.0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learn_view": "privileged"},
+        {"student_view": "privileged", "learn_view": "secret"},
+        {"eval_views": ()},
+        {"eval_views": ("plain", "plain")},
+        {"eval_views": ("hinted",)},
+    ],
+)
+def test_a_row_that_asks_for_a_prompt_that_is_not_to_be_had_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="method 'grpo'"):
+        dataclasses.replace(METHODS["grpo"], **changes)
+    with pytest.raises(ValueError, match="behind the plain prompt, not the privileged"):
+        dataclasses.replace(METHODS["sdar"], student_view="privileged")
+
+
+@pytest.mark.parametrize("name", CLONING)
+@pytest.mark.parametrize("coef", [1.0, 0.3])
+def test_cloning_raises_every_kept_token_by_the_coefficient_over_their_number(name: str, coef: float) -> None:
+    rows = rows_with()
+    loss, gradient = live_gradient(METHODS[name], rows, coef)
+    mask = batch_of(rows).mask_BT
+    assert torch.allclose(gradient, -coef * mask / loss_tokens(rows), atol=1e-9)
+    student = batch_of(rows).live_student().detach()
+    assert loss == pytest.approx(float(-coef * student[mask].mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CLONING)
+def test_cloning_looks_at_no_reward(name: str) -> None:
+    rows = rows_with()
+    expected = live_gradient(METHODS[name], rows)
+    for row in rows:
+        row.advantages_T = [-7.0] * len(row)
+    assert torch.equal(live_gradient(METHODS[name], rows)[1], expected[1])
+
+
+def test_grpo_with_rft_is_grpo_and_a_push_on_kept_tokens_alone() -> None:
+    kept = [True, False, False, True, True, False]
+    rows = rows_with(kept)
+    _, backbone = live_gradient(METHODS["grpo"], rows)
+    _, gradient = live_gradient(METHODS["grpo+rft"], rows, 0.25)
+    expected = -0.25 * (batch_of(rows).mask_BT & torch.tensor(kept)[:, None]) / loss_tokens(rows)
+    assert torch.allclose(gradient - backbone, expected, atol=1e-8)
+
+
+def test_grpo_with_rft_that_keeps_nothing_is_grpo_bit_for_bit() -> None:
+    rows = rows_with([False] * 6)
+    backbone, found = live_gradient(METHODS["grpo"], rows), live_gradient(METHODS["grpo+rft"], rows)
+    assert torch.equal(backbone[0], found[0]) and torch.equal(backbone[1], found[1])
+
+
+@pytest.mark.parametrize("name", [*CLONING, "grpo+rft"])
+def test_a_truncated_row_that_is_masked_has_no_gradient_and_no_weight_in_the_mean(name: str) -> None:
+    rows = rows_with()
+    rows[2].truncated = True
+    config = SDARConfig(beta=0.0, mask_truncated_completions=True)
+    _, gradient = live_gradient(METHODS[name], rows, config=config)
+    assert not gradient[2].any()
+    _, without = live_gradient(METHODS[name], [row for row in rows if not row.truncated], config=config)
+    rest = torch.cat([gradient[:2], gradient[3:]])[:, : without.shape[1]]
+    assert torch.allclose(rest, without, atol=1e-7) and rest.any()
+
+
+def test_shaping_adds_the_centred_progress_to_the_advantage_by_hand() -> None:
+    rows, coef = rows_with(progress=0.5), 0.7
+    method = METHODS["shaped-grpo"]
+    prepare(method, rows, PLAIN, coef=coef, step=0)
+    batch = batch_of(rows)
+    progress = torch.tensor([value for row in rows for value in row.progress_T], dtype=torch.float64)
+    assert batch.statistics == {"progress_mean": pytest.approx(float(progress.mean()))}
+    added = apply(method, batch, PLAIN, coef=coef).advantages_BT - batch.advantages_BT
+    for index, row in enumerate(rows):
+        expected = [coef * (value - float(progress.mean())) for value in row.progress_T]
+        assert added[index, : len(row)].tolist() == pytest.approx(expected, abs=1e-6)
+    # The added credits cancel out over the iteration: a usual step is neither good nor bad.
+    assert float(added[batch.mask_BT].sum()) == pytest.approx(0.0, abs=1e-4)
+    _, gradient = live_gradient(method, rows, coef)
+    ratio = torch.exp(batch.live_student().detach() - batch.behaviour_BT)
+    by_hand = -(batch.advantages_BT + added) * ratio * batch.mask_BT / loss_tokens(rows)
+    assert torch.allclose(gradient, by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("coef", [1.0, 0.3])
+def test_where_no_plan_changes_its_length_shaping_is_grpo_bit_for_bit(coef: float) -> None:
+    rows = rows_with(progress=0.0)
+    backbone, found = live_gradient(METHODS["grpo"], rows), live_gradient(METHODS["shaped-grpo"], rows, coef)
+    assert torch.equal(backbone[0], found[0]) and torch.equal(backbone[1], found[1])
+
+
+def test_progress_that_every_turn_shares_is_grpo_too() -> None:
+    rows = rows_with(progress=0.0)
+    for row in rows:
+        row.progress_T = [0.25] * len(row)
+    backbone, found = live_gradient(METHODS["grpo"], rows), live_gradient(METHODS["shaped-grpo"], rows)
+    assert torch.allclose(backbone[1], found[1], atol=1e-8)
+
+
+def test_the_mean_progress_is_over_loss_tokens_alone() -> None:
+    rows = rows_with(progress=0.0)
+    rows[0].truncated = True
+    rows[0].progress_T = [100.0] * len(rows[0])
+    config = SDARConfig(beta=0.0, mask_truncated_completions=True)
+    prepare(METHODS["shaped-grpo"], rows, config, coef=1.0, step=0)
+    assert rows[1].statistics == {"progress_mean": 0.0}
+
+
+def test_shaping_that_was_not_measured_is_an_error() -> None:
+    with pytest.raises(ValueError, match="measure it first"):
+        live_gradient(METHODS["shaped-grpo"], rows_with())
