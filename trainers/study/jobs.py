@@ -68,6 +68,7 @@ class _Maker:
         self.model_key = model_key
         self._made: dict[tuple[str, int], Job] = {}
         self._versions: dict[str, str] = {}
+        self._warm_keys: dict[str, str] = {}
 
     def job(self, arm: Arm, seed: int) -> Job:
         if (arm.key, seed) not in self._made:
@@ -93,7 +94,11 @@ class _Maker:
             told = {key: value for key, value in warm.env_kwargs.items() if key not in TEACHER_ENV_KWARGS}
             warm = dataclasses.replace(warm, env_kwargs=told)
             warm_config = given_options(warm)
-            warm_key = cache_key(warm, plan.env_id, warm_start_config(warm_options, "warm_start"))
+            text = json.dumps([warm_config, warm_options], sort_keys=True)
+            if text not in self._warm_keys:
+                options = warm_start_config(warm_options, "warm_start")
+                self._warm_keys[text] = cache_key(warm, plan.env_id, options)
+            warm_key = self._warm_keys[text]
         depends = {name: self.job(plan.arm(name), seed).key for name in sorted({d.arm for d in arm.derived.values()})}
         parts = {
             "format": FORMAT,

@@ -1,0 +1,222 @@
+"""What a study says about its arms: paired by seed, by rules that stand before the runs."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+
+import pytest
+from study_results import make_plan, make_result, make_study
+
+from trainers.study.analysis import analyse, contrasts_of, reference_of, untimed_table
+from trainers.study.collapse import collapses_of
+from trainers.study.endpoints import contrast, endpoint, task_outcomes
+from trainers.study.plain_json import decode, encode
+from trainers.study.records import Arm, Claimed, Hypothesis, StudyError, Table, Term, Trial
+from trainers.study.sheets import csv_text, markdown
+from trainers.study.tuning import best
+
+BUDGET = 20.0  # two iterations of ten episodes
+
+
+def gain(name: str = "gain", endpoint: str = "area", **changes: object) -> Claimed:
+    return Claimed(name, (Term("sdar", endpoint), Term("grpo", endpoint, -1.0)), **changes)  # type: ignore[arg-type]
+
+
+def study_of(differences: list[float], claim: Claimed | None = None, **plan: object):
+    """GRPO level at 0.5; SDAR level at 0.5 plus the difference of its seed."""
+    results = []
+    for seed, difference in enumerate(differences):
+        results.append(make_result("grpo", seed, [0.5, 0.5, 0.5]))
+        results.append(make_result("sdar", seed, [0.5 + difference] * 3))
+    hypothesis = Hypothesis("H1", "faster", (claim or gain(),))
+    return make_study(make_plan(["grpo", "sdar"], len(differences), [hypothesis], **plan), results)
+
+
+def verdict_of(differences: list[float], claim: Claimed | None = None):
+    [verdict] = analyse(study_of(differences, claim)).verdicts
+    return verdict
+
+
+# --- verdicts ---
+
+
+def test_a_gain_in_every_one_of_eight_seeds_is_supported_with_a_p_value() -> None:
+    verdict = verdict_of([0.10, 0.12, 0.08, 0.11, 0.09, 0.10, 0.13, 0.07])
+    assert verdict.verdict == "supported" and not verdict.provisional
+    assert verdict.p == verdict.p_holm == pytest.approx(2 / 2**8)
+
+
+def test_the_same_gain_in_five_seeds_is_provisional_and_has_none() -> None:
+    verdict = verdict_of([0.10, 0.12, 0.08, 0.11, 0.09])
+    assert verdict.verdict == "supported" and verdict.provisional and verdict.p is None
+
+
+def test_an_interval_that_excludes_the_smallest_gain_refutes() -> None:
+    assert verdict_of([0.0, 0.01, -0.01, 0.0, 0.01, -0.01, 0.0, 0.01]).verdict == "refuted"
+    assert verdict_of([-0.1, -0.12, -0.08, -0.11, -0.09]).verdict == "refuted"
+
+
+def test_a_wide_interval_decides_nothing() -> None:
+    assert verdict_of([0.3, -0.2, 0.1, 0.2, -0.1]).verdict == "undecided"
+
+
+def test_one_seed_and_seeds_that_are_all_equal_decide_nothing() -> None:
+    assert verdict_of([0.3]).verdict == "undecided"
+    assert verdict_of([0.3, 0.3, 0.3]).verdict == "undecided"
+
+
+def test_a_claim_of_less_than_a_bound_is_judged_on_its_own_side() -> None:
+    claim = gain(direction="less", bound=0.05, smallest=0.0)
+    assert verdict_of([0.0, 0.01, -0.01, 0.02, 0.0], claim).verdict == "supported"
+    assert verdict_of([0.20, 0.22, 0.19, 0.21, 0.2], claim).verdict == "refuted"
+    assert verdict_of([0.0, 0.1, 0.05, 0.02, 0.09], claim).verdict == "undecided"
+
+
+def test_a_hypothesis_of_two_claims_needs_both_and_falls_with_one() -> None:
+    def judged(other: Claimed) -> str:
+        study = study_of([0.06, 0.16, 0.04, 0.15, 0.09])
+        plan = make_plan(["grpo", "sdar"], 5, [Hypothesis("H", "both", (gain(), other))])
+        [verdict] = analyse(make_study(plan, study.results)).verdicts
+        return verdict.verdict
+
+    assert judged(gain("again")) == "supported"
+    assert judged(gain("by half", bound=0.1)) == "undecided"
+    assert judged(gain("by much", bound=0.5)) == "refuted"
+
+
+def test_holm_makes_a_second_hypothesis_pay_for_the_first() -> None:
+    study = study_of([0.10, 0.12, 0.08, 0.11, 0.09, 0.10, 0.13, 0.07])
+    both = [Hypothesis("H1", "faster", (gain(),)), Hypothesis("H2", "again", (gain("again"),))]
+    first, second = analyse(make_study(make_plan(["grpo", "sdar"], 8, both), study.results)).verdicts
+    assert first.p_holm == second.p_holm == pytest.approx(2 * 2 / 2**8)
+
+
+# --- endpoints and contrasts ---
+
+
+def test_differences_are_paired_by_seed_and_over_shared_seeds_only() -> None:
+    # The seeds differ by 0.4 and the arms by 0.1: unpaired, nothing could be seen.
+    results = {
+        "grpo": {seed: make_result("grpo", seed, [0.1 + 0.4 * (seed % 2)] * 3) for seed in range(4)},
+        "sdar": {seed: make_result("sdar", seed, [0.2 + 0.4 * (seed % 2)] * 3) for seed in range(1, 6)},
+    }
+    found = contrast(gain(), results, BUDGET)
+    assert found.seeds == (1, 2, 3)
+    assert found.differences == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_the_area_ends_at_b_and_the_final_figures_at_their_episodes() -> None:
+    result = make_result("sdar", 0, [0.0, 0.2, 0.4, 0.8, 0.8])
+    assert endpoint("area", result, BUDGET) == pytest.approx(0.2)
+    assert endpoint("valid_B", result, BUDGET) == 0.4
+    assert endpoint("valid_2B", result, BUDGET) == 0.8
+    assert endpoint("start", result, BUDGET) == 0.0
+
+
+def test_a_run_that_stopped_before_b_has_no_area_and_one_without_training_is_level() -> None:
+    assert endpoint("area", make_result("sdar", 0, [0.1, 0.2]), BUDGET) is None
+    assert endpoint("area", make_result("vanilla", 0, [0.3]), BUDGET) == pytest.approx(0.3)
+    assert endpoint("valid_2B", make_result("vanilla", 0, [0.3]), BUDGET) == pytest.approx(0.3)
+
+
+def test_at_equal_cpu_a_dearer_method_has_less_of_its_curve() -> None:
+    grpo = make_result("grpo", 0, [0.0, 0.2, 0.4], cpu=1.0)
+    dear = make_result("sdar", 0, [0.0, 0.2, 0.4], cpu=2.0)
+    assert endpoint("area_cpu", grpo, BUDGET, reference=grpo) == pytest.approx(0.2)
+    assert endpoint("area_cpu", dear, BUDGET, reference=grpo) == pytest.approx(0.1)  # one iteration in that time
+
+
+def test_success_on_stale_claims_has_its_own_tasks() -> None:
+    result = make_result("sdar", 0, [0.5] * 3, test="1101-", claims="ssff-")
+    assert endpoint("test_stale", result, BUDGET) == 1.0
+    assert endpoint("test_fresh", result, BUDGET) == 0.5
+    assert endpoint("test", result, BUDGET) == 0.75
+    assert task_outcomes(result, "test_stale")[:2] == [1.0, 1.0]
+    assert all(value != value for value in task_outcomes(result, "test_stale")[2:])
+
+
+def test_contrasts_of_test_outcomes_have_a_bootstrap_over_seeds_and_tasks() -> None:
+    results = {
+        "grpo": {seed: make_result("grpo", seed, [0.5] * 3, test="0101" * 5) for seed in range(3)},
+        "sdar": {seed: make_result("sdar", seed, [0.5] * 3, test="1101" * 5) for seed in range(3)},
+    }
+    found = contrast(gain(endpoint="test"), results, BUDGET)
+    assert found.estimate.mean == pytest.approx(0.25)
+    assert found.bootstrap is not None and found.bootstrap[0] < 0.25 < found.bootstrap[1]
+    assert contrast(gain(), results, BUDGET).bootstrap is None
+
+
+def test_arms_of_a_seed_that_began_with_other_weights_are_refused() -> None:
+    results = [make_result("grpo", 0, [0.5] * 3), make_result("sdar", 0, [0.5] * 3, weights="others")]
+    with pytest.raises(StudyError, match=r"seed 0: grpo and sdar began with different weights"):
+        analyse(make_study(make_plan(["grpo", "sdar"], 1), results))
+
+
+def test_an_arm_on_an_axis_is_compared_with_the_reference_at_its_place() -> None:
+    arms = [
+        Arm(f"{name}[stale={value}]", name, name, coordinates={"stale": value})
+        for name in ("grpo", "sdar")
+        for value in (0.0, 0.5)
+    ]
+    plan = dataclasses.replace(make_plan(["grpo"], 1), arms=tuple(arms), reference="grpo[stale=0.0]")
+    assert reference_of(plan, plan.arm("sdar[stale=0.5]")) == "grpo[stale=0.5]"
+    assert reference_of(plan, plan.arm("sdar[stale=0.0]")) == "grpo[stale=0.0]"
+
+
+# --- collapse ---
+
+
+def test_collapse_is_flagged_by_rule_at_the_first_iteration_that_breaks_it() -> None:
+    healthy = make_result("sdar", 0, [0.4, 0.3, 0.5], teacher=[0.6, 0.4, 0.5])
+    assert collapses_of(healthy.curve, healthy.training) == ()
+    fallen = make_result("opsd", 0, [0.4, 0.3, 0.1], teacher=[0.6, 0.2, 0.0], entropy=0.01)
+    flags = {flag.rule: (flag.iteration, flag.threshold) for flag in collapses_of(fallen.curve, fallen.training)}
+    assert flags == {"success": (2, 0.2), "teacher": (1, 0.3), "entropy": (1, 0.02)}
+
+
+# --- tuning ---
+
+
+def test_tuning_takes_the_best_mean_and_the_first_of_equals() -> None:
+    trials = [
+        Trial({"beta": 0.1}, 0.20, {}, ()),
+        Trial({"beta": 0.2}, 0.25, {}, ()),
+        Trial({"beta": 0.3}, 0.25, {}, ()),
+        Trial({"beta": 0.4}, None, {}, ()),  # a run of it broke
+    ]
+    assert best("sdar", trials).overrides == {"beta": 0.2}
+    with pytest.raises(StudyError, match="not one configuration"):
+        best("sdar", trials[3:])
+
+
+# --- files ---
+
+
+def test_the_table_says_what_is_missing_and_survives_its_file() -> None:
+    study = study_of([0.1, 0.2, 0.15])
+    table = analyse(make_study(study.plan, study.results[:-1]))
+    assert table.missing == ("sdar, seed 2",) and not table.complete
+    assert decode(Table, encode(table), "table") == table
+    assert "**Not complete**: 1 runs are missing: sdar, seed 2" in markdown(study, table)
+
+
+def test_results_csv_has_a_line_per_arm_seed_and_iteration() -> None:
+    results = [make_result(arm, seed, [0.1, 0.2, 0.3]) for arm in ("grpo", "sdar") for seed in (0, 1)]
+    lines = list(csv.DictReader(io.StringIO(csv_text(results))))
+    assert [(line["arm"], line["seed"], line["iteration"]) for line in lines] == [
+        (arm, seed, step) for arm in ("grpo", "sdar") for seed in "01" for step in "012"
+    ]
+    assert lines[2]["valid_success"] == "0.3" and lines[0]["train_success"] == ""
+
+
+def test_what_a_clock_measured_is_left_out_of_what_must_come_out_the_same() -> None:
+    slow = [make_result(a, s, [0.1 + 0.1 * s] * 3, cpu=3.0) for a in ("grpo", "sdar") for s in (0, 1)]
+    fast = [make_result(a, s, [0.1 + 0.1 * s] * 3, cpu=1.0) for a in ("grpo", "sdar") for s in (0, 1)]
+    claim = Claimed("cpu", (Term("sdar", "area_cpu", 1.0, "grpo"), Term("grpo", "area_cpu", -1.0, "grpo")))
+    plan = make_plan(["grpo", "sdar"], 2, [Hypothesis("H5", "equal cpu", (claim,))])
+    tables = [analyse(make_study(plan, results)) for results in (slow, fast)]
+    assert tables[0] != tables[1]
+    assert untimed_table(tables[0]) == untimed_table(tables[1])
+    assert contrasts_of(tables[0], "sdar")["area_cpu"].timed
