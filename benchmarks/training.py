@@ -10,6 +10,7 @@ takes random weights, whose answers run to the token limit: good for trying the 
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import tempfile
 import time
@@ -22,6 +23,7 @@ import torch
 
 from trainers.config import SDARConfig
 from trainers.engine import Engine, load_model
+from trainers.measurement import panel_name
 from trainers.presets import load_preset
 from trainers.run_directory import RunDirectory
 from trainers.run_log import RunLog
@@ -89,7 +91,8 @@ class Bench:
         return statistics.median(step[name] for step in self.steps)
 
     def _mean(self, name: str) -> float:
-        return statistics.mean(step[name] for step in self.steps)
+        known = name if name in self.steps[0] else panel_name(name, "privileged")
+        return statistics.mean(step[known] for step in self.steps)
 
     def _total(self, name: str) -> float:
         return sum(step[name] for step in self.steps)
@@ -144,22 +147,32 @@ def measure(model: str | None, steps: int, methods: Sequence[str], overrides: di
     }
 
 
-def main() -> None:
-    """Measure and print."""
-    options = parser("training", str(__doc__).partition("\n")[0], repeats=6)
-    options.add_argument("--model", help="folder of a model, or random; none takes the preset's warm start")
-    options.add_argument("--methods", nargs="+", default=["grpo", "sdar"], help="methods; ratios are over the first")
+def add_sizes(options: argparse.ArgumentParser) -> None:
+    """Declare how many episodes an iteration has, and how long they are."""
     options.add_argument("--tasks-per-step", type=int, help="groups per iteration; none takes the preset's")
     options.add_argument("--num-generations", type=int, help="episodes per group; none takes the preset's")
     options.add_argument("--horizon", type=int, help="turns per episode; none takes the world's")
-    chosen = options.parse_args()
-    torch.set_num_threads(chosen.threads)
+
+
+def sizes(chosen: argparse.Namespace) -> dict[str, Any]:
+    """The options of `SDARConfig` that were chosen with `add_sizes`."""
     overrides: dict[str, Any] = {
         name: value for name in ("tasks_per_step", "num_generations") if (value := getattr(chosen, name)) is not None
     }
     if chosen.horizon is not None:
         overrides["env_kwargs"] = {**load_preset("household-tiny").config["env_kwargs"], "horizon": chosen.horizon}
-    figures = measure(chosen.model, chosen.repeats, chosen.methods, overrides)
+    return overrides
+
+
+def main() -> None:
+    """Measure and print."""
+    options = parser("training", str(__doc__).partition("\n")[0], repeats=6)
+    options.add_argument("--model", help="folder of a model, or random; none takes the preset's warm start")
+    options.add_argument("--methods", nargs="+", default=["grpo", "sdar"], help="methods; ratios are over the first")
+    add_sizes(options)
+    chosen = options.parse_args()
+    torch.set_num_threads(chosen.threads)
+    figures = measure(chosen.model, chosen.repeats, chosen.methods, sizes(chosen))
     of = figures["methods"]
     rates = table(
         [

@@ -98,6 +98,20 @@ def test_training_reports_rates_shares_and_the_cost_of_sdar_over_grpo(
         assert entry["trained_tokens_per_cpu_second"] > entry["sampled_tokens_per_cpu_second"] > 0
 
 
+def test_methods_reports_the_cost_of_rows_over_grpo_and_grpos_own_rate(
+    printed_by: Callable[..., dict[str, Any]],
+) -> None:
+    size = ("--tasks-per-step", 1, "--num-generations", 2, "--horizon", 2, "--repeats", 1)
+    rows = ["grpo+opsd", "rlsd", "grpo+full", "skill-grpo"]
+    figures = printed_by("methods", "--model", "random", *size, "--methods", *rows, "--json")["figures"]
+    assert figures["grpo"]["sampled_tokens_per_cpu_second"] > 0
+    assert list(figures["methods"]) == rows
+    teacher = {name: entry["cpu_seconds"]["teacher"] for name, entry in figures["methods"].items()}
+    assert min(teacher["rlsd"], teacher["grpo+full"]) > 10 * teacher["grpo+opsd"]  # which reads no teacher
+    assert all(entry["over_grpo"] > 0 for entry in figures["methods"].values())
+    assert all(figures["methods"][name]["same_episodes"] for name in rows[:3])  # the fourth acts behind another prompt
+
+
 def test_scoring_reports_every_budget(printed_by: Callable[..., dict[str, Any]]) -> None:
     printed = printed_by(
         "scoring", "--rows", 4, "--tokens", 60, "--repeats", 1, "--micro-batch-tokens", 128, 512, "--json"
