@@ -106,3 +106,27 @@ def test_a_bandit_where_nothing_is_chosen_from_is_refused_before_the_run(tmp_pat
         make_trainer(tmp_path, retrieval="ucb")
     with pytest.raises(ValueError, match="chooses what privilege='skill' shows"):
         make_trainer(tmp_path, BankedWorld, retrieval="ucb", privilege="plan")
+
+
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    trainer = make_trainer(tmp_path_factory.mktemp("plain"), BankedWorld, max_steps=2)
+    trainer.train()
+    return weights(trainer)
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        {"advantage": "gigpo", "gigpo_weight": 0.0},
+        {"gigpo_gamma": 0.1, "gigpo_similarity": 0.5},  # of an estimator that is not chosen
+        {"teacher_combine": "agreement"},  # of one context
+        {"ucb_c": 9.0, "ucb_reward": "gap"},  # of a retrieval that is not chosen
+    ],
+)
+def test_what_is_switched_off_leaves_a_run_bit_for_bit(
+    tmp_path: Path, off: dict[str, Any], plain_run: dict[str, Any]
+) -> None:
+    trainer = make_trainer(tmp_path, BankedWorld, max_steps=2, **off)
+    trainer.train()
+    assert equal(plain_run, weights(trainer))
