@@ -1,0 +1,57 @@
+"""How an answer is judged: the official normalisation, exact match, sub-string match, token F1.
+
+The order of the steps matters and is the official one: lower case, ASCII punctuation deleted (not spaced: "404,487" is
+"404487"), the articles a, an, the replaced by a space, white space collapsed. Other punctuation, an en dash for one,
+stays. A gold answer of which nothing is left would match an empty answer exactly and every answer as a sub-string, so
+it counts for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Sequence
+
+MATCHES = ("em", "subem", "f1")
+
+_DELETED = str.maketrans("", "", string.punctuation)
+_ARTICLES = re.compile(r"\b(?:a|an|the)\b")
+
+
+def normalise(text: str) -> str:
+    """The official normal form of an answer."""
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_DELETED)).split())
+
+
+def usable(golds: Sequence[str]) -> list[str]:
+    """The gold answers of which something is left in normal form."""
+    return [gold for gold in golds if normalise(gold)]
+
+
+def exact_match(answer: str, golds: Sequence[str]) -> float:
+    """1 when the answer's normal form is that of a gold answer, else 0."""
+    said = normalise(answer)
+    return float(any(said == normalise(gold) for gold in usable(golds)))
+
+
+def sub_exact_match(answer: str, golds: Sequence[str]) -> float:
+    """1 when the normal form of a gold answer is a sub-string of the answer's, else 0."""
+    said = normalise(answer)
+    return float(any(normalise(gold) in said for gold in usable(golds)))
+
+
+def f1(answer: str, golds: Sequence[str]) -> float:
+    """The best token F1 over the gold answers, on normal forms."""
+    said = Counter(normalise(answer).split())
+    best = 0.0
+    for gold in usable(golds):
+        wanted = Counter(normalise(gold).split())
+        common = sum((said & wanted).values())
+        if common:
+            precision, recall = common / sum(said.values()), common / sum(wanted.values())
+            best = max(best, 2 * precision * recall / (precision + recall))
+    return best
+
+
+MATCHERS = {"em": exact_match, "subem": sub_exact_match, "f1": f1}

@@ -1,0 +1,157 @@
+"""The default encoder: hashed TF-IDF under a sparse signed random projection. No weights, no training, numpy only.
+
+Every token is hashed to a few positions and signs of a `dim`-vector; a text is the sum of its tokens' vectors, each
+weighted by ``(1 + ln tf) * (ln((1 + N) / (1 + df)) + 1)``, and normalised. A random projection keeps every inner
+product up to noise of about ``1 / sqrt(dim)``, rare names included; projections that are fitted to a corpus (SVD) keep
+the frequent directions and lose just those names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_TOKEN = re.compile(r"\w+")
+_ROOM = 1 << 18  # token vectors that are kept
+
+
+def tokens_of(text: str) -> list[str]:
+    """Words of a text: Unicode-normalised (NFKC), case folded."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return _TOKEN.findall(text.casefold())
+
+
+class HashedEncoder:
+    """Texts to unit vectors; see the module.
+
+    Args:
+        documents: N, the number of texts that `frequencies` were counted over.
+        frequencies: Token -> number of texts that have it.
+        dim: Length of the vectors.
+        nonzeros: Positions per token.
+        seed: Key of the hash; vectors of different seeds do not compare.
+    """
+
+    def __init__(
+        self, documents: int, frequencies: Mapping[str, int], *, dim: int = 512, nonzeros: int = 8, seed: int = 0
+    ) -> None:
+        self.documents = documents
+        self.frequencies = dict(frequencies)
+        self.dim = dim
+        self.nonzeros = nonzeros
+        self.seed = seed
+        self._rows: dict[str, int] = {}
+        self._positions = np.zeros((1024, nonzeros), dtype=np.int64)
+        self._values = np.zeros((1024, nonzeros))
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], *, dim: int = 512, nonzeros: int = 8, seed: int = 0) -> HashedEncoder:
+        """Count in how many of `texts` each token occurs."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(set(tokens_of(text)))
+        return cls(len(texts), dict(sorted(counts.items())), dim=dim, nonzeros=nonzeros, seed=seed)
+
+    @property
+    def name(self) -> str:
+        """What an index is stamped with."""
+        return f"hashed-tfidf-{self.dim}x{self.nonzeros}-{self.seed}"
+
+    def normalise(self, query: str) -> str:
+        """The part of a query that its vector depends on: equal ones may share an answer."""
+        return " ".join(tokens_of(query))
+
+    def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors, ``(len(texts), dim)``; a text without words is a zero vector."""
+        return self._encode(texts)
+
+    def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same for passages: this encoder treats both alike."""
+        return self._encode(texts)
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        rows: list[int] = []
+        owners: list[int] = []
+        weights: list[float] = []
+        for number, text in enumerate(texts):
+            for token, count in Counter(tokens_of(text)).items():
+                rows.append(self._row(token))
+                owners.append(number)
+                weights.append(1.0 + math.log(count))
+        dim = self.dim
+        if not rows:
+            return np.zeros((len(texts), dim), dtype=np.float32)
+        taken = np.array(rows)
+        places = np.array(owners)[:, None] * dim + self._positions[taken]
+        values = np.array(weights)[:, None] * self._values[taken]
+        flat = np.bincount(places.ravel(), weights=values.ravel(), minlength=len(texts) * dim)
+        vectors = flat.reshape(len(texts), dim)
+        norms = np.sqrt(np.einsum("td,td->t", vectors, vectors))[:, None]
+        np.divide(vectors, norms, out=vectors, where=norms > 0)
+        return vectors.astype(np.float32)
+
+    def _row(self, token: str) -> int:
+        """The row of a token's positions and weighted signs, made when it is first met."""
+        row = self._rows.get(token)
+        if row is None:
+            if len(self._rows) >= _ROOM:  # what agents write knows no bounds
+                self._rows.clear()
+            row = len(self._rows)
+            if row == len(self._positions):
+                self._positions = np.concatenate([self._positions, np.zeros_like(self._positions)])
+                self._values = np.concatenate([self._values, np.zeros_like(self._values)])
+            self._rows[token] = row
+            digest = hashlib.blake2b(
+                token.encode("utf-8", "surrogatepass"),
+                digest_size=4 * self.nonzeros,
+                key=self.seed.to_bytes(8, "big", signed=True),
+            ).digest()
+            words = np.frombuffer(digest, dtype=">u4").astype(np.int64)
+            weight = math.log((1 + self.documents) / (1 + self.frequencies.get(token, 0))) + 1.0
+            self._positions[row] = (words >> 1) % self.dim
+            self._values[row] = np.where(words & 1, weight, -weight) / math.sqrt(self.nonzeros)
+        return row
+
+    # On disk.
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "kind": "hashed-tfidf",
+            "dim": self.dim,
+            "nonzeros": self.nonzeros,
+            "seed": self.seed,
+            "documents": self.documents,
+            "frequencies": self.frequencies,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write `to_json`."""
+        path.write_text(json.dumps(self.to_json(), ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> HashedEncoder:
+        """The inverse of `save`.
+
+        Raises:
+            ValueError: The file is not one of these; the message names it.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if data["kind"] != "hashed-tfidf":
+                raise ValueError(f"it is of kind {data['kind']!r}")
+            numbers = {name: int(data[name]) for name in ("dim", "nonzeros", "seed")}
+            return cls(int(data["documents"]), {str(k): int(v) for k, v in data["frequencies"].items()}, **numbers)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: expected a hashed TF-IDF encoder as JSON, and it is none: {error}") from error

@@ -1,0 +1,280 @@
+"""A FAISS index that is safe to have: opened without reading it whole, one thread unless told, sane after a fork.
+
+What FAISS does by itself and this file does not let through:
+
+- ``IO_FLAG_MMAP`` reads a flat index whole all the same; only ``IO_FLAG_MMAP_IFC`` maps it.
+- From 1.15 on, flat search goes through BLAS only from a product of queries and dimensions of 128,000 on; at 768
+  dimensions a batch of 64 stays on the path that is twelve times slower. The threshold is put lower, for the process.
+- HNSW files open with ``efSearch`` 16, which loses one gold passage in seven on lexical vectors.
+- After a fork, a search over a pool of several threads hangs: a child opens the index anew, with one thread.
+- Two batches of different sizes add up in different orders, and near ties change places: the first hits are scored
+  again in float64 and ordered by score and row, so that a result depends on neither batch nor thread.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..choices import require_choice, require_number
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+KINDS = ("flat", "hnsw")
+COMPRESSIONS = ("SQfp16", "SQ8")
+
+# Queries times dimensions from which flat search goes through BLAS; the crossover is at about four queries of 768.
+BLAS_THRESHOLD = 3_000
+HNSW_LINKS = 32
+HNSW_CONSTRUCTION = 200
+# Hits beyond those asked for that are scored again: room for near ties at the edge.
+SPARE = 8
+_SCORE_DIGITS = 6
+_HEADER = 45  # bytes in front of the vectors of a flat index file
+_ROWS = 100_000
+
+_prepared: set[int] = set()
+
+
+class IndexFileError(ValueError):
+    """An index that can not be used; the message names the file and what was expected of it."""
+
+
+def _faiss() -> ModuleType:
+    """FAISS, with what is global in it set once per process.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(
+            "searching in this process needs FAISS: python -m pip install faiss-cpu (or pass retriever=, the address "
+            "of a server)"
+        ) from error
+    if os.getpid() not in _prepared:
+        _prepared.add(os.getpid())
+        version = tuple(int(part) for part in faiss.__version__.split(".")[:2])
+        # Before 1.15 the number means queries alone, and its default is right.
+        if version >= (1, 15) and hasattr(faiss.cvar, "distance_compute_blas_threshold"):
+            faiss.cvar.distance_compute_blas_threshold = BLAS_THRESHOLD
+        faiss.omp_set_num_threads(1)
+    module: ModuleType = faiss
+    return module
+
+
+class VectorIndex:
+    """Rows of vectors under the inner product.
+
+    Make one with `build` or `open`. An opened one can be pickled: what travels is the path.
+
+    Attributes:
+        path: The file it was opened from, None for one that was built here.
+        size: Number of rows.
+        dim: Length of a row.
+    """
+
+    def __init__(self, index: Any, *, path: Path | None = None, threads: int = 1, ef_search: int = 128) -> None:
+        self._index = index
+        self._pid = os.getpid()
+        self._threads = threads
+        self._ef_search = ef_search
+        self._rescores = True
+        self.path = path
+        self.size = int(index.ntotal)
+        self.dim = int(index.d)
+
+    @classmethod
+    def build(cls, vectors: NDArray[np.float32], *, kind: str = "flat", threads: int = 1) -> VectorIndex:
+        """Index the rows of `vectors`.
+
+        Args:
+            vectors: ``(rows, dim)``.
+            kind: ``flat`` is exact and the right choice below some 200,000 rows; ``hnsw`` is a graph.
+            threads: For building and searching.
+
+        Raises:
+            ValueError: `vectors` is not a finite matrix, or the kind is unknown.
+        """
+        require_choice("kind of index", kind, KINDS, "VectorIndex.build")
+        rows = np.ascontiguousarray(vectors, dtype=np.float32)
+        if rows.ndim != 2 or not rows.shape[1] or not np.isfinite(rows).all():
+            raise ValueError(f"VectorIndex.build expects a finite matrix (rows, dim), got shape {rows.shape}")
+        faiss = _faiss()
+        if kind == "flat":
+            index = faiss.IndexFlatIP(rows.shape[1])
+        else:
+            index = faiss.IndexHNSWFlat(rows.shape[1], HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+            index.hnsw.efConstruction = HNSW_CONSTRUCTION
+            index.hnsw.efSearch = 128
+        faiss.omp_set_num_threads(threads)
+        index.add(rows)
+        return cls(index, threads=threads)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, threads: int = 1, ef_search: int = 128) -> VectorIndex:
+        """Open an index file without reading it whole.
+
+        Args:
+            path: The file.
+            threads: Of searches. More than one pays from some 50,000 rows of 512 on, on cores of their own.
+            ef_search: Breadth of the search in HNSW files, at least.
+
+        Raises:
+            IndexFileError: The file is missing, cut short or no index; or its metric is not the inner product.
+        """
+        file = Path(path)
+        index = _read(file)
+        faiss = _faiss()
+        if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+            raise IndexFileError(f"{file}: expected an index under the inner product, got metric {index.metric_type}")
+        hnsw = getattr(index, "hnsw", None)
+        if hnsw is not None:
+            hnsw.efSearch = max(int(hnsw.efSearch), ef_search)
+        return cls(index, path=file, threads=threads, ef_search=ef_search)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the index file."""
+        _faiss().write_index(self._index, str(path))
+
+    def __reduce__(self) -> tuple[Any, tuple[str, int, int]]:
+        if self.path is None:
+            raise TypeError("an index that was built in memory can not be sent to another process: save and open it")
+        return _reopened, (str(self.path), self._threads, self._ef_search)
+
+    def search(self, vectors: NDArray[np.float32], k: int) -> list[list[tuple[int, float]]]:
+        """The best rows of each query, as (row, score), best first; equal scores in the order of rows.
+
+        A query that is zero or not finite finds nothing, and there are never more hits than rows.
+
+        Args:
+            vectors: ``(queries, dim)``.
+            k: Hits per query, 1 to 100.
+
+        Raises:
+            ValueError: `k` is out of range, or the vectors do not fit the index.
+        """
+        require_number("k", k, "VectorIndex.search", low=1, high=100, whole=True)
+        queries = np.ascontiguousarray(vectors, dtype=np.float32)
+        if queries.ndim != 2 or queries.shape[1] != self.dim:
+            raise ValueError(f"VectorIndex.search expects queries of shape (n, {self.dim}), got {queries.shape}")
+        found: list[list[tuple[int, float]]] = [[] for _ in queries]
+        asked = np.flatnonzero(np.isfinite(queries).all(axis=1) & queries.any(axis=1))
+        if not len(asked) or not self.size:
+            return found
+        faiss, index = _faiss(), self._own()
+        faiss.omp_set_num_threads(self._threads)
+        queries = queries[asked]
+        scores, rows = index.search(queries, min(k + SPARE, self.size))
+        scores = self._rescored(index, queries, rows, scores)
+        for place, row_ids, row_scores in zip(asked, rows, scores, strict=True):
+            valid = row_ids >= 0
+            order = np.lexsort((row_ids[valid], -row_scores[valid]))[:k]
+            found[int(place)] = [(int(row_ids[valid][i]), float(row_scores[valid][i])) for i in order]
+        return found
+
+    def _rescored(
+        self, index: Any, queries: NDArray[np.float32], rows: NDArray[np.int64], scores: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """The same scores from the stored vectors, in float64, where the index can give them back."""
+        exact = scores.astype(np.float64)
+        if self._rescores:
+            try:
+                known = index.reconstruct_batch(np.maximum(rows, 0).ravel()).reshape(*rows.shape, self.dim)
+                exact = np.einsum("qkd,qd->qk", known, queries, dtype=np.float64)
+            except RuntimeError:  # an index that keeps no way back, such as IVF without a direct map
+                self._rescores = False
+        return np.round(exact, _SCORE_DIGITS)
+
+    def _own(self) -> Any:
+        """The index of this process: a fork's copy is opened anew, or used with one thread when it has no file."""
+        if os.getpid() != self._pid:
+            self._pid, self._threads = os.getpid(), 1
+            if self.path is not None:
+                self._index = VectorIndex.open(self.path, ef_search=self._ef_search)._index
+        return self._index
+
+    def compressed(self, to: str) -> VectorIndex:
+        """The same rows in fewer bytes: ``SQfp16`` halves, ``SQ8`` quarters them; searches in batches get slower.
+
+        Rows are read and written in blocks, so a mapped index of any size will do.
+
+        Raises:
+            ValueError: Unknown target, or an index that can not give its rows back.
+        """
+        require_choice("compression", to, COMPRESSIONS, "VectorIndex.compressed")
+        faiss, source = _faiss(), self._own()
+        kind = faiss.ScalarQuantizer.QT_fp16 if to == "SQfp16" else faiss.ScalarQuantizer.QT_8bit
+        target = faiss.IndexScalarQuantizer(self.dim, kind, faiss.METRIC_INNER_PRODUCT)
+        try:
+            # Eight bits are spread over the range of each column, which a sample shows.
+            sample = np.unique(np.linspace(0, self.size - 1, num=min(_ROWS, self.size), dtype=np.int64))
+            target.train(source.reconstruct_batch(sample))
+            for start in range(0, self.size, _ROWS):
+                target.add(source.reconstruct_n(start, min(_ROWS, self.size - start)))
+        except RuntimeError as error:
+            raise ValueError(f"{self.path}: this kind of index can not give its vectors back: {error}") from error
+        return VectorIndex(target, threads=self._threads)
+
+
+def _reopened(path: str, threads: int, ef_search: int) -> VectorIndex:
+    return VectorIndex.open(path, threads=threads, ef_search=ef_search)
+
+
+def _read(file: Path) -> Any:
+    faiss = _faiss()
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise IndexFileError(f"{file}: the index can not be opened: {error.strerror or error}") from error
+    try:
+        return faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
+    except (RuntimeError, MemoryError) as error:
+        raise IndexFileError(f"{file}: {_what_is_wrong(file, size)}") from error
+
+
+def _what_is_wrong(file: Path, size: int) -> str:
+    """A sentence on a file that FAISS refused."""
+    with file.open("rb") as head:
+        start = head.read(16)
+    if start[:4] != b"IxFI" or len(start) < 16:
+        return f"its {size:,} bytes are expected to begin as a FAISS index does, and do not: no index, or cut short"
+    dim, rows = int.from_bytes(start[4:8], "little"), int.from_bytes(start[8:16], "little")
+    expected = _HEADER + rows * dim * 4
+    return (
+        f"expected {expected:,} bytes for a flat index of {rows:,} rows of {dim}, got {size:,}: the file is cut short; "
+        "an index that is published in parts has to be joined first (cat part_aa part_ab > e5_Flat.index)"
+    )
+
+
+def check_fit(index: VectorIndex, rows: int, dim: int, where: str) -> None:
+    """Require an index, a corpus and an encoder to belong together.
+
+    Raises:
+        IndexFileError: They do not; both numbers are in the message.
+    """
+    if index.size != rows:
+        raise IndexFileError(
+            f"{where}: expected as many vectors as passages, got {index.size:,} vectors and {rows:,} passages: index "
+            "and corpus are not of one making"
+        )
+    if index.dim != dim:
+        raise IndexFileError(
+            f"{where}: expected vectors of the encoder's {dim} dimensions, got {index.dim}: the index was made with "
+            "another encoder"
+        )
+
+
+def _after_fork() -> None:
+    """A child has one thread, whatever its parent had; it never waits for threads that were not copied."""
+    _prepared.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

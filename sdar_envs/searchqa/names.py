@@ -1,0 +1,104 @@
+"""Names of a world: pseudo-words that belong to one split each, so that no name of one split occurs in another.
+
+The full world makes words of two or three syllables; a word belongs to the split that its hash says, whatever the
+seed. The small world, for models of a few hundred tokens, writes every name as two short words of two fixed lists: a
+tokenizer that has learned the lists can write any name, also one that it has never seen, because what belongs to a
+split is the pair.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+
+from ..core import SPLITS
+from . import tables
+
+# Tenths of all names, in the order of the splits.
+_SHARES = (6, 2, 2)
+
+_ONSETS = tables.words("b br c d dr f g gl h j k kr l m n p qu r s st t th tr v w z")
+_VOWELS = tables.words("a e i o u ae ei ia or ar en il an")
+_CODAS = ("", "", "", *tables.words("l n r s th m x nd"))
+
+# English words among the short ones, which a small world's wording needs for itself.
+_RESERVED = frozenset(tables.words("be by do go he is it me my no of or so to us we the was and set led red sun ten"))
+
+
+def split_of(name: str) -> str:
+    """The split that a name belongs to."""
+    number = hashlib.blake2b(name.casefold().encode(), digest_size=8).digest()[0] % sum(_SHARES)
+    for split, share in zip(SPLITS, _SHARES, strict=True):
+        if number < share:
+            return split
+        number -= share
+    raise AssertionError("the shares cover all remainders")
+
+
+@cache
+def small_words() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The two lists of the small world: a first word is consonant and vowel, a second has a consonant behind."""
+    firsts = [c + v for c in "bdfgklmnprtvz" for v in "aeiou"]
+    seconds = [c + v + e for c, v, e in zip("bdfgklmnprstvz" * 3, "aeiouaeioua" * 5, "lmnrskt" * 7, strict=False)]
+    kept = tuple(tuple(dict.fromkeys(word for word in words if word not in _RESERVED)) for words in (firsts, seconds))
+    return kept[0][:36], kept[1][:36]
+
+
+class NamePool:
+    """Draws names for one world, each once.
+
+    Args:
+        size: ``full`` or ``small``.
+        split: The split whose names are drawn.
+        rng: Where the draws come from.
+    """
+
+    def __init__(self, size: str, split: str, rng: np.random.Generator) -> None:
+        self._size = size
+        self._split = split
+        self._rng = rng
+        self._used: set[str] = set()
+        self._pairs: list[str] = []
+        if size == "small":
+            firsts, seconds = small_words()
+            pairs = [f"{first} {second}" for first in firsts for second in seconds]
+            own = [pair for pair in pairs if split_of(pair) == split]
+            self._pairs = [own[int(i)] for i in rng.permutation(len(own))]
+
+    def _choice(self, options: Sequence[str]) -> str:
+        return options[int(self._rng.integers(len(options)))]
+
+    def word(self) -> str:
+        """A new pseudo-word, capitalised; in the small world a new pair of words."""
+        if self._size == "small":
+            if not self._pairs:
+                raise ValueError(f"the small world has no unused name left in split {self._split!r}: lower its numbers")
+            return self._pairs.pop()
+        while True:
+            syllables = 2 + int(self._rng.random() < 0.35)
+            body = "".join(self._choice(_ONSETS) + self._choice(_VOWELS) for _ in range(syllables))
+            text = body + self._choice(_CODAS)
+            if text not in self._used and split_of(text) == self._split:
+                self._used.add(text)
+                return text.capitalize()
+
+    def person(self, surname: str | None = None) -> str:
+        """A given name and a surname; `surname` makes the person share one."""
+        if self._size == "small":
+            return self.word()
+        return f"{self.word()} {surname or self.word()}"
+
+    def organisation(self) -> str:
+        """A word and what the organisation is."""
+        word = self.word()
+        return word if self._size == "small" else self._choice(tables.ORGANISATIONS).format(word=word)
+
+    def work(self) -> str:
+        """A title; titles share their nouns."""
+        word = self.word()
+        if self._size == "small":
+            return word
+        return self._choice(tables.TITLES).format(noun=self._choice(tables.TITLE_NOUNS), word=word)
