@@ -1,0 +1,1 @@
+"""The store: catalogue, search, pages, goals and reward below; the Gymnasium environment above."""
