@@ -42,3 +42,13 @@ def test_a_run_resumes_on_a_gpu(tmp_path: Path) -> None:
     make_trainer(tmp_path, method="grpo", device="cuda", bf16=True, max_steps=2).train()
     longer = make_trainer(tmp_path, method="grpo", device="cuda", bf16=True, max_steps=3)
     assert longer.train(resume_from_checkpoint=True)["steps"] == 3
+
+
+@pytest.mark.parametrize("top_k", [0, 4])
+def test_whole_distributions_wait_in_host_memory_and_are_compared_on_the_gpu(tmp_path: Path, top_k: int) -> None:
+    options = {"method": "grpo+full", "divergence_top_k": top_k, "num_mini_batches": 2}
+    on_gpu = make_trainer(tmp_path, device="cuda", bf16=False, **options).iteration()
+    on_cpu = make_trainer(tmp_path, device="cpu", **options).iteration()
+    assert on_gpu["distill/divergence"] == pytest.approx(on_cpu["distill/divergence"], abs=0.02)
+    in_bf16 = make_trainer(tmp_path, device="cuda", bf16=True, **options).iteration()
+    assert math.isfinite(in_bf16["grad_norm"]) and in_bf16["distill/divergence"] > 0
