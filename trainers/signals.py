@@ -43,8 +43,8 @@ def sigmoid_gate(signal_BT: Tensor, beta: float) -> Tensor:
 
 
 # Weights of an f-divergence D(teacher, student) = E[f(r)], r = exp(gap), under the student: w = r f'(r) - f(r). A
-# constant added to w has no expected push on policy; each is written so that it vanishes where teacher and student
-# agree, which leaves the least noise.
+# constant added to w has no expected push on policy, only noise; each is written so that it vanishes where teacher and
+# student agree.
 
 
 def reverse_kl_weight(gap_BT: Tensor) -> Tensor:
