@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,13 @@ def effective_overrides(plan: Plan, arm: Arm, tuned: Tuned | None) -> dict[str, 
 
 def given_options(config: SDARConfig) -> dict[str, Any]:
     """The options that differ from the defaults: an option that a later version adds changes no key."""
-    defaults = SDARConfig().to_dict()
+    defaults = _defaults()
     return {key: value for key, value in config.to_dict().items() if value != defaults[key]}
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return SDARConfig().to_dict()
 
 
 class _Maker:
