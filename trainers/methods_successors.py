@@ -199,7 +199,7 @@ def relative_score(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) ->
 def whitened_in_groups(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
     """The score whitened over its group's tokens and clipped, the tighter the less the group's returns differ."""
     where = batch.taught_BT
-    group_N = _token_groups(batch, where)
+    group_N = _groups(batch, where)[:, None].expand_as(where)[where]
     white_BT = placed(standardised_within(signal_BT[where].double(), group_N), where, signal_BT)
     spread_B = group_returns(batch)[1]
     differing = {group: s for group, s in zip(batch.group_ids_B.tolist(), spread_B.tolist(), strict=True) if s > 0.0}
@@ -219,13 +219,12 @@ def reliability(batch: TokenBatch, teacher_BT: Tensor) -> Tensor:
     confidence_K = turns.means(teacher_BT[where])
     aligned_K = torch.sigmoid(confidence_K - confidence_K.mean())
     return_K = batch.returns_B.to(where.device)[turns.row_K].double()
-    _, group_K = torch.unique(batch.group_ids_B.to(where.device)[turns.row_K], return_inverse=True)
+    group_B = _groups(batch, where)
+    group_K = group_B[turns.row_K]
     value_K = mean_within(return_K, group_K, aligned_K) - mean_within(return_K, group_K, 1.0 - aligned_K)
-    gate_B = torch.full((where.shape[0],), 0.5, dtype=torch.float64, device=where.device)
-    groups = batch.group_ids_B.to(where.device)
-    for row, value in zip(turns.row_K.tolist(), value_K.tolist(), strict=True):
-        gate_B[groups == groups[row]] = torch.sigmoid(torch.tensor(ADRS_TAU * value, dtype=torch.float64))
-    return gate_B
+    value_G = torch.zeros(where.shape[0], dtype=torch.float64, device=where.device)
+    value_G[group_K] = value_K
+    return torch.sigmoid(ADRS_TAU * value_G)[group_B]
 
 
 def gated_and_whitened(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
@@ -236,9 +235,9 @@ def gated_and_whitened(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig)
     return placed(standardised_within(gated_BT[where].double(), one_group), where, signal_BT)
 
 
-def _token_groups(batch: TokenBatch, where_BT: Tensor) -> Tensor:
-    groups: Tensor = torch.unique(batch.group_ids_B.to(where_BT.device), return_inverse=True)[1]
-    return groups[:, None].expand_as(where_BT)[where_BT]
+def _groups(batch: TokenBatch, where_BT: Tensor) -> Tensor:
+    """The group of each row, numbered from 0."""
+    return torch.unique(batch.group_ids_B.to(where_BT.device), return_inverse=True)[1]  # type: ignore[no-any-return]
 
 
 ADRS_SOURCE = "arXiv 2608.03223 and its published code"

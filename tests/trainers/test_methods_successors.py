@@ -150,6 +150,15 @@ def test_a_row_that_no_teacher_has_read_keeps_its_advantage_and_changes_nothing_
 
 
 @pytest.mark.parametrize("name", SUCCESSORS)
+def test_where_no_teacher_has_read_anything_the_row_is_its_backbone(name: str) -> None:
+    rows = [dataclasses.replace(row, teacher_logprobs_T={}) for row in random_episodes(7)]
+    batch = batch_of(prepared(name, rows), name)
+    injected = apply(METHODS[name], batch, CONFIG, coef=0.3)
+    assert torch.equal(injected.advantages_BT, batch.advantages_BT)
+    assert injected.extra_BT is None or not injected.extra_BT.any()
+
+
+@pytest.mark.parametrize("name", SUCCESSORS)
 def test_weights_do_not_depend_on_how_rows_are_ordered_or_cut_into_micro_batches(name: str) -> None:
     rows = random_episodes(11, windows=True)
     whole = {id(row): values for row, values in zip(rows, _weights(name, rows, rows), strict=True)}
