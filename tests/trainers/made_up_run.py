@@ -1,6 +1,6 @@
 """A run's directory with MADE-UP episodes and numbers, for tests of what reads run directories.
 
-Every text that a model or a world would have said can be replaced, e.g. by hostile ones.
+Every text that a model or a world would have said can be made hostile.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def write_run(
     seed: int = 0,
     iterations: int = 10,
     *,
-    texts: Sequence[str] = (),
+    text: str = "",
     privileged: bool = False,
     tasks: int = 48,
 ) -> Path:
@@ -43,11 +43,11 @@ def write_run(
         method: Name of the method; only those with a teacher log its readings.
         seed: Of the made-up numbers.
         iterations: Of the run.
-        texts: Stand in turn in every place where a model or a world speaks, instead of harmless words.
+        text: Stands in front of every word that a model or a world says.
         privileged: Whether to log the teacher's side.
         tasks: Of the test panel.
     """
-    words = _Words(texts)
+    words = _Words(text)
     (folder / "panels").mkdir(parents=True, exist_ok=True)
     panel = {
         "task_ids": [f"test:{number:06d}" for number in range(tasks)],
@@ -73,17 +73,13 @@ def write_run(
 
 
 class _Words:
-    """Harmless words, or others in turn."""
+    """Words with a text in front: distinct words stay distinct."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        self.texts = texts
-        self.used = 0
+    def __init__(self, text: str) -> None:
+        self.text = text
 
     def __call__(self, harmless: str) -> str:
-        if not self.texts:
-            return harmless
-        self.used += 1
-        return self.texts[(self.used - 1) % len(self.texts)]
+        return self.text + harmless
 
 
 def _json(path: Path, content: Any) -> None:

@@ -52,7 +52,7 @@ def make_up_study(
     iterations: int = 40,
     privileges: Sequence[str] = ("skill",),
     missing: Sequence[tuple[str, int]] = (),
-    texts: Sequence[str] = (),
+    text: str = "",
     privileged: bool = False,
 ) -> Study:
     """Write a study's directory as `sdar study` leaves it, with made-up results; returns it as it is read back.
@@ -64,13 +64,13 @@ def make_up_study(
         iterations: Of each run; B is half of them.
         privileges: Values of the axis ``privilege`` for arms with a teacher.
         missing: Arms and seeds that have not finished.
-        texts: Stand in all places where a model or a world speaks, instead of harmless words.
+        text: Stands in front of names, statements, and every word that a model or a world says.
         privileged: Whether the runs logged the teacher's side.
     """
-    arms = [arm for method in methods for arm in _arms(method, privileges)]
+    arms = [arm for method in methods for arm in _arms(method, privileges, text)]
     plan = Plan(
-        name=NAME,
-        env_id="made-up/World-v0",
+        name=text + NAME,
+        env_id=text + "made-up/World-v0",
         preset=None,
         model=None,
         common={"max_steps": iterations, "learning_rate": 7e-4, "privilege": "skill", "env_kwargs": {"stale": 0.25}},
@@ -81,9 +81,9 @@ def make_up_study(
         budget=iterations // 2,
         episodes_per_iteration=128,
         reference=methods[0],
-        hypotheses=_hypotheses(methods),
+        hypotheses=_hypotheses(methods, text),
         tuning=Tuning((100, 101), iterations // 2, {methods[0]: ({}, {"beta": 0.05})}),
-        versions={"python": "0.0 (made up)", "commit": "0000000"},
+        versions={"python": text + "0.0 (made up)", "commit": "0000000"},
         planned_at="2000-01-01T00:00:00+00:00",
         jobs={arm.key: {str(seed): _job_key(arm, seed) for seed in seeds} for arm in arms},
     )
@@ -96,7 +96,7 @@ def make_up_study(
                 place = folder / "jobs" / key
                 place.mkdir(parents=True, exist_ok=True)
                 save_record(place / "result.json", _result(key, arm, seed, iterations))
-                write_run(place / "run", arm.method, seed, iterations, texts=texts, privileged=privileged, tasks=PANEL)
+                write_run(place / "run", arm.method, seed, iterations, text=text, privileged=privileged, tasks=PANEL)
     save_record(folder / "tuned.json", _tuned(methods[0], plan))
     return load_study(folder)
 
@@ -105,21 +105,21 @@ def _job_key(arm: Arm, seed: int) -> str:
     return f"{made_up_number(arm.key, seed):016x}"
 
 
-def _arms(method: str, privileges: Sequence[str]) -> list[Arm]:
+def _arms(method: str, privileges: Sequence[str], text: str) -> list[Arm]:
     if method == "grpo" or len(privileges) == 1:
-        return [Arm(key=method, label=method, method=method, overrides={"distill_coef": 0.3})]
+        return [Arm(key=method, label=text + method, method=method, overrides={"distill_coef": 0.3})]
     return [
-        Arm(f"{method}[{value}]", f"{method}, {value}", method, {"privilege": value}, coordinates={"privilege": value})
+        Arm(f"{method}[{value}]", f"{text}{method}, {value}", method, {"privilege": value}, {}, {"privilege": value})
         for value in privileges
     ]
 
 
-def _hypotheses(methods: Sequence[str]) -> tuple[Hypothesis, ...]:
+def _hypotheses(methods: Sequence[str], text: str) -> tuple[Hypothesis, ...]:
     if not {"grpo", "sdar"} <= set(methods):
         return ()
-    faster = Claimed("sdar - grpo, area", (Term("sdar", "area"), Term("grpo", "area", -1.0)))
+    faster = Claimed(text + "sdar - grpo, area", (Term("sdar", "area"), Term("grpo", "area", -1.0)))
     stale = Claimed("sdar - grpo, stale claims", (Term("sdar", "test_stale"), Term("grpo", "test_stale", -1.0)))
-    found = [Hypothesis("H1", "The made-up SDAR learns faster than the made-up GRPO.", (faster,), (stale,))]
+    found = [Hypothesis("H1", text + "The made-up SDAR learns faster than the made-up GRPO.", (faster,), (stale,))]
     if "opsd" in methods:
         fails = Claimed("opsd - its start", (Term("opsd", "valid_2B"), Term("opsd", "start", -1.0)), "less", 0.0)
         found.append(Hypothesis("H3", "Distillation without reinforcement learning fails.", (fails,)))

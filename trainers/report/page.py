@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -56,6 +57,7 @@ def _viewer_fields(viewer: Viewer) -> dict[str, Any]:
     return {"about": viewer.about, "warnings": viewer.warnings}
 
 
+@cache
 def _environment() -> Environment:
     def cleaned(value: Any) -> Any:
         return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -6,6 +6,7 @@ Every arm keeps its colour throughout; the reference is drawn in ink. Rates are 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,15 +121,23 @@ def curves_figure(view: Shown) -> Figure | None:
         "Success on valid, the mean over seeds; bands are 95 % t intervals over seeds (from three seeds on). B is the "
         "budget of the primary endpoint. Point at a line to see it alone."
     )
-    return make_figure(
-        "curves",
-        "Success while training",
-        caption,
+    panels = (
         panel("Against training episodes", EPISODES, _episodes, _overall),
         panel("Against CPU-seconds, all threads, evaluation apart", CPU, _seconds, _overall),
         panel("Tasks whose claims are true", EPISODES, _episodes, lambda point: point.fresh),
         panel("Tasks with a stale claim", EPISODES, _episodes, lambda point: point.stale),
     )
+    return make_figure("curves", "Success while training", caption, *same_height(panels))
+
+
+def same_height(panels: Sequence[LinePanel]) -> list[LinePanel]:
+    """The panels over one range of success, so that heights compare across them."""
+    heights = [
+        point[1] for panel in panels for line in panel.lines for path in (line.points, *line.thin) for point in path
+    ]
+    heights += [high for panel in panels for line in panel.lines for _, _, high in line.band]
+    top = min(100.0, 10.0 * math.ceil(max(heights, default=10.0) / 10.0))
+    return [dataclasses.replace(panel, y=dataclasses.replace(panel.y, high=top)) for panel in panels]
 
 
 def each_arm_figure(view: Shown) -> Figure | None:
@@ -146,7 +155,7 @@ def each_arm_figure(view: Shown) -> Figure | None:
         "Success on valid of each arm: mean, 95 % t interval, single seeds as thin lines; in grey the mean of the "
         "reference."
     )
-    return make_figure("each-arm", "Every arm beside the reference", caption, *panels)
+    return make_figure("each-arm", "Every arm beside the reference", caption, *same_height(panels))
 
 
 # --- differences ---

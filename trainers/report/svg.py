@@ -6,7 +6,8 @@ names none. Every mark that stands for a number has a ``<title>``, which browser
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from markupsafe import Markup
 
@@ -140,23 +141,26 @@ def draw_bars(panel: BarPanel, width: float = WIDTH) -> Markup:
     right, top, step = width - 44.0, 6.0, 26.0
     bottom = top + step * len(bars)
     x = _scale(panel.x, [0.0, *_extent(bars)], left, right)
+    said = partial(_fixed, digits=1 if max(_extent(bars)) >= 10 else 2)
     parts = [_vertical_grid(x, top, bottom, panel.x.label, right)]
     for number, bar in enumerate(bars):
         assert bar.value is not None
         middle = top + step * (number + 0.5)
         inside = [
-            element("rect", {**_box(x, 0.0, bar.value, middle, 14.0), "class": "bar"}, _title(_said(bar, panel.x))),
+            element(
+                "rect", {**_box(x, 0.0, bar.value, middle, 14.0), "class": "bar"}, _title(_said(bar, panel.x, said))
+            ),
             *_whisker(bar, x, middle),
             *(element("circle", {"cx": x(dot), "cy": middle, "r": 2.2, "class": "seed"}) for dot in bar.dots),
         ]
         if bar.faint is not None:
             box = {"x": x(bar.faint) - 1, "y": middle - 10, "width": 2, "height": 20}
-            said = _title(f"{bar.label}, before training: {number_text(bar.faint)}")
-            inside.append(element("rect", {**box, "class": "faint"}, said))
+            before = _title(f"{bar.label}, before training: {said(bar.faint)}")
+            inside.append(element("rect", {**box, "class": "faint"}, before))
         parts.append(_text(left - 8, middle + 4, bar.label, "row", anchor="end"))
         parts.append(element("g", {"class": _classes(bar.colour)}, *inside))
-        parts.append(_text(width, middle + 4, _rounded(bar.value), "value", anchor="end"))
-    return _svg(width, panel.title, "; ".join(_said(bar, panel.x) for bar in bars), bottom + 40, parts)
+        parts.append(_text(width, middle + 4, said(bar.value), "value", anchor="end"))
+    return _svg(width, panel.title, "; ".join(_said(bar, panel.x, said) for bar in bars), bottom + 40, parts)
 
 
 def draw_intervals(panel: IntervalPanel, width: float = WIDTH) -> Markup:
@@ -165,6 +169,7 @@ def draw_intervals(panel: IntervalPanel, width: float = WIDTH) -> Markup:
     left, right, top, step = 20.0, width - 20.0, 4.0, 42.0
     bottom = top + step * len(bars)
     x = _scale(panel.x, [panel.zero, *_extent(bars)], left, right)
+    said = partial(_fixed, digits=1, sign="+")
     parts = [_vertical_grid(x, top, bottom, panel.x.label, right)]
     for number, bar in enumerate(bars):
         assert bar.value is not None
@@ -175,14 +180,14 @@ def draw_intervals(panel: IntervalPanel, width: float = WIDTH) -> Markup:
             element(
                 "circle",
                 {"cx": x(bar.value), "cy": middle, "r": 5.0, "class": "estimate"},
-                _title(_said(bar, panel.x)),
+                _title(_said(bar, panel.x, said)),
             ),
         ]
         parts.append(_rule(x(panel.zero), middle - 9, x(panel.zero), middle + 9, "zero"))
         parts.append(_text(0, top + step * number + 16, bar.label, "row"))
-        parts.append(_text(width, top + step * number + 16, _value_text(bar), "value", anchor="end"))
+        parts.append(_text(width, top + step * number + 16, _value_text(bar, said), "value", anchor="end"))
         parts.append(element("g", {"class": _classes(bar.colour)}, *inside))
-    return _svg(width, panel.title, "; ".join(_said(bar, panel.x) for bar in bars), bottom + 40, parts)
+    return _svg(width, panel.title, "; ".join(_said(bar, panel.x, said) for bar in bars), bottom + 40, parts)
 
 
 def draw_stacks(panel: StackPanel, width: float = WIDTH) -> Markup:
@@ -234,22 +239,19 @@ def _whisker(bar: Bar, x: Scale, middle: float) -> list[Markup]:
     return [_rule(low, middle, high, middle, "whisker"), *ends]
 
 
-def _said(bar: Bar, axis: Axis) -> str:
-    return f"{bar.label}: {_value_text(bar)} ({axis.label})"
+def _said(bar: Bar, axis: Axis, said: Callable[[float], str]) -> str:
+    return f"{bar.label}: {_value_text(bar, said)} ({axis.label})"
 
 
-def _value_text(bar: Bar) -> str:
+def _value_text(bar: Bar, said: Callable[[float], str]) -> str:
     """``3.1 (-0.4 to 6.6)``."""
-    value = "-" if bar.value is None else _rounded(bar.value)
-    if bar.low is None or bar.high is None:
-        return value
-    return f"{value} ({_rounded(bar.low)} to {_rounded(bar.high)})"
+    value = "-" if bar.value is None else said(bar.value)
+    return value if bar.low is None or bar.high is None else f"{value} ({said(bar.low)} to {said(bar.high)})"
 
 
-def _rounded(value: float) -> str:
-    """With one decimal, two below 1 (costs), and no negative zero."""
-    digits = 2 if 0 < abs(value) < 1 else 1
-    return with_minus(f"{round(value, digits) + 0.0:,.{digits}f}")
+def _fixed(value: float, *, digits: int, sign: str = "") -> str:
+    """With a fixed number of decimals, and no negative zero."""
+    return with_minus(f"{round(value, digits) + 0.0:{sign},.{digits}f}")
 
 
 def _vertical_grid(x: Scale, top: float, bottom: float, label: str, right: float) -> Markup:

@@ -1,0 +1,160 @@
+"""Texts that would do harm in a page, an attribute, a script block, a style, a Markdown file or a plot's label.
+
+None of them may become an element or an attribute. Written down from what browsers are known to take for markup: tags
+in odd spellings, ways out of every context that a page has, references, schemes, and characters that reorder or hide.
+"""
+
+from __future__ import annotations
+
+from sdar_envs.hostile import FIXED
+
+_SCRIPTS = (
+    "<script>alert(1)</script>",
+    "<SCRIPT>alert(1)</SCRIPT >",
+    "<script/x>alert(1)</script>",
+    "<script\n>alert(1)</script\t>",
+    "<<script>alert(1)//<</script>",
+    "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    "<script src=//example.invalid/x.js></script>",
+    "<script src='data:text/javascript,alert(1)'></script>",
+    "<script type=module>import '//example.invalid/x.js'</script>",
+    "\uff1cscript\uff1ealert(1)\uff1c/script\uff1e",
+    "<svg><script>alert(1)</script></svg>",
+    "<svg/onload=alert(1)>",
+    "<svg><animate onbegin=alert(1) attributeName=x dur=1s>",
+    "<svg><set attributeName=href to=javascript:alert(1)>",
+    "<svg><foreignObject><iframe onload=alert(1)>",
+    "<svg><a href=javascript:alert(1)><text y=20>x</text></a></svg>",
+    "<svg><use href='data:image/svg+xml,<svg id=x onload=alert(1)>#x'/></svg>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
+    "<math href=javascript:alert(1)>x</math>",
+)
+_HANDLERS = (
+    "<img src=x onerror=alert(1)>",
+    "<img src=x onerror=alert`1`>",
+    "<IMG SRC=x OnErRoR=alert(1)>",
+    "<img/src=x/onerror=alert(1)>",
+    '<img """><script>alert(1)</script>">',
+    "<img src=//example.invalid/pixel.png>",
+    "<img srcset='//example.invalid/a 1x'>",
+    "<image href=x onerror=alert(1)>",
+    "<body onload=alert(1)>",
+    "<input autofocus onfocus=alert(1)>",
+    "<select autofocus onfocus=alert(1)>",
+    "<textarea autofocus onfocus=alert(1)>",
+    "<details open ontoggle=alert(1)>x",
+    "<marquee onstart=alert(1)>x",
+    "<video><source onerror=alert(1)>",
+    "<video src=//example.invalid/v onloadstart=alert(1)>",
+    "<audio src=x onerror=alert(1)>",
+    "<p onmouseover=alert(1) onpointerenter=alert(1)>x",
+    "<x onclick=alert(1) tabindex=1 id=x>x",
+    "<a onmouseover=alert(1)>x</a>",
+)
+_CONTENT = (
+    "<iframe src=javascript:alert(1)></iframe>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<object data=javascript:alert(1)></object>",
+    "<embed src=javascript:alert(1)>",
+    "<link rel=stylesheet href=//example.invalid/x.css>",
+    "<link rel=prefetch href=//example.invalid/>",
+    "<base href=//example.invalid/>",
+    "<meta http-equiv=refresh content='0;url=//example.invalid/'>",
+    '<meta http-equiv=Content-Security-Policy content="default-src *">',
+    "<form action=javascript:alert(1)><button>x</button></form>",
+    "<button formaction=javascript:alert(1)>x</button>",
+    "<isindex action=javascript:alert(1) type=submit>",
+    "<style>*{background:url(//example.invalid/x)}</style>",
+    "<style>@import '//example.invalid/x.css'</style>",
+    "<div style='background:url(javascript:alert(1))'>x</div>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "<template><script>alert(1)</script></template>",
+    "<portal src=//example.invalid/></portal>",
+    "<applet code=x></applet>",
+    "<frameset onload=alert(1)>",
+)
+_WAYS_OUT = (
+    "</script><script>alert(1)</script>",
+    "</SCRIPT ><img src=x onerror=alert(1)>",
+    "<!--<script>",
+    "--><script>alert(1)</script><!--",
+    "<![CDATA[<script>alert(1)</script>]]>",
+    "]]><script>alert(1)</script>",
+    "</style><script>alert(1)</script>",
+    "</title><script>alert(1)</script>",
+    "</textarea><script>alert(1)</script>",
+    "</noscript><script>alert(1)</script>",
+    "</svg><script>alert(1)</script>",
+    "</text></svg><img src=x onerror=alert(1)>",
+    "</option></select><img src=x onerror=alert(1)>",
+    '"><script>alert(1)</script>',
+    "'><script>alert(1)</script>",
+    '" onmouseover="alert(1)',
+    "' onmouseover='alert(1)",
+    '" autofocus onfocus="alert(1)" x="',
+    '" style="x:expression(alert(1))',
+    "`onmouseover=alert(1)",
+    '\\"><script>alert(1)</script>',
+    '"}]};alert(1);//',
+    "';alert(1);//",
+    "\\u003cscript\\u003ealert(1)\\u003c/script\\u003e",
+    "</script\u2028><script>alert(1)</script>",
+    "\u2028alert(1)\u2029",
+)
+_REFERENCES = (
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#60;img src=x onerror=alert(1)&#62;",
+    "&#x3c;script&#x3e;alert(1)&#x3c;/script&#x3e;",
+    "&quot; onmouseover=&quot;alert(1)",
+    "%3Cscript%3Ealert(1)%3C/script%3E",
+    "+ADw-script+AD4-alert(1)+ADw-/script+AD4-",
+    "javascript:alert(1)",
+    "https://example.invalid/ www.example.invalid mailto:x@example.invalid",
+    "{{ 7 * 7 }}{% for x in y %}{{ x.__class__ }}{# #}",
+    "${alert(1)} #{alert(1)} <%= 7 * 7 %>",
+    "__proto__",
+    "constructor",
+)
+_MARKDOWN = (
+    "[x](javascript:alert(1))",
+    "![x](//example.invalid/x.png)",
+    "<https://example.invalid/>",
+    "[x]: //example.invalid/ 'x'",
+    "| a | b |\n|---|---|\n| <b>x</b> | x |",
+    "```\n<script>alert(1)</script>\n```",
+    "# heading\n- list\n> quote\n1. item",
+    "*x* _x_ **x** ~~x~~ `x` $x^2$ $$\\frac{1}{2}$$",
+)
+_CHARACTERS = (
+    "\x00<script>alert(1)</script>",
+    "<scr\x00ipt>alert(1)</scr\x00ipt>",
+    "\x1b[2J\x1b]0;title\x07",
+    "\u202e<tpircs>\u202c",
+    "\u2066x\u2069\u200b\u200d\ufeff",
+    "\ud800",
+    "\udfff<img src=x onerror=alert(1)>",
+    "\ufffe\uffff\U0010ffff",
+    "e\u0301" * 30,
+    "<" * 200,
+    "&" * 200,
+    "\r\n\r\nContent-Type: text/html\r\n\r\n<script>alert(1)</script>",
+)
+
+PAYLOADS = (*_SCRIPTS, *_HANDLERS, *_CONTENT, *_WAYS_OUT, *_REFERENCES, *_MARKDOWN, *_CHARACTERS)
+# What a policy may send to a world, as far as a page of a hundred of them stays readable.
+AGENT_TEXTS = tuple(text for text in FIXED if 0 < len(text) <= 300)
+# For a real browser: those that a parser alone can not judge, one of every kind.
+WORST = (
+    _SCRIPTS[0],
+    _HANDLERS[0],
+    _SCRIPTS[11],
+    _CONTENT[0],
+    _CONTENT[7],
+    _CONTENT[12],
+    _WAYS_OUT[0],
+    _WAYS_OUT[2],
+    _WAYS_OUT[15],
+    _REFERENCES[0],
+    _SCRIPTS[17],
+    _CHARACTERS[5],
+)
