@@ -247,7 +247,7 @@ register(
 register(
     Method(
         name="grpo+full",
-        summary="GRPO and the ungated divergence of whole next-token distributions, which sees more than the sampled token.",
+        summary="GRPO and the ungated divergence of whole next-token distributions, which sees every token.",
         gradient="that of grpo, and lambda dD/dz / N on the logits z of every next token",
         source="on-policy distillation (arXiv 2306.13649) as an auxiliary of RL",
         fidelity="ours",
