@@ -1,0 +1,408 @@
+"""Search and answer as a Gymnasium environment: sdar/SearchQA-v0.
+
+Questions come from generated worlds (`episodes`) or from official records (`official`), passages from a retriever; this
+file only translates between them and Gymnasium.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..assets import asset_path
+from ..choices import require_bool, require_choice, require_number
+from ..core import PublicFields, TextEnv, Transition
+from ..privileged import PrivilegedFields, RetrievedSkills
+from ..skills import RETRIEVALS
+from ..spaces import FreeText
+from . import rewards, tables, wording
+from .answers import exact_match
+from .episodes import Episode
+from .protocol import Fault, Turn, answer_action, read_turn, search_action
+from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
+from .setup import Setup, make_setup
+from .sources import TaskSource
+
+ON_ERROR = ("raise", "truncate")
+
+_MAX_ACTION = 32_768
+_MAX_OBSERVATION = 131_072
+_SHOWN_ACTION = 2_000
+# A line break is white space to a model; to the contract's cleaning it is a control character.
+_LINES = {ord("\n"): " ", ord("\r"): " ", ord("\t"): " "}
+
+
+@cache
+def _version() -> str:
+    """The version of everything that scores depend on."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    sources = [path for path in sorted(here.glob("*.py")) if path.stem not in _NOT_SCORED]
+    for folder in (asset_path("searchqa"), asset_path("skills", "searchqa")):
+        sources += sorted(path for path in folder.iterdir() if path.is_file())
+    for path in sources:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+    return digest.hexdigest()[:12]
+
+
+# Files that carry passages about and change none of them.
+_NOT_SCORED = frozenset({"client", "server", "vector", "storage", "library"})
+
+
+class SearchFields(PublicFields):
+    """What anyone may read of an episode of this environment, besides the contract's fields."""
+
+    data_source: str
+    query: str
+    hit_ids: list[str]
+    hit_scores: list[float]
+    retrieval_error: str
+    turn: int
+
+
+class SearchQAEnv(TextEnv):
+    """Questions to look up and answer: in a generated world, or on the official data.
+
+    A turn is ``<search>query</search>`` or ``<answer>answer</answer>``, with any thinking around it. A search shows the
+    best passages between ``<information>`` and ``</information>``; an answer ends the episode. In the last turn nothing
+    is looked up any more.
+
+    Args:
+        split: ``train``, ``valid`` or ``test``, or an alias. No name of a generated world occurs in another split.
+        task_type: Restrict `task_ids` to one of ``direct``, ``attribute``, ``compare``, ``multi_hop``.
+        size: Of the generated world: ``full``, or ``small`` for tiny models.
+        regularity: Probability with which a generated world's sources obey its laws.
+        world_seed: Which laws.
+        stale: Share of the skill bank's keys whose claims are wrong; the world does not change with it.
+        stale_seed: Which keys.
+        retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
+        dataset: Questions instead of generated ones: a parquet or JSONL file, or a mapping from split to file.
+        corpus: Passages as JSONL, e.g. ``wiki-18.jsonl``; comes with `index`.
+        index: FAISS index whose rows are the corpus's lines, e.g. ``e5_Flat.index``.
+        encoder: ``hashed``, the path of a saved hashed encoder, or name or path of a transformers encoder.
+        retriever: A server's address, or several to fail over between, instead of searching here; or an object with
+            `Retriever`'s methods.
+        topk: Passages per search, 1 to 100.
+        max_turns: Turns; 6 for generated worlds, 4 (the official number) for a dataset.
+        final_answer_turn: Whether the turn in which nothing is looked up comes on top of `max_turns` (Search-R1's
+            counting) or is the last of them.
+        passage_style: ``search_r1``, ``sdar`` or ``plain``.
+        obs_mode: ``delta`` shows what is new, ``prompt`` a whole prompt with rules and history at every turn.
+        history_length: Turns that such a prompt shows.
+        reward: ``em``, ``subem``, ``f1``, or ``format_em``, which also pays for the structure of the turns.
+        retrieval_score: What `format_em` pays for a wrong answer when a gold one stood in what was found.
+        invalid_action_penalty: Taken from the reward of a turn that was not understood.
+        on_error: What an outage of the retriever does: ``raise``, or ``truncate`` the episode with a mark in `info`.
+            It never becomes text that a model reads.
+        threads: Of searches in this process.
+        cache: Queries whose answers are remembered.
+        expose_privileged: Whether `info` has ``"privileged"``.
+        render_mode: ``"ansi"`` or ``"human"``.
+
+    Raises:
+        ValueError: An unknown choice, a number out of range, options that do not go together, or files that do not.
+        ImportError: What searching here needs is not installed.
+    """
+
+    env_id = "sdar/SearchQA-v0"
+    world_version = _version()
+    max_action_length: ClassVar[int] = _MAX_ACTION
+
+    def __init__(
+        self,
+        split: str = "train",
+        task_type: str | None = None,
+        size: str = "full",
+        regularity: float = 0.85,
+        world_seed: int = 0,
+        stale: float = 0.0,
+        stale_seed: int = 0,
+        retrieval: str = "task_type",
+        dataset: str | Mapping[str, str] | None = None,
+        corpus: str | None = None,
+        index: str | None = None,
+        encoder: str = "hashed",
+        retriever: str | Sequence[str] | Retriever | None = None,
+        topk: int = 3,
+        max_turns: int | None = None,
+        final_answer_turn: bool = False,
+        passage_style: str = "search_r1",
+        obs_mode: str = "delta",
+        history_length: int = 4,
+        reward: str = "em",
+        retrieval_score: float = 0.0,
+        invalid_action_penalty: float = 0.0,
+        on_error: str = "raise",
+        threads: int = 1,
+        cache: int = 65_536,
+        expose_privileged: bool = True,
+        render_mode: str | None = None,
+    ) -> None:
+        where = self.env_id
+        require_number("topk", topk, where, low=1, high=MAX_TOPK, whole=True)
+        require_bool("final_answer_turn", final_answer_turn, where)
+        if task_type is not None:
+            require_choice("task_type", task_type, tables.TASK_TYPES, where)
+        require_choice("size", size, tables.SIZES, where)
+        if max_turns is None:
+            max_turns = 4 if dataset is not None else tables.SIZE_TABLES[size].max_turns
+        # A comparison of three takes three searches and an answer.
+        fewest = 1 if dataset is not None else 4 - final_answer_turn
+        require_number("max_turns", max_turns, where, low=fewest, whole=True)
+        super().__init__(
+            split=split,
+            horizon=max_turns + final_answer_turn,
+            expose_privileged=expose_privileged,
+            render_mode=render_mode,
+            max_observation_length=_MAX_OBSERVATION,
+        )
+        self.action_space = FreeText(_MAX_ACTION, samples=_SAMPLES)
+        self.retrieval = require_choice("retrieval", retrieval, RETRIEVALS, where)
+        self.passage_style = require_choice("passage_style", passage_style, wording.STYLES, where)
+        self.obs_mode = require_choice("obs_mode", obs_mode, wording.OBS_MODES, where)
+        require_number("history_length", history_length, where, low=0, whole=True)
+        self.history_length = history_length
+        self.reward = require_choice("reward", reward, rewards.REWARDS, where)
+        require_number("retrieval_score", retrieval_score, where, low=0, high=1)
+        self.retrieval_score = retrieval_score
+        require_number("invalid_action_penalty", invalid_action_penalty, where, low=0)
+        self.invalid_action_penalty = invalid_action_penalty
+        self.on_error = require_choice("on_error", on_error, ON_ERROR, where)
+        self.size = size
+        self.topk = topk
+        self._setup: Setup = make_setup(
+            split=self.split,
+            task_type=task_type,
+            size=size,
+            regularity=regularity,
+            world_seed=world_seed,
+            stale=stale,
+            stale_seed=stale_seed,
+            dataset=dataset,
+            corpus=corpus,
+            index=index,
+            encoder=encoder,
+            retriever=retriever,
+            topk=topk,
+            searches=self.horizon - 1,
+            threads=threads,
+            cache=cache,
+        )
+        self.skill_bank = self._setup.tasks.skill_bank()
+        self._episode: Episode | None = None
+        self._prepared: dict[str, list[Hit] | RetrievalError] = {}
+        self._outage = ""
+
+    @property
+    def tasks(self) -> TaskSource:
+        """Where the questions come from."""
+        return self._setup.tasks
+
+    def task_ids(self, split: str | None = None) -> Sequence[str]:
+        """The task ids of a split, e.g. ``train:000123``; in generated worlds, task types come in turn."""
+        return self._setup.tasks.task_ids(self.split if split is None else split)
+
+    # Steps of several environments at once.
+
+    def pending_query(self, action: object) -> str | None:
+        """The query that `action` would send off in the present state; None for none."""
+        if not isinstance(action, str) or self._over or self._episode is None or self._steps >= self.horizon - 1:
+            return None
+        turn = read_turn(_unfolded(action))
+        return (clean_query(turn.content) or None) if turn.kind == "search" else None
+
+    @staticmethod
+    def prepare_steps(envs: Sequence[SearchQAEnv], actions: Sequence[object]) -> None:
+        """Look up what all these environments are about to ask: one search for environments that share a retriever.
+
+        Each environment's next `step` then finds its answer ready. An outage is met here once and raised in the steps.
+        """
+        groups: dict[tuple[int, int], tuple[Retriever, int, list[tuple[SearchQAEnv, str]]]] = {}
+        for env, action in zip(envs, actions, strict=True):
+            env._prepared.clear()
+            query = env.pending_query(action)
+            if query is not None:
+                retriever = env._retriever
+                _, _, asking = groups.setdefault((id(retriever), env.topk), (retriever, env.topk, []))
+                asking.append((env, query))
+        for retriever, topk, asking in groups.values():
+            queries = list(dict.fromkeys(query for _, query in asking))
+            found: dict[str, list[Hit] | RetrievalError]
+            try:
+                found = dict(zip(queries, retriever.search(queries, topk), strict=True))
+            except RetrievalError as error:
+                found = dict.fromkeys(queries, error)
+            for env, query in asking:
+                env._prepared[query] = found[query]
+
+    # The contract.
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Play one turn.
+
+        Raises:
+            TypeError: `action` is not a `str`.
+            gymnasium.error.ResetNeeded: No episode is running.
+            RetrievalError: Retrieval is out of order, with ``on_error="raise"``.
+        """
+        observation, reward, terminated, truncated, info = super().step(
+            _unfolded(action) if isinstance(action, str) else action
+        )
+        if self._outage:
+            truncated = self._over = True
+        return observation, reward, terminated, truncated, info
+
+    def _begin(self, task_id: str) -> str:
+        task = self._setup.tasks.load(task_id)
+        self._setup.retriever(task_id.partition(":")[0])  # opened now; a server of another corpus is refused here
+        self._episode = Episode(task, (self._setup.seed, task_id))
+        self._prepared.clear()
+        self._outage = ""
+        return self._observe("")
+
+    def _act(self, action: str) -> Transition:
+        episode = self._playing
+        turn = read_turn(action)
+        episode.begin_turn(turn)
+        if turn.kind == "answer":
+            return self._answer(episode, turn, action)
+        query = clean_query(turn.content) if turn.kind == "search" else ""
+        if not query:
+            fault = Fault.EMPTY_QUERY if turn.kind == "search" else turn.fault
+            text = wording.refusal(self.passage_style, fault)
+            return self._next(episode, action, text, valid=False)
+        if self._steps >= self.horizon - 1:  # the last turn: nothing is looked up any more
+            return self._next(episode, action, "", valid=True)
+        try:
+            hits = self._look_up(query)
+        except RetrievalError as error:
+            if self.on_error == "raise":
+                raise
+            self._outage = episode.outage = type(error).__name__
+            return Transition("", 0.0, False, True)
+        episode.take(query, hits)
+        return self._next(episode, action, wording.information(self.passage_style, hits), valid=True)
+
+    def _answer(self, episode: Episode, turn: Turn, action: str) -> Transition:
+        golds = episode.task.answers
+        value = rewards.answer_reward(
+            self.reward,
+            turn.content,
+            golds,
+            structure=episode.well_formed,
+            retrieved=self.reward == "format_em" and rewards.holds_answer(episode.shown, golds),
+            retrieval_score=self.retrieval_score,
+        )
+        right = bool(exact_match(turn.content, golds)) or (self.reward == "subem" and value == 1.0)
+        episode.finish(success=right, score=value)
+        episode.record(action, "")
+        return Transition("", value, True, True)
+
+    def _next(self, episode: Episode, action: str, text: str, *, valid: bool) -> Transition:
+        episode.record(action[:_SHOWN_ACTION], text)
+        return Transition(self._observe(text), 0.0 if valid else -self.invalid_action_penalty, False, valid)
+
+    def _look_up(self, query: str) -> list[Hit]:
+        ready = self._prepared.pop(query, None)
+        if isinstance(ready, RetrievalError):
+            raise ready
+        return self._retriever.search([query], self.topk)[0] if ready is None else ready
+
+    def _observe(self, text: str) -> str:
+        """The observation after a turn: what came back, or the whole prompt of the next turn."""
+        episode = self._playing
+        if self.obs_mode == "delta":
+            if episode.actions:
+                return text
+            return f"{'question' if self.size == 'small' else 'Question'}: {episode.task.question}"
+        turn = len(episode.actions) + 1
+        return wording.prompt(
+            episode.task.question,
+            episode.actions,
+            episode.observations,
+            turn=turn,
+            turns=self.horizon,
+            shown=self.history_length,
+            last=turn >= self.horizon,
+        )
+
+    def _public(self) -> PublicFields:
+        episode = self._playing
+        fields: SearchFields = {
+            "task_type": episode.task.task_type,
+            "skill_keys": list(episode.task.skill_keys),
+            "instruction": episode.task.question,
+            "admissible_actions": list(_TEMPLATES),
+            "success": episode.success,
+            "score": episode.score,
+            "data_source": episode.task.data_source,
+            "query": episode.query,
+            "hit_ids": [str(hit.passage.id) for hit in episode.hits],
+            "hit_scores": [hit.score for hit in episode.hits],
+            "retrieval_error": episode.outage,
+            "turn": len(episode.actions),
+        }
+        return fields
+
+    def _privileged(self) -> PrivilegedFields:
+        episode = self._playing
+        task = episode.task
+        if episode.skills is None:
+            episode.skills = self.skill_bank.retrieve(
+                self.retrieval,
+                task_type=task.task_type,
+                keys=task.skill_keys,
+                text=task.question,
+                seed_key=episode.seed_key,
+            )
+        plan = episode.plan(self.horizon)
+        return {
+            "task_type": task.task_type,
+            "plan": plan,
+            "next_action": plan[0] if plan else "",
+            "hints": episode.hints(plan),
+            "facts": episode.facts(),
+            "skills": _copied(episode.skills),
+        }
+
+    @property
+    def _retriever(self) -> Retriever:
+        return self._setup.retriever(self._playing_split)
+
+    @property
+    def _playing_split(self) -> str:
+        return str(self._task_id).partition(":")[0] if self._task_id else self.split
+
+    @property
+    def _playing(self) -> Episode:
+        assert self._episode is not None
+        return self._episode
+
+
+_TEMPLATES = (search_action("QUERY"), answer_action("ANSWER"))
+_SAMPLES = (
+    *(search_action(query) for query in ("the register", "who", "era 12", "?", "")),
+    *(answer_action(answer) for answer in ("era 12", "")),
+    "<think>so</think> <search>the mayor</search>",
+    "<search>one</search> <answer>two</answer>",
+    "no tags at all",
+)
+
+
+def _unfolded(action: str) -> str:
+    """The action on one line; no more is looked at than an action may have."""
+    return action[: _MAX_ACTION + 1].translate(_LINES)
+
+
+def _copied(skills: RetrievedSkills) -> RetrievedSkills:
+    return {
+        "general": skills["general"],
+        "task": skills["task"],
+        "lines": list(skills["lines"]),
+        "compact_lines": list(skills["compact_lines"]),
+        "claim_ids": list(skills["claim_ids"]),
+        "stale": list(skills["stale"]),
+    }

@@ -1,0 +1,243 @@
+"""From an environment's options to where its questions come from and who searches for it.
+
+Three ways: a generated world searched here (nothing to download), official records with a corpus and an index on disk,
+and a server's address with either kind of questions. What was opened is shared by all environments of a process; a
+process that was forked opens its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..core import SPLITS, resolve_split
+from .corpus import JsonlCorpus, MemoryCorpus, fingerprint_of
+from .encoder import HashedEncoder
+from .index import IndexFileError, VectorIndex
+from .library import Library, open_library
+from .retriever import CachedRetriever, Encoder, LocalRetriever, RetrievalError, Retriever
+from .sources import GeneratedTasks, TaskSource
+
+T = TypeVar("T")
+
+_WHERE = "sdar/SearchQA-v0"
+# Passages that are indexed on the fly where a corpus comes without an index.
+_MOST_UNINDEXED = 200_000
+
+RetrieverOption = str | Sequence[str] | Mapping[str, Any] | Retriever | None
+
+_shared: dict[tuple[Any, ...], Any] = {}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where questions come from, who searches in the episodes of a split, and the seed of skill retrieval."""
+
+    tasks: TaskSource
+    retriever: Callable[[str], Retriever]
+    seed: int
+
+
+def make_setup(
+    *,
+    split: str,
+    task_type: str | None,
+    size: str,
+    regularity: float,
+    world_seed: int,
+    stale: float,
+    stale_seed: int,
+    dataset: str | Mapping[str, str] | None,
+    corpus: str | None,
+    index: str | None,
+    encoder: str,
+    retriever: RetrieverOption,
+    topk: int,
+    searches: int,
+    threads: int,
+    cache: int,
+) -> Setup:
+    """See `env.SearchQAEnv` for the options.
+
+    Raises:
+        ValueError: Options that do not go together, or files that do not.
+    """
+    if retriever is not None and (corpus is not None or index is not None):
+        raise ValueError(f"{_WHERE} expects either retriever= or corpus= and index=, got both")
+    if index is not None and corpus is None:
+        raise ValueError(f"{_WHERE} expects corpus= beside index=: rows of an index stand for lines of a corpus")
+    chosen: Callable[[str], Retriever] | None = None
+    if retriever is not None:
+        chosen = _given(retriever, cache)
+    elif corpus is not None:
+        opened = open_local(corpus, index, encoder, threads=threads, room=cache)
+        chosen = lambda split: opened  # noqa: E731
+    if dataset is not None:
+        if chosen is None:
+            raise ValueError(
+                f"{_WHERE} expects corpus= and index=, or retriever=, beside dataset=: there is nothing to search"
+            )
+        from .official import OfficialTasks
+
+        return Setup(OfficialTasks(dataset, split=split, task_type=task_type), chosen, 0)
+    if corpus is not None:
+        raise ValueError(
+            f"{_WHERE} expects dataset= beside corpus=: generated questions are about a world of their own"
+        )
+
+    def library(split: str) -> Library:
+        own = None if encoder == "hashed" else open_encoder(encoder)
+        return open_library(size, split, world_seed, regularity, encoder=own, room=cache)
+
+    tasks = GeneratedTasks(
+        library,
+        size=size,
+        world_seed=world_seed,
+        task_type=task_type,
+        topk=topk,
+        searches=searches,
+        stale=stale,
+        stale_seed=stale_seed,
+    )
+    if chosen is None:
+        return Setup(tasks, lambda split: library(split).retriever, world_seed)
+    given = chosen
+    checked: set[str] = set()
+
+    def of_the_world(split: str) -> Retriever:
+        found = given(split)
+        if split not in checked and _serves(found, library(split)):
+            checked.add(split)
+        return found
+
+    return Setup(tasks, of_the_world, world_seed)
+
+
+def open_encoder(name: str, index: Path | None = None) -> Encoder:
+    """The encoder of a name: ``hashed`` (saved beside `index`), a saved hashed encoder, or a transformers encoder.
+
+    Raises:
+        ValueError: There is no saved encoder where one is expected.
+        OSError: There is no such model.
+    """
+    if name == "hashed" and index is not None:
+        saved = saved_encoder(index)
+        if not saved.is_file():
+            raise ValueError(
+                f"{_WHERE} expects the hashed encoder of {index} at {saved}, and it is not there: `sdar index build` "
+                "writes both; for an index made elsewhere name its encoder, e.g. encoder='intfloat/e5-base-v2'"
+            )
+        return HashedEncoder.load(saved)
+    if name.endswith(".json"):
+        return HashedEncoder.load(Path(name))
+    from .transformer_encoder import TransformerEncoder  # the one file of this package that needs torch
+
+    return _once(("encoder", name), lambda: TransformerEncoder(name))
+
+
+def saved_encoder(index: Path) -> Path:
+    """Where the hashed encoder of an index is kept."""
+    return index.with_name(index.name + ".encoder.json")
+
+
+def open_local(
+    corpus: str, index: str | None, encoder: str, *, threads: int = 1, room: int = 65_536
+) -> CachedRetriever:
+    """A corpus file with its index, opened once per process.
+
+    Args:
+        corpus: The JSONL file.
+        index: The index file; None indexes a small corpus on the fly, with the hashed encoder.
+        encoder: See `open_encoder`.
+        threads: Of searches.
+        room: Queries whose answers are remembered.
+
+    Raises:
+        CorpusError, IndexFileError, ValueError: A file is damaged, or they do not belong together.
+    """
+
+    def opened() -> CachedRetriever:
+        passages = JsonlCorpus(corpus)
+        if index is not None:
+            path = Path(index)
+            found = VectorIndex.open(path, threads=threads)
+            coder = open_encoder(encoder, path)
+        else:
+            if encoder != "hashed" or len(passages) > _MOST_UNINDEXED:
+                raise IndexFileError(
+                    f"{corpus}: expected index= for {len(passages):,} passages and encoder {encoder!r}: make one with "
+                    "`sdar index build`"
+                )
+            texts = [passage.contents for passage in passages]
+            coder = HashedEncoder.fit(texts)
+            found = VectorIndex.build(coder.encode_passages(texts), threads=threads)
+        where = f"{corpus} and {index or 'its index'}"
+        return CachedRetriever(LocalRetriever(coder, found, passages, where=where), room)
+
+    return _once(("local", corpus, index, encoder, threads, room), opened)
+
+
+def _serves(retriever: Retriever, library: Library) -> bool:
+    """Whether a server is known to serve this world's passages; not known while it is down.
+
+    Raises:
+        ValueError: It serves others: every plan would lead astray.
+    """
+    from .client import HttpRetriever
+
+    client = retriever.inner if isinstance(retriever, CachedRetriever) else retriever
+    if not isinstance(client, HttpRetriever):
+        return True
+    try:
+        health = client.health()
+    except RetrievalError:
+        return False
+    own = fingerprint_of(MemoryCorpus(library.world.passages))
+    if health is not None and health.get("corpus") not in (None, own):
+        world = library.world
+        raise ValueError(
+            f"{client.name} serves corpus {health['corpus']}, and the questions are about the generated world {own}: "
+            f"start `sdar serve-retrieval --size {world.size} --split {world.split} --world-seed {world.world_seed}`, "
+            "or pass dataset= for questions about what it serves"
+        )
+    return True
+
+
+def _given(option: str | Sequence[str] | Mapping[str, Any] | Retriever, room: int) -> Callable[[str], Retriever]:
+    """Who searches, by split, for what was passed as ``retriever=``."""
+    if isinstance(option, Mapping):
+        by_split = {resolve_split(str(name), _WHERE): _given(inner, room) for name, inner in option.items()}
+
+        def of(split: str) -> Retriever:
+            if split not in by_split:
+                raise ValueError(
+                    f"{_WHERE} expects a retriever for split {split!r}, got some for {', '.join(by_split)}"
+                )
+            return by_split[split](split)
+
+        return of
+    if isinstance(option, str) or (isinstance(option, Sequence) and all(isinstance(url, str) for url in option)):
+        from .client import HttpRetriever
+
+        urls = (option,) if isinstance(option, str) else tuple(map(str, option))
+        client = _once(("http", urls, room), lambda: CachedRetriever(HttpRetriever(urls), room))
+        return lambda split: client
+    if not callable(getattr(option, "search", None)) or not callable(getattr(option, "normalise", None)):
+        raise ValueError(
+            f"{_WHERE} expects retriever= to be an address, several, a mapping from {', '.join(SPLITS)} to addresses, "
+            f"or an object with search() and normalise(), got {type(option).__name__}"
+        )
+    own: Any = option
+    return lambda split: own
+
+
+def _once(key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """What `make` makes, once for this key and process."""
+    own = (os.getpid(), *key)
+    if own not in _shared:
+        _shared[own] = make()
+    found: T = _shared[own]
+    return found

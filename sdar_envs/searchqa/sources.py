@@ -1,0 +1,169 @@
+"""What an environment plays: a question with its answers, and the evidence that a searcher should see on the way.
+
+Two sources fill it: generated worlds (here) and official records (`official`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..core import resolve_split
+from ..skills import SkillBank
+from . import tables
+from .answers import normalise
+from .library import Library
+from .questions import Question
+from .regularities import regularities
+from .retriever import Hit
+from .tasks import TaskIds, draw_question, parse_task_id
+from .world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One piece of evidence: a search for it, and how its passage is recognised (by id, else by title)."""
+
+    query: str
+    passage: int | None
+    title: str
+    about: str
+    value: str
+    contents: str = ""
+
+    def is_met_by(self, hit: Hit) -> bool:
+        """Whether a hit is the passage that is needed."""
+        if self.passage is not None:
+            return hit.passage.id == self.passage
+        return bool(self.title) and normalise(hit.passage.title) == normalise(self.title)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One question to play.
+
+    Attributes:
+        question: As it is asked.
+        answers: What counts as right; at least one is left by normalisation.
+        task_type: One of `tables.TASK_TYPES`.
+        skill_keys: What the skill bank is asked with; nothing that the question does not say.
+        data_source: Where the question is from.
+        needs: Evidence in the order in which it can be searched for; may be empty for official records.
+        ordered: Whether that order matters (it does not in comparisons).
+        chance: What guessing among named candidates wins.
+    """
+
+    question: str
+    answers: tuple[str, ...]
+    task_type: str
+    skill_keys: tuple[str, ...]
+    data_source: str
+    needs: tuple[Need, ...] = ()
+    ordered: bool = True
+    chance: float = 0.0
+
+
+class TaskSource(Protocol):
+    """Where questions come from."""
+
+    def task_ids(self, split: str) -> Sequence[str]:
+        """The tasks of a split."""
+        ...
+
+    def load(self, task_id: str) -> Task:
+        """The task of an id.
+
+        Raises:
+            ValueError: There is no such task.
+        """
+        ...
+
+    def skill_bank(self) -> SkillBank:
+        """What skills are retrieved from."""
+        ...
+
+
+def skill_keys(world: World, question: Question) -> tuple[str, ...]:
+    """The relations that a question asks about, the types of what it goes through, and by-names.
+
+    All of it can be read off the question; whether a by-name matters here can not, so its key always stands there.
+    """
+    types = [tables.RELATIONS[name].subject for name in question.form.path]
+    return tuple(dict.fromkeys([*question.form.path, *types, tables.BYNAME.name]))
+
+
+def task_of(world: World, question: Question) -> Task:
+    """A generated question as a task."""
+
+    def need(query: str, fact_passage: int, about: str, value: str) -> Need:
+        passage = world.passages[fact_passage]
+        return Need(query, fact_passage, passage.title, about, value, passage.contents)
+
+    needs = [
+        need(step.query, step.fact.passage, f"the {step.fact.relation} of {world.entities[step.fact.subject].name}",
+             step.fact.text)
+        for step in question.steps
+    ]  # fmt: skip
+    task_type = question.form.task_type
+    return Task(
+        question=question.text,
+        answers=question.answers,
+        task_type=task_type,
+        skill_keys=skill_keys(world, question),
+        data_source="generated",
+        needs=tuple(needs),
+        ordered=task_type != "compare",
+        chance=question.chance,
+    )
+
+
+class GeneratedTasks:
+    """The questions of generated worlds.
+
+    Args:
+        libraries: Opens the library of a split.
+        size: ``full`` or ``small``.
+        world_seed: Which laws.
+        task_type: The only task type, or None for all.
+        topk: Hits that a search returns.
+        searches: Searches that an episode allows.
+        stale: Share of the skill bank's keys whose claims are wrong.
+        stale_seed: Which keys.
+    """
+
+    def __init__(
+        self,
+        libraries: Callable[[str], Library],
+        *,
+        size: str,
+        world_seed: int,
+        task_type: str | None,
+        topk: int,
+        searches: int,
+        stale: float,
+        stale_seed: int,
+    ) -> None:
+        self._libraries = libraries
+        self._size = size
+        self._world_seed = world_seed
+        self._task_type = task_type
+        self._topk = topk
+        self._searches = searches
+        self._stale = stale
+        self._stale_seed = stale_seed
+
+    def task_ids(self, split: str) -> TaskIds:
+        """See `TaskSource`; task types come in turn."""
+        return TaskIds(resolve_split(split, "sdar/SearchQA-v0"), self._task_type)
+
+    def load(self, task_id: str) -> Task:
+        """See `TaskSource`."""
+        split, index = parse_task_id(task_id, "sdar/SearchQA-v0")
+        world = self._libraries(split).world
+        return task_of(world, draw_question(world, index, topk=self._topk, searches=self._searches))
+
+    def skill_bank(self) -> SkillBank:
+        """See `TaskSource`."""
+        claims = regularities(self._size, self._world_seed).claims()
+        return SkillBank.from_assets("searchqa", claims, stale=self._stale, stale_seed=self._stale_seed)
