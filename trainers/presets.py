@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdar_envs.assets import asset_path
 from sdar_envs.choices import require_choice, unknown_choice
@@ -18,7 +18,14 @@ from sdar_envs.choices import require_choice, unknown_choice
 from .config import SDARConfig
 from .options import read_yaml
 
+if TYPE_CHECKING:
+    from .method import Method
+
 FAMILIES = ("tiny", "qwen")
+# A preset's coefficient is meant for SDAR, whose published one this is. Terms of the loss whose published coefficients
+# are of that order or below are scaled by as much; shares of the advantage and losses that stand alone keep theirs.
+SDAR_COEF = 0.01
+SCALED_INJECTIONS = ("aux", "divergence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,27 @@ def read_preset(path: Path) -> Preset:
         if key not in options:
             raise unknown_choice("key", key, options, str(path))
     return Preset(path.stem, str(content["summary"]), content["family"], str(content["env_id"]), dict(config))
+
+
+def scaled_coefficient(coef: float | None, method: Method) -> float | None:
+    """A preset's coefficient, brought to a method's scale; None where the method keeps its published one."""
+    if coef is None or method.injection not in SCALED_INJECTIONS or method.coef > SDAR_COEF:
+        return None
+    return round(coef * method.coef / SDAR_COEF, 6)
+
+
+def preset_config(preset: Preset | None, method: str | None = None) -> dict[str, Any]:
+    """A preset's options for a method (by default its own), with the coefficient that the method gets from it.
+
+    Raises:
+        ValueError: There is no such method.
+    """
+    from .methods import get_method
+
+    config: dict[str, Any] = {} if preset is None else dict(preset.config)
+    row = get_method(str(method or config.get("method", SDARConfig.method)))
+    coef = scaled_coefficient(config.pop("distill_coef", None), row)
+    return config if coef is None else {**config, "distill_coef": coef}
 
 
 def preset_for(family: str, env_id: str) -> Preset | None:

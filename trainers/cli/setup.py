@@ -13,7 +13,7 @@ from sdar_envs.choices import unknown_choice
 
 from ..config import SDARConfig
 from ..options import merge, nested, read_yaml
-from ..presets import Preset, load_preset, preset_for, preset_names
+from ..presets import Preset, load_preset, preset_config, preset_for, preset_names
 from .flags import add_config_flags, check_keys, given_flags, read_pairs
 
 DEFAULT_ENV = "sdar/Household-v0"
@@ -66,8 +66,9 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
     from_file = {key: value for key, value in from_file.items() if key not in FILE_KEYS}
     preset = choose_preset(options.preset, env_id, model)
     env_id = str(env_id or (preset.env_id if preset else DEFAULT_ENV))
-    layers: list[Mapping[str, Any]] = [preset.config if preset else {}, from_file, pairs, flags]
-    return Setup(env_id, model, build_config(merge(*layers)), preset.name if preset else None)
+    given = merge(from_file, pairs, flags)
+    chosen = merge(preset_config(preset, given.get("method")), given)
+    return Setup(env_id, model, build_config(chosen), preset.name if preset else None)
 
 
 def choose_preset(name: str | None, env_id: str | None, model: str | None) -> Preset | None:

@@ -16,7 +16,7 @@ from sdar_envs.assets import asset_path
 from sdar_envs.choices import require_choice, unknown_choice
 
 from ..options import merge, nested, read_yaml
-from ..presets import load_preset, preset_for
+from ..presets import load_preset, preset_for, scaled_coefficient
 from .endpoints import ENDPOINTS
 from .plain_json import DamagedFileError, decode
 from .records import Arm, Claimed, Derived, Hypothesis, Plan, StudyError, Tuning
@@ -30,10 +30,6 @@ TEACHER_SIDE = (
     *("privilege", "position", "retrieval", "teacher_budget", "teacher_combine"),
     *("distill_coef", "gate_beta", "gate_constant"),
 )
-# A preset's coefficient is meant for SDAR. Terms of the loss whose published coefficients are of that order or below
-# are scaled by as much; others (shares of the advantage, losses that stand alone) keep their published ones.
-SCALED_INJECTIONS = ("aux", "divergence")
-SDAR_COEF = 0.01
 # Where an axis has a name shorter than its option's.
 AXES = {"stale": "env_kwargs.stale", "privilege": "privilege", "retrieval": "retrieval"}
 # What a study changes in a preset: a curve of thirteen points, one thread on one core, and claims that can be wrong.
@@ -195,8 +191,8 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
     name = str(entry.get("key", method.name))
     tuned = entry.get("tuned", method.name if method.name in tunable else None)
     seeds = entry.get("seeds")
-    scaled = coef is not None and method.injection in SCALED_INJECTIONS and method.coef <= SDAR_COEF
-    defaults = {"distill_coef": round((coef or 0.0) * method.coef / SDAR_COEF, 6)} if scaled else {}
+    scaled = scaled_coefficient(coef, method)
+    defaults = {} if scaled is None else {"distill_coef": scaled}
     arms = []
     for point in itertools.product(*(_values(values) for values in crossed.values())):
         coordinates = dict(zip(crossed, point, strict=True))
