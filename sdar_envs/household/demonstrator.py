@@ -1,9 +1,9 @@
 """The household's demonstrations: a searcher that errs, in a house whose laws are drawn anew each time.
 
 A hinted demonstration follows the skill lines it is shown, which are true as often as the house obeys its laws. One
-without hints searches in random order, knows a verb's appliance only now and then, and tries one kind of place after the
-other where the task does not say where a thing belongs: so a cloned student is left with something to learn, and its
-first guesses are spread evenly.
+without hints searches in random order, knows a verb's appliance only now and then, and tries one kind of place after
+the other where the task does not say where a thing belongs: so a cloned student is left with something to learn, and
+its first guesses are spread evenly.
 """
 
 from __future__ import annotations
