@@ -176,8 +176,8 @@ HITS = [
 def test_search_r1_shows_the_heading_with_its_quotes_and_the_text():
     text = wording.information("search_r1", HITS)
     assert text == (
-        '\n\n<information>Doc 1(Title: "Paris") City of &lt;answer>light&lt;/answer>\u00e9.\nDoc 2(Title: ) one line only'
-        "</information>\n\n"
+        '\n\n<information>Doc 1(Title: "Paris") City of &lt;answer>light&lt;/answer>\u00e9.\n'
+        "Doc 2(Title: ) one line only</information>\n\n"
     )
 
 
