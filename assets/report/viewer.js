@@ -130,6 +130,12 @@
     if (changed) showEpisode(); else showTurn();
   };
 
+  // The button that had the focus may be gone with the old episode; keys go on to work from the list.
+  const visitNumber = (index) => {
+    goTo(index, 0);
+    parts.list.children[index].firstElementChild.focus({ preventScroll: true });
+  };
+
   const mark = (list, index) => {
     [...list.children].forEach((item, number) => {
       const button = item.firstElementChild;
@@ -193,6 +199,7 @@
     setUpArm();
     for (const name of ["when", "outcome", "type", "claims"]) filters[name].value = "";
     choose(episode);
+    visitNumber(state.episode);
   };
 
   const showLegend = (arm) => {
@@ -333,8 +340,8 @@
     const inside = byId("filters").parentElement.contains(event.target);
     if (event.key === "ArrowRight" && inView()) goTo(state.episode, Math.min(state.turn + 1, turns - 1));
     else if (event.key === "ArrowLeft" && inView()) goTo(state.episode, Math.max(state.turn - 1, 0));
-    else if (event.key === "ArrowDown" && inside) goTo(Math.min(state.episode + 1, state.shown.length - 1), 0);
-    else if (event.key === "ArrowUp" && inside) goTo(Math.max(state.episode - 1, 0), 0);
+    else if (event.key === "ArrowDown" && inside) visitNumber(Math.min(state.episode + 1, state.shown.length - 1));
+    else if (event.key === "ArrowUp" && inside) visitNumber(Math.max(state.episode - 1, 0));
     else return;
     event.preventDefault();
   });

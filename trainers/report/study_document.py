@@ -26,6 +26,7 @@ from .study_tables import (
     collapse_blocks,
     configuration_blocks,
     cost_table,
+    privileged_table,
     tuning_blocks,
     verdict_block,
     warm_table,
@@ -50,7 +51,7 @@ def study_document(view: Shown) -> Document:
     trained = traces(view)
     sections = [
         _section("verdicts", "Hypotheses", _verdicts(view)),
-        _section("arms", "Arms", [arms_table(view), _figure(differences_figure(view))]),
+        _section("arms", "Arms", [arms_table(view), privileged_table(view), _figure(differences_figure(view))]),
         _section("curves", "Learning curves", [_figure(curves_figure(view)), _figure(each_arm_figure(view))]),
         _section("axes", "Axes", [_figure(axes_figure(view))]),
         _section("tasks", "Tasks", [_figure(task_types_figure(view))]),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..study.analysis import contrasts_of
 from ..study.endpoints import ENDPOINTS
 from ..study.records import ArmRow, Contrast, Estimate, Result, Study, Tuned, Verdict
+from ..study.statistics import t_interval
 from .document import Block, Cell, Column, DetailsBlock, FactsBlock, Paragraph, TableBlock, VerdictBlock
 from .scales import with_minus
 from .study_figures import ENDPOINT_NAMES, Shown, sentence
@@ -42,6 +43,8 @@ def arms_table(view: Shown) -> TableBlock:
 
 def _sub(row: ArmRow) -> str:
     words = [row.role] if row.role != "arm" else []
+    if row.view != "plain":
+        words.append(f"measured behind the {row.view} prompt")
     if row.tuned:
         words.append("tuned")
     if row.collapsed:
@@ -66,6 +69,24 @@ def _difference(contrast: Contrast | None) -> Cell:
     excludes_zero = bounds is not None and (bounds[0] > 0 or bounds[1] < 0)
     p = "" if contrast.p is None else f", p {contrast.p:.3f}"
     return Cell(points(estimate.mean), points_range(bounds) + p, strong=excludes_zero)
+
+
+def privileged_table(view: Shown) -> TableBlock | None:
+    """Test at the end behind the privileged prompt, for arms that are measured behind both; None where none is."""
+    rows = []
+    for arm in view.arms:
+        panels = [r.after_privileged for r in view.study.of(arm.key) if r.after_privileged is not None]
+        rates = [panel.overall.rate for panel in panels if panel.overall.rate is not None]
+        plain = [r.after.overall.rate for r in view.study.of(arm.key) if r.after and r.after.overall.rate is not None]
+        if rates:
+            cells = (_estimate(t_interval(plain)), _estimate(t_interval(rates)))
+            rows.append((Cell(arm.label, colour=view.colours[arm.key]), *cells))
+    columns = (
+        Column("success on test, %", number=False),
+        Column("plain prompt"),
+        Column("privileged prompt"),
+    )
+    return TableBlock(columns, tuple(rows), "Arms that are measured with the hint, too") if rows else None
 
 
 # --- verdicts ---
