@@ -13,15 +13,19 @@ __version__ = "0.1.0"
 ENVIRONMENTS: dict[str, str] = {
     "sdar/Household-v0": "sdar_envs.household.env:HouseholdEnv",
     "sdar/ALFWorld-v0": "sdar_envs.household.alfworld:ALFWorldEnv",
+    "sdar/SearchQA-v0": "sdar_envs.searchqa.env:SearchQAEnv",
 }
+
+# Environments that bring their own vector: `gymnasium.make_vec` takes it.
+VECTORS: dict[str, str] = {"sdar/SearchQA-v0": "sdar_envs.searchqa.vector:SearchQAVectorEnv"}
 
 
 def _register() -> None:
     for env_id, entry_point in ENVIRONMENTS.items():
         if env_id not in gym.registry:
-            gym.register(id=env_id, entry_point=entry_point)
+            gym.register(id=env_id, entry_point=entry_point, vector_entry_point=VECTORS.get(env_id))
 
 
 _register()
 
-__all__ = ["ENVIRONMENTS", "__version__"]
+__all__ = ["ENVIRONMENTS", "VECTORS", "__version__"]
