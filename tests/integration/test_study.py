@@ -141,10 +141,26 @@ def test_the_table_is_whole_and_has_verdicts(finished: Path, study: Study) -> No
     assert len(lines) == 1 + 3 * 2 * 3  # arms, seeds, moments
 
 
+def test_methods_measured_behind_the_privileged_prompt_say_so_and_every_episode_played_counts(
+    model: Path, tmp_path: Path
+) -> None:
+    resampling = {"method": "grpo", "key": "resampling", "set": {"dynamic_sampling": 2}}
+    prepare(tmp_path / "study", plan_with(model, arms=["skill-prompt", "skill-grpo", resampling], seeds=1))
+    run_all(tmp_path / "study")
+    prompted, both, resampled = load_study(tmp_path / "study").results
+    assert prompted.view == "privileged" and [point.episodes for point in prompted.curve] == [0]
+    assert both.view == "plain" and both.after_privileged is not None and both.after_privileged.overall.n == 8
+    # Returns are all equal here, so that every group gives way twice: three times as many episodes.
+    assert [point.episodes for point in resampled.curve] == [0, 12, 24]
+
+
 # --- interruptions ---
 
 
-@pytest.mark.parametrize("moment", ["run.json", "checkpoints/step-00000001/manifest.json"])
+@pytest.mark.parametrize(
+    "moment",
+    [pytest.param("run.json", marks=pytest.mark.slow), "checkpoints/step-00000001/manifest.json"],
+)
 def test_a_job_that_was_killed_comes_to_the_same_result(
     finished: Path, study: Study, tmp_path: Path, moment: str
 ) -> None:

@@ -81,6 +81,15 @@ def test_the_warm_start_can_be_an_axis() -> None:
     assert keys["grpo[student_high=0.2]"] == keys["sdar[student_high=0.2]"] != keys["sdar[student_high=0.6]"]
 
 
+def test_an_axis_can_have_named_points_of_several_options() -> None:
+    weak = {"warm_start.min_steps": 100, "warm_start.teacher_lead": 0.1}
+    found = plan(axes={"strength": {"weak": weak, "standard": {}}})
+    arms = {arm.key: arm for arm in found.arms}
+    assert arms["grpo[strength=weak]"].warm_start == {"min_steps": 100, "teacher_lead": 0.1}
+    assert arms["sdar[strength=standard]"].warm_start == {}
+    assert arms["sdar[strength=weak]"].coordinates == {"strength": "weak"}
+
+
 def test_a_presets_coefficient_scales_published_ones_of_its_order_and_leaves_others() -> None:
     found = plan(arms=["sdar", "skill-sd", "opsd-full", "rlsd", "grpo"])
     defaults = {arm.key: arm.defaults for arm in found.arms}

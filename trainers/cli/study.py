@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Plan, run what is missing, analyse."""
     from ..study.records import StudyError
-    from ..study.workspace import held_plan, merge_studies, prepare
+    from ..study.workspace import held_plan, merge_studies, prepare, read_tuned
 
     console = make_console()
     path = Path(options.output_dir)
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         from ..study.jobs import jobs_of
 
-        show_plan(console, plan, jobs_of(plan))
+        show_plan(console, plan, jobs_of(plan, read_tuned(path)))
         return 0
     plan, jobs = prepare(path, plan, amend=options.amend, lay_out=not options.tune)
     if options.merge:

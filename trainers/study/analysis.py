@@ -119,6 +119,7 @@ def _row(study: Study, arm: Arm, results: Mapping[int, Result], budget: float) -
         test=test,
         collapsed={str(seed): results[seed].collapses for seed in seeds if results[seed].collapses},
         timed={name: t_interval(listed) for name, listed in clock.items()},
+        view=next((results[seed].view for seed in seeds), "plain"),
     )
 
 

@@ -186,7 +186,7 @@ def trim_episodes(path: Path, *, everything: bool = False) -> None:
     partial = path.with_name(f".{path.name}.tmp")
     with path.open(encoding="utf-8") as source, partial.open("w", encoding="utf-8") as kept:
         # Text of episodes can not fake the mark: quotes inside JSON strings are escaped.
-        kept.writelines(line for line in source if '"phase":"test"' in line or '"tokens":{' in line)
+        kept.writelines(line for line in source if '"phase":"test' in line or '"tokens":{' in line)
     os.replace(partial, path)
 
 

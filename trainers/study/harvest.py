@@ -21,11 +21,15 @@ from .records import Cost, Count, CurvePoint, Job, PanelResult, Result, Training
 
 # What of a metric line a result keeps, where the line has it.
 FIGURES = (
-    *("success", "turns", "invalid_action_share", "groups/flat", "coefficient"),
+    *("success", "success_privileged", "turns", "invalid_action_share", "groups/flat", "coefficient"),
     *("entropy", "sampling/entropy", "kl", "grad_norm", "policy/logprob_shift", "policy/clipped_high"),
     *("distill/signal", "distill/weight", "distill/weight_over_half", "distill/signal_negative", "distill/share_read"),
     *("teacher/privileged_dropped", "seconds/rollout", "seconds/teacher", "seconds/update"),
 )
+
+
+# What the trainer adds to a phase's name behind the privileged prompt.
+PRIVILEGED = "_privileged"
 
 
 @dataclass(slots=True)
@@ -62,20 +66,27 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
     finally:
         source.close()
     trained, played = _count_episodes(run / "episodes.jsonl")
+    for line in lines:  # groups that gave way to others (dynamic sampling) were played, too
+        if line.get("groups/replaced"):
+            trained[int(line["step"])] += int(line["groups/replaced"]) * config.num_generations
     episodes = _cumulative(trained)
     clock = {int(line["step"]): float(line["seconds/cpu"]) for line in lines if "seconds/cpu" in line}
     training = tuple(
         TrainingPoint(step, episodes.get(step, 0), clock.get(step, 0.0), _figures(line))
         for line in lines
-        if (step := int(line["step"])) > 0 and "success" in line
+        if (step := int(line["step"])) > 0 and ("success" in line or "success_privileged" in line)
     )
+    view = "plain" if (split, 0) in played else "privileged"
+    suffix = "" if view == "plain" else PRIVILEGED
     curve = []
     for (phase, step), panel in sorted(played.items()):
-        if phase == split:
-            line = next((line for line in lines if line["step"] == step and f"{split}/success_rate" in line), {})
+        if phase == split + suffix:
+            line = next((line for line in lines if line["step"] == step and f"{phase}/success_rate" in line), {})
             curve.append(_point(panel, claims[split], step, episodes.get(step, 0), clock.get(step, 0.0), line))
     options = {name: value for name, value in config.to_dict().items() if name != "output_dir"}
-    before, after = _test_panels(played, panels.get("test"), claims.get("test", ""), last=int(summary["steps"]))
+    tested = panels.get("test"), claims.get("test", ""), int(summary["steps"])
+    before, after = _test_panels(played, "test" + suffix, *tested)
+    _, both = (None, None) if suffix else _test_panels(played, "test" + PRIVILEGED, *tested)
     return Result(
         key=key,
         arm=job.arm.key,
@@ -102,6 +113,8 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
             updates_skipped=int(summary["updates_skipped"]),
         ),
         versions=json.loads((run / "versions.json").read_text(encoding="utf-8")),
+        view=view,
+        after_privileged=both,
     )
 
 
@@ -117,7 +130,7 @@ def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _
         failed = record["stop_reason"] == "failed"
         panel.outcomes.append("-" if failed else str(int(record["success"])))
         panel.types.append(str(record["task_type"]))
-    return dict(trained), dict(played)
+    return trained, dict(played)
 
 
 def episode_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -153,13 +166,13 @@ def _point(
 
 
 def _test_panels(
-    played: Mapping[tuple[str, int], _Played], panel: Panel | None, claims: str, *, last: int
+    played: Mapping[tuple[str, int], _Played], phase: str, panel: Panel | None, claims: str, last: int
 ) -> tuple[PanelResult | None, PanelResult | None]:
     """The test panel before and after training; a run of no iterations plays both at iteration 0."""
-    if panel is None or ("test", last) not in played:
+    if panel is None or (phase, last) not in played:
         return None, None
     size = len(panel.task_ids)
-    ends = (played["test", 0], slice(0, size)), (played["test", last], slice(-size, None))
+    ends = (played[phase, 0], slice(0, size)), (played[phase, last], slice(-size, None))
     before, after = (
         _panel(_Played(whole.outcomes[part], whole.types[part]), claims, panel.hash) for whole, part in ends
     )

@@ -185,8 +185,8 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
     _check_keys(entry, _ARM_KEYS, f"{where}: arm {entry.get('key', entry['method'])}")
     method = get_method(str(entry["method"]))
     reads = bool(method.teacher_views) or method.student_view == "privileged" or "privileged" in method.needs
-    crossed = {**axes, **(entry.get("axes") or {})}
-    crossed = {name: values for name, values in crossed.items() if reads or option_of(name) not in TEACHER_SIDE}
+    crossed = {axis: _points(axis, values) for axis, values in {**axes, **(entry.get("axes") or {})}.items()}
+    crossed = {axis: points for axis, points in crossed.items() if reads or not _of_the_teacher(points)}
     overrides = nested(entry.get("set") or {})
     name = str(entry.get("key", method.name))
     tuned = entry.get("tuned", method.name if method.name in tunable else None)
@@ -194,9 +194,9 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
     scaled = scaled_coefficient(coef, method)
     defaults = {} if scaled is None else {"distill_coef": scaled}
     arms = []
-    for point in itertools.product(*(_values(values) for values in crossed.values())):
-        coordinates = dict(zip(crossed, point, strict=True))
-        placed = nested({option_of(axis): value for axis, value in coordinates.items()})
+    for point in itertools.product(*(points.items() for points in crossed.values())):
+        coordinates = {axis: value for axis, (value, _) in zip(crossed, point, strict=True)}
+        placed = merge(*(nested(options) for _, options in point))
         warm = nested(placed.pop("warm_start", {}))
         where_it_stands = ",".join(f"{axis.rpartition('.')[2]}={value}" for axis, value in coordinates.items())
         suffix = f"[{where_it_stands}]" if coordinates else ""
@@ -222,16 +222,18 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
     return arms
 
 
-def option_of(axis: str) -> str:
-    """The option that an axis changes."""
-    return AXES.get(axis, axis)
-
-
-def _values(values: Any) -> list[Any]:
+def _points(axis: str, values: Any) -> dict[Any, dict[str, Any]]:
+    """What each point of an axis sets: a list has values of the axis' own option, a mapping has named points."""
+    if isinstance(values, Mapping):
+        return {str(name): dict(options or {}) for name, options in values.items()}
     listed = list(values) if isinstance(values, (list, tuple)) else [values]
     if not listed:
-        raise ValueError("an axis expects at least one value, got none")
-    return listed
+        raise ValueError(f"axis {axis!r} expects at least one value, got none")
+    return {value: {AXES.get(axis, axis): value} for value in listed}
+
+
+def _of_the_teacher(points: Mapping[Any, Mapping[str, Any]]) -> bool:
+    return all(option in TEACHER_SIDE for options in points.values() for option in options)
 
 
 def _reference(arms: Sequence[Arm]) -> str:

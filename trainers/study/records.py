@@ -91,7 +91,7 @@ class Claimed:
     """A statement about a number per seed: the sum of `terms` lies on the stated side of `bound`.
 
     `direction` is ``greater`` or ``less``. The claim is refuted where the interval excludes even `smallest` beyond the
-    bound (see `analysis.judge`).
+    bound (see `verdicts`).
     """
 
     name: str
@@ -319,6 +319,9 @@ class Result:
         collapses: By rule; empty for a healthy run.
         cost: Of the training.
         versions: What it ran on.
+        view: The prompt that `curve`, `before` and `after` were measured behind: ``plain``; ``privileged`` only for a
+            method that is measured behind no other.
+        after_privileged: The test panel at the end behind the privileged prompt, for methods measured behind both.
     """
 
     key: str
@@ -341,6 +344,8 @@ class Result:
     collapses: tuple[Collapse, ...]
     cost: Cost
     versions: dict[str, Any]
+    view: str = "plain"
+    after_privileged: PanelResult | None = None
     format: int = FORMAT
 
 
@@ -393,7 +398,8 @@ class Estimate:
 class ArmRow:
     """One arm of the table.
 
-    `endpoints` by name, see `analysis.ENDPOINTS`; `values` has them per seed, in the order of `seeds`. `tasks` has the
+    `view` is the prompt it was measured behind (``plain``, but for methods that have no other than ``privileged``).
+    `endpoints` by name, see `endpoints.ENDPOINTS`; `values` has them per seed, in the order of `seeds`. `tasks` has the
     number of tasks behind an endpoint, summed over seeds. `timed` has what a clock measured, e.g. ``cpu_seconds``.
     """
 
@@ -412,6 +418,7 @@ class ArmRow:
     test: dict[str, Count]
     collapsed: dict[str, tuple[Collapse, ...]]
     timed: dict[str, Estimate]
+    view: str = "plain"
 
 
 @dataclass(frozen=True, slots=True)
