@@ -1,14 +1,15 @@
 """Colours: of arms, of verdicts, of token shading; for light and dark, told apart by every common kind of eye.
 
-The arms' colours follow M. Okabe and K. Ito's set (2008), darkened for white and lightened for dark paper until lines
-and small text reach a contrast of 3 to 1. Number 0 is the reference, drawn in ink. Arms beyond the set repeat it with
-another dash.
+Number 0 is the reference, drawn in ink. The others were searched for: within hues that have names, the lightness and
+chroma that keep the smallest distance between any two as large as can be, as seen by eyes with all three receptors, or
+without those for red or green, at a contrast of 3 to 1 to the paper. The first six are furthest apart. Arms beyond the
+set repeat it with another dash.
 """
 
 from __future__ import annotations
 
-LIGHT = ("#57606a", "#0b6bb8", "#d1530b", "#00845f", "#b3559a", "#9a6b00", "#3d8ea8", "#b0322f", "#5b54c7")
-DARK = ("#a8b2bd", "#58a8ee", "#f48a4b", "#35c296", "#e08fc7", "#dcae3c", "#79c6df", "#f0807b", "#a29cf5")
+LIGHT = ("#30363d", "#186bec", "#ce710c", "#33a182", "#9d068b", "#755914", "#1997cf", "#aa4964", "#4f4ab9")
+DARK = ("#e3e7ec", "#4c7df7", "#c15d11", "#76be86", "#b55499", "#fed835", "#3bb9ed", "#bd7675", "#c7cdff")
 
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
