@@ -76,11 +76,14 @@ def choose_lessons(
     figures = mark_kept(method, rows, rollouts, config, coef=coef)
     learned = list(rows)
     if method.keep is not None and method.pg_coef == 0.0:
-        learned = [row for row in rows if row.kept and contributes(row, config.mask_truncated_completions)]
+        for row in rows:
+            row.kept = row.kept and contributes(row, config.mask_truncated_completions)
+        learned = [row for row in rows if row.kept]
     if relays(method):
-        behind = [row for row in learned if _relay(row, rollouts[row.episode_id], plain)]
-        figures["lessons/quoting"] = float(len(learned) - len(behind))
-        learned = behind
+        for row in learned:
+            row.kept = _relay(row, rollouts[row.episode_id], plain)
+        figures["lessons/quoting"] = float(sum(not row.kept for row in learned))
+        learned = [row for row in learned if row.kept]
     if figures:
         figures["lessons/tokens"] = float(sum(len(row) for row in learned if row.kept))
     return learned, figures

@@ -4,10 +4,10 @@ Whoever claims that a gated teacher helps has to say what else could have been d
 prompt, learn behind that prompt, clone what was done behind it, or shape the reward with it. `rft` and `grpo+rft` use
 nothing privileged at all, only the student's own successes.
 
-Cloning is the auxiliary term with weight 1 on kept tokens. Where there is no policy gradient beside it, episodes that
-were not kept leave the update, so N counts kept tokens; an iteration that keeps nothing changes no weight. How often
-the rows of an iteration are gone through is ``num_iterations`` and ``num_mini_batches``, as for every other row, so
-that no method has more optimiser steps than its neighbour.
+Cloning is the auxiliary term with weight 1 on the tokens of kept episodes whose action was understood. Where there is
+no policy gradient beside it, episodes that were not kept leave the update, so N counts kept tokens; an iteration that
+keeps nothing changes no weight. How often the rows of an iteration are gone through is ``num_iterations`` and
+``num_mini_batches``, as for every other row, so that no method has more optimiser steps than its neighbour.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ PUBLISHED_TABLE = "arXiv 2605.15155, table 1, and its published code"
 
 
 def kept_tokens(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
-    """1 on the tokens of kept rows, 0 on others."""
-    return batch.kept_B[:, None].to(batch.behaviour_BT.dtype).expand_as(batch.behaviour_BT)
+    """1 on the tokens of kept rows, 0 on others and on actions that the environment did not understand.
+
+    A success may hold such actions; policy gradients charge them (``invalid_action_penalty``), so cloning does not
+    teach them.
+    """
+    return (batch.kept_B[:, None] & ~batch.invalid_BT).to(batch.behaviour_BT.dtype)
 
 
 def plan_progress(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
@@ -55,8 +59,9 @@ def mean_progress(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> 
 
 
 def centred_progress(signal_BT: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-    """The progress minus its mean over the iteration: a constant baseline, so that a usual step is neither good nor
-    bad. Exactly 0 everywhere when no plan's length has changed.
+    """The progress minus its mean over the iteration, so that a usual step is neither good nor bad.
+
+    A constant baseline. Exactly 0 everywhere when no plan's length has changed.
     """
     return signal_BT.detach() - batch.statistics["progress_mean"]
 

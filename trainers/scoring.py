@@ -133,7 +133,8 @@ class Scorer:
     def columns(self, rows: Sequence[Row], *, coef: float) -> dict[str, list[list[float]]]:
         """Numbers per sampled token for the log: behaviour, student, teacher, signal, weight, entropy.
 
-        Rows that a view has not read have an empty list there; a method without a teacher has no teacher's column.
+        Rows that a view has not read, or that were left out of the update, have an empty list there; a method without a
+        teacher has no teacher's column.
         """
         student = self._pass(self.model, [row.student for row in rows])
         columns = {
@@ -141,7 +142,8 @@ class Scorer:
             "student": student,
             "entropy": [row.entropies_T for row in rows],
         }
-        read = [row for row in rows if all(view in row.teacher_logprobs_T for view in self.method.teacher_views)]
+        learned = [row for row in rows if row.kept or self.method.pg_coef != 0.0]
+        read = [row for row in learned if all(view in row.teacher_logprobs_T for view in self.method.teacher_views)]
         if not read or self.method.injection == "none" or coef == 0.0:
             return columns
         if not any(row.weights_T or row.statistics for row in read):  # rows of a panel, which no update looks at

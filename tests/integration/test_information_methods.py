@@ -263,6 +263,18 @@ def test_skill_grpo_is_reported_with_and_without_the_block_under_names_that_can_
     }
 
 
+def test_the_log_shows_a_weight_where_something_was_learned_and_the_tokens_of_every_episode(tmp_path: Path) -> None:
+    make_trainer(tmp_path, StairsWorld, method="rft", max_turns=4, beta=0.1, max_steps=3, test_episodes=6).train()
+    kinds = set()
+    for record in records(tmp_path, "episodes"):
+        for tokens in [turn["tokens"] for turn in record["turns"] if "tokens" in turn]:
+            assert len(tokens["id"]) == len(tokens["behaviour"]) == len(tokens["student"])
+            assert tokens.get("weight", []) == ([1.0] * len(tokens["id"]) if record["success"] else [])
+            assert "teacher" not in tokens
+            kinds.add((record["phase"], record["success"]))
+    assert {("train", True), ("train", False), ("test", True), ("test", False)} <= kinds
+
+
 @pytest.mark.parametrize(("method", "view"), [("vanilla", "plain"), ("skill-prompt", "privileged")])
 def test_a_method_that_learns_nothing_is_measured_and_that_is_all(tmp_path: Path, method: str, view: str) -> None:
     trainer = make_trainer(tmp_path, StairsWorld, method=method, test_episodes=5, max_turns=4, beta=0.1)

@@ -98,6 +98,17 @@ def test_cloning_raises_every_kept_token_by_the_coefficient_over_their_number(na
     assert loss == pytest.approx(float(-coef * student[mask].mean()), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", [*CLONING, "grpo+rft"])
+def test_actions_that_were_not_understood_are_not_cloned(name: str) -> None:
+    rows, method = rows_with(), METHODS[name]
+    rows[1].invalid_T = [turn == 1 for turn in rows[1].turn_ids_T]
+    batch = batch_of(rows)
+    weight = apply(method, batch, PLAIN, coef=0.5).weight_BT
+    assert weight is not None and rows[1].invalid_T[3] and not rows[1].invalid_T[0]
+    assert weight[1, : len(rows[1])].tolist() == [float(not wrong) for wrong in rows[1].invalid_T]
+    assert torch.equal(weight[0], batch.mask_BT[0].float())
+
+
 @pytest.mark.parametrize("name", CLONING)
 def test_cloning_looks_at_no_reward(name: str) -> None:
     rows = rows_with()
