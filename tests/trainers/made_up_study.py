@@ -81,7 +81,7 @@ def make_up_study(
         budget=iterations // 2,
         episodes_per_iteration=128,
         reference=methods[0],
-        hypotheses=_hypotheses(methods, text),
+        hypotheses=_hypotheses(methods, privileges, text),
         tuning=Tuning((100, 101), iterations // 2, {methods[0]: ({}, {"beta": 0.05})}),
         versions={"python": text + "0.0 (made up)", "commit": "0000000"},
         planned_at="2000-01-01T00:00:00+00:00",
@@ -109,13 +109,19 @@ def _arms(method: str, privileges: Sequence[str], text: str) -> list[Arm]:
     if method == "grpo" or len(privileges) == 1:
         return [Arm(key=method, label=text + method, method=method, overrides={"distill_coef": 0.3})]
     return [
-        Arm(f"{method}[{value}]", f"{text}{method}, {value}", method, {"privilege": value}, {}, {"privilege": value})
+        Arm(
+            key=f"{method}[{value}]",
+            label=f"{text}{method}, {value}",
+            method=method,
+            overrides={"privilege": value},
+            coordinates={"privilege": value},
+        )
         for value in privileges
     ]
 
 
-def _hypotheses(methods: Sequence[str], text: str) -> tuple[Hypothesis, ...]:
-    if not {"grpo", "sdar"} <= set(methods):
+def _hypotheses(methods: Sequence[str], privileges: Sequence[str], text: str) -> tuple[Hypothesis, ...]:
+    if not {"grpo", "sdar"} <= set(methods) or len(privileges) > 1:
         return ()
     faster = Claimed(text + "sdar - grpo, area", (Term("sdar", "area"), Term("grpo", "area", -1.0)))
     stale = Claimed("sdar - grpo, stale claims", (Term("sdar", "test_stale"), Term("grpo", "test_stale", -1.0)))

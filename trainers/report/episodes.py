@@ -78,23 +78,31 @@ def load_privileged(run: Path, episodes: Sequence[Record]) -> list[list[Any] | N
 
 
 def choose(places: Sequence[Place], count: int) -> list[Place]:
-    """At most `count` of a log's episodes: half from the end, a sixth from before training, the rest from training."""
+    """At most `count` of a log's episodes: half from the end, a sixth from before training, the rest from training.
+
+    What one part does not have, the others get.
+    """
     panels = [place for place in places if place.phase != "train"]
     last = max((place.iteration for place in panels), default=0)
     ends = [place for place in panels if place.iteration == last]
     split = "test" if any(place.phase == "test" for place in ends) else next((place.phase for place in ends), "")
     end = _tokens_first([place for place in ends if place.phase == split])
+    rank = {place.task_id: number for number, place in enumerate(end)}
+    start = [place for place in panels if last and place.phase == split and not place.iteration]
+    start = sorted((place for place in start if place.task_id in rank), key=lambda place: rank[place.task_id])
     train = [place for place in places if place.phase == "train"]
     train = [place for place in train if place.has_tokens] or train
-    # What one part does not use, the next may.
-    share_end = max(count // 2, count - count // 6 - len(train)) if last else 0
-    from_end = end[:share_end]
-    tasks = {place.task_id: rank for rank, place in enumerate(from_end or end)}
-    starts = [place for place in panels if place.phase == split and place.iteration == 0 and place.task_id in tasks]
-    starts.sort(key=lambda place: tasks[place.task_id])
-    from_start = starts[: max(count // 6, count - len(from_end) - len(train))]
-    from_train = spread_over(train, count - len(from_end) - len(from_start))
-    return [*from_end, *from_start, *from_train][:count]
+    wanted = [count - count // 3 - count // 6, count // 6, count // 3]
+    shares = shared_out(wanted, [len(end), len(start), len(train)])
+    return [*end[: shares[0]], *start[: shares[1]], *spread_over(train, shares[2])]
+
+
+def shared_out(wanted: Sequence[int], available: Sequence[int]) -> list[int]:
+    """What each gets who wants so much and has so much; what one leaves goes to the others, the first first."""
+    shares = [min(pair) for pair in zip(wanted, available, strict=True)]
+    for index, most in enumerate(available):
+        shares[index] += min(most - shares[index], sum(wanted) - sum(shares))
+    return shares
 
 
 def _tokens_first(places: Sequence[Place]) -> list[Place]:

@@ -61,17 +61,18 @@ class _Texts:
         del self.texts[count:]
 
 
-def viewer_data(arms: Sequence[ViewedArm], *, limit: int = BYTES) -> dict[str, Any] | None:
+def viewer_data(arms: Sequence[ViewedArm], *, limit: int | None = None) -> dict[str, Any] | None:
     """Everything that the viewer shows, as plain JSON values; None where no arm has an episode.
 
     Args:
         arms: The arms, in the order of their menu.
-        limit: Bytes for all of them; each arm has an equal share.
+        limit: Bytes for all of them, None for `BYTES`; each arm has an equal share.
     """
     arms = [arm for arm in arms if arm.episodes]
     if not arms:
         return None
     texts = _Texts()
+    share = (BYTES if limit is None else limit) / len(arms)
     listed: list[dict[str, Any]] = []
     shown: list[dict[str, Any]] = []
     left_out = 0
@@ -82,7 +83,7 @@ def viewer_data(arms: Sequence[ViewedArm], *, limit: int = BYTES) -> dict[str, A
             size, count = texts.size, len(texts.texts)
             compact = _episode(episode, known, index, arm.stale, texts)
             wanted = len(json.dumps(compact, separators=(",", ":"))) + texts.size - size
-            if spent + wanted > limit / len(arms):
+            if spent + wanted > share:
                 left_out += 1
                 texts.forget(count)
                 continue

@@ -1,0 +1,379 @@
+"""Reports say what the records hold, say what is missing, show the same episodes every time, and stay small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_up_run import write_run
+from made_up_study import GAINS, make_up_study
+from page_structure import Structure
+
+from trainers.cli import main
+from trainers.report.document import Document, TableBlock, VerdictBlock, figures_of
+from trainers.report.episodes import Place, choose, load_episodes, spread_over
+from trainers.report.run_document import run_document
+from trainers.report.run_records import read_run
+from trainers.report.study_document import study_document, study_view
+from trainers.report.study_figures import TOGETHER, axes_of
+from trainers.report.viewer_data import ViewedArm, scales, viewer_data
+from trainers.report.write import one_seed, write_report
+from trainers.run_directory import RunDirectoryError
+from trainers.study.analysis import analyse
+from trainers.study.records import Study, StudyError
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return make_up_study(tmp_path_factory.mktemp("study"), seeds=(0, 1, 2), iterations=20)
+
+
+@pytest.fixture(scope="module")
+def document(study: Study) -> Document:
+    return study_document(study_view(study))
+
+
+def tables(document: Document) -> dict[str, TableBlock]:
+    blocks = [block for section in document.sections for block in section.blocks]
+    return {block.caption or block.columns[0].label: block for block in blocks if isinstance(block, TableBlock)}
+
+
+# --- a study ---
+
+
+def test_the_table_shows_the_analysis_to_a_tenth_of_a_point(study: Study, document: Document):
+    table = analyse(study)
+    (block,) = [block for caption, block in tables(document).items() if caption.startswith("Means over seeds")]
+    names = [column.label for column in block.columns]
+    for row, cells in zip(table.arms, block.rows, strict=True):
+        shown = dict(zip(names, cells, strict=True))
+        assert shown["success, %"].text == row.label
+        assert shown["area to B"].text == f"{100 * row.endpoints['area'].mean:.1f}"
+        assert shown["test"].text == f"{100 * row.endpoints['test'].mean:.1f}"
+        low, high = row.endpoints["test"].low, row.endpoints["test"].high
+        assert shown["test"].sub == f"{100 * max(low, 0):.1f} to {100 * min(high, 1):.1f}"
+    on_test = [each for each in table.contrasts if each.terms[0].endpoint == "test"]
+    differences = {each.terms[0].arm: each.estimate.mean for each in on_test}
+    for cells in block.rows:
+        mean = differences.get(cells[0].text)
+        wanted = "" if mean is None else f"{100 * mean:+.1f}".replace("-", "\N{MINUS SIGN}")
+        assert dict(zip(names, cells, strict=True))["test, difference"].text == wanted
+
+
+def test_verdicts_stand_first_and_are_those_of_the_analysis(study: Study, document: Document):
+    found = [block for block in document.sections[0].blocks if isinstance(block, VerdictBlock)]
+    judged = analyse(study).verdicts
+    assert [(block.id, block.verdict, block.statement) for block in found] == [
+        (verdict.id, verdict.verdict, verdict.statement) for verdict in judged
+    ]
+    assert all("Provisional" in block.reason for block in found)  # three seeds
+
+
+def test_all_that_a_reader_was_promised_is_there(document: Document):
+    figures = {figure.key: figure for figure in figures_of(document)}
+    promised = ("curves", "each-arm", "differences", "claims", "task-types", "weights", "policy", "teacher", "cost")
+    assert set(promised) <= set(figures)
+    titles = [panel.title for panel in figures["curves"].panels]
+    assert titles[1].startswith("Against CPU-seconds") and "stale" in titles[3]
+    assert all(line.band for panel in figures["curves"].panels for line in panel.lines)
+    assert all(line.thin for panel in figures["each-arm"].panels for line in panel.lines if line.label == panel.title)
+    captions = tables(document)
+    assert {"Trials", "Collapses", "Arms"} <= set(captions)
+    assert any(caption.startswith("Warm starts") for caption in captions)
+    # opsd was made up to collapse, in every seed.
+    assert [row[0].text for row in captions["Collapses"].rows] == ["opsd"] * 3
+
+
+def test_an_arm_has_one_colour_in_every_figure_and_the_reference_has_ink(study: Study, document: Document):
+    colours: dict[str, set[int]] = {}
+    for figure in figures_of(document):
+        for panel in figure.panels:
+            for drawn in getattr(panel, "lines", None) or getattr(panel, "bars", None) or panel.stacks:
+                if drawn.label in GAINS:
+                    colours.setdefault(drawn.label, set()).add(drawn.colour)
+    assert all(len(numbers) == 1 for numbers in colours.values())
+    assert colours[study.plan.reference] == {0}
+    assert len(set.union(*colours.values())) == len(GAINS)
+
+
+def test_the_axis_of_a_curve_is_what_was_trained_and_all_panels_have_one_height(document: Document):
+    (curves,) = [figure for figure in figures_of(document) if figure.key == "curves"]
+    assert [x for x, _ in curves.panels[0].lines[0].points] == [0, 1280, 2560]
+    assert curves.panels[0].marks[0].x == 10 * 128
+    assert len({panel.y.high for panel in curves.panels}) == 1
+
+
+def test_a_study_with_runs_missing_has_a_report_that_says_which(tmp_path: Path):
+    study = make_up_study(
+        tmp_path, methods=("grpo", "sdar"), seeds=(0, 1), iterations=10, missing=[("sdar", 1), ("sdar", 0)]
+    )
+    document = study_document(study_view(study))
+    assert "2 runs are missing (sdar, seed 0; sdar, seed 1)" in document.warnings[0]
+    write_report(tmp_path, images=False)
+    page = Structure((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "This study is not complete" in page.text
+    assert [arm["label"] for arm in page.data["arms"]] == ["grpo"]
+
+
+def test_a_study_before_its_first_result_has_a_report(tmp_path: Path):
+    make_up_study(tmp_path, methods=("grpo", "sdar"), seeds=(0,), missing=[("grpo", 0), ("sdar", 0)])
+    written = write_report(tmp_path)
+    assert "This study is not complete" in written.files[0].read_text(encoding="utf-8")
+
+
+def test_many_arms_share_panels_with_those_that_the_hypotheses_speak_of(tmp_path: Path):
+    methods = ("grpo", *(f"method-{number}" for number in range(12)), "sdar", "opsd")
+    study = make_up_study(tmp_path, methods=methods, seeds=(0, 1), iterations=10)
+    view = study_view(study)
+    assert len(view.leading) == TOGETHER
+    assert {"grpo", "sdar", "opsd"} <= {arm.key for arm in view.leading}
+    (each,) = [figure for figure in figures_of(study_document(view)) if figure.key == "each-arm"]
+    assert len(each.panels) == len(methods) - 1
+
+
+def test_axes_are_shown_value_by_value(tmp_path: Path):
+    study = make_up_study(
+        tmp_path, methods=("grpo", "sdar"), seeds=(0, 1), iterations=10, privileges=("skill", "wrong_skill", "none")
+    )
+    assert axes_of(study.plan.arms) == {"privilege": ["skill", "wrong_skill", "none"]}
+    (axes,) = [figure for figure in figures_of(study_document(study_view(study))) if figure.key == "axes"]
+    assert [bar.label for bar in axes.panels[0].bars] == ["skill", "wrong_skill", "none"]
+
+
+def test_the_viewer_has_every_arm_with_one_seed_so_that_tasks_compare(study: Study, tmp_path: Path):
+    assert [(result.arm, result.seed) for result in one_seed(study)] == [(arm, 0) for arm in GAINS]
+    write_report(study.path, output=tmp_path / "page.html", images=False)
+    data = Structure((tmp_path / "page.html").read_text(encoding="utf-8")).data
+    last = [{e["task"] for e in data["episodes"] if e["arm"] == arm and e["phase"] == "test"} for arm in range(4)]
+    assert last[0] == last[1] == last[2] == last[3] and len(last[0]) == 24
+    # The reference reads no claims; whether a task has a stale one is known from the study.
+    kinds = {e["task"]: e["claims"] for e in data["episodes"] if e["arm"] == 0 and e["phase"] == "test"}
+    assert [kinds[f"test:{number:06d}"] for number in range(4)] == ["true", "true", "true", "stale"]
+
+
+# --- a run ---
+
+
+def test_a_runs_report_holds_its_summary(tmp_path: Path):
+    document = run_document(read_run(write_run(tmp_path / "run")))
+    assert [headline.value for headline in document.headlines] == ["50.0 %", "16.7 %", "+33.3", "58.3 %"]
+    (table,) = tables(document).values()
+    assert [cell.text for cell in table.rows[0]] == ["all tasks", "48", "16.7", "50.0", "+33.3"]
+    figures = {figure.key: figure for figure in figures_of(document)}
+    assert figures["curves"].panels[0].lines[0].points == ((0.0, 1000 / 60), (640.0, 25.0), (1280.0, 2000 / 60))
+    assert {"weights", "policy", "task-types", "cost"} <= set(figures)
+
+
+def test_a_run_without_a_teacher_has_no_figure_of_weights(tmp_path: Path):
+    document = run_document(read_run(write_run(tmp_path / "run", method="grpo")))
+    assert "weights" not in {figure.key for figure in figures_of(document)}
+
+
+def test_a_run_that_goes_on_has_a_report_that_says_so(tmp_path: Path):
+    run = write_run(tmp_path / "run")
+    (run / "summary.json").unlink()
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 11, "succ')  # the line that is being written
+    with (run / "episodes.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"schema": "sdar/ep')
+    document = run_document(read_run(run))
+    assert "has not finished" in document.warnings[0]
+    assert write_report(run, images=False).files[0].stat().st_size > 10_000
+
+
+def test_a_collapsed_teacher_is_said_on_top(tmp_path: Path):
+    run = write_run(tmp_path / "run")
+    with (run / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 11, "success": 0.1, "teacher/collapsed": 1.0}\n')
+    assert "collapsed: from iteration 11 on" in run_document(read_run(run)).warnings[0]
+
+
+def test_what_is_neither_a_study_nor_a_run_or_is_damaged_is_named(tmp_path: Path):
+    with pytest.raises(RunDirectoryError, match=r"study\.json in it.*run\.json in it"):
+        write_report(tmp_path)
+    run = write_run(tmp_path / "run", iterations=1)
+    (run / "summary.json").write_text("{", encoding="utf-8")
+    with pytest.raises(RunDirectoryError, match=r"summary\.json: expected JSON"):
+        write_report(run)
+    (run / "summary.json").unlink()
+    (run / "episodes.jsonl").write_text('{"schema": "other/1", "turns": []}\n', encoding="utf-8")
+    with pytest.raises(RunDirectoryError, match=r"byte 0: expected an episode of schema sdar/episode/1, got 'other/1'"):
+        write_report(run)
+    (run / "episodes.jsonl").write_text("no json\n", encoding="utf-8")
+    with pytest.raises(RunDirectoryError, match="byte 0: expected a JSON record"):
+        write_report(run)
+    (tmp_path / "study.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(StudyError, match=r"study\.json"):
+        write_report(tmp_path)
+
+
+# --- which episodes ---
+
+
+def place(number: int, phase: str, iteration: int, *, tokens: bool = True) -> Place:
+    return Place(number, phase, iteration, number, 0, f"{phase}:{number % 100}", tokens)
+
+
+LOG = [
+    *(place(i, "test", 0, tokens=False) for i in range(100)),
+    *(place(i, "train", i // 8, tokens=i % 8 < 2) for i in range(160)),
+    *(place(i, "valid", 20, tokens=False) for i in range(50)),
+    *(place(i, "test", 20, tokens=i < 64) for i in range(100)),
+]
+
+
+def test_half_of_the_episodes_are_the_last_panels_first_tasks_with_tokens():
+    chosen = choose(LOG, 48)
+    last = [p for p in chosen if p.phase == "test" and p.iteration == 20]
+    assert [p.task_id for p in last] == [f"test:{i}" for i in range(24)]
+    before = [p for p in chosen if p.phase == "test" and p.iteration == 0]
+    assert [p.task_id for p in before] == [f"test:{i}" for i in range(8)]
+    train = [p for p in chosen if p.phase == "train"]
+    assert len(train) == 16 and all(p.has_tokens for p in train)
+    assert (train[0].iteration, train[-1].iteration) == (0, 19)
+
+
+@given(st.integers(0, 400))
+def test_as_many_are_chosen_as_asked_for_and_there_are_and_none_twice(count: int):
+    chosen = choose(LOG, count)
+    assert len(chosen) == len(set(chosen)) <= count
+    useful = 100 + 100 + 40  # the last panel, its tasks before training, training episodes with tokens
+    assert len(chosen) == min(count, useful)
+    assert choose(LOG, count) == chosen
+
+
+def test_a_log_of_one_kind_gives_what_it_has():
+    assert len(choose([p for p in LOG if p.phase == "train"], 30)) == 30
+    only_end = [p for p in LOG if p.iteration == 20 and p.phase == "test"]
+    assert len(choose(only_end, 30)) == 30
+    assert choose([], 30) == []
+
+
+def test_spread_over_takes_the_first_and_the_last():
+    places = LOG[:10]
+    assert spread_over(places, 3) == [places[0], places[4], places[9]]
+    assert spread_over(places, 20) == places
+    assert spread_over(places, 1) == places[:1] and spread_over(places, 0) == []
+
+
+def test_episodes_whose_text_was_withheld_are_not_shown(tmp_path: Path):
+    run = write_run(tmp_path / "run", iterations=2)
+    records = [json.loads(line) for line in (run / "episodes.jsonl").read_text(encoding="utf-8").splitlines()]
+    for record in records:
+        if record["phase"] == "train":
+            for turn in record["turns"]:
+                turn |= {"observation": None, "completion": None, "action": None}
+    (run / "episodes.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+    assert {record["phase"] for record in load_episodes(run, 96)} == {"test"}
+
+
+# --- what the viewer is given ---
+
+
+def test_numbers_and_texts_arrive_as_they_were_logged(tmp_path: Path):
+    run = write_run(tmp_path / "run", iterations=2)
+    (record,) = load_episodes(run, 1)
+    data = viewer_data([ViewedArm("sdar", 1, "a note", [record])])
+    (episode,) = data["episodes"]
+    turn, logged = episode["turns"][0], record["turns"][0]
+    texts = data["texts"]
+    assert [texts[number] for number in turn["t"]] == logged["tokens"]["text"]
+    assert texts[turn["o"]] == logged["observation"] and texts[turn["c"]] == logged["completion"]
+    assert [[role, texts[number]] for role, number in turn["m"]] == [["user", "at shelf 0."]]
+    for name in ("behaviour", "student", "teacher", "signal", "weight", "entropy"):
+        assert turn[name] == pytest.approx(logged["tokens"][name], abs=0.0005)
+    assert (episode["success"], episode["type"], episode["claims"]) == (record["success"], record["task_type"], "true")
+    assert "k" not in turn and data["privileged"] is False
+
+
+def test_the_data_keep_their_limit_and_what_is_left_out_is_counted(tmp_path: Path):
+    run = write_run(tmp_path / "run", iterations=10)
+    episodes = load_episodes(run, 60)
+    arms = [ViewedArm("one", 0, "", episodes), ViewedArm("two", 1, "", episodes)]
+    whole = viewer_data(arms)
+    assert whole["left_out"] == 0 and len(whole["episodes"]) == 2 * len(episodes)
+    small = viewer_data(arms, limit=40_000)
+    assert len(json.dumps(small, separators=(",", ":"))) < 42_000
+    assert small["left_out"] == 2 * len(episodes) - len(small["episodes"]) > 0
+    assert {episode["arm"] for episode in small["episodes"]} == {0, 1}
+    numbers = [number for e in small["episodes"] for turn in e["turns"] for number in turn.get("t", [turn["o"]])]
+    assert max(numbers) < len(small["texts"])
+
+
+def test_a_page_says_how_many_episodes_it_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = write_run(tmp_path / "run", iterations=4)
+    monkeypatch.setattr("trainers.report.viewer_data.BYTES", 20_000)
+    write_report(run, images=False)
+    page = Structure((run / "report.html").read_text(encoding="utf-8"))
+    assert f"{page.data['left_out']} of them are left out" in page.text
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ([0.1, 0.5, 0.99], [0.0, 0.5, 1.0]),  # a gate
+        ([0.8, 1.0, 1.2], [0.8, 1.0, 1.2]),  # a factor
+        ([-2.0, 0.5, 1.0], [-2.0, 0.0, 2.0]),  # a push
+    ],
+)
+def test_the_shading_of_a_weight_is_neutral_where_the_weight_is(values: list[float], scale: list[float]):
+    found = scales([{"turns": [{"weight": values}]}])["weight"]
+    assert found == pytest.approx(scale)
+
+
+def test_one_extreme_token_does_not_set_the_scale():
+    values = [0.1 * number for number in range(100)] + [50.0]
+    assert scales([{"turns": [{"entropy": values}]}])["entropy"][2] < 10.0
+
+
+# --- the command ---
+
+
+def test_the_command_writes_page_markdown_and_images(tmp_path: Path, capsys):
+    pytest.importorskip("matplotlib")
+    run = write_run(tmp_path / "run")
+    assert main(["report", str(run)]) == 0
+    printed = capsys.readouterr().out
+    assert "report.html" in printed and "KiB" in printed
+    pictures = {path.stem for path in (run / "figures").glob("*.png")}
+    assert pictures == {figure.key for figure in figures_of(run_document(read_run(run)))}
+    markdown = (run / "report.md").read_text(encoding="utf-8")
+    assert all(f"](figures/{key}.png)" in markdown for key in pictures)
+
+
+def test_the_command_takes_a_place_and_a_number_of_episodes(tmp_path: Path, capsys):
+    run = write_run(tmp_path / "run", iterations=4)
+    target = tmp_path / "elsewhere" / "page.html"
+    assert main(["report", str(run), "--output", str(target), "--episodes", "7", "--no-images"]) == 0
+    assert len(Structure(target.read_text(encoding="utf-8")).data["episodes"]) == 7
+    assert not (run / "report.html").exists() and (target.parent / "page.md").is_file()
+    assert main(["report", str(run), "--episodes", "-1"]) == 2
+    assert "--episodes" in capsys.readouterr().err
+
+
+def test_without_matplotlib_the_page_is_written_and_the_remedy_said(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+):
+    run = write_run(tmp_path / "run")
+    monkeypatch.setattr("trainers.report.png.find_spec", lambda name: None)
+    assert main(["report", str(run)]) == 0
+    assert "pip install 'sdar-gym[report]'" in capsys.readouterr().out
+    assert (run / "report.html").is_file() and not (run / "figures").exists()
+    assert "](figures/" not in (run / "report.md").read_text(encoding="utf-8")
+
+
+def test_the_command_names_what_it_expected(tmp_path: Path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "study.json" in error and error.count("\n") == 1
+
+
+def test_a_report_is_the_same_every_time(tmp_path: Path):
+    run = write_run(tmp_path / "run")
+    write_report(run, images=False)
+    first = (run / "report.html").read_bytes()
+    write_report(run, images=False)
+    assert (run / "report.html").read_bytes() == first
