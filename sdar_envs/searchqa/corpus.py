@@ -204,13 +204,14 @@ class JsonlCorpus:
             "mtime_ns": self._state.st_mtime_ns,
             "edges": self._edges,
         }
-        for base in (self.path.with_name(self.path.name + ".offsets"), self._cached_sidecar()):
-            starts = _load_sidecar(base, meta)
-            if starts is not None:
+        bases = (self.path.with_name(self.path.name + ".offsets"), self._cached_sidecar())
+        for base in bases:
+            if (starts := _load_sidecar(base, meta)) is not None:
                 return starts
+        for base in bases:
             try:
                 with locked(base.with_name(base.name + ".lock")):
-                    starts = _load_sidecar(base, meta)
+                    starts = _load_sidecar(base, meta)  # another process may have made it meanwhile
                     if starts is None:
                         _save_sidecar(base, meta, line_starts(self._map))
                         starts = _load_sidecar(base, meta)
@@ -240,7 +241,7 @@ def _load_sidecar(base: Path, meta: dict[str, Any]) -> NDArray[np.int64] | None:
             return None
         starts: NDArray[np.int64] = np.load(base.with_name(base.name + ".npy"), mmap_mode="r", allow_pickle=False)
         return starts if starts.dtype == np.int64 and starts.shape == (found["lines"],) else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, KeyError):
         return None
 
 

@@ -40,33 +40,44 @@ class HashedEncoder:
         frequencies: Token -> number of texts that have it.
         dim: Length of the vectors.
         nonzeros: Positions per token.
+        heading: How often the words of a passage's first line count: what a passage is about stands there.
         seed: Key of the hash; vectors of different seeds do not compare.
     """
 
     def __init__(
-        self, documents: int, frequencies: Mapping[str, int], *, dim: int = 512, nonzeros: int = 8, seed: int = 0
+        self,
+        documents: int,
+        frequencies: Mapping[str, int],
+        *,
+        dim: int = 512,
+        nonzeros: int = 8,
+        heading: int = 3,
+        seed: int = 0,
     ) -> None:
         self.documents = documents
         self.frequencies = dict(frequencies)
         self.dim = dim
         self.nonzeros = nonzeros
+        self.heading = heading
         self.seed = seed
         self._rows: dict[str, int] = {}
         self._positions = np.zeros((1024, nonzeros), dtype=np.int64)
         self._values = np.zeros((1024, nonzeros))
 
     @classmethod
-    def fit(cls, texts: Sequence[str], *, dim: int = 512, nonzeros: int = 8, seed: int = 0) -> HashedEncoder:
+    def fit(
+        cls, texts: Sequence[str], *, dim: int = 512, nonzeros: int = 8, heading: int = 3, seed: int = 0
+    ) -> HashedEncoder:
         """Count in how many of `texts` each token occurs."""
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(set(tokens_of(text)))
-        return cls(len(texts), dict(sorted(counts.items())), dim=dim, nonzeros=nonzeros, seed=seed)
+        return cls(len(texts), dict(sorted(counts.items())), dim=dim, nonzeros=nonzeros, heading=heading, seed=seed)
 
     @property
     def name(self) -> str:
         """What an index is stamped with."""
-        return f"hashed-tfidf-{self.dim}x{self.nonzeros}-{self.seed}"
+        return f"hashed-tfidf-{self.dim}x{self.nonzeros}-{self.heading}-{self.seed}"
 
     def normalise(self, query: str) -> str:
         """The part of a query that its vector depends on: equal ones may share an answer."""
@@ -74,29 +85,37 @@ class HashedEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors, ``(len(texts), dim)``; a text without words is a zero vector."""
-        return self._encode(texts)
+        return self._encode([Counter(tokens_of(text)) for text in texts])
 
     def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The same for passages: this encoder treats both alike."""
-        return self._encode(texts)
+        """The same for passages, whose first line counts for more when others follow."""
+        bags = []
+        for text in texts:
+            bag = Counter(tokens_of(text))
+            first, broken, _ = text.partition("\n")
+            if broken:
+                for token in tokens_of(first):
+                    bag[token] += self.heading - 1
+            bags.append(bag)
+        return self._encode(bags)
 
-    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _encode(self, bags: Sequence[Counter[str]]) -> NDArray[np.float32]:
         rows: list[int] = []
         owners: list[int] = []
         weights: list[float] = []
-        for number, text in enumerate(texts):
-            for token, count in Counter(tokens_of(text)).items():
+        for number, bag in enumerate(bags):
+            for token, count in bag.items():
                 rows.append(self._row(token))
                 owners.append(number)
                 weights.append(1.0 + math.log(count))
         dim = self.dim
         if not rows:
-            return np.zeros((len(texts), dim), dtype=np.float32)
+            return np.zeros((len(bags), dim), dtype=np.float32)
         taken = np.array(rows)
         places = np.array(owners)[:, None] * dim + self._positions[taken]
         values = np.array(weights)[:, None] * self._values[taken]
-        flat = np.bincount(places.ravel(), weights=values.ravel(), minlength=len(texts) * dim)
-        vectors = flat.reshape(len(texts), dim)
+        flat = np.bincount(places.ravel(), weights=values.ravel(), minlength=len(bags) * dim)
+        vectors = flat.reshape(len(bags), dim)
         norms = np.sqrt(np.einsum("td,td->t", vectors, vectors))[:, None]
         np.divide(vectors, norms, out=vectors, where=norms > 0)
         return vectors.astype(np.float32)
@@ -131,6 +150,7 @@ class HashedEncoder:
             "kind": "hashed-tfidf",
             "dim": self.dim,
             "nonzeros": self.nonzeros,
+            "heading": self.heading,
             "seed": self.seed,
             "documents": self.documents,
             "frequencies": self.frequencies,
@@ -151,7 +171,7 @@ class HashedEncoder:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["kind"] != "hashed-tfidf":
                 raise ValueError(f"it is of kind {data['kind']!r}")
-            numbers = {name: int(data[name]) for name in ("dim", "nonzeros", "seed")}
+            numbers = {name: int(data[name]) for name in ("dim", "nonzeros", "heading", "seed")}
             return cls(int(data["documents"]), {str(k): int(v) for k, v in data["frequencies"].items()}, **numbers)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: expected a hashed TF-IDF encoder as JSON, and it is none: {error}") from error

@@ -154,7 +154,7 @@ class Historian:
         self._say(subject, relation, self._calendar.wording(year), number=year)
 
     def _say_word(self, subject: int, relation: str) -> None:
-        words = tables.WORDS[relation]
+        words = tables.values_of(self._size, relation)
         self._say(subject, relation, (words[self._choice(range(len(words)))],))
 
     # Facts.
@@ -327,7 +327,7 @@ def with_wording(facts: Sequence[Fact], laws: Regularities, regularity: float, r
     return [
         replace(
             fact,
-            term=drawn(laws.terms[fact.relation], tables.relation(fact.relation).terms),
+            term=drawn(laws.terms[fact.relation], tables.relation_of(laws.size, fact.relation).terms),
             kind=drawn(laws.kinds[fact.relation], tables.KINDS[laws.size]),
         )
         for fact in facts

@@ -12,13 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from . import tables
+from . import small, tables
 from .corpus import Passage
 from .world import Entity, Fact
-
-SMALL_SENTENCE = "the {term} is {O}."
-SMALL_DECOY = "{X} knew no {term}."
-SMALL_OPENING = "{kind} of {S}."
 
 
 def title_of(size: str, label: str, kind: str) -> str:
@@ -77,8 +73,7 @@ class Writer:
             low, high = self._table.filler
             for _ in range(int(self._rng.integers(low, high + 1))):
                 sentences.append(tables.FILLER[int(self._rng.integers(len(tables.FILLER)))])
-            said = [sentences[int(i)] for i in self._rng.permutation(len(sentences))]
-            text = " ".join([self._opening(label, kind), *said])
+            text = " ".join(sentences[int(i)] for i in self._rng.permutation(len(sentences)))
             self._passages.append(Passage.of(number, title_of(self._size, label, kind), text))
             for place in own:
                 self._facts[place] = replace(self._facts[place], passage=number)
@@ -92,7 +87,7 @@ class Writer:
         hushed: dict[str, list[str]] = {kind: [] for kind in stated}
         where = {self._facts[place].relation: kind for kind, own in stated.items() for place in own}
         names = [relation.name for relation in tables.relations_of(self._size, entity.type)] + [tables.BYNAME.name]
-        terms = [(name, term) for name in names for term in tables.relation(name).terms]
+        terms = [(name, term) for name in names for term in tables.relation_of(self._size, name).terms]
         for place in self._rng.permutation(len(terms)):
             name, term = terms[int(place)]
             open_kinds = [
@@ -105,21 +100,12 @@ class Writer:
         return hushed
 
     def _sentence(self, label: str, fact: Fact) -> str:
-        if self._size == "small":
-            return SMALL_SENTENCE.format(term=fact.term, O=fact.text)
-        templates = tables.relation(fact.relation).sentences
-        return state(templates[int(self._rng.integers(len(templates)))], label, fact.text, fact.term)
+        templates = tables.relation_of(self._size, fact.relation).sentences
+        return state(self._choice(templates), label, fact.text, fact.term)
 
     def _decoy(self, label: str, term: str) -> str:
-        other = self._choice(self._names)
-        if self._size == "small":
-            return SMALL_DECOY.format(term=term, X=other)
-        return self._choice(tables.DECOYS).format(term=term, X=other, S=label)
-
-    def _opening(self, label: str, kind: str) -> str:
-        if self._size == "small":
-            return SMALL_OPENING.format(S=label, kind=kind)
-        return self._choice(tables.OPENINGS).format(S=label, kind=kind)
+        template = small.DECOY if self._size == "small" else self._choice(tables.DECOYS)
+        return template.format(term=term, X=self._choice(self._names), S=label)
 
     def _choice(self, options: Sequence[str]) -> str:
         return options[int(self._rng.integers(len(options)))]

@@ -119,22 +119,22 @@ def plan(world: World, facts: Sequence[Fact], topk: int) -> tuple[Step, ...] | N
 
 
 def word(world: World, form: Form, rng: np.random.Generator) -> str:
-    """Put a form into words; the small world has one wording for each."""
+    """Put a form into words."""
 
     def chosen(options: Sequence[str]) -> str:
-        return options[int(rng.integers(len(options)))] if world.size == "full" else options[0]
+        return options[int(rng.integers(len(options)))]
 
     if form.superlative is not None:
-        superlatives = tables.RELATIONS[form.path[0]].superlatives
+        superlatives = tables.relation_of(world.size, form.path[0]).superlatives
         assert superlatives is not None  # only ordered relations are compared
         names = [world.entities[start].name for start in form.starts]
         text = superlatives[form.superlative].format(C=", ".join(names[:-1]) + f" or {names[-1]}")
     else:
         subject = world.entities[form.starts[0]].name
         for name in form.path[:-1]:
-            subject = chosen(tables.RELATIONS[name].phrases).format(S=subject)
-        text = chosen(tables.RELATIONS[form.path[-1]].questions).format(S=subject)
-    return text.lower() if world.size == "small" else text
+            subject = chosen(tables.relation_of(world.size, name).phrases).format(S=subject)
+        text = chosen(tables.relation_of(world.size, form.path[-1]).questions).format(S=subject)
+    return text
 
 
 def make_question(world: World, form: Form, rng: np.random.Generator, *, topk: int, searches: int) -> Question | None:

@@ -49,7 +49,7 @@ class Regularities:
                 value=term,
                 text=f'Sources usually call the {name} "{{value}}": put that word into the query.',
                 compact_text=f"the {name} is called {{value}}.",
-                alternatives=tables.relation(name).terms,
+                alternatives=tables.relation_of(self.size, name).terms,
             )
             for name, term in self.terms.items()
         ]
@@ -99,7 +99,7 @@ def regularities(size: str, world_seed: int) -> Regularities:
     return Regularities(
         size=size,
         world_seed=world_seed,
-        terms={name: drawn("term", name, tables.relation(name).terms) for name in names},
+        terms={name: drawn("term", name, tables.relation_of(size, name).terms) for name in names},
         kinds={name: drawn("kind", name, tables.KINDS[size]) for name in names},
         bynames=tuple(sorted(types[int(i)] for i in order[: table.bynames])),
     )

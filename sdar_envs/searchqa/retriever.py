@@ -133,7 +133,10 @@ class CachedRetriever:
         """See `Retriever`."""
         keys = [(self.inner.normalise(query), k) for query in queries]
         self.counts.asked += len(keys)
-        missing = {key: query for key, query in zip(keys, queries, strict=True) if key not in self._known}
+        missing: dict[tuple[str, int], str] = {}
+        for key, query in zip(keys, queries, strict=True):
+            if key not in self._known:
+                missing.setdefault(key, query)
         # Kept apart from the memory, which may be smaller than one call.
         answers = {key: self._known[key] for key in keys if key not in missing}
         if missing:

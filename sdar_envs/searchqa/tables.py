@@ -7,7 +7,9 @@ in a question's wording, in filler, in a name or in a value: a test holds that.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from . import small
 
 SIZES = ("full", "small")
 TASK_TYPES = ("direct", "attribute", "compare", "multi_hop")
@@ -416,20 +418,43 @@ DECOYS = (
     "{X} asked {S} after the {term} and was sent elsewhere.",
     "A note by {X} on {S} and the {term} was cut out.",
 )
-# How a passage begins: it says again what it is.
-OPENINGS = ("This is the {kind} of {S}.", "Here the {kind} turns to {S}.", "{S} has its place in the {kind}.")
+
+
+def relation_of(size: str, name: str) -> Relation:
+    """A relation of a size by name, the by-name included: the small world words each in its own way."""
+    return _SIZED[size][name]
+
+
+def values_of(size: str, name: str) -> tuple[str, ...]:
+    """The words that a relation's value is one of."""
+    return WORDS[name] if size == "full" else words(small.WORDS[name])
 
 
 def relations_of(size: str, entity_type: str) -> tuple[Relation, ...]:
     """The relations that an entity of this type has."""
-    return tuple(RELATIONS[name] for name in SIZE_RELATIONS[size] if RELATIONS[name].subject == entity_type)
-
-
-def relation(name: str) -> Relation:
-    """A relation by name, the by-name included."""
-    return BYNAME if name == BYNAME.name else RELATIONS[name]
+    relations = (relation_of(size, name) for name in SIZE_RELATIONS[size])
+    return tuple(relation for relation in relations if relation.subject == entity_type)
 
 
 def task_type_of(name: str) -> str:
     """Whether a question about one relation is ``direct`` or ``attribute``."""
     return "direct" if name in DIRECT else "attribute"
+
+
+def _small(relation: Relation) -> Relation:
+    asked = () if relation is BYNAME else (small.QUESTION.format(name=relation.name, S="{S}"),)
+    ends = tuple(text.format(name=relation.name, C="{C}") for text in small.SUPERLATIVES)
+    return replace(
+        relation,
+        terms=small.TERMS[relation.name],
+        questions=asked,
+        phrases=(small.PHRASE.format(name=relation.name, S="{S}"),) if relation.entity_valued else (),
+        sentences=(small.SENTENCE,),
+        superlatives=(ends[0], ends[1]) if relation.superlatives else None,
+    )
+
+
+_SIZED = {
+    "full": RELATIONS | {BYNAME.name: BYNAME},
+    "small": {name: _small(RELATIONS.get(name, BYNAME)) for name in (*SIZE_RELATIONS["small"], BYNAME.name)},
+}

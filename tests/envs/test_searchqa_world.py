@@ -11,13 +11,13 @@ from hash_seeds import printed_under_hash_seeds
 
 from sdar_envs.core import SPLITS
 from sdar_envs.randomness import counted_generator
-from sdar_envs.searchqa import tables
+from sdar_envs.searchqa import small, tables
 from sdar_envs.searchqa.answers import normalise
 from sdar_envs.searchqa.encoder import tokens_of
 from sdar_envs.searchqa.generator import draw_world, label_of
 from sdar_envs.searchqa.history import Historian, contradictions
 from sdar_envs.searchqa.names import NamePool, small_words, split_of
-from sdar_envs.searchqa.passages import SMALL_SENTENCE, state
+from sdar_envs.searchqa.passages import state
 from sdar_envs.searchqa.regularities import BY_BYNAME, regularities
 from sdar_envs.searchqa.world import Fact, World
 
@@ -68,21 +68,27 @@ def test_a_pool_that_is_used_up_says_so():
 # Words.
 
 
-def test_no_term_is_a_word_of_questions_of_filler_of_values_or_of_another_relation():
-    relations = [*tables.RELATIONS.values(), tables.BYNAME]
+@pytest.mark.parametrize("size", tables.SIZES)
+def test_no_term_is_a_word_of_questions_of_filler_of_values_or_of_another_relation(size: str):
+    relations = [tables.relation_of(size, name) for name in (*tables.SIZE_RELATIONS[size], "byname")]
     terms = [term for relation in relations for term in relation.terms]
     assert len(set(terms)) == len(terms)
     wordings = [w for r in relations for w in (r.name, *r.questions, *r.phrases, *(r.superlatives or ()))]
-    values = [value for listed in tables.WORDS.values() for value in listed]
-    kinds = [kind for listed in tables.KINDS.values() for kind in listed]
-    other = set(tokens_of(" ".join([*wordings, *values, *kinds, *tables.FILLER, *tables.OPENINGS, *tables.DECOYS])))
+    values = [value for r in relations if r.object == "word" for value in tables.values_of(size, r.name)]
+    silent = [small.DECOY] if size == "small" else [*tables.FILLER, *tables.DECOYS]
+    pairs = [] if size == "full" else [word for listed in small_words() for word in listed]
+    other = set(tokens_of(" ".join([*wordings, *values, *tables.KINDS[size], *silent, *pairs, *tables.ENTITY_TYPES])))
     # By-names are called so in questions and claims alike; no question asks for one.
     assert set(terms) & other <= {"byname"}
 
 
-def test_there_are_values_enough_that_the_commonest_is_rare():
-    assert all(len(set(values)) == len(values) >= 24 for values in tables.WORDS.values())
-    assert not {word for values in tables.WORDS.values() for word in values} & set(tables.ENTITY_TYPES)
+@pytest.mark.parametrize("size", tables.SIZES)
+def test_there_are_values_enough_that_the_commonest_is_rare(size: str):
+    words = [
+        tables.values_of(size, name) for name in tables.SIZE_RELATIONS[size] if tables.RELATIONS[name].object == "word"
+    ]
+    assert words and all(len(set(values)) == len(values) >= 24 for values in words)
+    assert len({value for values in words for value in values}) == sum(map(len, words))
 
 
 # Laws.
@@ -92,7 +98,7 @@ def test_a_law_is_a_function_of_the_world_seed_and_of_its_own_relation():
     laws = [regularities("full", seed) for seed in range(40)]
     assert laws[3] == regularities("full", 3)
     for name in ("mayor", "byname"):
-        assert len({law.terms[name] for law in laws}) == len(tables.relation(name).terms)
+        assert len({law.terms[name] for law in laws}) == len(tables.relation_of("full", name).terms)
         assert len({law.kinds[name] for law in laws}) == len(tables.KINDS["full"])
     assert len({law.bynames for law in laws}) > 5 and all(len(law.bynames) == 2 for law in laws)
 
@@ -160,7 +166,7 @@ def test_the_check_sees_an_impossible_fact(relation: str):
 def test_the_world_is_closed_and_its_relations_are_functions(world: World):
     assert len({fact.key for fact in world.facts}) == len(world.facts)
     for fact in world.facts:
-        relation = tables.relation(fact.relation)
+        relation = tables.relation_of(world.size, fact.relation)
         if fact.object is not None:
             other = world.entities[fact.object]
             assert other.type == relation.object and fact.forms == tuple(n for n in (other.name, other.byname) if n)
@@ -174,11 +180,12 @@ def test_the_world_is_closed_and_its_relations_are_functions(world: World):
 def statements(world: World, passage_text: str, label: str) -> set[tuple[str, str, str]]:
     """Every (relation, term, value) that a passage states of `label`, read back from its sentences."""
     found = set()
-    terms = {term: relation for relation in (*tables.RELATIONS.values(), tables.BYNAME) for term in relation.terms}
+    relations = [tables.relation_of(world.size, name) for name in (*tables.SIZE_RELATIONS[world.size], "byname")]
+    terms = {term: relation for relation in relations for term in relation.terms}
     for sentence in re.split(r"(?<=\.) ", passage_text):
         for term in set(tokens_of(sentence)) & set(terms):
             relation = terms[term]
-            for template in (SMALL_SENTENCE,) if world.size == "small" else relation.sentences:
+            for template in relation.sentences:
                 for value in ("VALUE", "aVALUE"):  # "a" and "an" are worded apart
                     pattern = re.escape(state(template, label, value, term)).replace(value, "(.+)")
                     if match := re.fullmatch(pattern, sentence):

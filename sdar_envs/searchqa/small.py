@@ -1,0 +1,44 @@
+"""The words of the small world: few, short, one wording for each thing; a tiny model reads every token at full price.
+
+Every relation has terms of its own here, and every value is one short word, a name of two, or an era.
+"""
+
+from __future__ import annotations
+
+QUESTION = "what is the {name} of {S}?"
+PHRASE = "the {name} of {S}"
+SENTENCE = "the {term} is {O}."
+SUPERLATIVES = ("which has the first {name}: {C}?", "which has the last {name}: {C}?")
+TERMS = {
+    "birthplace": ("crib", "nest", "root", "home"),
+    "occupation": ("craft", "task", "toil", "duty"),
+    "mentor": ("tutor", "sage", "coach", "dean"),
+    "river": ("brook", "ford", "burn", "beck"),
+    "charter": ("deed", "writ", "patent", "seal"),
+    "mayor": ("reeve", "lord", "boss", "chief"),
+    "creator": ("maker", "hand", "pen", "bard"),
+    "completion": ("issue", "debut", "dawn", "mint"),
+    "genre": ("mode", "mood", "form", "vein"),
+    "headquarters": ("seat", "hall", "base", "den"),
+    "founder": ("sire", "host", "head", "patron"),
+    "founding": ("start", "birth", "rise", "onset"),
+    "business": ("trade", "wares", "stock", "goods"),
+    "byname": ("alias", "nick", "tag", "style"),
+}
+WORDS = {
+    "occupation": (
+        "actor baker clerk cook diver dyer guard judge mason miller miner monk nurse piper poet potter rider sailor "
+        "scout smith tailor tanner tiler weaver"
+    ),
+    "genre": (
+        "aria ballad chant comedy drama elegy epic essay fable farce fugue hymn idyll jig lament march myth ode opera "
+        "psalm saga satire sonnet waltz"
+    ),
+    "business": (
+        "amber beer bells bread brass carts cider clay cloth coal copper dye flax furs glass hops ink iron lace oil "
+        "paper rope salt silk"
+    ),
+}
+
+# A term that is mentioned without a value.
+DECOY = "{X} knew no {term}."
