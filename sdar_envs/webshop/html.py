@@ -48,7 +48,7 @@ def page_context(
         session: Whose page.
         instruction: The goal as the shopper reads it.
         address: Where forms are sent; "" for the page's own address. A form carries an ``action``, or the ``query`` of
-            a search, or an option's group with the chosen value.
+            a search, or the ``option`` that was chosen.
         fields: What every form carries along.
     """
     page, shelves = session.page, session.shelves

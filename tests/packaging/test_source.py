@@ -21,6 +21,7 @@ SOURCES = {
 REVEALERS = {
     "agents/baselines.py",
     "agents/teacher.py",
+    "sdar_envs/webshop/storefront.py",
     "trainers/cli/inspection.py",
     "trainers/cli/play.py",
     "trainers/episode_log.py",

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),
     "report": ("report", "a study or a run as one HTML page, with figures and an episode viewer"),
+    "serve-store": ("serve_store", "the store as a web site on this machine, to shop in by hand"),
     "envs": ("envs", "the environments and their options"),
 }
 
@@ -63,7 +64,8 @@ class Parser(argparse.ArgumentParser):
 def overview() -> str:
     """The text of ``sdar --help``."""
     lines = ["usage: sdar COMMAND [options]", "", "Text worlds with a privileged side, and a trainer that uses it.", ""]
-    lines += ["commands:", *(f"  {name:<9}{summary}" for name, (_, summary) in COMMANDS.items()), ""]
+    width = max(map(len, COMMANDS)) + 2
+    lines += ["commands:", *(f"  {name:<{width}}{summary}" for name, (_, summary) in COMMANDS.items()), ""]
     lines += ["options:", "  --help, -h     this text", "  --version      versions of the suite and of what it runs on"]
     lines += ["  --debug        (any command) show the traceback of an error", "", ""]
     return "\n".join(lines) + EPILOGUE
