@@ -10,7 +10,9 @@ from typing import Any, Protocol
 # Figure in the log, its short name, and how it is written.
 _SHOWN = (
     ("success", "success", "{:.2f}"),
+    ("success_privileged", "success with the block", "{:.2f}"),
     ("valid/success_rate", "valid", "{:.3f}"),
+    ("valid_privileged/success_rate", "valid with the block", "{:.3f}"),
     ("teacher/success_rate", "hinted", "{:.3f}"),
     ("distill/weight", "gate", "{:.2f}"),
     ("entropy", "entropy", "{:.2f}"),

@@ -16,6 +16,9 @@ from agents.base import Action, Episode, Turn
 from sdar_envs.core import Transition
 from sdar_envs.privileged import PrivilegedFields, StudentView
 from trainers.batch import Row
+from trainers.cli.evaluate import show_summaries
+from trainers.cli.summary_table import show_summary
+from trainers.cli.terminal import make_console
 from trainers.episode_log import episode_record, privileged_record
 from trainers.rollout import Rollout, TaskDraw
 from trainers.run_directory import read_json_lines
@@ -230,8 +233,17 @@ def test_without_a_plan_or_a_privileged_side_a_run_does_not_start(tmp_path: Path
     make_trainer(tmp_path, ParityEnv, method="rft").iteration()
 
 
+def shown(capsys: pytest.CaptureFixture[str], summary: dict[str, Any]) -> str:
+    """What a terminal shows of a run, in the table of one run and in that of several."""
+    capsys.readouterr()
+    console = make_console()
+    show_summary(console, summary)
+    show_summaries(console, {"run": summary})
+    return capsys.readouterr().out
+
+
 def test_skill_grpo_is_reported_with_and_without_the_block_under_names_that_can_not_be_mistaken(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer = make_trainer(tmp_path, StairsWorld, method="skill-grpo", privilege="hints", test_episodes=5, max_turns=4)
     learned = lessons_of(trainer)
@@ -245,6 +257,8 @@ def test_skill_grpo_is_reported_with_and_without_the_block_under_names_that_can_
         assert found["before"]["panel_hash"] == found["after"]["panel_hash"] == summary["after"]["panel_hash"]
         assert set(found["difference"]) == {"mean", "ci95"}
     assert summary["views"]["plain"] == {key: summary[key] for key in ("before", "after", "difference")}
+    told = shown(capsys, summary)
+    assert told.count("all tasks, privileged prompt") == 1 and "behind the" not in told and "(privileged" not in told
     last = records(tmp_path)[-1]
     assert {"valid/success_rate", "valid_privileged/success_rate", "success_privileged"} <= set(last)
     assert "success" not in last
@@ -276,7 +290,9 @@ def test_the_log_shows_a_weight_where_something_was_learned_and_the_tokens_of_ev
 
 
 @pytest.mark.parametrize(("method", "view"), [("vanilla", "plain"), ("skill-prompt", "privileged")])
-def test_a_method_that_learns_nothing_is_measured_and_that_is_all(tmp_path: Path, method: str, view: str) -> None:
+def test_a_method_that_learns_nothing_is_measured_and_that_is_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str, view: str
+) -> None:
     trainer = make_trainer(tmp_path, StairsWorld, method=method, test_episodes=5, max_turns=4, beta=0.1)
     before = weights(trainer)
     summary = trainer.train()
@@ -287,6 +303,8 @@ def test_a_method_that_learns_nothing_is_measured_and_that_is_all(tmp_path: Path
     name = "valid" if view == "plain" else "valid_privileged"
     assert f"{name}/success_rate" in line and ("valid/success_rate" in line) == (view == "plain")
     assert summary["teacher"]["before"] == summary["teacher"]["after"]
+    told = shown(capsys, summary)
+    assert ("all behind the privileged prompt" in told) == (f"{method} (privileged" in told) == (view != "plain")
     assert trainer.evaluate("valid").outcomes == trainer.evaluate("valid", view=view).outcomes
 
 

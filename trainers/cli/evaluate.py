@@ -205,7 +205,7 @@ def show_summaries(console: Console, summaries: Mapping[str, Mapping[str, Any]])
         rows.append(
             [
                 name,
-                str(summary.get("method", "-")),
+                _method(summary),
                 str(summary.get("seed", "-")),
                 *(percent(before["success_rate"]), interval(before["ci95"])),
                 *(percent(after["success_rate"]), interval(after["ci95"])),
@@ -216,3 +216,9 @@ def show_summaries(console: Console, summaries: Mapping[str, Mapping[str, Any]])
             ]
         )
     show_table(console, "", columns, rows, left=2)
+
+
+def _method(summary: Mapping[str, Any]) -> str:
+    """The method, and the prompt that its figures are of where that is not the student's own."""
+    view = summary["after"].get("view", "plain")
+    return str(summary.get("method", "-")) + ("" if view == "plain" else f" ({view} prompt)")

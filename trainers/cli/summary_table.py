@@ -30,6 +30,9 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
     rows = [_row("all tasks", before, after)]
     for kind in sorted({*before["by_task_type"], *after["by_task_type"]}):
         rows.append(_row(kind, before["by_task_type"].get(kind, {}), after["by_task_type"].get(kind, {})))
+    for view, found in (summary.get("views") or {}).items():
+        if view != after.get("view", view):
+            rows.append(_row(f"all tasks, {view} prompt", found["before"], found["after"]))
     teacher = summary.get("teacher") or {}
     if teacher.get("before"):
         rows.append(
@@ -40,6 +43,8 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
         f"{summary['method']}, seed {summary['seed']}: {after['episodes']} episodes of the "
         f"{after.get('split', 'test')} split, the same before and after"
     )
+    if after.get("view", "plain") != "plain":
+        title += f"; all behind the {after['view']} prompt"
     show_table(console, title, columns, rows)
     difference = summary.get("difference")
     if difference:
