@@ -21,6 +21,9 @@ CONTENT = {
     "panels": "the tasks that were evaluated; sdar eval --panel plays them again",
     "config.yaml": "the configuration; sdar train --config repeats it",
     "versions.json": "what it ran on",
+    "report.html": "the page of sdar report",
+    "tensorboard": "scalars for TensorBoard",
+    "wandb": "what was logged for Weights & Biases",
 }
 
 
@@ -92,6 +95,7 @@ def show_next_steps(console: Console, path: Path) -> None:
     """The commands that show and play the result."""
     console.print("next:")
     commands = [
+        (f"sdar report {path}", "a page with its figures and its episodes, token by token"),
         (f"sdar play --agent {path}", "watch it play"),
         (f"sdar inspect --model {path}", "what student and teacher read"),
         (f"sdar eval {path} --agent expert --agent random", "beside the expert and a random agent"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..study.analysis import analyse
 from ..study.records import Study
-from .document import Block, Document, FigureBlock, Headline, Paragraph, Section
+from .document import Block, DetailsBlock, Document, FigureBlock, Headline, Paragraph, Section
 from .figure import Figure
 from .study_figures import (
     Shown,
@@ -51,7 +51,7 @@ def study_document(view: Shown) -> Document:
     trained = traces(view)
     sections = [
         _section("verdicts", "Hypotheses", _verdicts(view)),
-        _section("arms", "Arms", [arms_table(view), privileged_table(view), _figure(differences_figure(view))]),
+        _section("arms", "Arms", _arms(view)),
         _section("curves", "Learning curves", [_figure(curves_figure(view)), _figure(each_arm_figure(view))]),
         _section("axes", "Axes", [_figure(axes_figure(view))]),
         _section("tasks", "Tasks", [_figure(task_types_figure(view))]),
@@ -91,6 +91,12 @@ def _section(key: str, title: str, blocks: Sequence[Block | None]) -> Section | 
 
 def _figure(figure: Figure | None) -> FigureBlock | None:
     return None if figure is None else FigureBlock(figure)
+
+
+def _arms(view: Shown) -> list[Block | None]:
+    others = differences_figure(view, main=False)
+    folded = None if others is None else DetailsBlock("Other endpoints", (FigureBlock(others),))
+    return [arms_table(view), privileged_table(view), _figure(differences_figure(view)), folded]
 
 
 def _warnings(view: Shown) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ ENDPOINT_NAMES = {
     "test_stale": "test, stale claims",
     "area_cpu": "area at the reference's CPU-seconds",
 }
+MAIN_ENDPOINTS = ("area", "test")
 TOGETHER = 9  # arms that one panel can show apart: the reference and eight colours
 
 
@@ -136,7 +137,7 @@ def same_height(panels: Sequence[LinePanel]) -> list[LinePanel]:
         point[1] for panel in panels for line in panel.lines for path in (line.points, *line.thin) for point in path
     ]
     heights += [high for panel in panels for line in panel.lines for _, _, high in line.band]
-    top = min(100.0, 10.0 * math.ceil(max(heights, default=10.0) / 10.0))
+    top = min(100.0, 10.0 * math.ceil(max([10.0, *heights]) / 10.0))
     return [dataclasses.replace(panel, y=dataclasses.replace(panel.y, high=top)) for panel in panels]
 
 
@@ -161,18 +162,20 @@ def each_arm_figure(view: Shown) -> Figure | None:
 # --- differences ---
 
 
-def differences_figure(view: Shown) -> Figure | None:
-    """Every arm against the reference, paired by seed, a panel per endpoint."""
+def differences_figure(view: Shown, *, main: bool = True) -> Figure | None:
+    """Every arm against the reference, paired by seed, a panel per endpoint: the main ones, or all others."""
     panels = []
     for name in dict.fromkeys(each.terms[0].endpoint for each in view.table.contrasts):
+        if (name in MAIN_ENDPOINTS) is not main:
+            continue
         bars = [_difference(view, each) for each in view.table.contrasts if each.terms[0].endpoint == name]
         panels.append(IntervalPanel(sentence(ENDPOINT_NAMES.get(name, name)), POINTS, tuple(bars)))
     reference = view.table.reference
-    caption = (
-        f"Arm minus {reference}, paired by seed: the mean, its 95 % t interval over seeds, and the seeds as dots. The "
-        "first is the primary endpoint."
-    )
-    return make_figure("differences", f"Differences to {reference}", caption, *panels)
+    caption = f"Arm minus {reference}, paired by seed: the mean, its 95 % t interval over seeds, and the seeds as dots."
+    if main:
+        caption += " The area up to B is the primary endpoint."
+        return make_figure("differences", f"Differences to {reference}", caption, *panels)
+    return make_figure("other-differences", f"Differences to {reference} in other endpoints", caption, *panels)
 
 
 def _difference(view: Shown, contrast: Contrast) -> Bar:

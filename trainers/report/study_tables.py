@@ -10,11 +10,10 @@ from ..study.records import ArmRow, Contrast, Estimate, Result, Study, Tuned, Ve
 from ..study.statistics import t_interval
 from .document import Block, Cell, Column, DetailsBlock, FactsBlock, Paragraph, TableBlock, VerdictBlock
 from .scales import with_minus
-from .study_figures import ENDPOINT_NAMES, Shown, sentence
+from .study_figures import ENDPOINT_NAMES, MAIN_ENDPOINTS, Shown, sentence
 from .words import facts_of, percent, percent_range, plain_value, points, points_range
 
 SHOWN = ("area", "valid_B", "valid_2B", "test", "test_fresh", "test_stale")
-DIFFERENCES = ("area", "test")
 
 
 def arms_table(view: Shown) -> TableBlock:
@@ -22,7 +21,7 @@ def arms_table(view: Shown) -> TableBlock:
     names = [name for name in SHOWN if any(row.endpoints[name].mean is not None for row in view.table.arms)]
     columns = [Column("success, %", number=False), Column("seeds")]
     columns += [Column(ENDPOINT_NAMES[name], about=sentence(ENDPOINTS[name].meaning) + ".") for name in names]
-    columns += [Column(f"{ENDPOINT_NAMES[name]}, difference") for name in DIFFERENCES]
+    columns += [Column(f"{ENDPOINT_NAMES[name]}, difference") for name in MAIN_ENDPOINTS]
     rows = []
     for row in view.table.arms:
         against = contrasts_of(view.table, row.key)
@@ -31,7 +30,7 @@ def arms_table(view: Shown) -> TableBlock:
                 Cell(row.label, _sub(row), view.colours[row.key], strong=row.key == view.table.reference),
                 Cell(str(len(row.seeds))),
                 *(_estimate(row.endpoints[name]) for name in names),
-                *(_difference(against.get(name)) for name in DIFFERENCES),
+                *(_difference(against.get(name)) for name in MAIN_ENDPOINTS),
             )
         )
     caption = (
@@ -100,8 +99,10 @@ def verdict_block(verdict: Verdict) -> VerdictBlock:
     if verdict.p_holm is not None:
         evidence.append(("p, Holm-corrected over the hypotheses", f"{verdict.p_holm:.3f}"))
     decided = {"supported": "All of its claims hold.", "refuted": "A claim of it is excluded."}
-    reason = decided.get(verdict.verdict, "The intervals allow both.")
-    return VerdictBlock(verdict.id, verdict.statement, verdict.verdict, reason + tail, tuple(evidence))
+    reason = decided.get(verdict.verdict, "The intervals allow both.") + tail
+    if any(contrast.estimate.mean is None for contrast in verdict.claims):
+        reason = "Not all of its claims have paired seeds yet."
+    return VerdictBlock(verdict.id, verdict.statement, verdict.verdict, reason, tuple(evidence))
 
 
 def _evidence(contrast: Contrast) -> str:

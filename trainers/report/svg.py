@@ -19,6 +19,7 @@ from .scales import Scale, make_scale, number_text, spread, text_width, with_min
 WIDTH = 480.0  # of a panel that shares its line with one other at most
 NARROW = 370.0  # of smaller ones
 SMALL = 12.0
+ROOMY_ROWS = 8  # estimates that have two lines each
 DOTS_UP_TO = 30  # points of a line that are marked one by one
 
 
@@ -164,30 +165,31 @@ def draw_bars(panel: BarPanel, width: float = WIDTH) -> Markup:
 
 
 def draw_intervals(panel: IntervalPanel, width: float = WIDTH) -> Markup:
-    """Points with whiskers around a line of no effect, each under its name."""
+    """Points with whiskers around a line of no effect: each under its name, or beside it where there are many."""
     bars = [bar for bar in panel.bars if bar.value is not None]
-    left, right, top, step = 20.0, width - 20.0, 4.0, 42.0
+    said = partial(_fixed, digits=1, sign="+")
+    many = len(bars) > ROOMY_ROWS
+    names = min(max(text_width(bar.label, SMALL) for bar in bars) + 10, 0.4 * width)
+    left, right = (names + 12, width - 52) if many else (20.0, width - 20)
+    top, step = 4.0, 22.0 if many else 42.0
     bottom = top + step * len(bars)
     x = _scale(panel.x, [panel.zero, *_extent(bars)], left, right)
-    said = partial(_fixed, digits=1, sign="+")
     parts = [_vertical_grid(x, top, bottom, panel.x.label, right)]
     for number, bar in enumerate(bars):
         assert bar.value is not None
-        middle = top + step * number + 29
-        inside = [
-            *(element("circle", {"cx": x(dot), "cy": middle, "r": 2.2, "class": "seed"}) for dot in bar.dots),
-            *_whisker(bar, x, middle),
-            element(
-                "circle",
-                {"cx": x(bar.value), "cy": middle, "r": 5.0, "class": "estimate"},
-                _title(_said(bar, panel.x, said)),
-            ),
-        ]
+        start = top + step * number
+        middle, line = (start + 11, start + 15) if many else (start + 29, start + 16)
         parts.append(_rule(x(panel.zero), middle - 9, x(panel.zero), middle + 9, "zero"))
-        parts.append(_text(0, top + step * number + 16, bar.label, "row"))
-        parts.append(_text(width, top + step * number + 16, _value_text(bar, said), "value", anchor="end"))
-        parts.append(element("g", {"class": _classes(bar.colour)}, *inside))
+        parts.append(_text(names - 8 if many else 0, line, bar.label, "row", anchor="end" if many else "start"))
+        parts.append(_text(width, line, said(bar.value) if many else _value_text(bar, said), "value", anchor="end"))
+        parts.append(element("g", {"class": _classes(bar.colour)}, *_interval(bar, x, middle, panel.x, said)))
     return _svg(width, panel.title, "; ".join(_said(bar, panel.x, said) for bar in bars), bottom + 40, parts)
+
+
+def _interval(bar: Bar, x: Scale, middle: float, axis: Axis, said: Callable[[float], str]) -> list[Markup]:
+    dots = [element("circle", {"cx": x(dot), "cy": middle, "r": 2.2, "class": "seed"}) for dot in bar.dots]
+    place: dict[str, str | float] = {"cx": x(bar.value or 0.0), "cy": middle, "r": 5.0, "class": "estimate"}
+    return [*dots, *_whisker(bar, x, middle), element("circle", place, _title(_said(bar, axis, said)))]
 
 
 def draw_stacks(panel: StackPanel, width: float = WIDTH) -> Markup:
