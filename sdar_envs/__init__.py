@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 ENVIRONMENTS: dict[str, str] = {
     "sdar/Household-v0": "sdar_envs.household.env:HouseholdEnv",
     "sdar/ALFWorld-v0": "sdar_envs.household.alfworld:ALFWorldEnv",
+    "sdar/WebShop-v0": "sdar_envs.webshop.env:WebShopEnv",
     "sdar/SearchQA-v0": "sdar_envs.searchqa.env:SearchQAEnv",
 }
 

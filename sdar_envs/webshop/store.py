@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from .catalog import Catalog, Product
+from .catalog import Catalog
 from .goals import Goal
 from .matching import TitleTokens, title_nouns
 from .pages import PAGE_SIZE, Page, item_page, results_page, sub_page
@@ -57,9 +57,28 @@ class Store:
         self.item_page = lru_cache(_KEPT)(self._item_page)
         self.sub_page = lru_cache(_KEPT)(self._sub_page)
 
+    def variant(self, *, show_attributes: bool, strict_options: bool) -> Store:
+        """The same goods under other rules; itself when the rules are the same."""
+        if (show_attributes, strict_options) == (self.show_attributes, self.strict_options):
+            return self
+        return Store(
+            self.catalog,
+            self.index,
+            self.prices,
+            page_size=self.page_size,
+            show_attributes=show_attributes,
+            strict_options=strict_options,
+            title_tokens=self.title_tokens,
+        )
+
     def find(self, name: str) -> str | None:
         """The id that a lower-case name stands for."""
         return self.catalog.find(name)
+
+    def page_of(self, query: str, asin: str) -> int:
+        """The page on which a search lists a product, from 1; 0 where it does not."""
+        hits = self.hits(query)
+        return hits.index(asin) // self.page_size + 1 if asin in hits else 0
 
     def judge(self, asin: str, chosen: Mapping[str, str], goal: Goal) -> Purchase:
         """What buying a product with these options is worth for a goal."""
@@ -85,8 +104,3 @@ class Store:
 
     def _sub_page(self, asin: str, name: str) -> Page:
         return sub_page(self.product(asin), name)
-
-
-def product_price(product: Product) -> float:
-    """The price of a product that has at most one; the ends of a range are drawn between, see `goals.draw_prices`."""
-    return product.pricing[0] if product.pricing else 100.0

@@ -1,0 +1,230 @@
+"""The store as a Gymnasium environment: sdar/WebShop-v0.
+
+Generated, or on the official files. The world below searches, shows pages and judges purchases; this file only
+translates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import ClassVar
+
+from ..choices import require_bool, require_choice, require_number
+from ..core import PublicFields, TextEnv, Transition, resolve_split
+from ..privileged import PrivilegedFields, RetrievedSkills
+from ..skills import RETRIEVALS, SkillBank
+from .facts import state_facts
+from .hints import hints
+from .html import page_html
+from .planner import plan
+from .regularities import regularities
+from .reward import Purchase
+from .session import Session
+from .tasks import GeneratedTasks, Task, TaskSource
+from .taxonomy import SIZE_TABLES, SIZES, taxonomy
+
+OBSERVATION_MODES = ("text", "text_rich", "html", "url")
+REWARDS = ("score", "sparse10")
+
+# Longest observation, in characters: official descriptions are long, and HTML is longer.
+_TEXT_LENGTH, _HTML_LENGTH = 1 << 16, 1 << 18
+
+SEARCH_TEMPLATE = "search[<query>]"
+
+
+@lru_cache(maxsize=64)
+def _skill_bank(world_seed: int, stale: float, stale_seed: int) -> SkillBank:
+    claims = regularities(world_seed).claims()
+    return SkillBank.from_assets("webshop", claims, stale=stale, stale_seed=stale_seed)
+
+
+# Environments with the same arguments share one source, and so one store per split.
+_generated_tasks = lru_cache(maxsize=64)(GeneratedTasks)
+
+
+@dataclass(slots=True)
+class _Episode:
+    """What the environment knows of the running episode."""
+
+    task: Task
+    session: Session
+    bought: Purchase | None = None
+    skills: RetrievedSkills | None = None
+
+
+class WebShopEnv(TextEnv):
+    """A store to shop in.
+
+    Args:
+        split: ``train``, ``valid`` or ``test``, or an alias.
+        task_type: Restrict `task_ids` to one department, e.g. ``footwear``.
+        size: Of a generated store: ``full``, or ``small`` for tiny models.
+        num_products: Products per generated store.
+        regularity: Probability with which a family of products obeys the laws of its department.
+        world_seed: Which laws, and which goods.
+        stale: Share of the departments about which the skill bank is wrong; the store does not change with it.
+        stale_seed: Which departments.
+        retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
+        horizon: Steps until truncation; by default 15, and fewer in a small store.
+        observation_mode: ``text`` (segments joined by `` [SEP] ``), ``text_rich`` (a line each, marked), ``html`` or
+            ``url``.
+        reward: ``score`` pays the purchase's score, 0 to 1; ``sparse10`` pays 10 for a score of 1 and nothing else.
+        show_attributes: Whether item pages have the `Attributes` sub-page, as an option of the original.
+        strict_options: Whether options must be equal to what is wanted, instead of similar by the official rule.
+        expose_privileged: Whether `info` has ``"privileged"``. Without it no plan is computed.
+        render_mode: ``"ansi"`` or ``"human"``.
+
+    Raises:
+        ValueError: An unknown choice or a number out of range.
+    """
+
+    env_id: ClassVar[str] = "sdar/WebShop-v0"
+
+    def __init__(
+        self,
+        split: str = "train",
+        task_type: str | None = None,
+        size: str = "full",
+        num_products: int = 1000,
+        regularity: float = 0.85,
+        world_seed: int = 0,
+        stale: float = 0.0,
+        stale_seed: int = 0,
+        retrieval: str = "task_type",
+        horizon: int | None = None,
+        observation_mode: str = "text",
+        reward: str = "score",
+        show_attributes: bool = False,
+        strict_options: bool = False,
+        expose_privileged: bool = True,
+        render_mode: str | None = None,
+    ) -> None:
+        require_choice("size", size, SIZES, self.env_id)
+        require_number("num_products", num_products, self.env_id, low=0, whole=True)
+        require_number("regularity", regularity, self.env_id, low=0, high=1)
+        require_number("world_seed", world_seed, self.env_id, whole=True)
+        require_choice("observation_mode", observation_mode, OBSERVATION_MODES, self.env_id)
+        require_bool("show_attributes", show_attributes, self.env_id)
+        require_bool("strict_options", strict_options, self.env_id)
+        super().__init__(
+            split=split,
+            horizon=SIZE_TABLES[size].horizon if horizon is None else horizon,
+            expose_privileged=expose_privileged,
+            render_mode=render_mode,
+            max_observation_length=_HTML_LENGTH if observation_mode == "html" else _TEXT_LENGTH,
+        )
+        if task_type is not None:
+            require_choice("task_type", task_type, taxonomy().departments, self.env_id)
+        self.task_type = task_type
+        self.retrieval = require_choice("retrieval", retrieval, RETRIEVALS, self.env_id)
+        self.reward = require_choice("reward", reward, REWARDS, self.env_id)
+        self.observation_mode = observation_mode
+        self.size = size
+        self.skill_bank = _skill_bank(world_seed, stale, stale_seed)
+        self.source: TaskSource = _generated_tasks(
+            size,
+            world_seed=world_seed,
+            regularity=regularity,
+            num_products=num_products,
+            show_attributes=show_attributes,
+            strict_options=strict_options,
+        )
+        self._episode: _Episode | None = None
+
+    def task_ids(self, split: str | None = None) -> Sequence[str]:
+        """The task ids of a split, e.g. ``train:000123``; departments come in turn."""
+        chosen = self.split if split is None else resolve_split(split, self.env_id)
+        return self.source.ids(chosen, self.task_type)
+
+    def cluster_of(self, task_id: str) -> str:
+        """The family of products that a task is about: success rates of tasks that share one are not independent."""
+        return self.source.task(task_id).cluster
+
+    @property
+    def session(self) -> Session:
+        """The walk through the store."""
+        return self._playing.session
+
+    def _begin(self, task_id: str) -> str:
+        task = self.source.task(task_id)
+        session = Session(task.store, partial(self._worth, task))
+        self._episode = _Episode(task, session)
+        return self._observation()
+
+    def _worth(self, task: Task, asin: str, chosen: dict[str, str]) -> float:
+        bought = task.store.judge(asin, chosen, task.goal)
+        self._playing.bought = bought
+        return bought.reward
+
+    def _observation(self) -> str:
+        episode = self._playing
+        session, instruction = episode.session, episode.task.goal.instruction
+        if self.observation_mode == "text":
+            return session.page.text(instruction)
+        if self.observation_mode == "text_rich":
+            return session.page.rich_text(instruction, session.chosen, session.visited)
+        if self.observation_mode == "url":
+            return session.url(episode.task.task_id)
+        return page_html(session, instruction)
+
+    def _act(self, action: str) -> Transition:
+        episode = self._playing
+        understood = episode.session.act(action)
+        if episode.bought is None:
+            return Transition(self._observation(), 0.0, False, understood)
+        score = episode.bought.reward
+        reward = score if self.reward == "score" else 10.0 * (score == 1.0)
+        return Transition(self._observation(), reward, True, understood)
+
+    def _public(self) -> PublicFields:
+        episode = self._playing
+        task, page = episode.task, episode.session.page
+        score = 0.0 if episode.bought is None else episode.bought.reward
+        actions = [SEARCH_TEMPLATE] if page.has_search_bar else []
+        return {
+            "task_type": task.task_type,
+            "skill_keys": list(task.skill_keys),
+            "instruction": task.goal.instruction,
+            "admissible_actions": [*actions, *page.click_actions],
+            "success": score == 1.0,
+            "score": score,
+        }
+
+    def _privileged(self) -> PrivilegedFields:
+        episode = self._playing
+        task = episode.task
+        if episode.skills is None:
+            episode.skills = self.skill_bank.retrieve(
+                self.retrieval,
+                task_type=task.task_type,
+                keys=task.skill_keys,
+                text=task.goal.instruction,
+                seed_key=(task.task_id,),
+            )
+        actions = plan(episode.session, task.store, task.errand)
+        return {
+            "task_type": task.task_type,
+            "plan": actions,
+            "next_action": actions[0] if actions else "",
+            "hints": hints(task, actions),
+            "facts": state_facts(task, episode.session),
+            "skills": _copied(episode.skills),
+        }
+
+    @property
+    def _playing(self) -> _Episode:
+        assert self._episode is not None
+        return self._episode
+
+
+def _copied(skills: RetrievedSkills) -> RetrievedSkills:
+    return {
+        "general": skills["general"],
+        "task": skills["task"],
+        "lines": list(skills["lines"]),
+        "compact_lines": list(skills["compact_lines"]),
+        "claim_ids": list(skills["claim_ids"]),
+        "stale": list(skills["stale"]),
+    }

@@ -1,0 +1,102 @@
+"""What can be learned about a store: the laws a world seed lays down per department, and the claims that state them.
+
+A law is not a fact about a request. In each department the things that are wanted are found by one kind of word, what
+tells them from their lookalikes stands on one sub-page, a style is meant for one part, and the wanted one is the
+cheapest or the dearest of those that look alike. Families of products obey all laws of their department with
+probability `regularity`; in the others each law is drawn anew. All splits share the laws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ..randomness import counted_generator
+from ..skills import Claim
+from .taxonomy import CUES, PAGES, PRICES, Department, taxonomy
+
+
+@dataclass(frozen=True, slots=True)
+class Laws:
+    """The laws of one department, or those that a family of products follows.
+
+    Attributes:
+        cue: The kind of word to search by, beside the kind of thing.
+        page: The sub-page on which the deciding attribute stands.
+        part: The part whose style counts.
+        price: Which of the lookalikes is wanted.
+    """
+
+    cue: str
+    page: str
+    part: str
+    price: str
+
+
+_SENTENCES = {
+    "cue": (
+        "In {label}, search for the kind of thing together with its {{value}}: other words bring up lookalikes first.",
+        "search by the {value}.",
+    ),
+    "page": (
+        "In {label}, what tells lookalikes apart is usually said on the page {{value}}.",
+        "look in the {value}.",
+    ),
+    "part": (
+        "In {label}, a style that is asked for is usually meant for the {{value}}: choose that option.",
+        "the {value} counts.",
+    ),
+    "price": (
+        "In {label}, of several that look alike, the {{value}} is usually the right one.",
+        "take the {value}.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Regularities:
+    """The laws of one world seed, by department."""
+
+    world_seed: int
+    laws: dict[str, Laws]
+
+    def claims(self) -> tuple[Claim, ...]:
+        """The laws as claims of a skill bank, all true: four per department, under the department's name."""
+        return tuple(
+            Claim(
+                id=f"{field}:{department.name}",
+                keys=(department.name, field),
+                field=field,
+                value=getattr(self.laws[department.name], field),
+                text=sentence.format(label=department.label),
+                compact_text=short,
+                alternatives=choices(department)[field],
+            )
+            for department in taxonomy().departments.values()
+            for field, (sentence, short) in _SENTENCES.items()
+        )
+
+
+def choices(department: Department) -> dict[str, tuple[str, ...]]:
+    """What each law of a department can be."""
+    return {"cue": CUES, "page": PAGES, "part": department.parts, "price": PRICES}
+
+
+def draw_laws(department: Department, rng: np.random.Generator) -> Laws:
+    """Laws of a department, drawn evenly."""
+    drawn = {field: values[int(rng.integers(len(values)))] for field, values in choices(department).items()}
+    return Laws(**drawn)
+
+
+@cache
+def regularities(world_seed: int) -> Regularities:
+    """The laws of a world seed; a department's do not depend on which others there are."""
+    return Regularities(
+        world_seed,
+        {
+            department.name: draw_laws(department, counted_generator("webshop", "laws", world_seed, department.name))
+            for department in taxonomy().departments.values()
+        },
+    )

@@ -1,0 +1,194 @@
+"""Tasks: what an episode is about, by its id, whatever the store was made from.
+
+A task id names a split and a number, e.g. ``test:000123``. In a generated store numbers run through departments, then
+families, then phrasings; on official data a number is the position of a goal after the original's one shuffle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol, overload
+
+from ..choices import require_choice
+from .generator import GeneratedStore, Request, generate
+from .goals import Goal
+from .instructions import PHRASINGS
+from .planner import Errand
+from .purchase import best_options
+from .store import Store
+from .taxonomy import taxonomy
+
+SPLITS = ("train", "valid", "test")
+
+# A panel reads at most so many tasks of a split that is not trained on.
+MOST_HELD_OUT = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One episode's subject.
+
+    Attributes:
+        task_id: Its id.
+        store: Where it is played.
+        goal: What is wanted.
+        task_type: The department.
+        skill_keys: What the skill bank is asked with.
+        cluster: What other tasks share with it beyond chance.
+        errand: What has to be done.
+        about: Facts for the teacher that do not change.
+    """
+
+    task_id: str
+    store: Store
+    goal: Goal
+    task_type: str
+    skill_keys: tuple[str, ...]
+    cluster: str
+    errand: Errand
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+class TaskSource(Protocol):
+    """What an environment takes its tasks from."""
+
+    def ids(self, split: str, task_type: str | None = None) -> Sequence[str]:
+        """The task ids of a split, in a fixed order, of all departments or of one."""
+        ...
+
+    def task(self, task_id: str) -> Task:
+        """The task of an id.
+
+        Raises:
+            ValueError: There is no such task.
+        """
+        ...
+
+
+class NumberedIds(Sequence[str]):
+    """Task ids of the given numbers, made when they are asked for."""
+
+    def __init__(self, split: str, numbers: Sequence[int]) -> None:
+        self._split = split
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self.name(number) for number in self._numbers[index]]
+        return self.name(self._numbers[index])
+
+    def __contains__(self, task_id: object) -> bool:
+        try:
+            split, number = parse_task_id(str(task_id))
+        except ValueError:
+            return False
+        return split == self._split and number in self._numbers
+
+    def name(self, number: int) -> str:
+        """The id of a number."""
+        return f"{self._split}:{number:06d}"
+
+
+def parse_task_id(task_id: str) -> tuple[str, int]:
+    """The split and the number of a task id.
+
+    Raises:
+        ValueError: It is none.
+    """
+    split, _, number = task_id.partition(":")
+    if split not in SPLITS or not (number.isascii() and number.isdigit()) or len(number) > 12:
+        raise ValueError(f"a task id of the store is expected to look like train:000123, got {task_id[:100]!r}")
+    return split, int(number)
+
+
+class GeneratedTasks:
+    """The tasks of generated stores, one store per split; stores are generated when they are first asked for.
+
+    Args:
+        size: ``full`` or ``small``.
+        world_seed: Which laws and goods.
+        regularity: Share of families that obey the laws.
+        num_products: Products per store.
+        show_attributes: As `Store`.
+        strict_options: As `Store`.
+    """
+
+    def __init__(
+        self,
+        size: str,
+        *,
+        world_seed: int = 0,
+        regularity: float = 0.85,
+        num_products: int = 1000,
+        show_attributes: bool = False,
+        strict_options: bool = False,
+    ) -> None:
+        self._size = size
+        self._rules = {"show_attributes": show_attributes, "strict_options": strict_options}
+        self._stores: dict[str, Store] = {}
+        self._options = {"world_seed": world_seed, "regularity": regularity, "num_products": num_products}
+        self._departments = tuple(taxonomy().departments)
+        self.task = lru_cache(4096)(self._task)
+
+    def generated(self, split: str) -> GeneratedStore:
+        """The store of a split."""
+        return generate(self._size, split, **self._options)
+
+    def store(self, split: str) -> Store:
+        """Where a split is played."""
+        if split not in self._stores:
+            self._stores[split] = self.generated(split).store.variant(**self._rules)
+        return self._stores[split]
+
+    def ids(self, split: str, task_type: str | None = None) -> Sequence[str]:
+        """The task ids of a split: departments in turn, as many rounds as the smallest department has tasks."""
+        rounds = min(len(requests) for requests in self.generated(split).requests.values()) * len(PHRASINGS)
+        count = rounds * len(self._departments)
+        numbers = range(count if split == "train" else min(count, MOST_HELD_OUT))
+        if task_type is None:
+            return NumberedIds(split, numbers)
+        require_choice("task_type", task_type, self._departments, "the store")
+        return NumberedIds(split, numbers[self._departments.index(task_type) :: len(self._departments)])
+
+    def _request(self, task_id: str) -> tuple[Request, int, Store]:
+        split, number = parse_task_id(task_id)
+        if number >= len(self.ids(split)):
+            count = len(self.ids(split))
+            raise ValueError(f"there is no task {task_id!r}: split {split!r} has {count} tasks, numbered from 0")
+        turn, place = divmod(number, len(self._departments))
+        requests = self.generated(split).requests[self._departments[place]]
+        again, which = divmod(turn, len(requests))
+        # Neighbours are worded differently, and no request is worded twice in the same way.
+        return requests[which], (which + again) % len(PHRASINGS), self.store(split)
+
+    def _task(self, task_id: str) -> Task:
+        request, phrasing, store = self._request(task_id)
+        family, goal = request.family, request.goal(phrasing)
+        options = best_options(family.target, goal, strict=store.strict_options)
+        errand = Errand(goal.asin, options, request.query, request.rank // store.page_size + 1)
+        return Task(
+            task_id=task_id,
+            store=store,
+            goal=goal,
+            task_type=family.department.name,
+            skill_keys=(family.department.name, family.cues.kind),
+            cluster=family.cues.family_id,
+            errand=errand,
+            about={
+                "family": family.cues.family_id,
+                "regular": family.regular,
+                "deciding_attribute": family.attribute,
+                "deciding_page": family.laws.page,
+            },
+        )
