@@ -48,8 +48,8 @@
   };
   const text = (number) => data.texts[number] ?? "";
   const figure = (value) =>
-    value === null || value === undefined ? "–" : (value < 0 ? "−" : "") + Math.abs(value).toFixed(value % 1 ? 3 : 0);
-  const short = (value) => figure(value).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+    value === null || value === undefined ? "–" : (value < 0 ? "−" : "") + Math.abs(value).toFixed(3);
+  const short = (value) => figure(value).replace(/\.?0+$/, "");
   const firstLine = (value) => value.split("\n").filter((line) => line.trim()).pop() ?? "";
 
   const valuesOf = (turn, signal) => {
@@ -273,7 +273,7 @@
       make("h4", {}, `Completion, turn ${state.turn + 1} of ${episode.turns.length}`),
       make("div", { class: "tokens" }, ...tokens(turn, arm, true)),
       make("p", { class: "outcome" },
-        `${turn.v ? "understood" : "not understood"} as “${text(turn.a)}”${turn.p === "ok" ? "" : ` (${turn.p})`}, reward ${figure(turn.r)}`));
+        `${turn.v ? "understood" : "not understood"} as “${text(turn.a)}”${turn.p === "ok" ? "" : ` (${turn.p})`}, reward ${short(turn.r)}`));
     if (turn.t) blocks.push(table(turn));
     parts.turn.replaceChildren(...blocks);
   };
@@ -333,13 +333,20 @@
     return box.top < window.innerHeight * 0.8 && box.bottom > window.innerHeight * 0.2;
   };
 
+  const step = (by) => {
+    const turns = state.shown[state.episode]?.turns.length ?? 0;
+    if (turns) goTo(state.episode, Math.min(Math.max(state.turn + by, 0), turns - 1));
+  };
+
+  byId("back").addEventListener("click", () => step(-1));
+  byId("on").addEventListener("click", () => step(1));
+
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
     if (event.target.closest("select, input, textarea, .scroll") || !state.shown.length) return;
-    const turns = state.shown[state.episode].turns.length;
     const inside = byId("filters").parentElement.contains(event.target);
-    if (event.key === "ArrowRight" && inView()) goTo(state.episode, Math.min(state.turn + 1, turns - 1));
-    else if (event.key === "ArrowLeft" && inView()) goTo(state.episode, Math.max(state.turn - 1, 0));
+    if (event.key === "ArrowRight" && inView()) step(1);
+    else if (event.key === "ArrowLeft" && inView()) step(-1);
     else if (event.key === "ArrowDown" && inside) visitNumber(Math.min(state.episode + 1, state.shown.length - 1));
     else if (event.key === "ArrowUp" && inside) visitNumber(Math.max(state.episode - 1, 0));
     else return;

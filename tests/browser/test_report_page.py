@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="pip install playwright (the `browser` dependency group)")
 
-from chromium import MISSING, browser, executable, open_page
+from chromium import CONTRAST, MISSING, browser, executable, open_page
 from hostile_pages import PAYLOADS, WORST
 from made_up_run import SECRET, write_run
 from made_up_study import make_up_study
@@ -77,6 +77,10 @@ def test_arrow_keys_step_through_turns_and_episodes(chromium, study: Path):
     for _ in range(9):
         page.keyboard.press("ArrowRight")
     assert current("turns") == 3  # the last one, and no further
+    page.locator("#viewer-back").click()
+    assert current("turns") == 2
+    page.locator("#viewer-on").click()
+    assert current("turns") == 3
     page.keyboard.press("ArrowDown")
     assert (current("list"), current("turns")) == (1, 0)
     page.keyboard.press("ArrowUp")
@@ -203,22 +207,6 @@ def test_text_has_contrast_in_both_schemes(chromium, study: Path, scheme: str):
     for selector in ("body", ".lead", "svg .tick", "#viewer-list small", ".badges span", "td small"):
         ratio = page.evaluate(CONTRAST, selector)
         assert ratio >= 4.5, f"{selector} in {scheme}: {ratio:.2f}"
-
-
-CONTRAST = """selector => {
-  const numbers = (colour) => colour.match(/[0-9.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
-    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-  const node = document.querySelector(selector);
-  const style = getComputedStyle(node);
-  let behind = node;
-  while (behind && [undefined, 0].includes(numbers(getComputedStyle(behind).backgroundColor)[3])
-         && getComputedStyle(behind).backgroundColor.startsWith("rgba")) behind = behind.parentElement;
-  const paper = light(numbers(getComputedStyle(behind ?? document.body).backgroundColor));
-  const ink = light(numbers(node instanceof SVGElement ? style.fill : style.color));
-  return (Math.max(paper, ink) + 0.05) / (Math.min(paper, ink) + 0.05);
-}"""
 
 
 def test_a_long_episode_opens_at_once(chromium, tmp_path: Path):

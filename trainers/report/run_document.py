@@ -35,7 +35,7 @@ def run_document(run: RunRecords) -> Document:
     sections = [
         _section("result", "Result", _result(run)),
         _section("learning", "Learning", [_figure(_curves(run)), _figure(_task_types(run))]),
-        _section("tokens", "What the teacher's weight does", [_figure(weights_figure([trace]))]),
+        _section("tokens", "Weights", [_figure(weights_figure([trace]))]),
         _section("policy", "Policy", [_figure(policy_figure([trace]))]),
         _section("teacher", "Teacher", _teacher(run, trace)),
         _section("cost", "Cost", _cost(run, trace)),
@@ -85,20 +85,15 @@ def _headlines(run: RunRecords) -> tuple[Headline, ...]:
         return ()
     before, after = summary.get("before") or {}, summary["after"]
     split = after.get("split", "test")
-    found = [
-        Headline(
-            f"{percent(after['success_rate'])} %",
-            f"success on {split}, after",
-            f"95 % interval {percent_range(after['ci95'])}, {after['episodes']} episodes",
-        )
-    ]
-    if before:
-        note = f"95 % interval {percent_range(before['ci95'])}"
-        found.append(Headline(f"{percent(before['success_rate'])} %", "before training", note))
+    found = []
+    for rate, when in ((before, "before"), (after, "after")):
+        if rate:
+            note = f"95 % interval {percent_range(rate['ci95'])}"
+            found.append(Headline(f"{percent(rate['success_rate'])} %", f"success on {split}, {when}", note))
     difference = summary.get("difference")
     if difference:
         note = f"95 % interval {points_range(difference['ci95'])}"
-        found.append(Headline(f"{points(difference['mean'])}", "points, paired by task", note))
+        found.append(Headline(f"{points(difference['mean'])}", "points of difference, paired by task", note))
     teacher = (summary.get("teacher") or {}).get("after")
     if teacher:
         first = (summary["teacher"].get("before") or {}).get("success_rate")
