@@ -153,7 +153,7 @@ def each_arm_figure(view: Shown) -> Figure | None:
             lines = (own,) if against is None else (Line(against.label, 0, against.points), own)
             panels.append(LinePanel(arm.label, EPISODES, SUCCESS, lines))
     caption = (
-        "Success on valid of each arm: mean, 95 % t interval, single seeds as thin lines; in grey the mean of the "
+        "Success on valid of each arm: mean, 95 % t interval, single seeds as thin lines; beside it the mean of the "
         "reference."
     )
     return make_figure("each-arm", "Every arm beside the reference", caption, *same_height(panels))

@@ -5,6 +5,7 @@ One description serves a single run (one trace of one seed) and a study (a trace
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,8 @@ def quantity_panels(traces: Sequence[Trace], quantities: Sequence[Quantity]) -> 
     panels = []
     for quantity in quantities:
         lines = [line for trace in traces if (line := _line(trace, quantity)) is not None]
+        if len(lines) > 1:  # single seeds of several arms would hide each other
+            lines = [dataclasses.replace(line, thin=()) for line in lines]
         axis = Axis(quantity.label, quantity.low, quantity.high)
         baseline = GATE_OF_NO_OPINION if quantity.name == "distill/weight" and _are_gates(lines) else quantity.baseline
         panels.append(LinePanel(quantity.title, EPISODES, axis, tuple(lines), baseline=baseline))
