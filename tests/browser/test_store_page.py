@@ -77,7 +77,20 @@ def plan() -> list[str]:
 def press(page: Any, name: str) -> None:
     """Press what has this name, whatever the case: a card of the results, an option, or a button."""
     exact = re.compile(rf"^\s*{re.escape(name)}\s*$", re.IGNORECASE)
-    page.locator("main").get_by_role("button", name=exact).click()
+    with page.expect_navigation():
+        page.locator("main").get_by_role("button", name=exact).click()
+
+
+def submit(page: Any) -> None:
+    """Press Enter where the focus is, and wait for the page that comes."""
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+
+def search(page: Any, query: str) -> None:
+    page.wait_for_function("document.activeElement.id === 'search_input'")  # nobody types before they see the page
+    page.get_by_label("Search", exact=True).fill(query)
+    submit(page)
 
 
 def follow(page: Any, plan: list[str]) -> None:
@@ -85,14 +98,14 @@ def follow(page: Any, plan: list[str]) -> None:
     for action in plan:
         name, _, rest = action.partition("[")
         if name == "search":
-            page.get_by_label("Search", exact=True).fill(rest.removesuffix("]"))
-            page.keyboard.press("Enter")
+            search(page, rest.removesuffix("]"))
         else:
             press(page, rest.removesuffix("]"))
 
 
 def begin(page: Any) -> None:
-    page.get_by_role("button", name="Take an errand").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Take an errand").click()
 
 
 @pytest.mark.parametrize("script", [True, False], ids=["script on", "script off"])
@@ -105,7 +118,7 @@ def test_a_person_searches_opens_chooses_buys_and_reads_the_score(
     assert "Step 1 of 15" in page.inner_text(".bar")
     follow(page, plan[:-1])
     assert f"Step {len(plan)} of 15" in page.inner_text(".bar")
-    chosen = [rest for action in plan[2:-1] for rest in [action.partition("[")[2].removesuffix("]")]]
+    chosen = [action.removeprefix("click[").removesuffix("]") for action in plan[2:-1]]
     assert page.locator('[aria-pressed="true"]').evaluate_all("all => all.map((one) => one.value)") == chosen
     press(page, "Buy Now")
     assert page.inner_text("#reward pre") == "1.0"
@@ -114,7 +127,8 @@ def test_a_person_searches_opens_chooses_buys_and_reads_the_score(
     assert watched.misdeeds == []
     last = read_json_lines(record)[-1]
     assert [turn["action"] for turn in last["turns"]] == plan
-    page.get_by_role("button", name="Next errand").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Next errand").click()
     assert page.get_by_label("Search", exact=True).is_visible()
 
 
@@ -144,8 +158,7 @@ def test_back_in_the_browser_and_pressing_again_plays_nothing(chromium, store: s
     page.go_back()
     page.go_back()
     if page.get_by_label("Search", exact=True).count():  # the browser's copy of the first page
-        page.get_by_label("Search", exact=True).fill("lamp")
-        page.keyboard.press("Enter")
+        search(page, "lamp")
         assert "nothing was done" in page.inner_text(".notice")
     assert page.inner_text(".product-title") == title
     assert "Step 3 of 15" in page.inner_text(".bar")
@@ -164,8 +177,9 @@ def test_two_windows_are_two_errands(chromium, store: str, plan):
 def test_the_keyboard_alone_reaches_the_purchase(chromium, store: str, plan):
     page = open_site(chromium, store).page
     begin(page)
-    page.keyboard.type(plan[0].removeprefix("search[").removesuffix("]"))  # the field has the focus
-    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.id === 'search_input'")  # it has the focus unasked
+    page.keyboard.type(plan[0].removeprefix("search[").removesuffix("]"))
+    submit(page)
     for action in plan[1:]:
         name = action.removeprefix("click[").removesuffix("]")
         for _ in range(80):
@@ -177,7 +191,7 @@ def test_the_keyboard_alone_reaches_the_purchase(chromium, store: str, plan):
                 break
         else:
             raise AssertionError(f"{name} is not reached with Tab")
-        page.keyboard.press("Enter")
+        submit(page)
     assert page.inner_text("#reward pre") == "1.0"
 
 

@@ -142,6 +142,7 @@ def _recorder(path: Path, source: EnvironmentSource, options: argparse.Namespace
     Raises:
         OSError: The file can not be written.
     """
+    from .. import episode_log  # noqa: F401  # now, so that nobody waits for it at the first purchase
     from .players import append_json_line
 
     path.parent.mkdir(parents=True, exist_ok=True)

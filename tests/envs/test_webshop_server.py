@@ -1,0 +1,543 @@
+"""The store for people: the same purchases score the same, visits are secret and end, and pages give nothing away."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette", reason='serving needs the extra: pip install "sdar-gym[web]"')
+
+import httpx2
+from starlette.testclient import TestClient
+from store_visitor import Ask, Visitor
+
+from sdar_envs.hostile import hostile_actions
+from sdar_envs.loopback import LONGEST_FORM, MOST_FIELDS
+from sdar_envs.webshop.catalog import Product, ProductCatalog, Review
+from sdar_envs.webshop.env import WebShopEnv
+from sdar_envs.webshop.goals import Goal
+from sdar_envs.webshop.search import SearchIndex
+from sdar_envs.webshop.server import NOT_UNDERSTOOD, OLD_PAGE, StoreOptions, make_app
+from sdar_envs.webshop.session import Session
+from sdar_envs.webshop.store import Store
+from sdar_envs.webshop.visits import StoreFullError, Visit, Visits
+
+ORIGIN = "http://127.0.0.1"
+CANARY = "canary-that-only-teachers-know"
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class CanaryEnv(WebShopEnv):
+    """The store, with a teacher's side in which everything that is text is the canary."""
+
+    def _privileged(self) -> Any:
+        return _with_canaries(super()._privileged())
+
+
+def _with_canaries(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_canaries(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_with_canaries(part) for part in value]
+    return CANARY if isinstance(value, str) else value
+
+
+def make_visits(env_class: type[WebShopEnv] = WebShopEnv, *, first: int = 0, exposed: bool = False, **how: Any):
+    numbers = count(first)
+    return Visits(
+        lambda: env_class("valid", size="small", num_products=300, expose_privileged=exposed),
+        lambda: f"valid:{next(numbers):06d}",
+        **how,
+    )
+
+
+def client_of(visits: Visits, options: StoreOptions | None = None, **how: Any) -> TestClient:
+    return TestClient(make_app(visits, options or StoreOptions()), base_url=ORIGIN, **how)
+
+
+def asking(client: TestClient) -> Ask:
+    def ask(method: str, address: str, fields: Mapping[str, str] | None) -> tuple[int, str, str]:
+        response = client.request(method, address, data=fields)
+        return response.status_code, response.url.path, response.text
+
+    return ask
+
+
+def visitor_of(visits: Visits, options: StoreOptions | None = None) -> Visitor:
+    visitor = Visitor(asking(client_of(visits, options)))
+    visitor.start()
+    return visitor
+
+
+def plan_of(task_id: str) -> list[str]:
+    env = WebShopEnv("valid", size="small", num_products=300)
+    plan: list[str] = env.reset(options={"task_id": task_id})[1]["privileged"]["plan"]
+    return plan
+
+
+def detour(plan: list[str]) -> list[str]:
+    """The plan with a look at a sub-page and a search that leads nowhere, and a purchase without the last option."""
+    return [
+        "search[nothing of the kind]",
+        "click[back to search]",
+        *plan[:2],
+        "click[reviews]",
+        "click[< prev]",
+        plan[-1],
+    ]
+
+
+# --- the same store ---
+
+
+@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("change", [list, detour], ids=["the plan", "a detour"])
+def test_a_purchase_through_the_forms_is_the_environments_own_step_by_step(
+    number: int, change: Callable[..., list[str]]
+):
+    task_id = f"valid:{number:06d}"
+    actions = change(plan_of(task_id))
+    env = WebShopEnv("valid", size="small", num_products=300, horizon=20, expose_privileged=False)
+    rich = WebShopEnv("valid", size="small", num_products=300, horizon=20, observation_mode="text_rich")
+    ended: list[Visit] = []
+    visits = Visits(lambda: env, lambda: task_id, ended=ended.append)
+    visitor = visitor_of(visits)
+    twin = WebShopEnv("valid", size="small", num_products=300, horizon=20)
+    observation, _ = twin.reset(options={"task_id": task_id})
+    marked, _ = rich.reset(options={"task_id": task_id})
+    total = 0.0
+    for action in actions:
+        assert visitor.main.text == observation
+        assert visitor.main.rich_text == marked
+        visitor.play(action)
+        observation, reward, terminated, _, info = twin.step(action)
+        marked = rich.step(action)[0]
+        total += reward
+    assert terminated and visitor.status == 200
+    assert visitor.main.text == observation
+    (visit,) = ended
+    assert [exchange.action for exchange in visit.exchanges] == actions
+    assert sum(exchange.reward for exchange in visit.exchanges) == total == visit.score
+    assert visit.success == info["success"]
+    assert visitor.soup.select_one("#reward pre").get_text() == str(total)
+    assert (change is list) == (total == 1.0)
+
+
+def test_an_option_is_chosen_with_one_press_and_shown_as_chosen():
+    visitor = visitor_of(make_visits())
+    *way, chosen, _ = plan_of("valid:000000")
+    for action in way:
+        visitor.play(action)
+    assert visitor.soup.select('[aria-pressed="true"]') == []
+    visitor.play(chosen)
+    (pressed,) = visitor.soup.select('[aria-pressed="true"]')
+    assert f"click[{pressed['value']}]" == chosen
+
+
+def test_a_visit_whose_steps_are_used_up_is_over_and_scores_nothing():
+    ended: list[Visit] = []
+    visits = Visits(
+        lambda: WebShopEnv("valid", size="small", num_products=300, horizon=2),
+        lambda: "valid:000000",
+        ended=ended.append,
+    )
+    visitor = visitor_of(visits)
+    for _ in range(2):
+        assert "Out of steps" not in visitor.html
+        visitor.play("search[shirt]") if visitor.main.has_search_bar else visitor.play("click[back to search]")
+    assert "Out of steps" in visitor.html
+    assert [(visit.terminated, visit.over, visit.score) for visit in ended] == [(False, True, 0.0)]
+    visitor.send(visitor.soup.find("form"), {})  # the next errand
+    assert visitor.main.has_search_bar
+
+
+def test_pressing_twice_or_on_a_page_from_the_browsers_history_plays_nothing():
+    visits = make_visits()
+    visitor = visitor_of(visits)
+    search = visitor.soup.find("form", id="search")
+    visitor.send(search, {"query": "shirt"})
+    first = visitor.main.text
+    visitor.send(search, {"query": "lamp"})
+    assert OLD_PAGE in visitor.html and visitor.main.text == first
+    visit = visits.find(visitor.address.rpartition("/")[2])
+    assert visit is not None and [exchange.action for exchange in visit.exchanges] == ["search[shirt]"]
+
+
+def test_loading_a_page_again_plays_nothing():
+    visitor = visitor_of(make_visits())
+    visitor.play("search[shirt]")
+    before = visitor.html
+    visitor.go(visitor.address)
+    assert visitor.html == before
+
+
+def test_what_is_not_understood_is_said_and_counts():
+    visits = make_visits()
+    visitor = visitor_of(visits)
+    form = visitor.soup.find("form", id="search")
+    visitor.send(form, {"action": "dance"})
+    assert NOT_UNDERSTOOD in visitor.html and "Step 2 of" in visitor.html
+    visitor.play("search[shirt]")
+    assert NOT_UNDERSTOOD not in visitor.html
+
+
+def test_many_people_shop_at_once_and_none_meets_another():
+    ended: list[Visit] = []
+    visits = make_visits(ended=ended.append)
+    app = make_app(visits, StoreOptions())
+
+    async def shop(client: httpx2.AsyncClient) -> None:
+        # As `Visitor`, but giving way to the others at every question.
+        page = await client.post("/start", follow_redirects=True)
+        visit = visits.find(page.url.path.rpartition("/")[2])
+        assert visit is not None
+        for step, action in enumerate(plan_of(visit.task_id)):
+            await asyncio.sleep(0)
+            page = await client.post(page.url.path, data={"step": str(step), "action": action}, follow_redirects=True)
+
+    async def everybody() -> None:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=ORIGIN) as client:
+            await asyncio.gather(*(shop(client) for _ in range(20)))
+
+    asyncio.run(everybody())
+    assert len({visit.task_id for visit in ended}) == len(ended) == 20
+    assert all(visit.score == 1.0 for visit in ended)
+
+
+# --- nothing is given away ---
+
+
+def walk(visits: Visits, options: StoreOptions) -> Iterator[tuple[Visit, str]]:
+    """Every kind of page of an errand that is played by its plan; the visit with each page's HTML."""
+    visitor = visitor_of(visits, options)
+    visit = visits.find(visitor.address.rpartition("/")[2])
+    assert visit is not None
+    plan = plan_of(visit.task_id)
+    yield visit, visitor.html
+    for action in [*plan[:2], "click[features]", "click[< prev]", "dance", *plan[2:]]:
+        if action == "dance":
+            visitor.send(visitor.soup.find("form"), {"action": action})
+        else:
+            visitor.play(action)
+        yield visit, visitor.html
+
+
+@pytest.mark.parametrize("options", [StoreOptions(), StoreOptions(panel=True)], ids=["pages", "panel"])
+def test_no_page_says_what_only_teachers_know_unless_asked(options: StoreOptions):
+    # Worse than `sdar serve-store`, which makes environments without a teacher's side: here there is one to be leaked.
+    pages = [html for _, html in walk(make_visits(CanaryEnv, exposed=True), options)]
+    assert len(pages) >= 8
+    assert not any(CANARY in html for html in pages)
+    assert not any("privileged" in html.lower() for html in pages)
+
+
+def test_the_privileged_panel_says_everything_and_says_what_it_is():
+    for visit, html in walk(make_visits(CanaryEnv, exposed=True), StoreOptions(privileged=True)):
+        assert CANARY in html
+        assert "PRIVILEGED" in html and "no student ever sees this" in html
+        assert CANARY not in visit.view.observation
+
+
+def test_the_panel_shows_the_text_that_a_model_reads():
+    for visit, html in walk(make_visits(), StoreOptions(panel=True)):
+        shown = Visitor(lambda *_: (0, "", ""), html=html).soup
+        assert shown.select_one(".observation").get_text() == visit.view.observation
+        offered = [tag.get_text() for tag in shown.select(".actions code")]
+        assert offered == ([] if visit.over else list(visit.view.admissible_actions))
+
+
+def test_before_the_purchase_the_goal_is_its_sentence_and_nothing_else():
+    visits = make_visits()
+    for number in range(14):
+        visitor = visitor_of(visits)
+        visit = visits.find(visitor.address.rpartition("/")[2])
+        goal = visit.env._playing.task.goal
+        page = visitor.html.replace(goal.instruction, "", 1)
+        for secret in (goal.asin, goal.name, goal.product_category, *goal.attributes, str(goal.price_upper)):
+            assert secret.lower() not in page.lower(), number
+        assert visit.task_id not in page
+        plan = plan_of(visit.task_id)
+        visitor.play(plan[0])
+        bare = visitor.html.replace(goal.instruction, "", 1)
+        assert not any(secret in bare for secret in (goal.product_category, visit.task_id))
+
+
+# --- secrets, ends and bounds ---
+
+
+def test_ids_of_visits_are_long_random_and_all_different():
+    visits = make_visits(most=64)
+    ids = {visits.open() for _ in range(64)}
+    assert len(ids) == 64
+    assert all(re.fullmatch(r"[\w-]{32}", visit_id) for visit_id in ids)
+    assert not ids & {make_visits().open() for _ in range(8)}  # a server that starts again tells nothing
+
+
+def test_a_visit_ends_when_it_rests_too_long_and_asking_for_it_is_no_rest():
+    clock = Clock()
+    visits = make_visits(rest=100.0, clock=clock)
+    kept, left = visits.open(), visits.open()
+    for _ in range(5):
+        clock.now += 60
+        assert visits.find(kept) is not None
+    assert visits.find(left) is None
+    assert len(visits) == 1
+    visitor = Visitor(asking(client_of(visits)))
+    visitor.go(f"/visit/{left}")
+    assert visitor.status == 404
+    visitor.send(visitor.soup.find("form"), {})
+    assert visitor.main.has_search_bar
+
+
+def test_there_are_only_so_many_visits_and_only_finished_ones_make_room():
+    clock = Clock()
+    visits = make_visits(most=3, rest=100.0, clock=clock)
+    ids = [visits.open() for _ in range(3)]
+    with pytest.raises(StoreFullError, match="all 3 places are taken"):
+        visits.open()
+    response = client_of(visits).post("/start")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "60")
+    assert "all 3 places are taken" in response.text
+    finished = visits.find(ids[1])
+    assert finished is not None
+    for action in plan_of(finished.task_id):
+        visits.act(finished, action)
+    newest = visits.open()
+    assert visits.find(ids[1]) is None
+    assert all(visits.find(visit_id) for visit_id in (ids[0], ids[2], newest))
+    clock.now += 101
+    assert visits.open() and len(visits) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("/visit/", "/visit/0", "/visit/" + "A" * 32, "/visit/" + "A" * 5000, "/visit/%00", "/visit/../etc/passwd"),
+        *("/visit/..%2f..%2fetc%2fpasswd", "/..%2f..%2fetc/passwd", "/store.css/../../pages/base.html", "/store.css/"),
+        *("//etc/passwd", "/pages/base.html", "/assets/webshop/store.css", "/%2e%2e/pyproject.toml", "/.git/config"),
+        *("/favicon.ico", "/robots.txt", "/start/x", "/visit/<script>alert(1)</script>", "/visit/a/b"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_there_is_no_address_but_the_stores_own(address: str, method: str):
+    response = client_of(make_visits()).request(method, address, data={"step": "0"} if method == "POST" else None)
+    assert response.status_code in (404, 405)
+    assert "root:" not in response.text and "<script" not in response.text and "Traceback" not in response.text
+
+
+def test_methods_are_what_they_are_for():
+    visits = make_visits()
+    client = client_of(visits)
+    address = f"/visit/{visits.open()}"
+    for method, path in (("GET", "/start"), ("PUT", address), ("DELETE", address), ("POST", "/"), ("PATCH", "/start")):
+        assert client.request(method, path).status_code == 405
+    assert client.head("/").status_code == 200
+    assert len(visits) == 1  # looking opens no visit
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "0.0.0.0", ""])
+def test_a_foreign_host_name_is_refused(host: str):
+    # A name that its owner points at this machine would make this server same-origin with its pages.
+    client = client_of(make_visits())
+    assert client.get("/", headers={"host": host}).status_code == 400
+    assert client.post("/start", headers={"host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.1:3000", "localhost", "localhost:8080"])
+def test_this_machines_names_are_taken_with_any_port(host: str):
+    assert client_of(make_visits()).get("/", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9999"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site", "origin": ORIGIN},
+    ],
+    ids=str,
+)
+def test_forms_of_other_sites_are_refused(headers: dict[str, str]):
+    visits = make_visits()
+    assert client_of(visits).post("/start", headers=headers).status_code == 403
+    assert len(visits) == 0
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"origin": ORIGIN}, {"sec-fetch-site": "same-origin", "origin": ORIGIN}], ids=str
+)
+def test_own_forms_are_taken(headers: dict[str, str]):
+    assert client_of(make_visits()).post("/start", headers=headers).status_code == 200
+
+
+def test_forms_are_short_and_are_forms():
+    visits = make_visits()
+    address = f"/visit/{visits.open()}"
+    client = client_of(visits)
+
+    def status(content: bytes, kind: str = "application/x-www-form-urlencoded") -> int:
+        return client.post(address, content=content, headers={"content-type": kind}, follow_redirects=False).status_code
+
+    assert status(b"step=0&query=" + b"a" * LONGEST_FORM) == 413
+    assert status(b"&".join(b"f%d=1" % number for number in range(MOST_FIELDS + 1))) == 400
+    assert status(b'{"step": 0}', "application/json") == 415
+    assert status(b"--x\r\n\r\n--x--", "multipart/form-data; boundary=x") == 415
+    visit = visits.find(address.rpartition("/")[2])
+    assert visit is not None and visit.steps == 0
+    assert status(b"step=0&query=%ff%fe%00") == 303  # bytes that are no text are a search for nothing
+    assert visit.steps == 1
+
+
+def test_every_answer_forbids_scripts_frames_and_foreign_sources():
+    visits = make_visits()
+    client = client_of(visits)
+    address = f"/visit/{visits.open()}"
+    answers = [client.get(path) for path in ("/", address, "/store.css", "/icon.svg", "/nothing")]
+    answers += [client.get("/", headers={"host": "evil.example"}), client.put("/")]
+    answers += [client.post("/start", headers={"origin": "http://evil.example"})]
+    answers += [client.post(address, data={"step": "0"}, follow_redirects=False)]
+    for answer in answers:
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
+        assert "script-src" not in policy and "unsafe" not in policy and "http" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "set-cookie" not in answer.headers
+
+
+def test_a_defect_shows_no_traceback():
+    class BrokenEnv(WebShopEnv):
+        def _act(self, action: str) -> Any:
+            raise RuntimeError(CANARY)
+
+    visits = make_visits(BrokenEnv)
+    client = client_of(visits, raise_server_exceptions=False)
+    visitor = Visitor(asking(client))
+    visitor.start()
+    visitor.play("search[shirt]")
+    assert visitor.status == 500
+    assert CANARY not in visitor.html and "Traceback" not in visitor.html
+    assert "content-security-policy" in client.post(visitor.address, data={"step": "0"}).headers
+
+
+# --- hostile text ---
+
+
+@pytest.mark.parametrize("as_query", [True, False], ids=["searched", "as an action"])
+def test_whatever_is_sent_is_a_page_again(as_query: bool):
+    visits = Visits(
+        lambda: WebShopEnv("valid", size="small", num_products=300, horizon=500),
+        lambda: "valid:000000",
+    )
+    visit_id = visits.open()
+    client = client_of(visits, StoreOptions(panel=True))
+    visit = visits.find(visit_id)
+    assert visit is not None
+    for text in hostile_actions(200, legal=["search[shirt]", "click[back to search]"]):
+        sendable = text.encode("utf-8", "replace").decode("utf-8")[:2000]
+        field = "query" if as_query else "action"
+        response = client.post(f"/visit/{visit_id}", data={"step": str(visit.steps), field: sendable})
+        assert response.status_code == 200
+        assert "<script" not in response.text
+        assert Visitor(lambda *_: (0, "", ""), html=response.text).main.text == visit.view.observation
+    assert visit.steps == 200
+
+
+ATTACK = """</title><script>alert(1)</script><img src=x onerror=alert(1)>" autofocus onfocus="alert(1)' {{ 7*7 }}"""
+
+
+class HostileShop:
+    """A store whose every word attacks the page, behind the little that a visit needs of an environment."""
+
+    horizon = 20
+
+    def __init__(self) -> None:
+        product = Product(
+            asin="B0<B>&\"'0",
+            title=f"shirt {ATTACK}",
+            description=ATTACK,
+            bullets=(ATTACK, "second"),
+            pricing=(5.0,),
+            category=ATTACK,
+            query=ATTACK,
+            product_category=ATTACK,
+            options={f"size {ATTACK}": (f"small {ATTACK}", "large"), "action": ("click[buy now]",)},
+            attributes=(ATTACK,),
+            image="http://evil.example/tracker.png",
+            reviews=(Review(ATTACK, 5, ATTACK),),
+        )
+        catalog = ProductCatalog([product])
+        index = SearchIndex.build((one.asin, one.document()) for one in catalog)
+        self.store = Store(catalog, index, {product.asin: 5.0}, show_attributes=True)
+        self.goal = Goal(product.asin, f"find {ATTACK}", (ATTACK,), (), 10.0, name=f"shirt {ATTACK}")
+        self.session = Session(self.store, self._worth)
+
+    def _worth(self, asin: str, chosen: Mapping[str, str]) -> float:
+        return self.store.judge(asin, chosen, self.goal).reward
+
+    def _info(self, valid: bool) -> dict[str, Any]:
+        hints = {"plan": [ATTACK], "hints": [ATTACK], "facts": {ATTACK: [ATTACK, {ATTACK: True}]}}
+        return {
+            "instruction": self.goal.instruction,
+            "admissible_actions": list(self.session.page.click_actions),
+            "is_action_valid": valid,
+            "success": self.session.reward == 1.0,
+            "score": self.session.reward or 0.0,
+            "privileged": {**hints, "skills": {"lines": [ATTACK], "stale": [True]}},
+        }
+
+    def reset(self, *, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        return self.session.page.text(self.goal.instruction), self._info(True)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        valid = self.session.act(action)
+        reward = self.session.reward
+        observation = self.session.page.text(self.goal.instruction)
+        return observation, reward or 0.0, reward is not None, False, self._info(valid)
+
+    def close(self) -> None:
+        pass
+
+
+def test_hostile_goods_make_no_element_no_attribute_and_no_request():
+    ended: list[Visit] = []
+    visits = Visits(HostileShop, lambda: "any", ended=ended.append)
+    visitor = visitor_of(visits, StoreOptions(panel=True, privileged=True))
+    pages = [visitor.html]
+    value = visits.find(visitor.address.rpartition("/")[2]).env.store.product("B0<B>&\"'0").options["action"][0]
+    names = ["features", "< prev", "description", "< prev", "reviews", "< prev", "attributes", "< prev", value]
+    visitor.play("search[shirt]")
+    pages.append(visitor.html)
+    for name in ["b0<b>&\"'0", *names, f"small {ATTACK}".lower(), "buy now"]:
+        visitor.play(f"click[{name}]")
+        assert visitor.status == 200
+        pages.append(visitor.html)
+    for html in pages:
+        soup = Visitor(lambda *_: (0, "", ""), html=html).soup
+        assert soup.select("script, img, iframe, object, base, style, b") == []
+        attributes = {name for tag in soup.find_all(True) for name in tag.attrs}
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+        links = [tag[name] for tag in soup.find_all(True) for name in ("src", "href", "action") if tag.get(name)]
+        assert all(re.fullmatch(r"/(visit/[\w-]{32}|start|store\.css|icon\.svg)?", link) for link in links)
+        assert "49" not in soup.get_text()  # nor is text a template
+        assert ATTACK in soup.get_text()
+    (visit,) = ended
+    assert set(visit.env.session.chosen.values()) == {value, f"small {ATTACK}"}
