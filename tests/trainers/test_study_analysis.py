@@ -16,6 +16,7 @@ from trainers.study.plain_json import decode, encode
 from trainers.study.records import Arm, Claimed, Hypothesis, StudyError, Table, Term, Trial
 from trainers.study.sheets import csv_text, markdown
 from trainers.study.tuning import best
+from trainers.study.verdicts import judge_claim
 
 BUDGET = 20.0  # two iterations of ten episodes
 
@@ -67,6 +68,16 @@ def test_one_seed_and_seeds_that_are_all_equal_decide_nothing() -> None:
     assert verdict_of([0.3, 0.3, 0.3]).verdict == "undecided"
 
 
+def test_an_interval_as_wide_as_the_rounding_of_sums_decides_nothing() -> None:
+    results = {
+        "grpo": {seed: make_result("grpo", seed, [rate] * 3) for seed, rate in enumerate((0.3, 0.4))},
+        "sdar": {seed: make_result("sdar", seed, [rate] * 3) for seed, rate in enumerate((0.4, 0.5))},
+    }
+    found = contrast(gain(), results, BUDGET)
+    assert found.differences[0] != found.differences[1]  # 0.4 - 0.3 and 0.5 - 0.4
+    assert judge_claim(found, None) == "undecided"
+
+
 def test_a_claim_of_less_than_a_bound_is_judged_on_its_own_side() -> None:
     claim = gain(direction="less", bound=0.05, smallest=0.0)
     assert verdict_of([0.0, 0.01, -0.01, 0.02, 0.0], claim).verdict == "supported"
@@ -91,6 +102,15 @@ def test_holm_makes_a_second_hypothesis_pay_for_the_first() -> None:
     both = [Hypothesis("H1", "faster", (gain(),)), Hypothesis("H2", "again", (gain("again"),))]
     first, second = analyse(make_study(make_plan(["grpo", "sdar"], 8, both), study.results)).verdicts
     assert first.p_holm == second.p_holm == pytest.approx(2 * 2 / 2**8)
+
+
+def test_a_hypothesis_whose_runs_are_missing_still_counts_in_the_correction() -> None:
+    study = study_of([0.10, 0.12, 0.08, 0.11, 0.09, 0.10, 0.13, 0.07])
+    claim = Claimed("gain", (Term("opsd", "area"), Term("grpo", "area", -1.0)))
+    both = [Hypothesis("H1", "faster", (gain(),)), Hypothesis("H2", "not run yet", (claim,))]
+    first, second = analyse(make_study(make_plan(["grpo", "sdar", "opsd"], 8, both), study.results)).verdicts
+    assert first.p_holm == pytest.approx(2 * 2 / 2**8)
+    assert second.p is None and second.p_holm is None and second.verdict == "undecided"
 
 
 # --- endpoints and contrasts ---

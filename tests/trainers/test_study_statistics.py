@@ -46,6 +46,7 @@ def test_a_bound_moves_what_is_flipped() -> None:
     differences = [0.04, 0.05, 0.06, 0.045, 0.055, 0.05, 0.048, 0.052]
     assert sign_flip_p(differences, bound=0.05) == pytest.approx(sign_flip_p([d - 0.05 for d in differences]))
     assert sign_flip_p([0.05] * 8, bound=0.05) == 1.0
+    assert sign_flip_p([0.55 - 0.5] * 8, bound=0.05) == 1.0  # off by 4e-17
 
 
 def test_beyond_sixteen_seeds_flips_are_drawn_and_counted() -> None:

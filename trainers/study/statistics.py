@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 MIN_SEEDS_FOR_P = 8  # below, even a difference of one sign throughout is not below 0.05 / 5 by sign flips
 EXACT_SEEDS = 16  # up to here all 2^n sign flips are enumerated
 RESAMPLES = 9999
+ROUNDING = 1e-9  # numbers of runs that lie closer are equal: rates are of hundreds of tasks, the rest is arithmetic's
 
 
 def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
@@ -46,6 +47,7 @@ def sign_flip_p(differences: Sequence[float], *, bound: float = 0.0) -> float | 
     if len(differences) < MIN_SEEDS_FOR_P:
         return None
     shifted = np.asarray(differences, dtype=np.float64) - bound
+    shifted[np.abs(shifted) < ROUNDING] = 0.0  # 0.55 - 0.5 - 0.05 is not quite nothing
     if not shifted.any():
         return 1.0
     exact = len(differences) <= EXACT_SEEDS
@@ -79,8 +81,9 @@ def crossed_bootstrap(
 ) -> tuple[float, float] | None:
     """95 % percentile interval of a mean over seeds and tasks that are both drawn anew, rows and columns apart.
 
-    Seeds and tasks are crossed: each task is played under each seed. Drawing them independently, as in a two-way
-    pigeonhole bootstrap (A. B. Owen, 2007), counts the spread of both.
+    Drawing rows and columns independently, as in a two-way pigeonhole bootstrap (A. B. Owen, 2007), counts the spread of
+    both. Where each seed has a world of its own, a column is a place in the panel, the same kind of task about other
+    things: what differs from cell to cell is then counted more than once, and the interval is wider than need be.
 
     Args:
         differences: One row per seed with one number per task; NaN where an episode broke.

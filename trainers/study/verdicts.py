@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from .records import Contrast, Hypothesis, Verdict
-from .statistics import MIN_SEEDS_FOR_P, holm
+from .statistics import MIN_SEEDS_FOR_P, ROUNDING, holm
 
 ALPHA = 0.05
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
@@ -27,7 +27,7 @@ SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"
 def excess_interval(contrast: Contrast) -> tuple[float, float] | None:
     """The interval of the mean of ``e``, how far beyond its bound a claim goes; None where it estimates nothing."""
     low, high = contrast.estimate.low, contrast.estimate.high
-    if low is None or high is None or low == high:  # an interval of no width estimates nothing
+    if low is None or high is None or high - low < ROUNDING:  # an interval of no width estimates nothing
         return None
     if contrast.direction == "less":
         return contrast.bound - high, contrast.bound - low
@@ -56,10 +56,11 @@ def verdicts(found: Sequence[tuple[Hypothesis, Sequence[Contrast], Sequence[Cont
         ps = [contrast.p for contrast in claims]
         known = [p for p in ps if p is not None]
         raw[hypothesis.id] = max(known) if known and len(known) == len(ps) else None
-    corrected = holm({name: p for name, p in raw.items() if p is not None})
+    # One without a p yet is still asked, so it counts as one of the many.
+    corrected = holm({name: 1.0 if p is None else p for name, p in raw.items()})
     judged = []
     for hypothesis, claims, secondary in found:
-        p = corrected.get(hypothesis.id)
+        p = None if raw[hypothesis.id] is None else corrected[hypothesis.id]
         decided = tuple(dataclasses.replace(contrast, verdict=judge_claim(contrast, p)) for contrast in claims)
         words = [contrast.verdict for contrast in decided]
         verdict = REFUTED if REFUTED in words else SUPPORTED if set(words) == {SUPPORTED} else UNDECIDED
