@@ -13,7 +13,7 @@ USAGE = "DIRECTORY [options]"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``sdar report``."""
-    from ..report.write import EPISODES
+    from ..report import EPISODES
 
     parser.add_argument("directory", metavar="DIRECTORY", help="a study's or a run's directory")
     parser.add_argument("--output", metavar="FILE", help="the HTML file [DIRECTORY/report.html]")

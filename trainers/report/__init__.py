@@ -7,3 +7,7 @@
 
 Text of models and worlds passes through here as data only: it is cleaned, escaped, and never markup.
 """
+
+from __future__ import annotations
+
+EPISODES = 96  # in the viewer, per arm; with the tiny preset's short texts about 300 KB

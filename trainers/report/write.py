@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..run_directory import RunDirectoryError
 from ..study.records import Result, Study, load_study
+from . import EPISODES
 from .document import Document, figures_of
 from .episodes import load_episodes, load_privileged
 from .markdown import render_markdown
@@ -20,7 +21,6 @@ from .study_document import study_document, study_view
 from .study_figures import Shown
 from .viewer_data import ViewedArm, viewer_data
 
-EPISODES = 96  # per arm; with the tiny preset's short texts about 300 KB
 PRIVILEGED = (
     "This page shows PRIVILEGED text: what only a teacher may read, plans and facts of the worlds among it. Do not let "
     "it reach a student, its training data, or anyone who measures one."
@@ -140,5 +140,7 @@ def _write(document: Document, arms: Sequence[ViewedArm], target: Path, with_pri
     markdown = target.with_suffix(".md")
     text = render_markdown(document, {path.stem for path in drawn})
     markdown.write_text(text, encoding="utf-8", newline="\n")
-    notes = (MISSING,) if images and not drawn and figures else ()
-    return Written((target, markdown, *drawn), notes)
+    notes = [MISSING] if images and not drawn and figures else []
+    if with_privileged and viewer is not None:
+        notes.append(f"{target.name} shows privileged text: do not let it reach a student")
+    return Written((target, markdown, *drawn), tuple(notes))
