@@ -55,7 +55,10 @@ class Script:
 # Worlds that demonstrations come from: enough that no law of theirs is worth learning, few enough to be built once.
 DEMONSTRATION_WORLDS = range(1_000_000, 1_000_048)
 
-SCRIPTS: dict[str, str] = {"sdar/Household-v0": "sdar_envs.household.demonstrator:SCRIPT"}
+SCRIPTS: dict[str, str] = {
+    "sdar/Household-v0": "sdar_envs.household.demonstrator:SCRIPT",
+    "sdar/SearchQA-v0": "sdar_envs.searchqa.demonstrator:SCRIPT",
+}
 
 
 def script_of(env_id: str) -> Script:

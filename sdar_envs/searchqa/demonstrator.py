@@ -16,7 +16,7 @@ from ..demonstrations import Script
 from ..privileged import RetrievedSkills, StudentView
 from . import small, tables
 from .env import SearchQAEnv
-from .names import small_words
+from .names import NUMBERS, small_words
 from .protocol import search_action
 from .searchers import Searcher
 
@@ -61,15 +61,15 @@ def _make_env(env_kwargs: Mapping[str, Any], world_seed: int) -> SearchQAEnv:
 
 
 def _texts() -> Sequence[str]:
-    """Every word that names and values are made of, numbered, so that a tokenizer keeps each apart from the wording.
+    """Every name and every word that values are made of, numbered: a tokenizer keeps each apart from the wording.
 
-    A name that was never seen is then two words that were.
+    A name that was never seen is then a word and a number that were.
     """
-    firsts, seconds = small_words()
     relations = tables.SIZE_RELATIONS["small"]
     values = [value for name in relations if name in small.WORDS for value in tables.values_of("small", name)]
     terms = [term for listed in small.TERMS.values() for term in listed]
-    return [f"{word} 1" for word in (*firsts, *seconds, *values, *relations, *terms, *tables.ENTITY_TYPES)]
+    names = [f"{word} {number}" for word in small_words() for number in NUMBERS]
+    return names + [f"{word} 1" for word in (*values, *relations, *terms, *tables.ENTITY_TYPES)]
 
 
 SCRIPT = Script(make_env=_make_env, make_demonstrator=SearchQADemonstrator, texts=_texts)

@@ -14,7 +14,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,13 +66,15 @@ class HashedEncoder:
 
     @classmethod
     def fit(
-        cls, texts: Sequence[str], *, dim: int = 512, nonzeros: int = 8, heading: int = 3, seed: int = 0
+        cls, texts: Iterable[str], *, dim: int = 512, nonzeros: int = 8, heading: int = 3, seed: int = 0
     ) -> HashedEncoder:
         """Count in how many of `texts` each token occurs."""
         counts: Counter[str] = Counter()
+        documents = 0
         for text in texts:
             counts.update(set(tokens_of(text)))
-        return cls(len(texts), dict(sorted(counts.items())), dim=dim, nonzeros=nonzeros, heading=heading, seed=seed)
+            documents += 1
+        return cls(documents, dict(sorted(counts.items())), dim=dim, nonzeros=nonzeros, heading=heading, seed=seed)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ What FAISS does by itself and this file does not let through:
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,20 +103,26 @@ class VectorIndex:
         Raises:
             ValueError: `vectors` is not a finite matrix, or the kind is unknown.
         """
+        shape = np.shape(vectors)
+        return cls.build_from([vectors], dim=shape[1] if len(shape) == 2 else 0, kind=kind, threads=threads)
+
+    @classmethod
+    def build_from(
+        cls, blocks: Iterable[NDArray[np.float32]], *, dim: int, kind: str = "flat", threads: int = 1
+    ) -> VectorIndex:
+        """The same from blocks of rows, so that only the index itself has to fit into memory."""
         require_choice("kind of index", kind, KINDS, "VectorIndex.build")
-        rows = np.ascontiguousarray(vectors, dtype=np.float32)
-        if rows.ndim != 2 or not rows.shape[1] or not np.isfinite(rows).all():
-            raise ValueError(f"VectorIndex.build expects a finite matrix (rows, dim), got shape {rows.shape}")
         faiss = _faiss()
-        if kind == "flat":
-            index = faiss.IndexFlatIP(rows.shape[1])
-        else:
-            index = faiss.IndexHNSWFlat(rows.shape[1], HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
-            index.hnsw.efConstruction = HNSW_CONSTRUCTION
-            index.hnsw.efSearch = 128
-        faiss.omp_set_num_threads(threads)
-        index.add(rows)
-        return cls(index, threads=threads)
+        index = None
+        for block in blocks:
+            rows = np.ascontiguousarray(block, dtype=np.float32)
+            if rows.ndim != 2 or rows.shape[1] != dim or not dim or not np.isfinite(rows).all():
+                raise ValueError(f"VectorIndex.build expects a finite matrix (rows, {dim or 'dim'}), got {rows.shape}")
+            if index is None:
+                index = _empty(kind, dim)
+            faiss.omp_set_num_threads(threads)
+            index.add(rows)
+        return cls(_empty(kind, dim) if index is None else index, threads=threads)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, threads: int = 1, ef_search: int = 128) -> VectorIndex:
@@ -221,6 +228,16 @@ class VectorIndex:
         except RuntimeError as error:
             raise ValueError(f"{self.path}: this kind of index can not give its vectors back: {error}") from error
         return VectorIndex(target, threads=self._threads)
+
+
+def _empty(kind: str, dim: int) -> Any:
+    faiss = _faiss()
+    if kind == "flat":
+        return faiss.IndexFlatIP(dim)
+    index = faiss.IndexHNSWFlat(dim, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = HNSW_CONSTRUCTION
+    index.hnsw.efSearch = 128
+    return index
 
 
 def _reopened(path: str, threads: int, ef_search: int) -> VectorIndex:

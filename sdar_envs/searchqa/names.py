@@ -1,8 +1,8 @@
 """Names of a world: pseudo-words that belong to one split each, so that no name of one split occurs in another.
 
 The full world makes words of two or three syllables; a word belongs to the split that its hash says, whatever the
-seed. The small world, for models of a few hundred tokens, writes every name as two short words of two fixed lists: a
-tokenizer that has learned the lists can write any name, also one that it has never seen, because what belongs to a
+seed. The small world, for models of a few hundred tokens, writes every name as a short word of a fixed list and a
+number: a tokenizer that has learned both can write any name, also one that it has never seen, because what belongs to a
 split is the pair.
 """
 
@@ -25,7 +25,9 @@ _VOWELS = tables.words("a e i o u ae ei ia or ar en il an")
 _CODAS = ("", "", "", *tables.words("l n r s th m x nd"))
 
 # English words among the short ones, which a small world's wording needs for itself.
-_RESERVED = frozenset(tables.words("be by do go he is it me my no of or so to us we the was and set led red sun ten"))
+_RESERVED = frozenset(tables.words("be by do go he is it me my no of or so to us we era"))
+# The numbers of small names stay below the eras, so that no date looks like half a name.
+NUMBERS = range(1, 25)
 
 
 def split_of(name: str) -> str:
@@ -39,12 +41,11 @@ def split_of(name: str) -> str:
 
 
 @cache
-def small_words() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The two lists of the small world: a first word is consonant and vowel, a second has a consonant behind."""
-    firsts = [c + v for c in "bdfgklmnprtvz" for v in "aeiou"]
-    seconds = [c + v + e for c, v, e in zip("bdfgklmnprstvz" * 3, "aeiouaeioua" * 5, "lmnrskt" * 7, strict=False)]
-    kept = tuple(tuple(dict.fromkeys(word for word in words if word not in _RESERVED)) for words in (firsts, seconds))
-    return kept[0][:36], kept[1][:36]
+def small_words() -> tuple[str, ...]:
+    """The words of small names: a consonant and a vowel, or with a consonant behind them."""
+    short = [onset + vowel for onset in "bdfgklmnprtvz" for vowel in "aeiou"]
+    longer = [onset + vowel + "z" for onset in "bdfgklmnprtv" for vowel in "aeiou"]
+    return tuple(word for word in (*short, *longer) if word not in _RESERVED)[::2]
 
 
 class NamePool:
@@ -63,8 +64,7 @@ class NamePool:
         self._used: set[str] = set()
         self._pairs: list[str] = []
         if size == "small":
-            firsts, seconds = small_words()
-            pairs = [f"{first} {second}" for first in firsts for second in seconds]
+            pairs = [f"{word} {number}" for word in small_words() for number in NUMBERS]
             own = [pair for pair in pairs if split_of(pair) == split]
             self._pairs = [own[int(i)] for i in rng.permutation(len(own))]
 
@@ -72,7 +72,7 @@ class NamePool:
         return options[int(self._rng.integers(len(options)))]
 
     def word(self) -> str:
-        """A new pseudo-word, capitalised; in the small world a new pair of words."""
+        """A new pseudo-word, capitalised; in the small world a word and a number."""
         if self._size == "small":
             if not self._pairs:
                 raise ValueError(f"the small world has no unused name left in split {self._split!r}: lower its numbers")

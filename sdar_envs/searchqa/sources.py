@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from ..core import resolve_split
@@ -165,5 +166,10 @@ class GeneratedTasks:
 
     def skill_bank(self) -> SkillBank:
         """See `TaskSource`."""
-        claims = regularities(self._size, self._world_seed).claims()
-        return SkillBank.from_assets("searchqa", claims, stale=self._stale, stale_seed=self._stale_seed)
+        return _skill_bank(self._size, self._world_seed, self._stale, self._stale_seed)
+
+
+@lru_cache(maxsize=64)
+def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
+    claims = regularities(size, world_seed).claims()
+    return SkillBank.from_assets("searchqa", claims, stale=stale, stale_seed=stale_seed)

@@ -357,7 +357,7 @@ SIZE_TABLES = {
         hops=(2, 2),
         arity=(3, 3),
         searches=5,
-        sentences=3,
+        sentences=2,
         colliding=0.0,
         filler=(0, 0),
     ),

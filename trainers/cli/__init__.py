@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "play": ("play", "play an episode in the terminal, or watch an agent play"),
     "report": ("report", "a study or a run as one HTML page, with figures and an episode viewer"),
     "serve-store": ("serve_store", "the store as a web site on this machine, to shop in by hand"),
+    "serve-retrieval": ("serve_retrieval", "passages over HTTP, as Search-R1's retriever serves them"),
+    "index": ("index", "build, compress or check the index of a corpus"),
     "envs": ("envs", "the environments and their options"),
 }
 
