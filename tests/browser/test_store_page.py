@@ -206,6 +206,8 @@ def test_the_panel_shows_both_sides_and_says_which_is_which(chromium, teachers_s
     assert page.locator(".plan code").all_inner_texts() == plan
     follow(page, plan[:1])
     assert page.locator(".plan code").all_inner_texts() == plan[1:]
+    for line in page.locator(".panel li:visible").all():
+        assert line.bounding_box()["width"] > 250  # laid out as a line of the panel, not as something of the shop
     shop, panel = page.locator("main").bounding_box(), page.locator(".panel").bounding_box()
     assert panel["x"] >= shop["x"] + shop["width"]  # beside the page, where there is room
     assert watched.misdeeds == []
