@@ -11,6 +11,9 @@ groups alone, never on the number of environments.
 where the student never sees the skill: it acts the same whatever the teacher is told. ``gap`` rewards a skill by how
 much more likely the teacher finds what was done, where it brought something: the mean of ``(T - O) sign(return)``.
 
+*Every pull counts*, or an arm that is tried first and never rewarded would be tried first for ever: groups that gave
+way to others (`resampling`) are pulls, and so is a skill that no teacher could be told, for being over its budget.
+
 The counts are training state: they go into checkpoints. Worlds know nothing of them; the teacher asks the bank by name.
 """
 
@@ -30,6 +33,7 @@ from .teacher_views import TEACHER
 
 if TYPE_CHECKING:
     from .config import SDARConfig
+    from .method import Method
 
 UCB = "ucb"
 REWARDS = ("success", "gap")
@@ -80,11 +84,11 @@ class SkillBandit:
         self._chosen: dict[Key, tuple[str, str]] = {}  # group -> (task type, arm), of the running iteration
 
     @classmethod
-    def of(cls, config: SDARConfig, skill_bank: Any) -> SkillBandit | None:
+    def of(cls, config: SDARConfig, skill_bank: Any, method: Method) -> SkillBandit | None:
         """The bandit of a run; None for any other retrieval.
 
         Raises:
-            ValueError: Nothing that the bandit chooses would be shown, or there is nothing to choose from.
+            ValueError: Nothing that the bandit chooses would be shown or rewarded, or there is nothing to choose from.
         """
         if config.retrieval != UCB:
             return None
@@ -92,6 +96,11 @@ class SkillBandit:
             raise ValueError(
                 f"retrieval='ucb' chooses what privilege='skill' shows, and privilege is {config.privilege!r}: choose "
                 "skill, or another retrieval"
+            )
+        if config.ucb_reward == "gap" and method.student_view == "privileged":
+            raise ValueError(
+                f"ucb_reward='gap' asks how a teacher reads what was done, and method {method.name!r} has none: its "
+                "student acts behind the skill itself. Choose ucb_reward=success, or a method with a teacher"
             )
         arms = list(getattr(skill_bank, "tasks", ()))
         return cls(arms, c=config.ucb_c, reward=config.ucb_reward)
@@ -103,7 +112,7 @@ class SkillBandit:
         rewards = self._rewards.setdefault(context, dict.fromkeys(self.arms, 0.0))
         if key is None:
             # The best mean; of arms that were never pulled the task's own is the best guess.
-            known = {arm: rewards[arm] / pulls[arm] for arm in self.arms if pulls[arm]}
+            known = self._means(context)
             return max(known, key=lambda arm: known[arm]) if known else self._own(context)
         if key not in self._chosen:
             pending = {arm: list(self._chosen.values()).count((context, arm)) for arm in self.arms}
@@ -114,37 +123,58 @@ class SkillBandit:
     def _own(self, context: str) -> str:
         return context if context in self.arms else self.arms[0]
 
-    def learn(self, rows: Sequence[Row], rollouts: Sequence[Rollout]) -> dict[str, float]:
-        """Reward the arms of an iteration's groups, and forget its choices; returns figures.
+    def learn(
+        self, rows: Sequence[Row], rollouts: Sequence[Rollout], replaced: Sequence[Rollout] = ()
+    ) -> dict[str, float]:
+        """Reward the arms of an iteration's groups, and forget its choices; returns figures, none without a choice.
 
-        A group without a usable episode, or (``gap``) without a reading, leaves its arm as it was.
+        A group without a usable episode leaves its arm as it was. One that was played and that no teacher could read
+        (``gap``) counts as the worst arm of its task type so far, and as 0 at most.
+
+        Args:
+            rows: The iteration's rows, with what the teacher read.
+            rollouts: Their episodes, by ``row.episode_id``.
+            replaced: Episodes that gave way to others; they count where their skill was chosen, too.
         """
-        values: dict[Key, list[float]] = {}
-        of_episode = self._successes(rollouts) if self.reward == "success" else self._gaps(rows)
-        for episode, value in sorted(of_episode.items()):
-            key = group_key(rollouts[episode].task.draw)
-            if key is not None and key in self._chosen:
-                values.setdefault(key, []).append(value)
-        means = {key: math.fsum(own) / len(own) for key, own in values.items()}
+        gaps = self._gaps(rows) if self.reward == "gap" else {}
+        played: dict[Key, list[float]] = {}
+        for index, rollout in enumerate([*rollouts, *replaced]):
+            key = group_key(rollout.task.draw)
+            if key is None or key not in self._chosen or rollout.episode.failed:
+                continue
+            own = played.setdefault(key, [])
+            if self.reward == "success":
+                own.append(float(rollout.episode.success))
+            elif index in gaps:
+                own.append(gaps[index])
+        means = {key: math.fsum(own) / len(own) for key, own in played.items() if own}
         for key, mean in means.items():
-            context, arm = self._chosen[key]
-            self._pulls[context][arm] += 1
-            self._rewards[context][arm] += mean
-        own_skill = sum(arm == self._own(context) for context, arm in self._chosen.values())
-        figures = {
-            "retrieval/own_skill": own_skill / max(len(self._chosen), 1),
-            "retrieval/reward": math.fsum(means.values()) / max(len(means), 1),
-        }
+            self._credit(*self._chosen[key], mean)
+        for context, arm in [self._chosen[key] for key in played if key not in means]:
+            self._credit(context, arm, min([0.0, *self._means(context).values()]))
+        figures = {}
+        if self._chosen:
+            own_skill = sum(arm == self._own(context) for context, arm in self._chosen.values())
+            figures["retrieval/own_skill"] = own_skill / len(self._chosen)
+        if means:
+            figures["retrieval/reward"] = math.fsum(means.values()) / len(means)
         self._chosen.clear()
         return figures
 
-    def _successes(self, rollouts: Sequence[Rollout]) -> dict[int, float]:
-        return {i: float(r.episode.success) for i, r in enumerate(rollouts) if not r.episode.failed}
+    def _credit(self, context: str, arm: str, reward: float) -> None:
+        self._pulls[context][arm] += 1
+        self._rewards[context][arm] += reward
+
+    def _means(self, context: str) -> dict[str, float]:
+        """The mean reward of each arm that was pulled."""
+        pulls, rewards = self._pulls[context], self._rewards[context]
+        return {arm: rewards[arm] / pulls[arm] for arm in self.arms if pulls[arm]}
 
     def _gaps(self, rows: Sequence[Row]) -> dict[int, float]:
         sums: dict[int, list[float]] = {}
         for row in rows:
-            told = row.teacher_logprobs_T.get(TEACHER, [])
+            # Of several joined contexts the skill's own reading.
+            told = row.teacher_logprobs_T.get(f"{TEACHER}:skill", row.teacher_logprobs_T.get(TEACHER, []))
             sign = (row.return_ > 0) - (row.return_ < 0)
             gaps = [sign * (t - o) for t, o in zip(told, row.behaviour_logprobs_T, strict=False)]
             if gaps:

@@ -85,7 +85,7 @@ class SDARTrainer:
         self._teaches = any(methods.needs_teacher(self.method, coef) for coef in coefs)
         # A method without anything to learn from is measured, and that is all.
         self._steps = self.args.max_steps if methods.learns(self.method) else 0
-        self.bandit = SkillBandit.of(self.args, self.source.skill_bank)
+        self.bandit = SkillBandit.of(self.args, self.source.skill_bank, self.method)
         self.actors = make_actors(
             self.model,
             self.processing_class,
@@ -144,6 +144,11 @@ class SDARTrainer:
         finally:
             directory.close()
             self.collector.close()
+
+    @property
+    def initial_weights(self) -> str:
+        """Fingerprint of the weights it was made with, as in `run.json`."""
+        return self._initial
 
     def evaluate(self, split: str | None = None, *, view: str | None = None) -> Evaluation:
         """Play the panel of `split` (default: the watched one) behind `view` (the prompt that the method is about)."""
@@ -224,7 +229,7 @@ class SDARTrainer:
         weighed, cpu_weighed = clock(), time.process_time()
         figures |= self.updater.update(learned, step=step, coef=coef)
         if self.bandit is not None:
-            figures |= self.bandit.learn(rows, rollouts)
+            figures |= self.bandit.learn(rows, rollouts, resampled.replaced)
             self.progressed.retrieval = self.bandit.state()
         figures |= {
             "groups": float(advantages.groups),

@@ -101,6 +101,15 @@ def test_two_contexts_are_two_readings_and_one_teacher(tmp_path: Path, how: str)
     assert "teacher" in record["turns"][0]["tokens"]
 
 
+def test_a_skill_that_the_student_acts_with_is_judged_by_the_groups_that_gave_way_too(tmp_path: Path) -> None:
+    options = {"method": "skill-grpo", "retrieval": "ucb", "dynamic_sampling": 2, "num_generations": 2, "max_steps": 2}
+    trainer = make_trainer(tmp_path, BankedWorld, **options)
+    trainer.train()
+    replaced = sum(figures(tmp_path, "groups/replaced"))
+    pulls = [arm[0] for arms in trainer.bandit.state().values() for arm in arms.values()]
+    assert replaced > 0 and sum(pulls) == 2 * 3 + replaced
+
+
 def test_a_bandit_where_nothing_is_chosen_from_is_refused_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="two skills or more"):
         make_trainer(tmp_path, retrieval="ucb")

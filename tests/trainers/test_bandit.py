@@ -16,6 +16,7 @@ from sdar_envs.privileged import StudentView
 from trainers.bandit import SkillBandit, ucb_scores
 from trainers.batch import Row
 from trainers.config import SDARConfig
+from trainers.methods import METHODS
 from trainers.rollout import Rollout, TaskDraw
 from trainers.tasks import TaskPlan, group_key
 
@@ -105,7 +106,42 @@ def test_the_gap_rewards_what_the_teacher_expected_where_it_brought_something() 
     state = bandit.state()["heat"]
     assert state["clean"] == [1, pytest.approx((2 / 3 + 0.0) / 2)]
     assert state["heat"] == [1, -0.25]
-    assert state["place"] == [0, 0.0]  # nobody read it
+    assert state["place"] == [1, -0.25]  # nobody read it: no better than the worst
+
+
+def test_a_skill_that_no_teacher_can_be_told_is_tried_once_and_not_for_ever() -> None:
+    bandit = SkillBandit(ARMS, reward="gap")
+    told = []
+    for step in range(12):
+        told.append(bandit.choose(view(0, step=step)))
+        rows = [] if told[-1] == "clean" else [row(0, -0.1 if told[-1] == "heat" else 0.2, 1.0)]
+        bandit.learn(rows, [rollout(0, 0, True, step=step)])
+    assert told[:3] == list(ARMS) and told.count("clean") < 6
+    assert bandit.state()["heat"]["clean"][1] <= 0.0
+
+
+def test_groups_that_gave_way_to_others_are_pulls_like_any() -> None:
+    # Behind a student that acts with the skill, the groups that an arm fails are those that are replaced.
+    bandit = SkillBandit(ARMS)
+    first, again = view(0), StudentView("", task_type="heat", draw=(*draw_of(0), "again", 0))
+    assert (bandit.choose(first), bandit.choose(again)) == ("clean", "heat")
+    lost, won = rollout(0, 0, False), rollout(0, 0, True)
+    won.task = TaskDraw("t", again.draw)
+    bandit.learn([], [won], [lost])
+    assert bandit.state()["heat"] == {"clean": [1, 0.0], "heat": [1, 1.0], "place": [0, 0.0]}
+
+
+def test_of_joined_contexts_the_skills_own_reading_is_rewarded() -> None:
+    bandit = SkillBandit(ARMS, reward="gap")
+    bandit.choose(view(0))
+    both = row(0, 3.0, 1.0)
+    both.teacher_logprobs_T |= {"teacher:skill": [-1.5] * 2, "teacher:plan": [2.0] * 2}
+    bandit.learn([both], [rollout(0, 0, True)])
+    assert bandit.state()["heat"]["clean"] == [1, 0.5]
+
+
+def test_where_nothing_was_chosen_nothing_is_said() -> None:
+    assert SkillBandit(ARMS).learn([], [rollout(0, 0, True)]) == {}
 
 
 @settings(max_examples=40, deadline=None)
@@ -140,15 +176,21 @@ def test_a_training_group_has_one_key_and_its_stand_in_another() -> None:
     ("options", "bank", "message"),
     [
         ({"privilege": "plan"}, {"a": "", "b": ""}, "chooses what privilege='skill' shows"),
+        (
+            {"ucb_reward": "gap", "method": "skill-grpo"},
+            {"a": "", "b": ""},
+            "how a teacher reads .* 'skill-grpo' has none",
+        ),
         ({}, {"a": ""}, r"two skills or more to choose from, got \['a'\]"),
         ({}, None, r"got \[\]"),
     ],
 )
 def test_a_choice_that_would_not_matter_is_refused(options: dict[str, Any], bank: Any, message: str) -> None:
     found = None if bank is None else SimpleNamespace(tasks=bank)
+    config = SDARConfig(retrieval="ucb", **options)
     with pytest.raises(ValueError, match=message):
-        SkillBandit.of(SDARConfig(retrieval="ucb", **options), found)
-    assert SkillBandit.of(SDARConfig(), found) is None
+        SkillBandit.of(config, found, METHODS[config.method])
+    assert SkillBandit.of(SDARConfig(), found, METHODS[config.method]) is None
 
 
 def test_the_world_is_not_told_of_the_bandit() -> None:
