@@ -191,6 +191,8 @@ class SearchQAEnv(TextEnv):
             threads=threads,
             cache=cache,
         )
+        if self._setup.version:  # other questions, other scores
+            self.world_version = f"{type(self).world_version}-{self._setup.version}"  # type: ignore[misc]
         self.skill_bank = self._setup.tasks.skill_bank()
         self._episode: Episode | None = None
         self._prepared: dict[str, list[Hit] | RetrievalError] = {}

@@ -34,11 +34,15 @@ _shared: dict[tuple[Any, ...], Any] = {}
 
 @dataclass(frozen=True)
 class Setup:
-    """Where questions come from, who searches in the episodes of a split, and the seed of skill retrieval."""
+    """Where questions come from, who searches in the episodes of a split, and the seed of skill retrieval.
+
+    `version` changes with questions that are not generated.
+    """
 
     tasks: TaskSource
     retriever: Callable[[str], Retriever]
     seed: int
+    version: str = ""
 
 
 def make_setup(
@@ -82,7 +86,8 @@ def make_setup(
             )
         from .official import OfficialTasks
 
-        return Setup(OfficialTasks(dataset, split=split, task_type=task_type), chosen, 0)
+        official = OfficialTasks(dataset, split=split, task_type=task_type)
+        return Setup(official, chosen, 0, official.fingerprint)
     if corpus is not None:
         raise ValueError(
             f"{_WHERE} expects dataset= beside corpus=: generated questions are about a world of their own"
