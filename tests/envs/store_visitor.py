@@ -43,10 +43,11 @@ class Visitor:
         self.send(pressed.find_parent("form"), {str(pressed["name"]): str(pressed["value"])})
 
     def send(self, form: Any, fields: Mapping[str, str]) -> None:
-        """Send a form with its hidden fields and these."""
-        hidden = {str(tag["name"]): str(tag["value"]) for tag in form.select('input[type="hidden"]')}
+        """Send a form with these fields, and what a browser sends along: hidden fields and marked radio buttons."""
+        along = form.select('input[type="hidden"]:not([disabled]), input[type="radio"][checked]:not([disabled])')
+        sent = {str(tag["name"]): str(tag["value"]) for tag in along}
         assert form["method"] == "post"
-        self.status, self.address, self.html = self.ask("POST", str(form["action"]), hidden | dict(fields))
+        self.status, self.address, self.html = self.ask("POST", str(form["action"]), sent | dict(fields))
 
     def controls(self) -> list[Tag]:
         """What can be pressed on the store's own page, apart from the search."""

@@ -451,14 +451,14 @@ def test_whatever_is_sent_is_a_page_again(as_query: bool):
     client = client_of(visits, StoreOptions(panel=True))
     visit = visits.find(visit_id)
     assert visit is not None
-    for text in hostile_actions(200, legal=["search[shirt]", "click[back to search]"]):
+    for text in hostile_actions(120, legal=["search[shirt]", "click[back to search]"]):
         sendable = text.encode("utf-8", "replace").decode("utf-8")[:2000]
         field = "query" if as_query else "action"
         response = client.post(f"/visit/{visit_id}", data={"step": str(visit.steps), field: sendable})
         assert response.status_code == 200
         assert "<script" not in response.text
         assert Visitor(lambda *_: (0, "", ""), html=response.text).main.text == visit.view.observation
-    assert visit.steps == 200
+    assert visit.steps == 120
 
 
 ATTACK = """</title><script>alert(1)</script><img src=x onerror=alert(1)>" autofocus onfocus="alert(1)' {{ 7*7 }}"""
@@ -479,7 +479,11 @@ class HostileShop:
             category=ATTACK,
             query=ATTACK,
             product_category=ATTACK,
-            options={f"size {ATTACK}": (f"small {ATTACK}", "large"), "action": ("click[buy now]",)},
+            options={
+                f"size {ATTACK}": (f"small {ATTACK}", "large"),
+                "action": ("click[buy now]",),
+                "step": ("99", "98"),
+            },
             attributes=(ATTACK,),
             image="http://evil.example/tracker.png",
             reviews=(Review(ATTACK, 5, ATTACK),),
@@ -523,7 +527,19 @@ def test_hostile_goods_make_no_element_no_attribute_and_no_request():
     visitor = visitor_of(visits, StoreOptions(panel=True, privileged=True))
     pages = [visitor.html]
     value = visits.find(visitor.address.rpartition("/")[2]).env.store.product("B0<B>&\"'0").options["action"][0]
-    names = ["features", "< prev", "description", "< prev", "reviews", "< prev", "attributes", "< prev", value]
+    names = [
+        "features",
+        "< prev",
+        "description",
+        "< prev",
+        "reviews",
+        "< prev",
+        "attributes",
+        "< prev",
+        value,
+        "99",
+        "98",
+    ]
     visitor.play("search[shirt]")
     pages.append(visitor.html)
     for name in ["b0<b>&\"'0", *names, f"small {ATTACK}".lower(), "buy now"]:
@@ -537,7 +553,7 @@ def test_hostile_goods_make_no_element_no_attribute_and_no_request():
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
         links = [tag[name] for tag in soup.find_all(True) for name in ("src", "href", "action") if tag.get(name)]
         assert all(re.fullmatch(r"/(visit/[\w-]{32}|start|store\.css|icon\.svg)?", link) for link in links)
-        assert "49" not in soup.get_text()  # nor is text a template
+        assert "{{ 7*7 }}" in soup.get_text()  # nor is text a template
         assert ATTACK in soup.get_text()
     (visit,) = ended
-    assert set(visit.env.session.chosen.values()) == {value, f"small {ATTACK}"}
+    assert set(visit.env.session.chosen.values()) == {value, "98", f"small {ATTACK}"}
