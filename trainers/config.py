@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agents.prompts import CONTEXTS, STYLES, WHEN_FULL
 from agents.teacher import POSITIONS, PRIVILEGES, split_privilege
@@ -22,6 +22,9 @@ from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.skills import RETRIEVALS
 
 from .options import convert, read_yaml
+
+if TYPE_CHECKING:
+    from .method import Method
 
 AUTO = "auto"
 DIVERGENCES = ("reverse_kl", "forward_kl", "jsd")  # formulas in `divergences`, which imports torch
@@ -119,7 +122,7 @@ class SDARConfig:
     teacher_budget: int = _option(2048, "tokens of the privileged block at most", group="method")
 
     # --- policy optimisation ---
-    advantage: str = _option("grpo", "advantage estimator", group="policy")
+    advantage: str = _option("grpo", "advantage estimator: grpo, rloo or gigpo", group="policy")
     advantage_unit: str = _option(
         "trajectory",
         "what a group's statistics run over: episodes, or rows (the official statistics)",
@@ -283,6 +286,7 @@ class SDARConfig:
 
         require_choice("method", self.method, METHODS, "SDARConfig")
         require_choice("advantage", self.advantage, ADVANTAGES, "SDARConfig")
+        _check_reward(self, METHODS[self.method])
         object.__setattr__(self, "report_to", tuple(name for name in self.report_to if name != "none"))
         for name in self.report_to:
             require_choice("report_to", name, SINKS, "SDARConfig")
@@ -343,6 +347,23 @@ class SDARConfig:
             del counted["max_steps"]
         text = json.dumps(counted, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _check_reward(config: SDARConfig, method: Method) -> None:
+    """Refuse what acts through advantages alone where a method learns without them."""
+    if method.pg_coef != 0.0 or method.injection == "none":
+        return
+    where = f"method {config.method!r} has no policy gradient"
+    if config.kl_placement == "advantage" and config.beta != 0.0:
+        raise ValueError(
+            f"SDARConfig.kl_placement: {where}, so beta={config.beta:g} in the advantage would hold nothing: expected "
+            "kl_placement=loss, or beta=0"
+        )
+    if config.dynamic_sampling:
+        raise ValueError(
+            f"SDARConfig.dynamic_sampling: {where}, so groups of equal returns teach it as much as others, successes "
+            f"most of all: expected 0, got {config.dynamic_sampling}"
+        )
 
 
 # Inclusive lower bound, inclusive upper bound, and whether the lower bound itself is refused.

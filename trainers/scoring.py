@@ -57,7 +57,7 @@ class Scorer:
         self.engine = engine
         self.pad_id = pad_id
         self.readers = readers
-        self.keeps_distributions = True  # for the update, where the method compares them
+        self.for_update = True  # what only an update looks at is scored, too: the reference, whole distributions
         self._told = False  # that readings were left out; once is enough
 
     def at_temperature(self, temperature: float) -> Scorer:
@@ -65,7 +65,7 @@ class Scorer:
         config = dataclasses.replace(self.config, temperature=temperature) if temperature > 0 else self.config
         parts = (self.model, self.reference, self.method, config, self.engine, self.pad_id, self.readers)
         scorer = Scorer(*parts)
-        scorer.keeps_distributions = False
+        scorer.for_update = False
         return scorer
 
     def score(self, rows: Sequence[Row], rollouts: Sequence[Rollout], *, coef: float) -> dict[str, float]:
@@ -76,12 +76,12 @@ class Scorer:
         if relaid:  # behind another prompt than the one that was sampled behind: what these weights say there
             for row, logprobs in zip(relaid, self._pass(self.model, [row.student for row in relaid]), strict=True):
                 row.behaviour_logprobs_T = logprobs
-        if needs_reference(self.config):
+        if self.for_update and needs_reference(self.config):
             self._score_reference(rows)
         middle = self.engine.clock()
         if needs_teacher(self.method, coef):
             figures |= self._score_teachers(
-                rows, rollouts, whole=self.keeps_distributions and needs_vocabulary(self.method, coef)
+                rows, rollouts, whole=self.for_update and needs_vocabulary(self.method, coef)
             )
         figures["seconds/reference"] = middle - start
         figures["seconds/teacher"] = self.engine.clock() - middle

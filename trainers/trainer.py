@@ -97,7 +97,7 @@ class SDARTrainer:
             skill_choice=None if self.bandit is None else self.bandit.choose,
         )
         self._initial = fingerprint(self.model)
-        reference = frozen_copy(self.model) if methods.needs_reference(self.args) else None
+        reference = frozen_copy(self.model) if self._steps and methods.needs_reference(self.args) else None
         pad_id = self.actors.renderer.pad_id
         self.scorer = Scorer(self.model, reference, self.method, self.args, self.engine, pad_id, self.actors.readers)
         self.updater = Updater(self.model, self.method, self.args, self.engine, pad_id)

@@ -71,6 +71,15 @@ def test_distributions_are_kept_for_the_update_and_for_no_panel(
     assert len(read) == 2  # one reading per iteration
 
 
+def test_the_reference_is_read_for_updates_alone_and_not_kept_where_there_are_none(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, method="grpo", max_steps=2, test_episodes=4, beta=0.1)
+    reference, read = trainer.scorer.reference, []
+    reference.get_input_embeddings().register_forward_hook(lambda *arguments: read.append(trainer.progressed.step))
+    trainer.train()
+    assert set(read) == {0, 1}  # and not behind the last iteration, for the last panel
+    assert make_trainer(tmp_path, method="vanilla", beta=0.1).scorer.reference is None
+
+
 def test_a_run_whose_distributions_do_not_fit_stops_before_it_reads_and_says_what_would_fit(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, method="gated-full", divergence_memory_gb=1e-9, **STEPS)
     with pytest.raises(ValueError, match=r"'gated-full' keeps .* divergence_top_k=100"):

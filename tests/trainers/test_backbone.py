@@ -161,3 +161,17 @@ def test_a_small_split_comes_round_again() -> None:
 def test_options_that_mean_nothing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         dataclasses.replace(CONFIG, **wrong)
+
+
+@pytest.mark.parametrize("name", ["opsd", "opsd-full", "context-distillation", "rft"])
+def test_what_acts_through_advantages_alone_is_refused_where_nothing_is_learned_from_them(name: str) -> None:
+    with pytest.raises(ValueError, match=r"dynamic_sampling: .* no policy gradient.*: expected 0, got 2"):
+        SDARConfig(method=name, dynamic_sampling=2)
+    with pytest.raises(ValueError, match=r"kl_placement: .* no policy gradient.*kl_placement=loss, or beta=0"):
+        SDARConfig(method=name, kl_placement="advantage", beta=0.1)
+    SDARConfig(method=name, kl_placement="advantage", beta=0.0)
+
+
+def test_a_method_that_does_not_learn_stands_behind_any_backbone() -> None:
+    for name in ("vanilla", "skill-prompt"):
+        SDARConfig(method=name, dynamic_sampling=2, kl_placement="advantage", beta=0.1)
