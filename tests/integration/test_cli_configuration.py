@@ -83,6 +83,13 @@ def test_an_unknown_name_ends_in_one_line_that_names_the_nearest(
     assert nearest in error
 
 
+def test_what_the_command_line_asks_for_is_known_apart_from_files_and_presets(tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("gate_constant: 0.4\n")
+    setup = resolve("--config", str(path), "--set", "gate_beta=3", "--method", "rlsd")
+    assert set(setup.given) == {"gate_beta", "method"}
+
+
 def test_an_unknown_key_in_a_file_names_the_file_and_the_nearest(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("learning_rat: 1e-3\n")

@@ -23,12 +23,16 @@ FILE_KEYS = ("env_id", "model")
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """A run before anything is built: `model` is None where the embedded tiny model is meant."""
+    """A run before anything is built: `model` is None where the embedded tiny model is meant.
+
+    `given` has the names of the options that stand on the command line itself, not in a preset or a file.
+    """
 
     env_id: str
     model: str | None
     config: SDARConfig
     preset: str | None
+    given: tuple[str, ...] = ()
 
 
 def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +72,7 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
     env_id = str(env_id or (preset.env_id if preset else DEFAULT_ENV))
     given = merge(from_file, pairs, flags)
     chosen = merge(preset_config(preset, given.get("method")), given)
-    return Setup(env_id, model, build_config(chosen), preset.name if preset else None)
+    return Setup(env_id, model, build_config(chosen), preset.name if preset else None, tuple({**pairs, **flags}))
 
 
 def choose_preset(name: str | None, env_id: str | None, model: str | None) -> Preset | None:

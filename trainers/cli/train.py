@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from .players import quiet_about_files
     from .setup import resolve_setup
     from .summary_table import show_directory, show_next_steps, show_summary
+    from .unread import unread
 
     setup = resolve_setup(options)
     warm_pairs = nested(read_pairs(options.warm_start, "--warm-start"))
@@ -56,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
     console.print(
         f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
     )
+    for line in unread(setup.config, setup.given):
+        console.print(f"  note: {line}")
     check_env_kwargs(setup.env_id, setup.config.environment_kwargs)
     model = setup.model
     warm_seconds = 0.0
