@@ -441,8 +441,7 @@ def test_a_defect_shows_no_traceback():
 # --- hostile text ---
 
 
-@pytest.mark.parametrize("as_query", [True, False], ids=["searched", "as an action"])
-def test_whatever_is_sent_is_a_page_again(as_query: bool):
+def test_whatever_is_sent_is_a_page_again():
     visits = Visits(
         lambda: WebShopEnv("valid", size="small", num_products=300, horizon=500),
         lambda: "valid:000000",
@@ -451,14 +450,14 @@ def test_whatever_is_sent_is_a_page_again(as_query: bool):
     client = client_of(visits, StoreOptions(panel=True))
     visit = visits.find(visit_id)
     assert visit is not None
-    for text in hostile_actions(120, legal=["search[shirt]", "click[back to search]"]):
+    for number, text in enumerate(hostile_actions(140, legal=["search[shirt]", "click[back to search]"])):
         sendable = text.encode("utf-8", "replace").decode("utf-8")[:2000]
-        field = "query" if as_query else "action"
+        field = ("query", "action")[number // 2 % 2]
         response = client.post(f"/visit/{visit_id}", data={"step": str(visit.steps), field: sendable})
         assert response.status_code == 200
         assert "<script" not in response.text
         assert Visitor(lambda *_: (0, "", ""), html=response.text).main.text == visit.view.observation
-    assert visit.steps == 120
+    assert visit.steps == 140
 
 
 ATTACK = """</title><script>alert(1)</script><img src=x onerror=alert(1)>" autofocus onfocus="alert(1)' {{ 7*7 }}"""
