@@ -151,6 +151,19 @@ def test_lines_say_what_is_done_and_what_is_left(tmp_path: Path, capsys: pytest.
     assert "study x: opsd, seed 2: FAILED" in said
 
 
+def test_a_line_comes_every_minute_even_while_nothing_is_counted_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("trainers.study.board.time.monotonic", lambda: now[0])
+    board = LineBoard("study x")
+    state = State({"warm": task(tmp_path, "warm")}, elsewhere={"warm"})  # a warm start that another runner makes
+    board.update(state)
+    now[0] += 61
+    board.update(state)
+    assert capsys.readouterr().err == "study x: 0 of 1 done, 0 running, 1 elsewhere\n"
+
+
 def test_the_remaining_time_is_that_of_the_iterations_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("trainers.study.board.time.monotonic", lambda: now[0])

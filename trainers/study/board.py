@@ -58,8 +58,8 @@ class LineBoard:
 
     def update(self, state: State) -> None:
         """A line when a minute has passed."""
-        left = self.clock.remaining(state)  # keeps the clock's first count
-        if time.monotonic() - self._last >= LINE_SECONDS and left is not None:
+        self.clock.remaining(state)  # keeps the clock's first count
+        if time.monotonic() - self._last >= LINE_SECONDS:
             self._say(counts_line(state, self.clock))
 
     def finished(self, task: Task, state: State) -> None:
