@@ -90,6 +90,10 @@ class _Maker:
         plan = self.plan
         overrides = effective_overrides(plan, arm, self.tuned)
         config = given_options(self._config(merge(plan.common, overrides, {"method": arm.method}), seed))
+        if config.get("logging_steps", 1) != 1:
+            raise ValueError(
+                f"logging_steps: a study reads the line of every iteration, so 1, got {config['logging_steps']}"
+            )
         version = self._version(config)
         warm_config: dict[str, Any] = {}
         warm_options: dict[str, Any] = {}
