@@ -19,6 +19,9 @@ from .verdicts import verdicts
 # Every arm against the reference in these; the first is the primary one.
 COMPARED = (PRIMARY, "valid_B", "test", "test_stale", "test_fresh", "area_cpu")
 
+# What may differ between machines and days, and moves results or the clock.
+MADE_WITH = ("commit", "python", "platform", "torch", "transformers", "numpy")
+
 Results = Mapping[str, Mapping[int, Result]]
 
 
@@ -63,7 +66,19 @@ def analyse(study: Study) -> Table:
         arms=rows,
         contrasts=compared,
         verdicts=judged,
+        software=_software(study.results),
     )
+
+
+def _software(results: Sequence[Result]) -> dict[str, dict[str, int]]:
+    """Results by what they were made with, each name with its values: several of one are worth a word."""
+    found: dict[str, dict[str, int]] = {}
+    for result in results:
+        for name in MADE_WITH:
+            counts = found.setdefault(name, {})
+            value = str(result.versions.get(name))
+            counts[value] = counts.get(value, 0) + 1
+    return found
 
 
 def reference_of(plan: Plan, arm: Arm) -> str:
@@ -147,6 +162,7 @@ def require_pairing(study: Study) -> None:
 def untimed_table(table: Table) -> dict[str, Any]:
     """The table as JSON without what a clock measured: what must come out the same however a study was interrupted."""
     content: dict[str, Any] = encode(table)
+    content.pop("software")
     for row in content["arms"]:
         row.pop("timed")
     content["contrasts"] = [each for each in content["contrasts"] if not each["timed"]]

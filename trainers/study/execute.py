@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import dataclasses
 import fcntl
 import os
 import shutil
@@ -18,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .plain_json import decode, read_json
+from .plain_json import decode, read_json, write_text
 from .records import Job, Result, StudyError, Warm, save_record
+from .software import software
 
 LOCKED = 75  # exit status: another process has the job (EX_TEMPFAIL)
 WARM_FOLDER = "warm-start"
@@ -40,7 +42,7 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:  # any other error is of the file system, and would be waited for without end
             raise JobLocked(f"{path} is held by another process") from None
         yield
 
@@ -83,18 +85,31 @@ def run_job(
     with locked(place / ".lock"):
         if (place / "result.json").is_file():
             return
+        commits = _note_commit(place / "commits.txt")
         job = decode(Job, read_json(place / "job.json"), str(place / "job.json"))
         options = {**job.config, **_derived(study / folder, job), "output_dir": str(place / "run")}
         model, warm = _model(cache or study, job)
-        _train(model, job, options, place / "run")
+        _train(model, job, options, place / "run", study / folder)
         from .harvest import harvest
 
         result = harvest(place / "run", job, warm=warm, key=key)
+        result = dataclasses.replace(result, versions={**result.versions, "commit": ", then ".join(commits)})
         save_record(place / "result.json", result)
-        if not keep_checkpoints:
-            shutil.rmtree(place / "run" / "checkpoints", ignore_errors=True)
+        # In this order: the checkpoints' folder tells `tidy` that a kill came between.
         if not keep_episodes:
             trim_episodes(place / "run" / "episodes.jsonl", everything=folder == "trials")
+        if not keep_checkpoints:
+            shutil.rmtree(place / "run" / "checkpoints", ignore_errors=True)
+
+
+def _note_commit(path: Path) -> list[str]:
+    """The commits of the code that had a part in a job, in order; this one is added."""
+    known = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    commit = str(software()["commit"])
+    if commit not in known:
+        known.append(commit)
+        write_text(path, "".join(f"{line}\n" for line in known))
+    return known
 
 
 def run_warm_start(study: Path, folder: str, key: str, *, cache: Path | None = None) -> None:
@@ -150,7 +165,24 @@ def _derived(folder: Path, job: Job) -> dict[str, float]:
     return values
 
 
-def _train(model: str, job: Job, options: dict[str, Any], run: Path) -> None:
+def require_same_start(folder: Path, job: Job, initial_weights: str) -> None:
+    """Before anything is trained, refuse other first weights than those that finished jobs of the seed began with.
+
+    Raises:
+        StudyError: The message says which job, and what to do.
+    """
+    for path in sorted(folder.glob("[!.]*/result.json")):
+        other = read_json(path)
+        same = other["seed"] == job.seed and (other["warm"] or {}).get("key") == job.warm_key
+        if same and other["initial_weights"] != initial_weights:
+            raise StudyError(
+                f"seed {job.seed}: {other['arm']} is finished and began with other weights than {job.arm.key} would; "
+                f"warm start {job.warm_key} was made on another machine. Bring its folder {WARM_FOLDER}/{job.warm_key} "
+                "here (sdar study --export carries those of half-done seeds), or finish the seed there"
+            )
+
+
+def _train(model: str, job: Job, options: dict[str, Any], run: Path, folder: Path) -> None:
     from ..checkpoint import CheckpointError
     from ..config import SDARConfig
     from ..run_directory import RunDirectoryError
@@ -159,7 +191,9 @@ def _train(model: str, job: Job, options: dict[str, Any], run: Path) -> None:
     config = SDARConfig.from_dict(options)
 
     def trainer() -> SDARTrainer:
-        return SDARTrainer(model=model, env_id=job.env_id, args=config)
+        made = SDARTrainer(model=model, env_id=job.env_id, args=config)
+        require_same_start(folder, job, made.initial_weights)
+        return made
 
     if not (run / "run.json").is_file():
         shutil.rmtree(run, ignore_errors=True)  # interrupted while it was being made

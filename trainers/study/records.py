@@ -318,7 +318,7 @@ class Result:
         after: The test panel at the end.
         collapses: By rule; empty for a healthy run.
         cost: Of the training.
-        versions: What it ran on.
+        versions: What it ran on; ``commit`` is the code's, several where a job went on with another.
         view: The prompt that `curve`, `before` and `after` were measured behind: ``plain``; ``privileged`` only for a
             method that is measured behind no other.
         after_privileged: The test panel at the end behind the privileged prompt, for methods measured behind both.
@@ -463,7 +463,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The analysis of a study: `table.json`."""
+    """The analysis of a study: `table.json`. `software` counts results by what they were made with, commit included."""
 
     name: str
     env_id: str
@@ -475,6 +475,7 @@ class Table:
     arms: tuple[ArmRow, ...]
     contrasts: tuple[Contrast, ...]
     verdicts: tuple[Verdict, ...]
+    software: dict[str, dict[str, int]] = field(default_factory=dict)
     format: int = FORMAT
 
 
@@ -519,7 +520,7 @@ def load_study(path: str | Path) -> Study:
         plan = decode(Plan, read_json(root / "study.json"), str(root / "study.json"))
         jobs = {
             folder.name: decode(Job, read_json(folder / "job.json"), str(folder / "job.json"))
-            for folder in sorted((root / "jobs").glob("*"))
+            for folder in sorted((root / "jobs").glob("[!.]*"))
             if (folder / "job.json").is_file()
         }
         results, trials = read_results(root / "jobs"), read_results(root / "trials")
@@ -545,7 +546,7 @@ def read_results(folder: Path) -> list[Result]:
     Raises:
         DamagedFileError: One does not hold what it should.
     """
-    paths = sorted(folder.glob("*/result.json"))
+    paths = sorted(folder.glob("[!.]*/result.json"))
     results = [decode(Result, read_json(path), str(path)) for path in paths]
     return sorted(results, key=lambda result: (result.arm, result.seed, result.key))
 

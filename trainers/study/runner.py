@@ -294,14 +294,14 @@ def _signals_stop(state: State) -> Iterator[None]:
 
 def tidy(study: Path, folder: str, *, keep_checkpoints: bool, keep_episodes: bool) -> None:
     """Remove what finished jobs need no more, where a kill came between a result and its tidying."""
-    for result in (study / folder).glob("*/result.json"):
+    for result in (study / folder).glob("[!.]*/result.json"):
         run = result.parent / "run"
         if is_locked(result.parent / ".lock"):
             continue
         if not keep_checkpoints and (run / "checkpoints").is_dir():
-            shutil.rmtree(run / "checkpoints", ignore_errors=True)
             if not keep_episodes and (run / "episodes.jsonl").is_file():
                 trim_episodes(run / "episodes.jsonl", everything=folder == "trials")
+            shutil.rmtree(run / "checkpoints", ignore_errors=True)
 
 
 def failures_text(failed: Mapping[str, Failure]) -> str:

@@ -127,6 +127,17 @@ def collapse_words(row: ArmRow) -> list[str]:
     ]
 
 
+def mixed_words(table: Table) -> list[str]:
+    """One sentence per thing that not all results were made with alike: a commit, a version, a machine."""
+    said = []
+    for name, counts in table.software.items():
+        if len(counts) > 1:
+            listed = ", ".join(f"{count} with {value}" for value, count in counts.items())
+            clock = "; CPU-seconds of different machines are not compared" if name == "platform" else ""
+            said.append(f"results were made with {len(counts)} values of {name}: {listed}{clock}")
+    return said
+
+
 def markdown(study: Study, table: Table) -> str:
     """A short report: the table, the verdicts, what is missing, what collapsed, what it ran on."""
     plan = study.plan
@@ -142,6 +153,8 @@ def markdown(study: Study, table: Table) -> str:
         lines += [f"**Not complete**: {len(table.missing)} runs are missing: {', '.join(table.missing)}.", ""]
     for note in plan.amended:
         lines += [f"**Amended**: {note}.", ""]
+    for words in mixed_words(table):
+        lines += [f"**Mixed**: {words}.", ""]
     lines += [_line(HEADINGS), _line(["---"] * len(HEADINGS)), *(_line(cells) for cells in table_rows(table)), ""]
     if table.verdicts:
         lines += ["## Hypotheses", ""]

@@ -81,8 +81,8 @@ def crossed_bootstrap(
 ) -> tuple[float, float] | None:
     """95 % percentile interval of a mean over seeds and tasks that are both drawn anew, rows and columns apart.
 
-    Drawing rows and columns independently, as in a two-way pigeonhole bootstrap (A. B. Owen, 2007), counts the spread of
-    both. Where each seed has a world of its own, a column is a place in the panel, the same kind of task about other
+    Drawing rows and columns independently, as in a two-way pigeonhole bootstrap (A. B. Owen, 2007), counts the spread
+    of both. Where each seed has a world of its own, a column is a place in the panel, the same kind of task about other
     things: what differs from cell to cell is then counted more than once, and the interval is wider than need be.
 
     Args:
