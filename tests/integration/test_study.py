@@ -21,14 +21,16 @@ import pytest
 import torch
 from short_runs import ENV_ID, save_random_model
 
-from trainers.study import load_study
+from trainers.study import execute, load_study
 from trainers.study.analysis import untimed_table
+from trainers.study.archive import export_study
 from trainers.study.execute import JobLocked, is_locked, locked, run_job
+from trainers.study.merging import merge_studies, untimed
 from trainers.study.plain_json import encode, read_json
 from trainers.study.plan import make_plan
 from trainers.study.records import Plan, Study, StudyError, Table
 from trainers.study.sheets import write_table
-from trainers.study.workspace import merge_studies, prepare, untimed
+from trainers.study.workspace import prepare
 
 # Two iterations of two groups of two short episodes, and panels of eight.
 COMMON = {
@@ -159,7 +161,12 @@ def test_methods_measured_behind_the_privileged_prompt_say_so_and_every_episode_
 
 @pytest.mark.parametrize(
     "moment",
-    [pytest.param("run.json", marks=pytest.mark.slow), "checkpoints/step-00000001/manifest.json"],
+    [
+        pytest.param("run.json", marks=pytest.mark.slow),
+        "checkpoints/step-00000001/manifest.json",
+        pytest.param("checkpoints/step-00000002/manifest.json", marks=pytest.mark.slow),
+        pytest.param("summary.json", marks=pytest.mark.slow),
+    ],
 )
 def test_a_job_that_was_killed_comes_to_the_same_result(
     finished: Path, study: Study, tmp_path: Path, moment: str
@@ -204,6 +211,31 @@ def test_a_job_whose_paired_result_is_missing_says_so(finished: Path, study: Stu
         run_job(tmp_path, "jobs", key)
 
 
+def test_a_run_that_would_begin_with_other_weights_than_its_pair_is_refused_before_it_is_trained(
+    finished: Path, study: Study, tmp_path: Path
+) -> None:
+    key = study.of("sdar")[0].key
+    shutil.copytree(finished / "jobs", tmp_path / "jobs", ignore=shutil.ignore_patterns("run"))
+    (tmp_path / "jobs" / key / "result.json").unlink()
+    other = tmp_path / "jobs" / study.of("grpo")[0].key / "result.json"
+    other.write_text(json.dumps({**read_json(other), "initial_weights": "of another machine"}))
+    with pytest.raises(StudyError, match="seed 0: grpo is finished and began with other weights than sdar would"):
+        run_job(tmp_path, "jobs", key)
+    assert not (tmp_path / "jobs" / key / "run" / "metrics.jsonl").exists()
+
+
+def test_a_result_says_which_code_it_was_made_with(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = {result.versions["commit"] for result in study.results}
+    assert all(commits) and study.table is not None and set(study.table.software["commit"]) == commits
+
+
+def test_a_job_that_went_on_with_other_code_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for commit in ("first", "first", "second"):
+        monkeypatch.setattr(execute, "software", lambda commit=commit: {"commit": commit})
+        known = execute._note_commit(tmp_path / "commits.txt")
+    assert known == ["first", "second"]
+
+
 # --- several machines ---
 
 
@@ -215,9 +247,25 @@ def test_halves_that_ran_apart_merge_to_the_table_of_the_whole(finished: Path, t
             if result.seed != seed:
                 (half / "jobs" / result.key / "result.json").unlink()
     assert len(load_study(halves[0]).results) == 3
-    assert merge_studies(halves[0], [halves[1]]) == 3
+    assert merge_studies(halves[0], [halves[1]]).results == 3
     assert table_of(halves[0]) == table_of(finished)
-    assert merge_studies(halves[0], [halves[1]]) == 0
+    assert merge_studies(halves[0], [halves[1]]).results == 0
+
+
+def test_what_a_killed_merge_leaves_is_no_part_of_the_study(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "study"
+    shutil.copytree(finished, path)
+    (path / "jobs" / ".merging-x").mkdir()
+    (path / "jobs" / ".merging-x" / "job.json").write_text("{")
+    (path / "jobs" / ".merging-x" / "result.json").write_text('{"half')
+    assert table_of(path) == table_of(finished)
+
+
+def test_a_finished_study_fits_into_a_file(finished: Path, tmp_path: Path) -> None:
+    export_study(finished, tmp_path / "study.jsonl.gz")
+    merge_studies(tmp_path / "again", [tmp_path / "study.jsonl.gz"])
+    assert write_table(tmp_path / "again") == load_study(finished).table
+    assert (tmp_path / "study.jsonl.gz").stat().st_size < 20_000 * 6
 
 
 def test_results_that_contradict_each_other_are_refused(finished: Path, study: Study, tmp_path: Path) -> None:

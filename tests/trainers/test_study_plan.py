@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 
 from trainers.cli import Parser
-from trainers.cli.study import add_arguments, plan_of, read_seeds
+from trainers.cli.study import add_arguments, listed_seeds, plan_of, read_seeds, run_jobs
+from trainers.cli.terminal import make_console
 from trainers.config import SDARConfig
 from trainers.study.jobs import given_options, jobs_of
 from trainers.study.plain_json import DamagedFileError, decode, encode, read_json, write_json
 from trainers.study.plan import make_plan, plan_names, read_plan
 from trainers.study.records import Derived, Plan, StudyError, Trial, Tuned, TunedArm
+from trainers.study.runner import State
 from trainers.study.tuning import trial_jobs
 from trainers.study.workspace import prepare
 
@@ -123,6 +125,11 @@ def test_options_that_no_run_accepts_name_their_arm() -> None:
         jobs_of(plan(arms=["grpo", {"method": "sdar", "set": {"learning_rte": 1}}]))
 
 
+def test_a_study_needs_the_figures_of_every_iteration() -> None:
+    with pytest.raises(StudyError, match=r"arm 'grpo', seed 0: logging_steps: .* got 5"):
+        jobs_of(plan(common={"logging_steps": 5}))
+
+
 # --- jobs ---
 
 
@@ -217,6 +224,7 @@ def test_several_values_of_a_flag_make_an_axis() -> None:
 
 def test_seeds_are_a_number_a_list_or_a_range() -> None:
     assert (read_seeds("3"), read_seeds("0,4"), read_seeds("10-12")) == ([0, 1, 2], [0, 4], [10, 11, 12])
+    assert (listed_seeds("3"), listed_seeds("0,4-5")) == ([3], [0, 4, 5])  # --only-seeds 3 is seed 3
     with pytest.raises(ValueError, match="got 'a'"):
         read_seeds("a")
 
@@ -242,6 +250,44 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(StudyError, match="not empty and holds no study"):
         prepare(tmp_path, plan())
+
+
+def test_a_kill_while_a_study_is_laid_out_leaves_one_that_goes_on(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "study"
+    path.mkdir()
+    (path / ".study.json.1.tmp").write_text('{"half')
+    with monkeypatch.context() as patched:
+        patched.setattr("trainers.study.workspace.write_jobs", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare(path, plan())
+    _, jobs = prepare(path, plan())
+    assert all((path / "jobs" / job.key / "job.json").is_file() for job in jobs.values())
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch) -> None:
+    write_json(tmp_path / "a.json", {"a": 1})
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        write_json(tmp_path / "a.json", {"a": 2})
+    assert read_json(tmp_path / "a.json") == {"a": 1} and len(list(tmp_path.iterdir())) == 1
+
+
+def test_only_seeds_of_the_report_do_not_thin_out_the_tuning(tmp_path, monkeypatch) -> None:
+    tuning = {"seeds": [7, 8], "iterations": 5, "configurations": {"sdar": [{"beta": 0.2}]}}
+    trials = [job for jobs in trial_jobs(plan(tuning=tuning)).values() for job in jobs.values()]
+    asked = []
+
+    def run_tasks(tasks, board, *, at_once):
+        asked.extend(task.seed for task in tasks if not task.name.startswith("warm-"))
+        return State({})
+
+    monkeypatch.setattr("trainers.study.runner.run_tasks", run_tasks)
+    parser = Parser(prog="sdar study")
+    add_arguments(parser)
+    for words, wanted in (("0-1", [7, 8]), ("8", [8])):
+        asked.clear()
+        options = parser.parse_args(["--only-seeds", words, "--output-dir", str(tmp_path)])
+        assert run_jobs(make_console(), tmp_path, "trials", trials, options) == 0 and asked == wanted
 
 
 def test_records_name_the_place_that_is_damaged(tmp_path) -> None:

@@ -25,7 +25,9 @@ EPILOGUE = """examples:
   sdar study --methods grpo,sdar --privilege skill,wrong_skill,none --output-dir studies/dial
   sdar study --plan household --dry-run --output-dir studies/house
   sdar study --output-dir studies/house
-  sdar study --output-dir studies/house --merge studies/other"""
+  sdar study --output-dir studies/house --merge studies/other
+  sdar study --output-dir studies/house --export house.jsonl.gz
+  sdar study --output-dir studies/again --merge house.jsonl.gz --table"""
 
 # Flags that make a plan; without any of them the directory's own plan is taken.
 _PLANNING = ("plan", "env", "model", "preset", "methods", "seeds", "privilege", "stale", "pairs", "warm", "iterations")
@@ -57,9 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--iterations", type=int, metavar="N", help="training iterations per run; the budget B is half of them [60]")
     add("--jobs", type=int, metavar="N", help="runs at a time, one thread each [the number of cores]")
-    add("--only-seeds", metavar="LIST", help="run these seeds only, to spread a study over machines")
+    add("--only-seeds", metavar="LIST", help="run these seeds only, to spread a study over machines: 5, 0,3,7 or 10-14")
     add("--cache-dir", metavar="DIR", help="where warm models are kept [the study's directory]")
-    add("--merge", nargs="+", action="extend", default=[], metavar="DIR", help="bring in results of the same study")
+    add(
+        "--merge", nargs="+", action="extend", default=[], metavar="DIR|FILE",
+        help="bring in results of the same study: directories, or files of --export",
+    )  # fmt: skip
+    add("--export", metavar="FILE", help="write plan, results and tuned values to one file, .jsonl.gz; run nothing")
+    add("--table", action="store_true", help="analyse what is there, and run nothing")
     add("--tune", action="store_true", help="run the plan's tuning first, and take what it chooses")
     add("--amend", action="store_true", help="allow a change of what is written before the runs; it is noted")
     add("--keep-checkpoints", action="store_true", help="keep the checkpoints of finished runs")
@@ -70,25 +77,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Plan, run what is missing, analyse."""
     from ..study.records import StudyError
-    from ..study.workspace import held_plan, merge_studies, prepare, read_tuned
+    from ..study.workspace import held_plan, prepare, read_tuned
 
     console = make_console()
     path = Path(options.output_dir)
     given = [name for name in _PLANNING if getattr(options, name) not in (None, [])]
-    plan = plan_of(options) if given else held_plan(path)
-    if plan is None:
-        if options.merge:
-            raise StudyError(f"{path} holds no study to merge into: give the plan of the others, too")
-        plan = plan_of(options)
+    if given and (options.table or options.export):
+        raise StudyError(f"--table and --export take the study as it is: leave out --{', --'.join(given)}")
+    if options.merge:
+        bring_in(console, path, options, prepare_first=bool(given))
+    if options.table or options.export:
+        if options.export:
+            write_archive(console, path, options)
+        else:
+            show_table_of(console, path)
+        return 0
+    plan = (None if given else held_plan(path)) or plan_of(options)
     if options.dry_run:
         from ..study.jobs import jobs_of
 
         show_plan(console, plan, jobs_of(plan, read_tuned(path)))
         return 0
     plan, jobs = prepare(path, plan, amend=options.amend, lay_out=not options.tune)
-    if options.merge:
-        copied = merge_studies(path, [Path(other) for other in options.merge])
-        console.print(f"merged: {copied} finished jobs and warm starts copied into {path}")
     show_plan(console, plan, jobs)
     if options.tune:
         status, plan, jobs = tune(console, path, plan, options)
@@ -100,29 +110,80 @@ def run(options: argparse.Namespace) -> int:
     return status
 
 
+def bring_in(console: Console, path: Path, options: argparse.Namespace, *, prepare_first: bool) -> None:
+    """Merge what other machines have done; a directory without a study takes over the plan of the first."""
+    from ..study.merging import merge_studies
+    from ..study.workspace import held_plan, prepare
+
+    if options.dry_run:
+        raise ValueError("--merge writes, and --dry-run does not: give one of them")
+    if prepare_first and held_plan(path) is not None:
+        prepare(path, plan_of(options), amend=options.amend, lay_out=False)
+    merged = merge_studies(path, [Path(other) for other in options.merge], cache=_cache(options))
+    console.print(f"merged into {path}: {merged.results} finished jobs and trials, {merged.warm_starts} warm starts")
+    if merged.left:
+        console.print(f"  {merged.left} results were left: they are of arms or seeds that this plan does not have")
+
+
+def write_archive(console: Console, path: Path, options: argparse.Namespace) -> None:
+    """Write what is finished to one file, and say what is in it."""
+    from ..study.archive import export_study, half_done
+    from ..study.records import load_study
+
+    file = Path(options.export)
+    archive = export_study(path, file, cache=_cache(options))
+    console.print(
+        f"exported to {file}: {len(archive.jobs)} results, {len(archive.trials)} trials, {len(archive.warm)} warm "
+        f"starts of seeds that are half done; {file.stat().st_size / 1e6:.1f} MB"
+    )
+    lacking = [key for key in half_done(load_study(path)) if key not in archive.warm]
+    if lacking:
+        console.print(
+            f"  without warm starts {', '.join(lacking)}, which are not in {_cache(options) or path} (--cache-dir says "
+            "where they are): another machine may not be able to finish their seeds"
+        )
+
+
+def _cache(options: argparse.Namespace) -> Path | None:
+    return None if options.cache_dir is None else Path(options.cache_dir)
+
+
 def tune(
     console: Console, path: Path, plan: Plan, options: argparse.Namespace
 ) -> tuple[int, Plan, dict[tuple[str, int], Job]]:
     """Run the plan's trials and choose; the plan's jobs are laid out again with what was chosen."""
+    from ..study.records import StudyError
     from ..study.tuning import choose, save_tuned, trial_jobs
-    from ..study.workspace import prepare, write_jobs
+    from ..study.workspace import prepare, read_tuned, write_jobs
 
     trials = [job for jobs in trial_jobs(plan).values() for job in jobs.values()]
-    console.print(f"tuning: {len(trials)} trials on seeds {', '.join(map(str, sorted({job.seed for job in trials})))}")
+    seeds = sorted({job.seed for job in trials})
+    console.print(f"tuning: {len(trials)} trials on seeds {', '.join(map(str, seeds))}")
     write_jobs(path / "trials", trials)
     status = run_jobs(console, path, "trials", trials, options)
     if status == 130:
         return status, plan, {}
-    tuned = choose(plan, path / "trials")
+    lacking = [job for job in trials if not (path / "trials" / job.key / "result.json").is_file()]
+    if lacking and status == 0:
+        raise StudyError(f"{len(lacking)} trials have not been run: --only-seeds leaves out some of the tuning's seeds")
+    before, tuned = read_tuned(path), choose(plan, path / "trials")
     save_tuned(path, tuned)
+    try:
+        plan, jobs = prepare(path, plan, amend=options.amend)
+    except StudyError:  # results stand that were made with other values
+        if before is None:
+            (path / "tuned.json").unlink()
+        else:
+            save_tuned(path, before)
+        raise
     for name, arm in tuned.arms.items():
         console.print(f"  {name}: {arm.overrides} of {len(arm.trials)}")
-    return 0, *prepare(path, plan, amend=options.amend)
+    return 0, plan, jobs
 
 
 def show_table_of(console: Console, path: Path) -> None:
     """Analyse, write the table's files, and show it."""
-    from ..study.sheets import HEADINGS, collapse_words, table_rows, write_table
+    from ..study.sheets import HEADINGS, collapse_words, mixed_words, table_rows, write_table
 
     table = write_table(path)
     console.print("")
@@ -138,6 +199,8 @@ def show_table_of(console: Console, path: Path) -> None:
     for row in table.arms:
         for words in collapse_words(row):
             console.print(f"collapsed: {words}")
+    for words in mixed_words(table):
+        console.print(f"mixed: {words}")
     if table.missing:
         console.print(f"not complete: {len(table.missing)} runs are missing")
     console.print(f"table.json, results.csv and report.md are in {path}; sdar report {path} shows it")
@@ -148,9 +211,11 @@ def run_jobs(console: Console, path: Path, folder: str, jobs: list[Job], options
     from ..study.board import make_board
     from ..study.runner import failures_text, run_tasks, tasks_of, tidy
 
-    chosen = None if options.only_seeds is None else set(read_seeds(options.only_seeds))
+    chosen = None if options.only_seeds is None else set(listed_seeds(options.only_seeds))
+    if folder == "trials" and chosen is not None and not chosen & {job.seed for job in jobs}:
+        chosen = None  # the seeds of the report are meant; values are chosen by all trials or not at all
     wanted = sorted((job for job in jobs if chosen is None or job.seed in chosen), key=lambda job: job.seed)
-    cache = None if options.cache_dir is None else Path(options.cache_dir)
+    cache = _cache(options)
     keep = {"keep_checkpoints": options.keep_checkpoints, "keep_episodes": options.keep_episodes}
     tasks = tasks_of(path, folder, wanted, cache=cache, **keep)
     tidy(path, folder, **keep)
@@ -235,8 +300,15 @@ def read_seeds(text: str) -> list[int]:
     Raises:
         ValueError: It is none of these.
     """
-    if text.isdecimal():
-        return list(range(int(text)))
+    return list(range(int(text))) if text.isdecimal() else listed_seeds(text)
+
+
+def listed_seeds(text: str) -> list[int]:
+    """``5`` is seed 5; ``0,3,7`` and ``10-14`` are what they say.
+
+    Raises:
+        ValueError: It is none of these.
+    """
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")

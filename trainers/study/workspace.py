@@ -1,26 +1,29 @@
 """A study's directory being worked on: plan written before the first run, jobs laid out, what may be changed later.
 
 Hypotheses, budget and common options are fixed once there are results; arms and seeds may be added. Another change has
-to be asked for, and is noted in the plan with its time.
+to be asked for, and is noted in the plan with its time. So has one that makes finished results count no more: other
+tuned values, another version of torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..run_directory import versions
-from .jobs import jobs_of, model_fingerprint, with_jobs
+from ..config import SDARConfig
+from .jobs import SILENT, jobs_of, model_fingerprint, with_jobs
 from .plain_json import DamagedFileError, decode, encode, read_json
-from .records import Job, Plan, StudyError, Tuned, load_study, save_record
+from .records import Job, Plan, StudyError, Tuned, save_record
+from .software import software
 
 # Not compared between a plan and the one on disk: they are made, not chosen.
 _MADE = frozenset({"jobs", "versions", "planned_at", "amended"})
-# May change beside results: they add to a study, and change nothing that is there.
+# Packages whose version is part of a warm start's key, as far as a result names them.
+_WEIGHTS = ("torch", "transformers")
+# May change beside results, as long as nothing that is there is changed by it.
 _OPEN = frozenset({"arms", "seeds", "tuning", "tuned", "name"})
 
 
@@ -46,26 +49,67 @@ def prepare(
     if held is None:
         plan = dataclasses.replace(plan, versions=software(), planned_at=now)
     else:
-        changed = changed_fields(held, plan)
-        finished = any((path / "jobs").glob("*/result.json"))
+        plan = dataclasses.replace(plan, versions=held.versions, planned_at=held.planned_at, amended=held.amended)
         fixed = fixed_fields(held, plan)
-        if finished and fixed and not amend:
+        if fixed and not amend and _has_results(path):
             raise StudyError(
                 f"{path} has results of a plan with other {', '.join(fixed)}: they stand before the runs. Choose "
                 "another --output-dir, or pass --amend, which notes the change in the report"
             )
-        note = (f"{now} changed {', '.join(changed)}",) if finished and changed else ()
-        plan = dataclasses.replace(
-            plan, versions=held.versions, planned_at=held.planned_at, amended=(*held.amended, *note)
-        )
     jobs = jobs_of(plan, read_tuned(path), model_key=None if plan.model is None else model_fingerprint(plan.model))
     plan = with_jobs(plan, jobs)
+    if held is not None and _has_results(path):
+        dropped = dropped_results(path, held, jobs)
+        if dropped and not amend:
+            raise StudyError(
+                f"{path}: {'; '.join(dropped)}. They would count no more: go on with what they were made with, choose "
+                "another --output-dir, or pass --amend, which notes it in the report; --table shows what is there"
+            )
+        changed = changed_fields(held, plan)
+        notes = ([f"changed {', '.join(changed)}"] if changed else []) + dropped
+        plan = dataclasses.replace(plan, amended=(*held.amended, *(f"{now} {note}" for note in notes)))
     path.mkdir(parents=True, exist_ok=True)
-    if lay_out:
-        write_jobs(path / "jobs", jobs.values())
+    # The plan first: a directory with jobs and no plan would be taken for something else.
     if held is None or encode(held) != encode(plan):
         save_record(path / "study.json", plan)
+    if lay_out:
+        write_jobs(path / "jobs", jobs.values())
     return plan, jobs
+
+
+def _has_results(path: Path) -> bool:
+    return any((path / "jobs").glob("[!.]*/result.json"))
+
+
+def dropped_results(path: Path, held: Plan, jobs: Mapping[tuple[str, int], Job]) -> list[str]:
+    """Which finished results of the plan on disk are no jobs of the new one, counted by what differs."""
+    why: dict[str, list[str]] = {}
+    for arm, keys in held.jobs.items():
+        for seed, key in keys.items():
+            job, file = jobs.get((arm, int(seed))), path / "jobs" / key / "result.json"
+            if file.is_file() and (job is None or job.key != key):
+                reason = "are not in the plan" if job is None else f"have other {_difference(read_json(file), job)}"
+                why.setdefault(reason, []).append(f"{arm}, seed {seed}")
+    return [f"{len(names)} finished results {reason} ({_some(names)})" for reason, names in why.items()]
+
+
+def _difference(result: Mapping[str, Any], job: Job) -> str:
+    """In what a finished result and the job that stands in its place differ."""
+    before = {**encode(SDARConfig().to_dict()), **result.get("config", {})}  # it may be older than an option
+    after = encode(SDARConfig.from_dict(job.config).to_dict())
+    left_out = SILENT | set(job.arm.derived)
+    parts = [name for name, value in after.items() if name not in left_out and before[name] != value]
+    if not parts and (result.get("warm") or {}).get("key") != job.warm_key:
+        now, then = software(), result.get("versions", {})
+        packages = [
+            f"{name} ({then[name]}, now {now.get(name)})" for name in _WEIGHTS if then.get(name, 0) != now.get(name)
+        ]
+        parts = packages or ["warm start, by its options, its world or versions of tokenizers"]
+    return ", ".join(parts) or "world, model, or run that they take a value from"
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    return "; ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def held_plan(path: Path) -> Plan | None:
@@ -76,7 +120,7 @@ def held_plan(path: Path) -> Plan | None:
     """
     file = path / "study.json"
     if not file.is_file():
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and any(not inner.name.startswith(".") for inner in path.iterdir()):
             raise StudyError(f"{path} is not empty and holds no study: choose another --output-dir")
         return None
     try:
@@ -120,76 +164,3 @@ def read_tuned(path: Path) -> Tuned | None:
         return decode(Tuned, read_json(file), str(file))
     except DamagedFileError as error:
         raise StudyError(str(error)) from None
-
-
-def software() -> dict[str, Any]:
-    """Versions of Python and packages, and the commit of the checkout where there is one."""
-    found = versions()
-    root = Path(__file__).resolve().parents[2]
-    try:
-        asked = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
-        found["commit"] = asked.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        found["commit"] = None
-    return found
-
-
-def merge_studies(path: Path, others: Iterable[Path]) -> int:
-    """Bring the finished jobs, trials and warm models of other directories of the same study into this one.
-
-    Returns:
-        How many were copied.
-
-    Raises:
-        StudyError: A directory holds another study, or a result that contradicts the one that is here.
-    """
-    import shutil
-
-    own = load_study(path)
-    copied = 0
-    for other in others:
-        theirs = load_study(other)
-        fixed = fixed_fields(own.plan, theirs.plan)
-        if fixed:
-            raise StudyError(f"{other} is another study than {path}; it differs in {', '.join(fixed)}")
-        for folder in ("jobs", "trials", "warm-start"):
-            for place in sorted((other / folder).glob("[!.]*/")):
-                target = path / folder / place.name
-                finished = "warm_start.json" if folder == "warm-start" else "result.json"
-                if not (place / finished).is_file():
-                    continue
-                if (target / finished).is_file():
-                    if folder != "warm-start":
-                        _require_equal(target / finished, place / finished)
-                    continue
-                partial = target.with_name(f".merging-{place.name}")
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(place, partial, ignore=shutil.ignore_patterns(".lock"))
-                shutil.rmtree(target, ignore_errors=True)
-                partial.rename(target)
-                copied += 1
-    return copied
-
-
-def _require_equal(mine: Path, theirs: Path) -> None:
-    different = [name for name, value in untimed(read_json(mine)).items() if untimed(read_json(theirs))[name] != value]
-    if different:
-        raise StudyError(
-            f"{theirs} contradicts {mine} in {', '.join(different)}: the same job came to two results, so the machines "
-            "differ in what they compute; keep one of them"
-        )
-
-
-def untimed(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result as JSON without what a clock measured or a machine is called."""
-
-    def strip(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            named = {key: strip(inner) for key, inner in value.items() if key not in ("cpu_seconds", "versions")}
-            return {key: inner for key, inner in named.items() if not key.startswith("seconds/")}
-        return [strip(inner) for inner in value] if isinstance(value, list) else value
-
-    stripped: dict[str, Any] = strip(result)
-    return stripped

@@ -1,0 +1,259 @@
+"""A study in one file, and results that change hands: nothing gets lost, and nothing is taken that does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from study_results import make_result
+
+from trainers.cli import main
+from trainers.study import load_study
+from trainers.study.archive import export_study, read_archive
+from trainers.study.merging import merge_studies
+from trainers.study.plain_json import encode, read_json
+from trainers.study.plan import make_plan
+from trainers.study.records import Job, Plan, StudyError, Trial, Tuned, TunedArm, Warm, save_record
+from trainers.study.sheets import markdown, write_table
+from trainers.study.software import commit_of
+from trainers.study.tuning import save_tuned
+from trainers.study.workspace import prepare
+
+CONTENT: dict[str, Any] = {"env_id": "sdar/Household-v0", "seeds": 2, "arms": ["grpo", "sdar"]}
+TUNED = Tuned(30, (9,), {"sdar": TunedArm({"beta": 0.2}, (Trial({"beta": 0.2}, 0.5, {"9": 0.5}, ("trial",)),))})
+SDAR_TUNED = {**CONTENT, "arms": ["grpo", {"method": "sdar", "tuned": "sdar"}]}
+
+
+def plan(**changes: Any) -> Plan:
+    return make_plan({**CONTENT, **changes}, "here")
+
+
+def finish(path: Path, job: Job, *, folder: str = "jobs", **changes: Any) -> None:
+    """A result that nobody ran, in the place of a job's."""
+    made = make_result(job.arm.key, job.seed, [0.1, 0.2 + 0.1 * job.seed, 0.3], test="01" * 30, start="0" * 60)
+    fields = {"key": job.key, "warm": Warm(str(job.warm_key), 0.1, 0.5, 400), "config": dict(job.config)}
+    (path / folder / job.key).mkdir(parents=True, exist_ok=True)
+    save_record(path / folder / job.key / "result.json", dataclasses.replace(made, **{**fields, **changes}))
+
+
+def warm_models(path: Path, jobs: dict[tuple[str, int], Job], content: bytes = b"\x00weights") -> None:
+    for key in {str(job.warm_key) for job in jobs.values()}:
+        (path / "warm-start" / key).mkdir(parents=True)
+        (path / "warm-start" / key / "warm_start.json").write_text("{}")
+        (path / "warm-start" / key / "model.safetensors").write_bytes(content)
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    path = tmp_path / "whole"
+    path.mkdir()
+    save_tuned(path, TUNED)
+    _, jobs = prepare_beside(path, make_plan(SDAR_TUNED, "here"))
+    warm_models(path, jobs)
+    for job in jobs.values():
+        finish(path, job)
+    finish(path, dataclasses.replace(jobs["sdar", 0], key="trial"), folder="trials")
+    return path
+
+
+def prepare_beside(path: Path, asked: Plan) -> tuple[Plan, dict[tuple[str, int], Job]]:
+    """A study whose tuning is done: its first plan, then the plan with what was chosen."""
+    tuned = (path / "tuned.json").read_bytes()
+    (path / "tuned.json").unlink()
+    prepare(path, asked, lay_out=False)
+    (path / "tuned.json").write_bytes(tuned)
+    return prepare(path, asked)
+
+
+# --- the round trip ---
+
+
+def test_the_table_from_the_exported_file_is_the_originals(whole: Path, tmp_path: Path) -> None:
+    table = write_table(whole)
+    assert table.complete and table.arms[1].overrides["beta"] == 0.2
+    file, again = tmp_path / "kept" / "study.jsonl.gz", tmp_path / "again"
+    assert main(["study", "--output-dir", str(whole), "--export", str(file)]) == 0
+    assert main(["study", "--output-dir", str(again), "--merge", str(file), "--table"]) == 0
+    assert load_study(again).table == table
+    for name in ("results.csv", "report.md", "study.json", "tuned.json"):
+        assert (again / name).read_text() == (whole / name).read_text()
+    before, after = load_study(whole), load_study(again)
+    assert (after.plan, after.results, after.trials, after.tuned) == (
+        *(before.plan, before.results, before.trials, before.tuned),
+    )
+
+
+def test_the_same_study_makes_the_same_bytes_and_a_finished_one_carries_no_weights(whole: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.gz", tmp_path / "b.gz"
+    assert export_study(whole, first).warm == {}
+    merge_studies(tmp_path / "again", [first])
+    export_study(tmp_path / "again", second)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_study_goes_on_from_its_file_with_the_weights_of_seeds_that_are_half_done(tmp_path: Path) -> None:
+    path, file, there = tmp_path / "here", tmp_path / "half.gz", tmp_path / "there"
+    asked, jobs = prepare(path, plan(seeds=3))
+    warm_models(path, jobs)
+    for place in (("grpo", 0), ("sdar", 0), ("grpo", 1)):  # seed 0 is done, 1 is half done, 2 has not begun
+        finish(path, jobs[place])
+    half = str(jobs["grpo", 1].warm_key)
+    assert set(export_study(path, file).warm) == {half}
+    merged = merge_studies(there, [file])
+    assert (merged.results, merged.warm_starts, merged.left) == (3, 1, 0)
+    assert (there / "warm-start" / half / "model.safetensors").read_bytes() == b"\x00weights"
+    again, laid_out = prepare(there, asked)
+    assert again.jobs == load_study(path).plan.jobs and again.amended == ()
+    missing = {place for place, job in laid_out.items() if not (there / "jobs" / job.key / "result.json").is_file()}
+    assert missing == {("sdar", 1), ("grpo", 2), ("sdar", 2)}
+    assert (there / "jobs" / jobs["sdar", 1].key / "job.json").is_file()
+
+
+def test_an_export_says_which_weights_it_could_not_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, jobs = prepare(tmp_path / "here", plan(seeds=1))
+    finish(tmp_path / "here", jobs["grpo", 0])
+    assert main(["study", "--output-dir", str(tmp_path / "here"), "--export", str(tmp_path / "x.gz")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"without warm starts {jobs['grpo', 0].warm_key}" in said and "another machine may not be able" in said
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+
+
+def pack(file: Path, records: list[dict[str, Any]]) -> None:
+    file.write_bytes(gzip.compress(b"".join(json.dumps(record).encode() + b"\n" for record in records)))
+
+
+def test_a_damaged_or_hostile_file_is_refused_with_its_name(whole: Path, tmp_path: Path) -> None:
+    file = tmp_path / "study.gz"
+    export_study(whole, file)
+    good, content = file.read_bytes(), lines_of(file)
+    for damaged in (b"", b"plain text", good[: len(good) // 2]):
+        file.write_bytes(damaged)
+        with pytest.raises(StudyError, match=r"study.gz: expected a study as sdar study --export writes it"):
+            read_archive(file)
+    for name in ("../../evil", "/etc/x", ".lock", ""):
+        pack(file, [content[0], {"kind": "warm", "key": "k", "files": {name: ""}}])
+        with pytest.raises(StudyError, match="expected a plain name"):
+            read_archive(file)
+        pack(file, [content[0], {"kind": "jobs", "result": {**content[2]["result"], "key": name}}])
+        with pytest.raises(StudyError, match="expected a plain name"):
+            read_archive(file)
+    pack(file, content[1:])
+    with pytest.raises(StudyError, match="expected the plan of a study in format 1, got 'tuned'"):
+        read_archive(file)
+
+
+# --- what is taken, and what is not ---
+
+
+def test_the_tuned_values_of_another_machine_come_with_its_results(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "second"
+    prepare(path, make_plan(SDAR_TUNED, "here"))  # laid out with documented defaults
+    assert merge_studies(path, [whole]).results == 5
+    assert load_study(path).tuned == TUNED and write_table(path).complete
+
+
+def test_results_with_other_tuned_values_are_refused(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "second"
+    _, jobs = prepare(path, make_plan(SDAR_TUNED, "here"))
+    finish(path, jobs["sdar", 0])
+    with pytest.raises(StudyError, match=r"has tuned values, and .*second has results without"):
+        merge_studies(path, [whole])
+    with pytest.raises(StudyError, match=r"mean other runs by sdar, seed 0; sdar, seed 1: their options, tuned values"):
+        merge_studies(whole, [path])
+    other = Tuned(30, (9,), {"sdar": TunedArm({"beta": 0.7}, ())})
+    (path / "jobs" / jobs["sdar", 0].key / "result.json").unlink()
+    save_tuned(path, other)
+    with pytest.raises(StudyError, match="were tuned to other values of sdar"):
+        merge_studies(path, [whole])
+
+
+def test_results_of_arms_that_the_plan_lacks_are_left_and_counted(tmp_path: Path) -> None:
+    prepare(tmp_path / "small", plan())
+    _, jobs = prepare(tmp_path / "large", plan(arms=["grpo", "sdar", "opsd"]))
+    for job in jobs.values():
+        finish(tmp_path / "large", job)
+    merged = merge_studies(tmp_path / "small", [tmp_path / "large"])
+    assert (merged.results, merged.left) == (4, 2)
+
+
+def test_arms_of_a_seed_that_began_elsewhere_with_other_weights_are_not_merged(tmp_path: Path) -> None:
+    for name, arm, weights in (("one", "grpo", "a"), ("two", "sdar", "b")):
+        _, jobs = prepare(tmp_path / name, plan(seeds=1))
+        finish(tmp_path / name, jobs[arm, 0], initial_weights=weights)
+    with pytest.raises(StudyError, match="seed 0: grpo and sdar began with different weights"):
+        merge_studies(tmp_path / "one", [tmp_path / "two"])
+    assert len(load_study(tmp_path / "one").results) == 1
+
+
+# --- what finished results forbid ---
+
+
+def test_results_that_would_count_no_more_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "study"
+    _, jobs = prepare(path, plan(tuned={"sdar": {"beta": 0.2}}))
+    for job in jobs.values():
+        finish(path, job)
+    for changes, message in (
+        ({"tuned": {"sdar": {"beta": 0.9}}}, r"2 finished results have other beta \(sdar, seed 0; sdar, seed 1\)"),
+        ({"arms": ["grpo", {"method": "sdar", "set": {"gate_beta": 2.0}}]}, "have other gate_beta"),
+        ({"seeds": 1}, r"2 finished results are not in the plan \(grpo, seed 1; sdar, seed 1\)"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            prepare(path, plan(**{"tuned": {"sdar": {"beta": 0.2}}, **changes}))
+    amended, _ = prepare(path, plan(tuned={"sdar": {"beta": 0.9}}), amend=True)
+    assert any("2 finished results have other beta" in note for note in amended.amended)
+
+
+def test_another_version_of_torch_is_named_before_a_study_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "study"
+    _, jobs = prepare(path, plan())
+    finish(path, jobs["grpo", 0], versions={"torch": "1.0", "transformers": None})
+    monkeypatch.setattr("torch.__version__", "9.9")
+    with pytest.raises(StudyError, match=r"1 finished results have other torch \(1.0, now "):
+        prepare(path, plan())
+
+
+# --- which code it was ---
+
+
+def git(folder: Path, *words: str) -> str:
+    named = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    return subprocess.run(["git", "-C", str(folder), *named, *words], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_commit_of_the_code_is_marked_where_the_code_has_changes(tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    (root / "trainers").mkdir(parents=True)
+    (root / "trainers" / "a.py").write_text("1")
+    assert commit_of(root) is None
+    git(root, "init", "-q")
+    git(root, "add", ".")
+    git(root, "commit", "-q", "-m", "first")
+    head = git(root, "rev-parse", "HEAD").strip()
+    assert commit_of(root) == head
+    (root / "notes.txt").write_text("mine")
+    assert commit_of(root) == head
+    (root / "trainers" / "a.py").write_text("2")
+    assert commit_of(root) == f"{head} with changes"
+    assert commit_of(root / "trainers") is None  # a package inside somebody's repository
+
+
+def test_results_of_several_commits_in_one_table_are_said(whole: Path) -> None:
+    study = load_study(whole)
+    assert "**Mixed**" not in markdown(study, write_table(whole))
+    path = study.job_dir(study.results[0].key) / "result.json"
+    path.write_text(json.dumps({**read_json(path), "versions": {"commit": "abc, then def", "torch": "2"}}))
+    table = write_table(whole)
+    assert table.software["commit"] == {"abc, then def": 1, "None": 3}
+    assert "results were made with 2 values of commit: 1 with abc, then def, 3 with None" in markdown(study, table)
+    assert encode(table)["software"]["torch"] == {"2": 1, "None": 3}

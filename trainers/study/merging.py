@@ -1,0 +1,180 @@
+"""Bringing results of the same study together: from directories of other machines, and from exported files.
+
+What is taken is a finished job of this plan, with the same key. What would not count here is refused or said, never
+copied in silence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .analysis import require_pairing
+from .archive import read_archive, unpack
+from .execute import WARM_FOLDER, is_locked
+from .plain_json import encode, read_json
+from .records import Plan, Study, StudyError, load_study, save_record
+from .workspace import fixed_fields, held_plan, prepare
+
+
+@dataclass(slots=True)
+class Merged:
+    """How many jobs and trials, and how many warm models came in; how many results are of no job of this plan."""
+
+    results: int = 0
+    warm_starts: int = 0
+    left: int = 0
+
+
+def merge_studies(path: Path, others: Iterable[Path], *, cache: Path | None = None) -> Merged:
+    """Bring finished jobs, trials, warm models and tuned values of the same study into this directory.
+
+    A directory that holds no study takes over the plan of the first, as it is, so that its table can be made again on
+    any machine.
+
+    Args:
+        path: The study's directory.
+        others: Directories, or files of `export_study`.
+        cache: Where warm models are kept here; None for the study's own folder.
+
+    Raises:
+        StudyError: One holds another study, other tuned values, a result that contradicts the one that is here, or
+            arms of a seed that began with other weights than those here.
+    """
+    merged = Merged()
+    for other in others:
+        with _opened(other) as place:
+            theirs = load_study(place)
+            if held_plan(path) is None:
+                path.mkdir(parents=True, exist_ok=True)
+                _take_tuned(path, place)
+                save_record(path / "study.json", theirs.plan)
+            _merge(path, theirs, str(other), cache or path, merged)
+    return merged
+
+
+@contextmanager
+def _opened(other: Path) -> Iterator[Path]:
+    if not other.is_file():
+        yield other
+        return
+    with tempfile.TemporaryDirectory(prefix="sdar-study-") as folder:
+        unpack(read_archive(other), Path(folder) / "study")
+        yield Path(folder) / "study"
+
+
+def _take_tuned(path: Path, place: Path) -> None:
+    if (place / "tuned.json").is_file():
+        shutil.copyfile(place / "tuned.json", path / "tuned.json")
+
+
+def _merge(path: Path, theirs: Study, name: str, cache: Path, merged: Merged) -> None:
+    own = load_study(path)
+    fixed = fixed_fields(own.plan, theirs.plan)
+    if fixed:
+        raise StudyError(f"{name} is another study than {path}; it differs in {', '.join(fixed)}")
+    own = _with_their_tuning(own, theirs, name)
+    _require_same_jobs(own.plan, theirs.plan, path, name)
+    require_pairing(dataclasses.replace(own, results=(*own.results, *theirs.results)))
+    planned = {key for keys in own.plan.jobs.values() for key in keys.values()}
+    for folder, wanted in (("jobs", planned), ("trials", None)):
+        for place in sorted((theirs.path / folder).glob("[!.]*/")):
+            if not (place / "result.json").is_file():
+                continue
+            if wanted is not None and place.name not in wanted:
+                merged.left += 1
+            elif (path / folder / place.name / "result.json").is_file():
+                _require_equal(path / folder / place.name / "result.json", place / "result.json", name)
+            else:
+                _copy(place, path / folder / place.name)
+                merged.results += 1
+    for place in sorted((theirs.path / WARM_FOLDER).glob("[!.]*/")):
+        here = cache / WARM_FOLDER / place.name
+        if (place / "warm_start.json").is_file() and not (here / "warm_start.json").is_file():
+            _copy(place, here)
+            merged.warm_starts += 1
+
+
+def _with_their_tuning(own: Study, theirs: Study, name: str) -> Study:
+    """Tuned values belong to the study: the jobs' keys hang on them."""
+    if theirs.tuned is None:
+        return own
+    if own.tuned is None:
+        if own.results:
+            raise StudyError(f"{name} has tuned values, and {own.path} has results without: they do not go together")
+        _take_tuned(own.path, theirs.path)
+        prepare(own.path, own.plan)
+        return load_study(own.path)
+    different = [
+        arm
+        for arm in sorted({*own.tuned.arms, *theirs.tuned.arms})
+        if _chosen(own.tuned.arms.get(arm)) != _chosen(theirs.tuned.arms.get(arm))
+    ]
+    if different:
+        raise StudyError(
+            f"{name} and {own.path} were tuned to other values of {', '.join(different)}: keep one of them"
+        )
+    return own
+
+
+def _chosen(arm: Any) -> Any:
+    return None if arm is None else encode(arm.overrides)
+
+
+def _require_same_jobs(mine: Plan, theirs: Plan, path: Path, name: str) -> None:
+    different = [
+        f"{arm}, seed {seed}"
+        for arm, keys in theirs.jobs.items()
+        for seed, key in keys.items()
+        if mine.jobs.get(arm, {}).get(seed, key) != key
+    ]
+    if different:
+        shown = "; ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
+        raise StudyError(
+            f"{name} and {path} mean other runs by {shown}: their options, tuned values, world or versions of torch, "
+            "transformers and tokenizers differ. Merge it into an empty --output-dir, which takes over its plan and "
+            "tuned values"
+        )
+
+
+def _copy(place: Path, target: Path) -> None:
+    """Whole or not at all: a folder beside, then renamed."""
+    if is_locked(target / ".lock"):
+        raise StudyError(f"{target} is being run: merge when its process has ended")
+    partial = target.with_name(f".merging-{place.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(place, partial, ignore=shutil.ignore_patterns(".lock"))
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+
+
+def _require_equal(mine: Path, theirs: Path, name: str) -> None:
+    here, there = untimed(read_json(mine)), untimed(read_json(theirs))
+    different = [key for key in here if here[key] != there.get(key)]
+    if different:
+        raise StudyError(
+            f"{name} contradicts {mine} in {', '.join(different)}: the same job came to two results, so the machines "
+            "differ in what they compute; keep one of them"
+        )
+
+
+# What a job that two arms share is called, and nothing that was computed.
+_NAMES = ("arm", "label", "role", "coordinates")
+
+
+def untimed(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result as JSON without what a clock measured, what a machine is called, and what its arm is called."""
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            named = {key: strip(inner) for key, inner in value.items() if key not in ("cpu_seconds", "versions")}
+            return {key: inner for key, inner in named.items() if not key.startswith("seconds/")}
+        return [strip(inner) for inner in value] if isinstance(value, list) else value
+
+    return {key: strip(inner) for key, inner in result.items() if key not in (*_NAMES, "versions")}
