@@ -65,7 +65,7 @@ MOVES = (-1, 0, 1)
 
 
 def stories() -> list[tuple[list[int], list[int], bool]]:
-    """Every episode that can happen: distances before each turn, moves (as indices), and whether the goal is reached."""
+    """Every episode that can happen: distances before each turn, moves (as indices), whether the goal is reached."""
     found = {}
     for moves in itertools.product(range(len(MOVES)), repeat=HORIZON):
         distance, distances, taken = START, [], []
@@ -101,7 +101,7 @@ def test_the_shaped_return_orders_policies_as_success_does() -> None:
             chance = float(probability(policy, distances, moves))
             values = potentials(distances, success)
             # What goes wrong without a fixed potential at the end: the last state's own progress is never paid back.
-            left = values[:-1] + [1.0 if success else 1.0 - (distances[-1] + MOVES[moves[-1]]) / START]
+            left = [*values[:-1], 1.0 if success else 1.0 - (distances[-1] + MOVES[moves[-1]]) / START]
             for index, more in enumerate((0.0, sum(shaping_rewards(values)), sum(shaping_rewards(left)))):
                 sums[index] += chance * (float(success) + coef * more)
         plain.append(sums[0])
