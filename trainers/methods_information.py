@@ -147,9 +147,10 @@ register(
         group="equal information",
         note=(
             "P is generalised advantage estimation of the reward 'success', undiscounted, with the share of the plan "
-            "that is done as its critic (shaping); over an episode its steps add up to 1 for a success and to 0 for "
-            "anything else. It is added to the group-normalised advantage, minus its mean over the iteration. It reads "
-            "the plan's length at every turn and shows the student nothing; the dial does not matter."
+            "that is done as its critic (shaping). At shaping_lambda 0, the default, it adds up to 1 over a success "
+            "and to 0 over anything else, wherever a plan is known. It is added to the group-normalised advantage, "
+            "minus its mean over the iteration. It reads the plan's length at every turn and shows the student "
+            "nothing; the dial does not matter."
         ),
         options=("shaping_lambda",),
         signal=plan_progress,
