@@ -10,7 +10,7 @@ import pytest
 
 from trainers.study import runner
 from trainers.study.board import Clock, GridBoard, LineBoard, counts_line
-from trainers.study.execute import LOCKED, locked
+from trainers.study.execute import LOCKED, discard_damaged, locked
 from trainers.study.runner import Failure, State, Task, failures_text, is_done, run_tasks
 
 DONE = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('{}')"
@@ -123,6 +123,17 @@ def test_a_damaged_result_is_made_again(tmp_path: Path) -> None:
     damaged.done.write_text('{"half": ')
     assert not is_done(damaged)
     assert run_tasks([damaged], Watcher(), at_once=1).done == {"damaged"}
+
+
+def test_a_damaged_warm_model_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    for name, facts in (("whole", "{}"), ("cut", '{"ste'), ("empty", ""), ("lost", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"")
+        if facts is not None:
+            (tmp_path / name / "warm_start.json").write_text(facts)
+        discard_damaged(tmp_path / name)
+    discard_damaged(tmp_path / "none")
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
 
 
 def test_finished_tasks_are_not_started(tmp_path: Path) -> None:

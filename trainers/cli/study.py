@@ -195,7 +195,7 @@ def show_table_of(console: Console, path: Path) -> None:
     )
     for verdict in table.verdicts:
         word = f"{verdict.verdict}{' (provisional)' if verdict.provisional else ''}"
-        console.print(f"{verdict.id} {verdict.statement}: {word}\n  {verdict.reason}")
+        console.print(f"{verdict.id} {verdict.statement.rstrip('.')}: {word}\n  {verdict.reason}")
     for row in table.arms:
         for words in collapse_words(row):
             console.print(f"collapsed: {words}")

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .plain_json import decode, read_json, write_text
+from .plain_json import DamagedFileError, decode, read_json, write_text
 from .records import Job, Result, StudyError, Warm, save_record
 from .software import software
 
@@ -122,7 +122,16 @@ def run_warm_start(study: Path, folder: str, key: str, *, cache: Path | None = N
     job = decode(Job, read_json(study / folder / key / "job.json"), str(study / folder / key))
     assert job.warm_key is not None
     with locked(warm_lock(cache or study, job.warm_key)):
+        discard_damaged((cache or study) / WARM_FOLDER / job.warm_key)
         _model(cache or study, job)
+
+
+def discard_damaged(folder: Path) -> None:
+    """Remove a warm model whose facts are missing or cut off, as after a power cut: it would stand in the way."""
+    try:
+        read_json(folder / "warm_start.json")
+    except (OSError, DamagedFileError):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def warm_lock(cache: Path, key: str) -> Path:

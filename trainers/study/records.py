@@ -5,6 +5,7 @@
     jobs/<key>/run/            the run directory
     jobs/<key>/result.json     written last and in one step (`Result`): the job is done if and only if it parses
     jobs/<key>/log.txt         what the job's process said
+    jobs/<key>/commits.txt     which code had a part in it
     trials/<key>/...           the jobs of the tuning, in the same form
     tuned.json                 what the tuning chose (`Tuned`)
     warm-start/                warm models by key, where the study keeps its own

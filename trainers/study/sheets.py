@@ -160,7 +160,7 @@ def markdown(study: Study, table: Table) -> str:
         lines += ["## Hypotheses", ""]
         for verdict in table.verdicts:
             word = f"{verdict.verdict}{' (provisional)' if verdict.provisional else ''}"
-            lines += [f"- **{verdict.id}** {verdict.statement}: **{word}**. {verdict.reason}."]
+            lines += [f"- **{verdict.id}** {verdict.statement.rstrip('.')}: **{word}**. {verdict.reason}."]
         lines.append("")
     fallen = [words for row in table.arms for words in collapse_words(row)]
     if fallen:
