@@ -11,6 +11,7 @@ import itertools
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -104,10 +105,10 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     if options.open:
         webbrowser.open(address)
-    try:
+    # Whether Ctrl-C comes back as an exception or as a return depends on where the server was when it came.
+    with suppress(KeyboardInterrupt):
         serve(make_app(visits, shown), listener)
-    except KeyboardInterrupt:
-        console.print("closed")
+    console.print("closed")
     finally:
         visits.close()
         env.close()
