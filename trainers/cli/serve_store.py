@@ -105,10 +105,11 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.flush()
     if options.open:
         webbrowser.open(address)
-    # Whether Ctrl-C comes back as an exception or as a return depends on where the server was when it came.
-    with suppress(KeyboardInterrupt):
-        serve(make_app(visits, shown), listener)
-    console.print("closed")
+    try:
+        # Whether Ctrl-C comes back as an exception or as a return depends on where the server was when it came.
+        with suppress(KeyboardInterrupt):
+            serve(make_app(visits, shown), listener)
+        console.print("closed")
     finally:
         visits.close()
         env.close()
