@@ -160,6 +160,13 @@ def test_the_tuned_values_of_another_machine_come_with_its_results(whole: Path, 
     assert load_study(path).tuned == TUNED and write_table(path).complete
 
 
+def test_an_arm_is_called_tuned_only_where_there_are_values(whole: Path, tmp_path: Path) -> None:
+    asked = make_plan(SDAR_TUNED, "here")
+    assert [row.tuned for row in write_table(whole).arms] == [None, "sdar"]
+    prepare(tmp_path / "untuned", asked)
+    assert [row.tuned for row in write_table(tmp_path / "untuned").arms] == [None, None]
+
+
 def test_results_with_other_tuned_values_are_refused(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "second"
     _, jobs = prepare(path, make_plan(SDAR_TUNED, "here"))
@@ -254,6 +261,6 @@ def test_results_of_several_commits_in_one_table_are_said(whole: Path) -> None:
     path = study.job_dir(study.results[0].key) / "result.json"
     path.write_text(json.dumps({**read_json(path), "versions": {"commit": "abc, then def", "torch": "2"}}))
     table = write_table(whole)
-    assert table.software["commit"] == {"abc, then def": 1, "None": 3}
-    assert "results were made with 2 values of commit: 1 with abc, then def, 3 with None" in markdown(study, table)
-    assert encode(table)["software"]["torch"] == {"2": 1, "None": 3}
+    assert table.software["commit"] == {"abc, then def": 1, "unknown": 3}
+    assert "results were made with 2 values of commit: 1 with abc, then def, 3 with unknown" in markdown(study, table)
+    assert encode(table)["software"]["torch"] == {"2": 1, "unknown": 3}

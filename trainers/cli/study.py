@@ -96,10 +96,14 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         from ..study.jobs import jobs_of
 
-        show_plan(console, plan, jobs_of(plan, read_tuned(path)))
+        show_plan(console, path, plan, jobs_of(plan, read_tuned(path)))
         return 0
     plan, jobs = prepare(path, plan, amend=options.amend, lay_out=not options.tune)
-    show_plan(console, plan, jobs)
+    show_plan(console, path, plan, jobs)
+    if plan.tuning is not None and not options.tune and read_tuned(path) is None:
+        console.print(
+            "  not tuned: the plan has a tuning, which --tune runs first; without it, arms have their defaults"
+        )
     if options.tune:
         status, plan, jobs = tune(console, path, plan, options)
         if status:
@@ -318,8 +322,12 @@ def listed_seeds(text: str) -> list[int]:
     return seeds
 
 
-def show_plan(console: Console, plan: Plan, jobs: dict[tuple[str, int], Job]) -> None:
+def show_plan(console: Console, path: Path, plan: Plan, jobs: dict[tuple[str, int], Job]) -> None:
     """Arms, seeds and work in a few lines."""
+    from ..study.jobs import tuned_as
+    from ..study.workspace import read_tuned
+
+    chosen = read_tuned(path)
     steps = sum(int(job.config.get("max_steps", 150)) for job in {job.key: job for job in jobs.values()}.values())
     keys = {job.key for job in jobs.values()}
     console.print(
@@ -330,7 +338,8 @@ def show_plan(console: Console, plan: Plan, jobs: dict[tuple[str, int], Job]) ->
     for arm in plan.arms:
         seeds = plan.seeds_of(arm)
         extra = "" if seeds == plan.seeds else f", seeds {', '.join(map(str, seeds))}"
-        tuned = "" if arm.tuned is None else f", tuned as {arm.tuned}"
+        source = tuned_as(plan, arm, chosen)
+        tuned = "" if source is None else f", tuned as {source}"
         derived = "".join(f", {option} from {source.arm}" for option, source in arm.derived.items())
         console.print(f"  {arm.label}: {arm.method}{tuned}{derived}{extra} {arm.overrides or ''}".rstrip())
     for hypothesis in plan.hypotheses:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .endpoints import ENDPOINTS, PRIMARY, contrast, endpoint
-from .jobs import effective_overrides
+from .jobs import effective_overrides, tuned_as
 from .plain_json import encode
 from .records import Arm, ArmRow, Claimed, Contrast, Count, Plan, Result, Study, StudyError, Table, Term
 from .statistics import t_interval
@@ -76,7 +76,7 @@ def _software(results: Sequence[Result]) -> dict[str, dict[str, int]]:
     for result in results:
         for name in MADE_WITH:
             counts = found.setdefault(name, {})
-            value = str(result.versions.get(name))
+            value = str(result.versions.get(name) or "unknown")
             counts[value] = counts.get(value, 0) + 1
     return found
 
@@ -123,7 +123,7 @@ def _row(study: Study, arm: Arm, results: Mapping[int, Result], budget: float) -
         method=arm.method,
         role=arm.role,
         coordinates=dict(arm.coordinates),
-        tuned=arm.tuned,
+        tuned=tuned_as(study.plan, arm, study.tuned),
         overrides=effective_overrides(study.plan, arm, study.tuned),
         seeds=seeds,
         missing=tuple(seed for seed in study.plan.seeds_of(arm) if seed not in results),

@@ -49,11 +49,19 @@ def jobs_of(plan: Plan, tuned: Tuned | None = None, *, model_key: str | None = N
 
 def effective_overrides(plan: Plan, arm: Arm, tuned: Tuned | None) -> dict[str, Any]:
     """An arm's options over the study's common ones: its defaults, then the tuned values, then what it is set to."""
-    chosen: Mapping[str, Any] = {}
-    if arm.tuned is not None:
-        found = None if tuned is None else tuned.arms.get(arm.tuned)
-        chosen = plan.tuned.get(arm.tuned, {}) if found is None else found.overrides
-    return merge(arm.defaults, chosen, arm.overrides)
+    return merge(arm.defaults, _tuned_values(plan, arm, tuned) or {}, arm.overrides)
+
+
+def tuned_as(plan: Plan, arm: Arm, tuned: Tuned | None) -> str | None:
+    """Whose tuned values an arm runs with; None for documented defaults, so also before anything was tuned."""
+    return None if _tuned_values(plan, arm, tuned) is None else arm.tuned
+
+
+def _tuned_values(plan: Plan, arm: Arm, tuned: Tuned | None) -> Mapping[str, Any] | None:
+    if arm.tuned is None:
+        return None
+    found = None if tuned is None else tuned.arms.get(arm.tuned)
+    return plan.tuned.get(arm.tuned) if found is None else found.overrides
 
 
 def given_options(config: SDARConfig) -> dict[str, Any]:
