@@ -156,7 +156,8 @@ class LoopBatchEnv:
         return replies
 
     def step(self, slots: Sequence[int], actions: Sequence[str]) -> list[Reply]:
-        """Play one action per slot."""
+        """Play one action per slot; what environments can prepare for all of them, such as a search, is done once."""
+        self._prepare([self._state[slot].env for slot in slots], actions)
         return [self._guarded(self._state[slot], action) for slot, action in zip(slots, actions, strict=True)]
 
     def close(self) -> None:
@@ -166,6 +167,18 @@ class LoopBatchEnv:
                 state.env.close()
         self._state.clear()
         self._live = 0
+
+    def _prepare(self, envs: Sequence[Environment | None], actions: Sequence[str]) -> None:
+        playing = [(env.unwrapped, action) for env, action in zip(envs, actions, strict=True) if env is not None]
+        for kind in dict.fromkeys(type(env) for env, _ in playing):
+            prepare = getattr(kind, "prepare_steps", None)
+            if prepare is None:
+                continue
+            own = [(env, action) for env, action in playing if type(env) is kind]
+            try:
+                prepare([env for env, _ in own], [action for _, action in own])
+            except Exception:  # each slot meets it in its own step, where it is one slot's failure
+                logger.debug("%s: preparing a step failed", self.name, exc_info=True)
 
     # One slot.
 

@@ -16,7 +16,7 @@ from ..demonstrations import Script
 from ..privileged import RetrievedSkills, StudentView
 from . import small, tables
 from .env import SearchQAEnv
-from .names import NUMBERS, small_words
+from .names import NUMBERS, SMALL_WORDS
 from .protocol import search_action
 from .searchers import Searcher
 
@@ -68,7 +68,7 @@ def _texts() -> Sequence[str]:
     relations = tables.SIZE_RELATIONS["small"]
     values = [value for name in relations if name in small.WORDS for value in tables.values_of("small", name)]
     terms = [term for listed in small.TERMS.values() for term in listed]
-    names = [f"{word} {number}" for word in small_words() for number in NUMBERS]
+    names = [f"{word} {number}" for word in SMALL_WORDS for number in NUMBERS]
     return names + [f"{word} 1" for word in (*values, *relations, *terms, *tables.ENTITY_TYPES)]
 
 

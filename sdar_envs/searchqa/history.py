@@ -41,7 +41,7 @@ class Calendar:
 CALENDARS = {
     "full": Calendar(charter=(1000, 1420), birth=(1480, 1612), adult=18, life=(50, 90), present=tables.PRESENT),
     # Few years, each a token of its own; lives are short in eras.
-    "small": Calendar(charter=(30, 52), birth=(53, 90), adult=4, life=(20, 60), present=99),
+    "small": Calendar(charter=(60, 70), birth=(71, 93), adult=2, life=(14, 40), present=99),
 }
 
 # The share of people who are born late enough to be alive in the present.
@@ -154,6 +154,8 @@ class Historian:
         self._say(subject, relation, self._calendar.wording(year), number=year)
 
     def _say_word(self, subject: int, relation: str) -> None:
+        if relation not in self._relations:
+            return
         words = tables.values_of(self._size, relation)
         self._say(subject, relation, (words[self._choice(range(len(words)))],))
 

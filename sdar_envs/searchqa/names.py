@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache
 
 import numpy as np
 
@@ -24,10 +23,8 @@ _ONSETS = tables.words("b br c d dr f g gl h j k kr l m n p qu r s st t th tr v 
 _VOWELS = tables.words("a e i o u ae ei ia or ar en il an")
 _CODAS = ("", "", "", *tables.words("l n r s th m x nd"))
 
-# English words among the short ones, which a small world's wording needs for itself.
-_RESERVED = frozenset(tables.words("be by do go he is it me my no of or so to us we era"))
 # The numbers of small names stay below the eras, so that no date looks like half a name.
-NUMBERS = range(1, 25)
+NUMBERS = range(10, 60)
 
 
 def split_of(name: str) -> str:
@@ -40,12 +37,9 @@ def split_of(name: str) -> str:
     raise AssertionError("the shares cover all remainders")
 
 
-@cache
-def small_words() -> tuple[str, ...]:
-    """The words of small names: a consonant and a vowel, or with a consonant behind them."""
-    short = [onset + vowel for onset in "bdfgklmnprtvz" for vowel in "aeiou"]
-    longer = [onset + vowel + "z" for onset in "bdfgklmnprtv" for vowel in "aeiou"]
-    return tuple(word for word in (*short, *longer) if word not in _RESERVED)[::2]
+# Every small word ends in a letter of its own: a byte-pair tokenizer then joins its letters, and the number's digits,
+# before it would join a word to a number. So every name is two tokens, and the same two wherever it stands.
+SMALL_WORDS = tables.words("ka ob ac ud ef og uh ri aj ik el um en op ur os ut nu ev ax ey uz")
 
 
 class NamePool:
@@ -64,7 +58,7 @@ class NamePool:
         self._used: set[str] = set()
         self._pairs: list[str] = []
         if size == "small":
-            pairs = [f"{word} {number}" for word in small_words() for number in NUMBERS]
+            pairs = [f"{word} {number}" for word in SMALL_WORDS for number in NUMBERS]
             own = [pair for pair in pairs if split_of(pair) == split]
             self._pairs = [own[int(i)] for i in rng.permutation(len(own))]
 

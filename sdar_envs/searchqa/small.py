@@ -13,30 +13,19 @@ TERMS = {
     "birthplace": ("crib", "nest", "root", "home"),
     "occupation": ("craft", "task", "toil", "duty"),
     "mentor": ("tutor", "sage", "coach", "dean"),
-    "river": ("brook", "ford", "burn", "beck"),
-    "charter": ("deed", "writ", "patent", "seal"),
+    "charter": ("deed", "writ", "bull", "seal"),
     "mayor": ("reeve", "lord", "boss", "chief"),
     "creator": ("maker", "hand", "pen", "bard"),
     "completion": ("issue", "debut", "dawn", "mint"),
-    "genre": ("mode", "mood", "form", "vein"),
     "headquarters": ("seat", "hall", "base", "den"),
     "founder": ("sire", "host", "head", "patron"),
     "founding": ("start", "birth", "rise", "onset"),
-    "business": ("trade", "wares", "stock", "goods"),
     "byname": ("alias", "nick", "tag", "style"),
 }
 WORDS = {
     "occupation": (
         "actor baker clerk cook diver dyer guard judge mason miller miner monk nurse piper poet potter rider sailor "
         "scout smith tailor tanner tiler weaver"
-    ),
-    "genre": (
-        "aria ballad chant comedy drama elegy epic essay fable farce fugue hymn idyll jig lament march myth ode opera "
-        "psalm saga satire sonnet waltz"
-    ),
-    "business": (
-        "amber beer bells bread brass carts cider clay cloth coal copper dye flax furs glass hops ink iron lace oil "
-        "paper rope salt silk"
     ),
 }
 

@@ -293,16 +293,13 @@ SIZE_RELATIONS = {
         "birthplace",
         "occupation",
         "mentor",
-        "river",
         "charter",
         "mayor",
         "creator",
         "completion",
-        "genre",
         "headquarters",
         "founder",
         "founding",
-        "business",
     ),
 }
 

@@ -16,7 +16,7 @@ from sdar_envs.searchqa.answers import normalise
 from sdar_envs.searchqa.encoder import tokens_of
 from sdar_envs.searchqa.generator import draw_world, label_of
 from sdar_envs.searchqa.history import Historian, contradictions
-from sdar_envs.searchqa.names import NUMBERS, NamePool, small_words, split_of
+from sdar_envs.searchqa.names import NUMBERS, SMALL_WORDS, NamePool, split_of
 from sdar_envs.searchqa.passages import state
 from sdar_envs.searchqa.regularities import BY_BYNAME, regularities
 from sdar_envs.searchqa.world import Fact, World
@@ -49,11 +49,11 @@ def test_every_name_is_one_entitys_alone_in_normal_form_too(world: World):
 
 
 def test_a_small_name_is_a_known_word_and_a_number_and_the_pair_belongs_to_one_split():
-    shares = Counter(split_of(f"{word} {number}") for word in small_words() for number in NUMBERS)
+    shares = Counter(split_of(f"{word} {number}") for word in SMALL_WORDS for number in NUMBERS)
     assert shares["train"] > 2 * shares["valid"] > 0 and shares["test"] > 200
     for name in names_in(WORLDS["small", "test"]):
         word, number = name.split()
-        assert word in small_words() and int(number) in NUMBERS and split_of(name) == "test"
+        assert word in SMALL_WORDS and int(number) in NUMBERS and split_of(name) == "test"
 
 
 def test_a_pool_that_is_used_up_says_so():
@@ -74,7 +74,7 @@ def test_no_term_is_a_word_of_questions_of_filler_of_values_or_of_another_relati
     wordings = [w for r in relations for w in (r.name, *r.questions, *r.phrases, *(r.superlatives or ()))]
     values = [value for r in relations if r.object == "word" for value in tables.values_of(size, r.name)]
     silent = [small.DECOY] if size == "small" else [*tables.FILLER, *tables.DECOYS]
-    pairs = small_words() if size == "small" else ()
+    pairs = SMALL_WORDS if size == "small" else ()
     other = set(tokens_of(" ".join([*wordings, *values, *tables.KINDS[size], *silent, *pairs, *tables.ENTITY_TYPES])))
     # By-names are called so in questions and claims alike; no question asks for one.
     assert set(terms) & other <= {"byname"}
