@@ -14,7 +14,7 @@ _SHOWN = (
     ("valid/success_rate", "valid", "{:.3f}"),
     ("valid_privileged/success_rate", "valid with the block", "{:.3f}"),
     ("teacher/success_rate", "hinted", "{:.3f}"),
-    ("distill/weight", "gate", "{:.2f}"),
+    ("distill/weight", "weight", "{:.2f}"),
     ("entropy", "entropy", "{:.2f}"),
     ("kl", "kl", "{:.3f}"),
 )
