@@ -13,7 +13,7 @@ FIGURES = {"success": 0.25, "valid/success_rate": 0.125, "distill/weight": 0.464
 
 
 def test_a_line_holds_the_few_figures_that_are_there() -> None:
-    assert figures_line(FIGURES) == "success 0.25  valid 0.125  gate 0.46  kl 0.010"
+    assert figures_line(FIGURES) == "success 0.25  valid 0.125  weight 0.46  kl 0.010"
     assert figures_line({}) == ""
 
 
@@ -44,5 +44,5 @@ def test_on_a_terminal_there_is_a_bar_with_the_live_figures(monkeypatch: pytest.
     progress.step(3, {"success": 0.5})
     progress.close()
     assert "success 0.50  valid 0.125" in terminal.getvalue()  # the last evaluation stays in sight
-    assert "3/4" in terminal.getvalue() and "gate 0.46" in terminal.getvalue()
+    assert "3/4" in terminal.getvalue() and "weight 0.46" in terminal.getvalue()
     assert "success [bold]5[/bold] %" in terminal.getvalue()  # text is data, never markup
