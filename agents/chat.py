@@ -226,7 +226,7 @@ class ChatAgent:
 
     def _action(self, view: StudentView, prompt: _Prompt, sample: Sample) -> Action:
         completion = self.renderer.decode(sample.ids)
-        text, parse = self.style.parse(completion, sample.truncated)
+        text, parse = self.style.parse(completion, sample.truncated, view)
         memory = self._memory[view.slot]
         memory.actions.append(text)
         memory.completion = completion

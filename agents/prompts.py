@@ -19,6 +19,7 @@ from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.privileged import StudentView
 
 from .base import Message, Parse
+from .numbering import with_ids, with_numbers
 from .parsing import parse_bare, parse_tagged
 
 STYLES = ("paper", "compact", "plain")
@@ -107,8 +108,8 @@ class PromptStyle:
             self._section(
                 "pair",
                 step=str(step + 1),
-                observation=self.abridge(views[step].observation),
-                action=actions[step] or self._section("no_action"),
+                observation=self.observed(views[step]),
+                action=self.said(actions[step], views[step]) or self._section("no_action"),
             )
             for step in range(steps - shown, steps)
         ]
@@ -118,24 +119,31 @@ class PromptStyle:
     def _user(self, section: str, view: StudentView, **values: str) -> Message:
         actions = ""
         if self.list_actions and view.admissible_actions:
-            items = [self._section("action_item", action=action) for action in view.admissible_actions]
+            items = [self._section("action_item", action=self.said(one, view)) for one in view.admissible_actions]
             joined = ("\n" if self.name == "paper" else "").join(items)
             actions = self._section("actions", actions=joined)
         answer = ""
         if self.name == "paper":
             answer = self._section("answer_thinking" if self.thinking else "answer")
             actions = f"\n{actions}\n" if actions else ""
-        text = self._section(
-            section, observation=self.abridge(view.observation), actions=actions, answer=answer, **values
-        )
+        text = self._section(section, observation=self.observed(view), actions=actions, answer=answer, **values)
         return {"role": "user", "content": text}
 
     def _task(self, view: StudentView, shown: Sequence[StudentView]) -> str:
         if self.name != "compact":
             return view.instruction
         # A tiny model reads the task where the world states it, and otherwise in a line of its own.
-        stated = any(view.instruction.rstrip(".") in earlier.observation for earlier in shown)
-        return "" if stated or not view.instruction else self._section("task", task=view.instruction) + "\n"
+        stated = any(view.instruction.rstrip(".") in self.observed(earlier) for earlier in shown)
+        task = self.abridge(view.instruction)
+        return "" if stated or not view.instruction else self._section("task", task=task) + "\n"
+
+    def observed(self, view: StudentView) -> str:
+        """What the prompt says for what a view shows."""
+        return self.abridge(self.said(view.observation, view))
+
+    def said(self, text: str, view: StudentView) -> str:
+        """A text of the world in the prompt's words: in the compact style the view's ids are numbers."""
+        return with_numbers(text, view.admissible_actions) if self.name == "compact" else text
 
     def abridge(self, observation: str) -> str:
         """What the prompt says for an observation: the same text, or in the compact style a shorter one."""
@@ -143,14 +151,17 @@ class PromptStyle:
 
     # Completions and the teacher's block.
 
-    def parse(self, completion: str, truncated: bool) -> tuple[str, Parse]:
-        """Read a completion; see `parse_completion`."""
-        return parse_completion(self, completion, truncated)
+    def parse(self, completion: str, truncated: bool, view: StudentView | None = None) -> tuple[str, Parse]:
+        """Read a completion, see `parse_completion`; with what was seen, its numbers are read as ids."""
+        action, parse = parse_completion(self, completion, truncated)
+        if view is not None and self.name == "compact":
+            action = with_ids(action, view.admissible_actions)
+        return action, parse
 
-    def completion_for(self, action: str) -> str:
-        """A well-formed completion that does `action`, for demonstrations."""
+    def completion_for(self, action: str, view: StudentView | None = None) -> str:
+        """A well-formed completion that does `action` where `view` is seen, for demonstrations."""
         if self.name != "paper":
-            return action
+            return action if view is None else self.said(action, view)
         return ("<think>\n\n</think>\n\n" if self.thinking else "") + f"<action>{action}</action>"
 
     def block(self, kind: str, text: str) -> str:

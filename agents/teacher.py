@@ -148,7 +148,8 @@ class Teacher:
         if self.teacher_context is not None:
             return self.style.block("context", self.teacher_context(cast(dict[str, Any], privileged.reveal())))
         try:
-            return self._worded(privileged.reveal(), view)
+            worded = self._worded(privileged.reveal(), view)
+            return worded if view is None else self.style.said(worded, view)
         except KeyError as missing:
             raise ValueError(
                 f"privilege={self.privilege!r} is expected to find {missing} in the environment's privileged fields, "

@@ -323,7 +323,8 @@ def rendered_texts(demonstrations: Sequence[Demonstration], hinted: ChatAgent) -
             contents += [message["content"] for message in style.turn(view)]
         if demonstration.hinted and teacher is not None:
             contents.append(teacher.block(demonstration.privileged[0], demonstration.views[0]))
-        texts += [*contents, *(style.completion_for(action) for action in demonstration.actions)]
+        acted = zip(demonstration.actions, demonstration.views, strict=True)
+        texts += [*contents, *(style.completion_for(action, view) for action, view in acted)]
     return texts
 
 
@@ -340,7 +341,7 @@ def demonstration_views(demonstrations: Sequence[Demonstration], plain: ChatAgen
     for demonstration in demonstrations:
         agent = hinted if demonstration.hinted else plain
         episode = Episode(env_id="", task_id="", task_type="", draw=())
-        with _scripted(agent, demonstration.actions):
+        with _scripted(agent, demonstration):
             for view, known in zip(demonstration.views, demonstration.privileged, strict=True):
                 [action] = agent.act([view], [known] if agent.reads_privileged else None)
                 episode.turns.append(Turn(view, action, 0.0, True))
@@ -376,9 +377,11 @@ class _Script:
 
 
 @contextmanager
-def _scripted(agent: ChatAgent, actions: Sequence[str]) -> Iterator[None]:
+def _scripted(agent: ChatAgent, demonstration: Demonstration) -> Iterator[None]:
     own = agent.sampler
-    agent.sampler = _Script([agent.renderer.encode_completion(agent.style.completion_for(a)) for a in actions])
+    acted = zip(demonstration.actions, demonstration.views, strict=True)
+    said = [agent.style.completion_for(action, view) for action, view in acted]
+    agent.sampler = _Script([agent.renderer.encode_completion(completion) for completion in said])
     try:
         yield
     finally:

@@ -16,8 +16,10 @@ from ..core import PublicFields, TextEnv, Transition, resolve_split
 from ..privileged import PrivilegedFields, RetrievedSkills
 from ..skills import RETRIEVALS, SkillBank
 from .facts import state_facts
+from .goals import SHUFFLE_SEED
 from .hints import hints
 from .html import page_html
+from .official_tasks import OfficialTasks
 from .planner import plan
 from .regularities import regularities
 from .reward import Purchase
@@ -33,6 +35,9 @@ _TEXT_LENGTH, _HTML_LENGTH = 1 << 16, 1 << 18
 
 SEARCH_TEMPLATE = "search[<query>]"
 
+# Of a generated store.
+PRODUCTS = 1000
+
 
 @lru_cache(maxsize=64)
 def _skill_bank(world_seed: int, stale: float, stale_seed: int) -> SkillBank:
@@ -40,8 +45,15 @@ def _skill_bank(world_seed: int, stale: float, stale_seed: int) -> SkillBank:
     return SkillBank.from_assets("webshop", claims, stale=stale, stale_seed=stale_seed)
 
 
+@lru_cache(maxsize=1)
+def _official_skill_bank() -> SkillBank:
+    # The laws of generated stores say nothing about other goods.
+    return SkillBank.from_assets("webshop_official")
+
+
 # Environments with the same arguments share one source, and so one store per split.
 _generated_tasks = lru_cache(maxsize=64)(GeneratedTasks)
+_official_tasks = lru_cache(maxsize=2)(OfficialTasks)
 
 
 @dataclass(slots=True)
@@ -61,7 +73,7 @@ class WebShopEnv(TextEnv):
         split: ``train``, ``valid`` or ``test``, or an alias.
         task_type: Restrict `task_ids` to one department, e.g. ``footwear``.
         size: Of a generated store: ``full``, or ``small`` for tiny models.
-        num_products: Products per generated store.
+        num_products: Products per generated store (1,000 by default), or records of the official file to read (all).
         regularity: Probability with which a family of products obeys the laws of its department.
         world_seed: Which laws, and which goods.
         stale: Share of the departments about which the skill bank is wrong; the store does not change with it.
@@ -73,11 +85,16 @@ class WebShopEnv(TextEnv):
         reward: ``score`` pays the purchase's score, 0 to 1; ``sparse10`` pays 10 for a score of 1 and nothing else.
         show_attributes: Whether item pages have the `Attributes` sub-page, as an option of the original.
         strict_options: Whether options must be equal to what is wanted, instead of similar by the official rule.
+        data_dir: Folder with the official files; nothing is generated then.
+        data_variant: Which of them: ``full``, ``1000`` or ``auto``.
+        goals: Official goals: ``human``, ``synthetic`` or ``auto``.
+        split_by: Whether official goals are split by ``index``, as in the original, or by ``product``.
+        price_seed: Seed of official prices and bounds, see `official_tasks.OfficialTasks`.
         expose_privileged: Whether `info` has ``"privileged"``. Without it no plan is computed.
         render_mode: ``"ansi"`` or ``"human"``.
 
     Raises:
-        ValueError: An unknown choice or a number out of range.
+        ValueError: An unknown choice or a number out of range, or official files that are missing or broken.
     """
 
     env_id: ClassVar[str] = "sdar/WebShop-v0"
@@ -87,7 +104,7 @@ class WebShopEnv(TextEnv):
         split: str = "train",
         task_type: str | None = None,
         size: str = "full",
-        num_products: int = 1000,
+        num_products: int | None = None,
         regularity: float = 0.85,
         world_seed: int = 0,
         stale: float = 0.0,
@@ -98,11 +115,17 @@ class WebShopEnv(TextEnv):
         reward: str = "score",
         show_attributes: bool = False,
         strict_options: bool = False,
+        data_dir: str | None = None,
+        data_variant: str = "auto",
+        goals: str = "auto",
+        split_by: str = "index",
+        price_seed: int = SHUFFLE_SEED,
         expose_privileged: bool = True,
         render_mode: str | None = None,
     ) -> None:
         require_choice("size", size, SIZES, self.env_id)
-        require_number("num_products", num_products, self.env_id, low=0, whole=True)
+        if num_products is not None:
+            require_number("num_products", num_products, self.env_id, low=0, whole=True)
         require_number("regularity", regularity, self.env_id, low=0, high=1)
         require_number("world_seed", world_seed, self.env_id, whole=True)
         require_choice("observation_mode", observation_mode, OBSERVATION_MODES, self.env_id)
@@ -122,16 +145,36 @@ class WebShopEnv(TextEnv):
         self.reward = require_choice("reward", reward, REWARDS, self.env_id)
         self.observation_mode = observation_mode
         self.size = size
-        self.skill_bank = _skill_bank(world_seed, stale, stale_seed)
-        self.source: TaskSource = _generated_tasks(
-            size,
-            world_seed=world_seed,
-            regularity=regularity,
-            num_products=num_products,
-            show_attributes=show_attributes,
-            strict_options=strict_options,
-        )
+        self.official = data_dir is not None
+        self.source: TaskSource
+        rules = {"show_attributes": show_attributes, "strict_options": strict_options}
+        if data_dir is not None:
+            if size != "full":
+                raise ValueError(f"{self.env_id} expects size only of generated stores, got {size!r} with data_dir")
+            self.skill_bank = _official_skill_bank()
+            self.source = _official_tasks(
+                data_dir,
+                variant=data_variant,
+                goals=goals,
+                num_products=num_products,
+                split_by=split_by,
+                price_seed=price_seed,
+                **rules,
+            )
+        else:
+            self.skill_bank = _skill_bank(world_seed, stale, stale_seed)
+            products = PRODUCTS if num_products is None else num_products
+            self.source = _generated_tasks(
+                size, world_seed=world_seed, regularity=regularity, num_products=products, **rules
+            )
         self._episode: _Episode | None = None
+
+    @property
+    def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none
+        """The version of everything that scores in this store depend on, see `version.py`."""
+        from .version import told_version, world_version  # it plays this environment
+
+        return told_version("webshop_official") if self.official else world_version(self.size)
 
     def task_ids(self, split: str | None = None) -> Sequence[str]:
         """The task ids of a split, e.g. ``train:000123``; departments come in turn."""

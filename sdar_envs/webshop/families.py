@@ -150,7 +150,7 @@ def make_family(
     relatives = [writer.member(other, cost) for other, cost in zip(others, rising, strict=False)]
     if table.rich and draws.number() < 0.5:
         # As wanted as the target, and above every bound that a request can have.
-        relatives.append(writer.member(wanted, price + TOO_DEAR))
+        relatives.append(writer.member(wanted, round(price + TOO_DEAR, 2)))
     # The first lure has the wanted attribute too: a search for that alone is no way round.
     relatives += [
         writer.lure(wanted if number == 0 else draws.choice((wanted, others[-1])), cost)
@@ -273,7 +273,7 @@ class _Writer:
     def _options(self, has_style: bool) -> dict[str, tuple[str, ...]]:
         """Two parts in the same styles, and in a full-size store a colour and a size."""
         tables = taxonomy()
-        count = 3 if self.table.rich else 2
+        count = self.table.styles
         # The other styles are never asked for, or a search by style would find them too.
         styles = self.draws.sample(tables.basics, count - has_style) + [self.cues.style] * has_style
         styles = self.draws.sample(styles, count)

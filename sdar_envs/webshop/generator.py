@@ -70,7 +70,7 @@ class GeneratedStore:
         return self.store.catalog
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def generate(
     size: str, split: str, *, world_seed: int = 0, regularity: float = 0.85, num_products: int = 1000
 ) -> GeneratedStore:

@@ -25,7 +25,8 @@ class Errand:
         target: The product's id.
         options: Group -> value to be chosen.
         query: A search that finds it.
-        page: The page of that search's results on which it stands, from 1.
+        page: The page of that search's results on which it stands, from 1; 0 where no search was found that lists it,
+            as can happen with official products whose title says too little.
     """
 
     target: str
@@ -35,22 +36,15 @@ class Errand:
 
 
 def make_errand(store: Store, goal: Goal, queries: tuple[str, ...]) -> Errand:
-    """The errand of a goal, with the first of several searches that lists the target earliest.
-
-    Raises:
-        ValueError: None of the searches finds it.
-    """
+    """The errand of a goal, with the first of several searches that lists the target earliest."""
     pages = {query: store.page_of(query, goal.asin) for query in queries}
-    found = {query: page for query, page in pages.items() if page}
-    if not found:
-        raise ValueError(f"expected one of the searches {list(queries)} to find {goal.asin}, and none does")
-    query = min(found, key=lambda one: found[one])
+    query = min(queries, key=lambda one: pages[one] or store.page_of_last_hit + 1)
     options = best_options(store.product(goal.asin), goal, strict=store.strict_options)
-    return Errand(goal.asin, options, query, found[query])
+    return Errand(goal.asin, options, query, pages[query])
 
 
 def plan(session: Session, store: Store, errand: Errand) -> list[str]:
-    """The remaining actions; empty when something was bought."""
+    """The remaining actions; empty when something was bought, or when no search is known that lists the target."""
     if session.kind is PageKind.DONE:
         return []
     on_target = session.asin == errand.target
@@ -58,9 +52,10 @@ def plan(session: Session, store: Store, errand: Errand) -> list[str]:
     finish = [click(value) for group, value in errand.options.items() if chosen.get(group) != value] + [click(BUY)]
     if on_target:
         return ([click(PREVIOUS)] if session.kind is PageKind.SUB_PAGE else []) + finish
-    fresh = _to_item(f"search[{errand.query}]", 1, errand.page, errand.target)
+    fresh = _to_item(f"search[{errand.query}]", 1, errand.page, errand.target) if errand.page else None
     kept = _within_results(session, store, errand)
-    return (kept if kept is not None and len(kept) <= len(fresh) else fresh) + finish
+    ways = [way for way in (kept, fresh) if way is not None]
+    return min(ways, key=len) + finish if ways else []
 
 
 def _within_results(session: Session, store: Store, errand: Errand) -> list[str] | None:

@@ -13,9 +13,11 @@ def best_options(product: Product, goal: Goal, *, strict: bool = False) -> dict[
         return {}
     # Which of the goal's options are met -> the shortest choice that meets them; groups are independent.
     reached: dict[frozenset[int], dict[str, str]] = {frozenset(): {}}
+    # Of values that count alike, the one that was asked for in these words comes first.
+    asked = {option if isinstance(option, str) else option[1] for option in goal.options}
     for group, values in product.options.items():
         for met, chosen in list(reached.items()):
-            for value in values:
+            for value in sorted(values, key=lambda one: one not in asked):
                 wanted = enumerate(goal.options)
                 new = met | {n for n, one in wanted if option_matches(group, value, one, strict=strict)}
                 if len(new) > len(met) and (new not in reached or len(reached[new]) > len(chosen) + 1):

@@ -75,6 +75,11 @@ class Store:
         """The id that a lower-case name stands for."""
         return self.catalog.find(name)
 
+    @property
+    def page_of_last_hit(self) -> int:
+        """The last page on which a search lists anything."""
+        return -(-MOST_HITS // self.page_size)
+
     def page_of(self, query: str, asin: str) -> int:
         """The page on which a search lists a product, from 1; 0 where it does not."""
         hits = self.hits(query)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, overload
 
 from ..choices import require_choice
 from .generator import GeneratedStore, Request, generate
 from .goals import Goal
 from .instructions import PHRASINGS
-from .planner import Errand
-from .purchase import best_options
+from .planner import Errand, make_errand
 from .store import Store
 from .taxonomy import taxonomy
 
@@ -26,7 +25,7 @@ SPLITS = ("train", "valid", "test")
 MOST_HELD_OUT = 2_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Task:
     """One episode's subject.
 
@@ -37,7 +36,7 @@ class Task:
         task_type: The department.
         skill_keys: What the skill bank is asked with.
         cluster: What other tasks share with it beyond chance.
-        errand: What has to be done.
+        queries: Searches that may find what is wanted, the first that lists it earliest is planned with.
         about: Facts for the teacher that do not change.
     """
 
@@ -47,8 +46,13 @@ class Task:
     task_type: str
     skill_keys: tuple[str, ...]
     cluster: str
-    errand: Errand
+    queries: tuple[str, ...]
     about: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def errand(self) -> Errand:
+        """What has to be done; worked out when it is first asked for, since it takes searches."""
+        return make_errand(self.store, self.goal, self.queries)
 
 
 class TaskSource(Protocol):
@@ -175,8 +179,6 @@ class GeneratedTasks:
     def _task(self, task_id: str) -> Task:
         request, phrasing, store = self._request(task_id)
         family, goal = request.family, request.goal(phrasing)
-        options = best_options(family.target, goal, strict=store.strict_options)
-        errand = Errand(goal.asin, options, request.query, request.rank // store.page_size + 1)
         return Task(
             task_id=task_id,
             store=store,
@@ -184,7 +186,7 @@ class GeneratedTasks:
             task_type=family.department.name,
             skill_keys=(family.department.name, family.cues.kind),
             cluster=family.cues.family_id,
-            errand=errand,
+            queries=(request.query,),
             about={
                 "family": family.cues.family_id,
                 "regular": family.regular,

@@ -60,6 +60,8 @@ class Taxonomy:
     models: tuple[str, ...]
     praise: tuple[str, ...]
     remarks: tuple[str, ...]
+    official_categories: dict[str, str]
+    official_words: dict[str, tuple[str, ...]]
 
     def department_of(self, kind: str) -> Department:
         """The department that sells a kind of thing."""
@@ -76,6 +78,7 @@ class SizeTable:
         horizon: Steps until truncation.
         twins: Lookalikes of a target that lack its attribute.
         lures: Products that a wrong search brings up first.
+        styles: Styles in which each part comes.
         rich: Whether products have makers, colours, sizes and several sentences of text.
     """
 
@@ -84,14 +87,15 @@ class SizeTable:
     horizon: int
     twins: int
     lures: int
+    styles: int
     rich: bool
 
 
 SIZE_TABLES = {
-    "full": SizeTable(types=6, page_size=10, horizon=15, twins=2, lures=5, rich=True),
+    "full": SizeTable(types=6, page_size=10, horizon=15, twins=2, lures=5, styles=3, rich=True),
     # A page of results holds a family's lures and no more, so that a wrong search shows nothing but lures. The horizon
     # is chosen with scripted shoppers: what they know of the store decides, see docs/webshop.md.
-    "small": SizeTable(types=4, page_size=4, horizon=9, twins=2, lures=4, rich=False),
+    "small": SizeTable(types=4, page_size=3, horizon=10, twins=2, lures=3, styles=1, rich=False),
 }
 
 
@@ -103,7 +107,8 @@ def taxonomy() -> Taxonomy:
         name: Department(name=name, article=entry.pop("article", "a"), **_frozen(entry))
         for name, entry in content.pop("departments").items()
     }
-    return Taxonomy(departments=departments, **_frozen(content))
+    words = _frozen(content.pop("official_words"))
+    return Taxonomy(departments=departments, official_words=words, **_frozen(content))
 
 
 def _frozen(entry: dict[str, Any]) -> dict[str, Any]:

@@ -285,5 +285,5 @@ def test_products_are_plain_data():
             assert re.fullmatch("B0[0-9A-Z]{8}", product.asin)
             assert json.dumps([product.title, product.description, list(product.bullets), dict(product.options)])
             assert product.title and product.description and product.bullets and product.reviews and product.options
-            assert product.pricing[0] > 0
+            assert product.pricing[0] > 0 and len(product.price_label) <= 7
             assert len(product.product_category.split("\u203a")) == 3

@@ -158,7 +158,7 @@ class Demonstrator:
         planned = "" if known is None else known.reveal().get("next_action", "")
         listed = views[0].admissible_actions
         action = self._actions.pop(0) if self._actions else planned or (listed[0] if listed else "look")
-        self._script.text = self._student.style.completion_for(action)
+        self._script.text = self._student.style.completion_for(action, views[0])
         return self._student.act(views)
 
 

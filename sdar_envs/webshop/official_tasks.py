@@ -1,0 +1,170 @@
+"""Tasks on the official files: the original's goals in its order, with its splits, as a `tasks.TaskSource`.
+
+A task's number is the goal's position after the original's one shuffle, the same in every process: ``test:000017`` is
+goal 17. (Where each worker shuffles with a seed of its own, goals that are tested on are trained on by others.)
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from ..choices import require_choice, require_number
+from ..randomness import key_entropy
+from .catalog import Catalog
+from .goals import SHUFFLE_SEED, Goal, SyntheticGoals, draw_prices, human_goals, index_splits, shuffled
+from .json_stream import DataFileError
+from .official import find_files, load
+from .store import Store
+from .tasks import SPLITS, NumberedIds, Task, parse_task_id
+from .taxonomy import taxonomy
+
+GOALS = ("auto", "human", "synthetic")
+SPLIT_RULES = ("index", "product")
+
+
+class OfficialTasks:
+    """The tasks of a folder with official files.
+
+    Args:
+        data_dir: The folder.
+        variant: Which of its files, see `official.find_files`.
+        goals: ``human`` or ``synthetic`` ones; ``auto`` takes the human ones where their file is there.
+        num_products: So many records from the front of the file; None for all.
+        split_by: ``index`` splits goals as the original does; ``product`` keeps all goals of a product in one split.
+        price_seed: Seed of prices within a range and of bounds, drawn in the original's order; with the random seed
+            that a run of the original had, they are the same.
+        show_attributes: As `Store`.
+        strict_options: As `Store`.
+
+    Raises:
+        DataFileError: A file is missing or broken, or there is nothing to shop for in it.
+        ValueError: An unknown choice.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | Path,
+        *,
+        variant: str = "auto",
+        goals: str = "auto",
+        num_products: int | None = None,
+        split_by: str = "index",
+        price_seed: int = SHUFFLE_SEED,
+        show_attributes: bool = False,
+        strict_options: bool = False,
+    ) -> None:
+        require_choice("goals", goals, GOALS, "the store")
+        require_choice("split_by", split_by, SPLIT_RULES, "the store")
+        require_number("price_seed", price_seed, "the store", whole=True)
+        files = find_files(data_dir, variant)
+        human = goals == "human" or (goals == "auto" and files.human is not None)
+        data = load(files, num_products=num_products, human=human)
+        # In the original's order: a price for every product, then a bound for every goal.
+        rng = random.Random(price_seed)
+        prices = Prices(data.catalog, draw_prices(data.catalog, rng))
+        made: Sequence[Goal]
+        if human:
+            made = human_goals(data.catalog, data.human, prices, rng)
+        else:
+            made = SyntheticGoals(data.catalog, data.synthetic, prices, rng)
+        if not len(made):
+            raise DataFileError(f"{files.items}: expected at least one product with an instruction, and there is none")
+        self._goals = made
+        self._order = array("l", shuffled(len(made)))
+        self._split_by = split_by
+        self.data = data
+        self.store = Store(
+            data.catalog, data.index, prices, show_attributes=show_attributes, strict_options=strict_options
+        )
+        self._numbers: dict[str, Sequence[int]] | None = None
+        self.task = lru_cache(4096)(self._task)
+
+    def __len__(self) -> int:
+        return len(self._goals)
+
+    def goal(self, number: int) -> Goal:
+        """The goal of a number."""
+        return self._goals[self._order[number]]
+
+    def ids(self, split: str, task_type: str | None = None) -> Sequence[str]:
+        """The task ids of a split; those of one department are found by reading all of the split's goals."""
+        numbers = self._split_numbers(split)
+        if task_type is not None:
+            require_choice("task_type", task_type, taxonomy().departments, "the store")
+            numbers = [number for number in numbers if department_of(self.goal(number)) == task_type]
+        return NumberedIds(split, numbers)
+
+    def _split_numbers(self, split: str) -> Sequence[int]:
+        if self._numbers is None:
+            if self._split_by == "index":
+                self._numbers = dict(index_splits(len(self)))
+            else:
+                by_product: dict[str, list[int]] = {name: [] for name in SPLITS}
+                for number in range(len(self)):
+                    by_product[product_split(self.goal(number).asin)].append(number)
+                self._numbers = dict(by_product)
+        return self._numbers[split]
+
+    def _task(self, task_id: str) -> Task:
+        split, number = parse_task_id(task_id)
+        if number not in self._split_numbers(split):
+            raise ValueError(
+                f"there is no task {task_id!r}: split {split!r} has {len(self._split_numbers(split))} of the goals "
+                f"0 to {len(self) - 1}; env.unwrapped.task_ids({split!r}) lists them"
+            )
+        goal = self.goal(number)
+        department = department_of(goal)
+        # Titles are searched, so the title finds its product; what people type is shorter.
+        wanted = [option if isinstance(option, str) else option[1] for option in goal.options]
+        queries = (f"{goal.query} {' '.join(goal.attributes)}", goal.name, f"{goal.name} {' '.join(wanted)}")
+        return Task(
+            task_id=task_id,
+            store=self.store,
+            goal=goal,
+            task_type=department,
+            skill_keys=(department,),
+            cluster=goal.asin,
+            queries=tuple(query.lower() for query in queries),
+        )
+
+
+class Prices(Mapping[str, float]):
+    """Product id -> price, eight bytes each besides the ids, which the catalogue holds anyway."""
+
+    def __init__(self, catalog: Catalog, prices: Mapping[str, float]) -> None:
+        self._numbers = {asin: number for number, asin in enumerate(catalog.asins)}
+        self._prices = array("d", (prices[asin] for asin in catalog.asins))
+
+    def __getitem__(self, asin: str) -> float:
+        return self._prices[self._numbers[asin]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._prices)
+
+
+def product_split(asin: str) -> str:
+    """The split of all goals of a product, by its id alone: a tenth each for testing and validation."""
+    tenth = key_entropy("webshop", "product", asin)[0] % 10
+    return {0: "test", 1: "valid"}.get(tenth, "train")
+
+
+@lru_cache(maxsize=1 << 14)
+def department_of(goal: Goal) -> str:
+    """The department of an official goal: its category, and for fashion the words of its query and title."""
+    tables = taxonomy()
+    department = tables.official_categories.get(goal.category, "other")
+    if department != "apparel":
+        return department
+    words = set(re.findall(r"[a-z]+", f"{goal.query} {goal.name}".lower()))
+    for name, marks in tables.official_words.items():
+        if words & set(marks):
+            return name
+    return department

@@ -1,0 +1,368 @@
+"""Official files: read whole and streamed, with their faults counted, and refused by name where they are broken."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import webshop_official
+
+from sdar_envs.webshop import official
+from sdar_envs.webshop.env import WebShopEnv
+from sdar_envs.webshop.export import export_official
+from sdar_envs.webshop.generator import generate
+from sdar_envs.webshop.goals import SHUFFLE_SEED, draw_bound, index_splits, shuffled
+from sdar_envs.webshop.json_stream import DataFileError, stream_list, stream_object
+from sdar_envs.webshop.official_tasks import OfficialTasks
+from sdar_envs.webshop.records import read_human, read_product
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return webshop_official.write(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    export_official(generate("full", "train", num_products=200), folder)
+    return folder
+
+
+# Round trip.
+
+
+def test_an_exported_store_reads_back_as_it_was(exported: Path):
+    made = generate("full", "train", num_products=200)
+    data = official.load(official.find_files(exported))
+    assert list(data.catalog) == list(made.catalog)
+    assert not data.trouble
+    queries = [request.query for some in made.requests.values() for request in some]
+    assert [data.index.search(query) for query in queries] == [made.store.index.search(query) for query in queries]
+
+
+@pytest.mark.parametrize("goals", ["human", "synthetic"])
+def test_the_expert_scores_one_on_every_exported_goal(exported: Path, goals: str):
+    env = WebShopEnv(data_dir=str(exported), goals=goals, split="train")
+    assert len(env.task_ids()) > 100
+    for task_id in env.task_ids()[:120]:
+        _, info = env.reset(options={"task_id": task_id})
+        over = False
+        while not over:
+            _, _, terminated, truncated, info = env.step(info["privileged"]["next_action"])
+            over = terminated or truncated
+        assert info["success"], info["instruction"]
+
+
+# On disk.
+
+
+def test_a_catalogue_on_disk_is_the_one_in_memory(folder: Path, exported: Path):
+    for where in (folder, exported):
+        files = official.find_files(where)
+        memory, disk = official.load(files), official.load(files, in_memory=0)
+        assert list(disk.catalog) == list(memory.catalog) and len(disk.catalog) == len(memory.catalog)
+        assert list(disk.catalog.asins) == list(memory.catalog.asins)
+        assert dict(disk.synthetic) == dict(memory.synthetic)
+        assert all(disk.catalog.product(asin) == memory.catalog.product(asin) for asin in memory.catalog.asins)
+        assert disk.catalog.find("b0AAaaaa01") == memory.catalog.find("b0AAaaaa01")
+        for query in ("cotton shirt", "red", "tea of the"):
+            assert disk.index.scored(query) == memory.index.scored(query)
+        with pytest.raises(KeyError):
+            disk.catalog.product("nothing")
+
+
+def test_a_catalogue_on_disk_is_built_once_and_anew_when_a_file_changes(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    files = official.find_files(folder)
+    official.load(files, in_memory=0)
+    built: list[Path] = []
+    build = official.build
+    monkeypatch.setattr(official, "build", lambda where, *rest: (built.append(where), build(where, *rest)))
+    official.load(files, in_memory=0)
+    assert built == []
+    official.load(files, in_memory=0, num_products=5)
+    content = json.loads(files.items.read_text("utf-8"))
+    content[0]["name"] = "Another name"
+    files.items.write_text(json.dumps(content), encoding="utf-8")
+    assert official.load(files, in_memory=0).catalog.product("B0AAAAAA01").title == "Another name"
+    assert len(set(built)) == 2
+
+
+def test_an_interrupted_build_leaves_nothing_behind(folder: Path):
+    files = official.find_files(folder)
+    text = files.items.read_text("utf-8")
+    files.items.write_text(text[: len(text) // 2], encoding="utf-8")
+    with pytest.raises(DataFileError, match="ends within the record"):
+        official.load(files, in_memory=0)
+    assert [p.name for p in official.kept_folder(files, None).parent.iterdir()] == ["digests.json"]
+    files.items.write_text(text, encoding="utf-8")
+    assert len(official.load(files, in_memory=0).catalog) == 22
+
+
+# Goals and splits.
+
+
+def test_the_shuffle_is_the_originals_for_any_number_of_goals():
+    for count in (0, 1, 10, 6910):
+        goals = list(range(count))
+        random.Random(SHUFFLE_SEED).shuffle(goals)
+        assert shuffled(count) == goals
+
+
+def test_splits_are_the_originals_ranges_and_tenths_where_these_would_leave_nothing():
+    assert index_splits(12_087) == {"test": range(500), "valid": range(500, 1500), "train": range(1500, 12_087)}
+    assert index_splits(100) == {"test": range(10), "valid": range(10, 20), "train": range(20, 100)}
+    assert [len(numbers) for numbers in index_splits(4).values()] == [0, 0, 4]
+
+
+def test_bounds_are_the_second_third_or_fourth_ten_above_the_price():
+    rng = random.Random(0)
+    for price, tens in ((14.5, (30, 40, 50)), (20.0, (40, 50, 60)), (971.0, (990,)), (9.99, (20, 30, 40))):
+        drawn = Counter(draw_bound(price, rng)[0] for _ in range(600))
+        assert set(drawn) == set(map(float, tens))
+        if len(tens) == 3:
+            # One, two and three of the six pairs.
+            assert [round(drawn[ten] / 100) for ten in tens] == pytest.approx([1, 2, 3], abs=0.5)
+    assert draw_bound(980.0, rng) == (1_000_000.0, "")
+    assert draw_bound(10.0, rng)[1].startswith(", and price lower than ")
+
+
+def test_all_environments_number_goals_alike_and_splits_share_none(folder: Path):
+    one, other = (OfficialTasks(folder, goals="synthetic") for _ in range(2))
+    assert [one.goal(n) for n in range(len(one))] == [other.goal(n) for n in range(len(one))]
+    ids = {split: set(one.ids(split)) for split in ("train", "valid", "test")}
+    assert sum(map(len, ids.values())) == len(one) == 70
+    by_product = OfficialTasks(folder, goals="synthetic", split_by="product")
+    asins = {s: {by_product.task(t).cluster for t in by_product.ids(s)} for s in ("train", "valid", "test")}
+    assert not asins["train"] & asins["valid"] and not asins["train"] & asins["test"]
+    assert sum(len(by_product.ids(split)) for split in asins) == 70
+
+
+def test_another_price_seed_moves_prices_and_bounds_and_not_the_order(folder: Path):
+    one, other = (OfficialTasks(folder, goals="synthetic", price_seed=seed) for seed in (0, 1))
+    assert [one.goal(n).asin for n in range(70)] == [other.goal(n).asin for n in range(70)]
+    assert [one.goal(n).price_upper for n in range(70)] != [other.goal(n).price_upper for n in range(70)]
+    assert 39.0 <= one.store.prices["B0AAAAAA02"] <= 59.5 != other.store.prices["B0AAAAAA02"]
+
+
+def test_departments_come_from_the_category_and_in_fashion_from_words(folder: Path):
+    source = OfficialTasks(folder, goals="synthetic")
+    found = {source.goal(n).asin: source.task(f"train:{n:06d}").task_type for n in range(14, 70)}
+    assert found["B0AAAAAA02"] == "footwear" and found["B0AAAAAA05"] == "beauty_health"
+    assert found["B0AAAAAA07"] == "other" and found["B0BBBBBB01"] == "apparel"
+    shoes = source.ids("train", "footwear")
+    assert len(shoes) > 2 and all(source.task(task_id).task_type == "footwear" for task_id in shoes)
+
+
+def test_skills_of_official_goods_are_prose_without_the_generated_laws(folder: Path):
+    env = WebShopEnv(data_dir=str(folder), goals="synthetic")
+    _, info = env.reset(seed=0)
+    skills = info["privileged"]["skills"]
+    assert skills["lines"] == [] and len(skills["general"].split()) > 150 and len(skills["task"].split()) > 80
+
+
+# Records that are known to be broken.
+
+
+@pytest.mark.parametrize(
+    ("change", "trouble"),
+    [
+        ({"asin": None}, "asin is missing"),
+        ({"asin": 5}, "asin is missing"),
+        ({"asin": "B" * 11}, "asin is 'nan' or longer than 10 characters"),
+        ({"asin": "nan"}, "asin is 'nan' or longer than 10 characters"),
+    ],
+)
+def test_what_can_not_be_a_product_is_left_out_and_counted(change: dict[str, Any], trouble: str):
+    counted: Counter[str] = Counter()
+    assert read_product(webshop_official.items()[0] | change, None, counted) is None
+    assert counted == {trouble: 1}
+    assert read_product([1, 2], None, counted) is None
+    assert counted["record is not an object"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value", "trouble"),
+    [
+        ({"pricing": "free"}, "pricing", (), "pricing is unreadable"),
+        ({"pricing": "$"}, "pricing", (), "pricing is unreadable"),
+        ({"pricing": "$1.99.50"}, "pricing", (), "pricing is unreadable"),
+        ({"pricing": 12.5}, "pricing", (), "pricing is not a text"),
+        ({"pricing": "$1,234.50"}, "pricing", (1234.5,), ""),
+        ({"pricing": "$1$2$3"}, "pricing", (1.0, 2.0), ""),
+        ({"pricing": None}, "pricing", (), ""),
+        ({"images": []}, "image", "", ""),
+        ({"images": None}, "image", "", ""),
+        ({"images": "x"}, "image", "", "images is not a list"),
+        ({"name": None}, "title", "", "name is missing"),
+        ({"name": 7}, "title", "", "name is not a text"),
+        ({"full_description": None}, "description", "", "full_description is missing"),
+        ({"small_description": []}, "bullets", (), ""),
+        ({"small_description": None}, "bullets", (), "small_description holds something that is not a text"),
+        ({"small_description": ["a", None, "b"]}, "bullets", ("a", "b"), "small_description holds something"),
+        ({"customization_options": None}, "options", {}, ""),
+        ({"customization_options": ""}, "options", {}, ""),
+        ({"customization_options": [1]}, "options", {}, "customization_options is not an object"),
+        ({"customization_options": {"Size": None}}, "options", {}, ""),
+        ({"customization_options": {"Size": "x"}}, "options", {"size": ()}, "customization_options holds a value"),
+        ({"customization_options": {"Size": [{"value": " A/B "}]}}, "options", {"size": ("a | b",)}, ""),
+        (
+            {"customization_options": {"S": [{"value": None}, {"value": "b"}, {}]}},
+            *("options", {"s": ("b",)}, "customization_options holds a value"),
+        ),
+        ({"name": "a\ud800b"}, "title", "a?b", ""),
+        ({"query": " Tea "}, "query", "tea", ""),
+    ],
+    ids=str,
+)
+def test_fields_that_say_nothing_are_read_as_missing(change: dict[str, Any], field: str, value: Any, trouble: str):
+    counted: Counter[str] = Counter()
+    product = read_product(webshop_official.items()[0] | change, None, counted)
+    assert product is not None and getattr(product, field) == value
+    assert [kind for kind in counted if kind.startswith(trouble)] if trouble else not counted
+
+
+def test_instructions_without_attributes_or_form_are_left_out_and_counted():
+    counted: Counter[str] = Counter()
+    whole = {"instruction": "b", "instruction_attributes": ["x"], "instruction_options": None}
+    entries = [{"instruction": "a"}, 5, whole]
+    assert [one.text for one in read_human("B0", entries, counted)] == ["b"]
+    assert read_human("B0", "x", counted) == ()
+    assert counted["instruction is not an object"] == 2 and counted["record without instruction_attributes"] == 1
+
+
+def test_troubles_are_said_once(folder: Path, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING):
+        official.load(official.find_files(folder), human=False)
+    [record] = caplog.records
+    assert "3 records left out" in record.getMessage() and "asin occurs before: 1" in record.getMessage()
+
+
+def test_a_store_plays_on_with_products_that_lack_everything(tmp_path: Path):
+    items = [{"asin": f"A{n}", "name": "plain shirt", "query": "shirt"} for n in range(3)]
+    entries = {"A1": {"attributes": ["soft"], "instruction": "find a shirt", "instruction_attributes": ["soft"]}}
+    (tmp_path / "items_shuffle.json").write_text(json.dumps(items), encoding="utf-8")
+    (tmp_path / "items_ins_v2.json").write_text(json.dumps(entries), encoding="utf-8")
+    env = WebShopEnv(data_dir=str(tmp_path))
+    _, info = env.reset(seed=0)
+    assert info["instruction"].startswith("find a shirt, and price lower than 1")
+    text = env.step("search[shirt]")[0]
+    assert text.count("$100.0") == 3
+    env.step("click[a1]")
+    for page in ("description", "features", "reviews"):
+        assert env.step(f"click[{page}]")[0].endswith("< Prev")
+        env.step("click[< prev]")
+    assert env.step("click[buy now]")[1] == 1.0
+
+
+# Files that are broken.
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "expected a list of records"),
+        (b"   \n", "expected a list of records"),
+        (b"<!DOCTYPE html><html>Quota exceeded</html>", "got '<!DOCTYPE html>"),
+        (b'{"asin": "x"}', "expected a list of records"),
+        (b'[{"asin": "x"}', "expected a comma or the end"),
+        (b'[{"asin": "x"} {"asin": "y"}]', "expected a comma or the end"),
+        (b'[{"asin": "x"}, ', "ends within the record"),
+        (b'[{"asin": "x', "ends within the record"),
+        (b'[{"asin": "x"}] trailing', "expected the end of the file"),
+        (b'[{"asin": \xff\xfe}]', "expected UTF-8"),
+        (b"[" * 300_000, "nested"),
+        (b'[{"asin" "x"}]', "expected JSON"),
+        (b"[1, 2, 3]", "of 3 have none"),
+    ],
+    ids=range(13),
+)
+def test_a_broken_file_is_refused_with_file_record_and_remedy(tmp_path: Path, content: bytes, said: str):
+    webshop_official.write(tmp_path)
+    path = tmp_path / webshop_official.ITEMS_FILE
+    path.write_bytes(content)
+    for in_memory in (1 << 30, -1):
+        with pytest.raises(DataFileError, match="items_shuffle_1000") as caught:
+            official.load(official.find_files(tmp_path), in_memory=in_memory)
+        assert said in str(caught.value) and "setup.sh" in str(caught.value)
+
+
+def test_odd_but_whole_files_are_read(tmp_path: Path):
+    path = tmp_path / "a.json"
+    path.write_bytes(b'\xef\xbb\xbf [\r\n {"a": NaN, "a": 1} ,\r\n' + b"9" * 5000 + b", [], 12 ]\r\n")
+    assert list(stream_list(path)) == [{"a": 1}, None, [], 12]
+    path.write_text('{"k": {"x": "' + "y" * 3_000_000 + '"}, "": 2}', encoding="utf-8")
+    assert [(key, len(str(value)) > 1) for key, value in stream_object(path)] == [("k", True), ("", False)]
+    path.write_text("[]", encoding="utf-8")
+    assert list(stream_list(path)) == []
+    path.write_text(" { } ", encoding="utf-8")
+    assert list(stream_object(path)) == []
+
+
+def test_three_hundred_mutations_of_the_files_load_or_are_refused_by_name(folder: Path):
+    rng = random.Random(5)
+    names = [webshop_official.ITEMS_FILE, webshop_official.ATTRIBUTES_FILE, webshop_official.HUMAN_FILE]
+    whole = {name: (folder / name).read_bytes() for name in names}
+    outcomes: Counter[str] = Counter()
+    for number in range(300):
+        name = names[number % 3]
+        content = bytearray(whole[name])
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(len(content))
+            kind = rng.randrange(4)
+            if kind == 0:
+                del content[at : at + rng.randint(1, 400)]
+            elif kind == 1:
+                content[at] = rng.randrange(256)
+            elif kind == 2:
+                content[at:at] = rng.choice([b'"', b"{", b"]", b"null", b"\x00", b"\\ud800", b",,", b"1e999"])
+            else:
+                content = content[:at] or content
+        (folder / name).write_bytes(content)
+        try:
+            source = OfficialTasks(folder, goals=("human", "synthetic")[number % 2])
+            source.task(source.ids("train")[0])
+            outcomes["loaded"] += 1
+        except DataFileError as error:
+            assert str(folder) in str(error)
+            outcomes["refused"] += 1
+        (folder / name).write_bytes(whole[name])
+    assert outcomes["loaded"] > 20 and outcomes["refused"] > 100
+
+
+def test_missing_files_and_unknown_choices_are_named(folder: Path, tmp_path_factory: pytest.TempPathFactory):
+    empty = tmp_path_factory.mktemp("empty")
+    with pytest.raises(ValueError, match="items_shuffle"):
+        WebShopEnv(data_dir=str(empty))
+    with pytest.raises(ValueError, match="items_shuffle"):
+        WebShopEnv(data_dir=str(folder), data_variant="full")
+    with pytest.raises(ValueError, match="synthetic"):
+        WebShopEnv(data_dir=str(folder), goals="synthetc")
+    with pytest.raises(ValueError, match="product"):
+        WebShopEnv(data_dir=str(folder), split_by="products")
+    with pytest.raises(ValueError, match="generated"):
+        WebShopEnv(data_dir=str(folder), size="small")
+    (folder / webshop_official.HUMAN_FILE).unlink()
+    with pytest.raises(ValueError, match="human"):
+        WebShopEnv(data_dir=str(folder), goals="human")
+    (folder / webshop_official.ATTRIBUTES_FILE).unlink()
+    with pytest.raises(ValueError, match="items_ins_v2_1000"):
+        WebShopEnv(data_dir=str(folder), goals="synthetic")
+
+
+def test_an_unknown_goal_number_is_refused_with_the_range(folder: Path):
+    env = WebShopEnv(data_dir=str(folder), goals="synthetic", split="test")
+    with pytest.raises(ValueError, match="0 to 69"):
+        env.reset(options={"task_id": "test:000007"})
+    with pytest.raises(ValueError, match="train:000123"):
+        env.reset(options={"task_id": "goal 7"})
