@@ -44,12 +44,14 @@ class Script:
     """What a world offers for demonstrations.
 
     `make_env` builds an environment in the world of a seed; `make_demonstrator` takes the retrieved skills (None when
-    the demonstration is not hinted) and a generator; `texts` lists wording that a tokenizer should know.
+    the demonstration is not hinted) and a generator; `texts` lists wording that a tokenizer should know, in a
+    `vocabulary` of at least that many tokens.
     """
 
     make_env: Callable[[Mapping[str, Any], int], TextEnv]
     make_demonstrator: Callable[[RetrievedSkills | None, np.random.Generator], Demonstrator]
     texts: Callable[[], Sequence[str]]
+    vocabulary: int = 0
 
 
 # Worlds that demonstrations come from: enough that no law of theirs is worth learning, few enough to be built once.

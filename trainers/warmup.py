@@ -230,7 +230,7 @@ def _warm(
     worded = make_actors(build_model(provisional, config.model, seed=0), provisional, args, method, source, None)
     assert worded.hinted is not None, "an environment with demonstrations has a teacher's side"
     corpus = rendered_texts(demonstrations, worded.hinted)
-    tokenizer = build_tokenizer([*corpus, *texts], config.model.vocab_size)
+    tokenizer = build_tokenizer([*corpus, *texts], max(config.model.vocab_size, script_of(env_id).vocabulary))
     model = build_model(tokenizer, config.model, seed=args.seed)
     actors = make_actors(model, tokenizer, args, method, source, None)
     plain, hinted = actors.evaluator, actors.hinted

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ..core import SPLITS
 from ..demonstrations import Script
 from ..privileged import RetrievedSkills, StudentView
 from . import small, tables
 from .env import SearchQAEnv
-from .names import NUMBERS, SMALL_WORDS
+from .names import small_names
 from .protocol import search_action
 from .searchers import Searcher
 
@@ -53,23 +54,30 @@ def _misworded(action: str, rng: np.random.Generator) -> str:
     return search_action(" ".join([kinds[int(rng.integers(len(kinds)))], *query.split()[1:]]))
 
 
+class DemonstrationEnv(SearchQAEnv):
+    """A small world to demonstrate in; it stands in for the training split whatever split its names are from."""
+
+    def task_ids(self, split: str | None = None) -> Sequence[str]:
+        """The tasks of this world."""
+        return super().task_ids(self.split)
+
+
 def _make_env(env_kwargs: Mapping[str, Any], world_seed: int) -> SearchQAEnv:
-    left_out = ("stale", "stale_seed", "split", "max_turns", "final_answer_turn", "retriever", "on_error")
+    """A world of names of any split: the tokens of all names are met, in facts that hold nowhere else."""
+    left_out = ("stale", "stale_seed", "max_turns", "final_answer_turn", "retriever", "on_error", "task_type")
     kwargs = {key: value for key, value in env_kwargs.items() if key not in left_out}
-    kwargs.update(size="small", passage_style="plain", world_seed=world_seed, split="train", expose_privileged=True)
-    return SearchQAEnv(**kwargs)
+    kwargs.update(size="small", passage_style="plain", world_seed=world_seed, expose_privileged=True)
+    kwargs["split"] = SPLITS[world_seed % len(SPLITS)]
+    return DemonstrationEnv(**kwargs)
 
 
 def _texts() -> Sequence[str]:
-    """Every name and every word that values are made of, numbered: a tokenizer keeps each apart from the wording.
-
-    A name that was never seen is then a word and a number that were.
-    """
+    """Every name, term and value, numbered, so that a tokenizer keeps each apart from the wording."""
     relations = tables.SIZE_RELATIONS["small"]
     values = [value for name in relations if name in small.WORDS for value in tables.values_of("small", name)]
     terms = [term for listed in small.TERMS.values() for term in listed]
-    names = [f"{word} {number}" for word in SMALL_WORDS for number in NUMBERS]
-    return names + [f"{word} 1" for word in (*values, *relations, *terms, *tables.ENTITY_TYPES)]
+    names = [name for split in SPLITS for name in small_names(split)]
+    return [f"{word} 1" for word in (*names, *terms, *values, *relations, *tables.ENTITY_TYPES)]
 
 
-SCRIPT = Script(make_env=_make_env, make_demonstrator=SearchQADemonstrator, texts=_texts)
+SCRIPT = Script(make_env=_make_env, make_demonstrator=SearchQADemonstrator, texts=_texts, vocabulary=1024)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from ..assets import asset_path
 from ..choices import require_bool, require_choice, require_number
-from ..core import PublicFields, TextEnv, Transition
+from ..core import PublicFields, TextEnv, Transition, clean_action
 from ..privileged import PrivilegedFields, RetrievedSkills
 from ..skills import RETRIEVALS
 from ..spaces import FreeText
@@ -195,7 +195,9 @@ class SearchQAEnv(TextEnv):
             self.world_version = f"{type(self).world_version}-{self._setup.version}"  # type: ignore[misc]
         self.skill_bank = self._setup.tasks.skill_bank()
         self._episode: Episode | None = None
+        self._searcher: Retriever | None = None  # of the split that is being played
         self._prepared: dict[str, list[Hit] | RetrievalError] = {}
+        self._reading: tuple[str, Turn, str] | None = None
         self._outage = ""
 
     @property
@@ -209,12 +211,18 @@ class SearchQAEnv(TextEnv):
 
     # Steps of several environments at once.
 
-    def pending_query(self, action: object) -> str | None:
-        """The query that `action` would send off in the present state; None for none."""
+    def pending_query(self, action: object) -> str:
+        """The query that `action` would send off in the present state; "" for none."""
         if not isinstance(action, str) or self._over or self._episode is None or self._steps >= self.horizon - 1:
-            return None
-        turn = read_turn(_unfolded(action))
-        return (clean_query(turn.content) or None) if turn.kind == "search" else None
+            return ""
+        return self._read(clean_action(_unfolded(action), self.max_action_length))[1]
+
+    def _read(self, action: str) -> tuple[Turn, str]:
+        """What a cleaned action says, and the query in it ("" for none); read once for preparing and playing it."""
+        if self._reading is None or self._reading[0] != action:
+            turn = read_turn(action)
+            self._reading = (action, turn, clean_query(turn.content) if turn.kind == "search" else "")
+        return self._reading[1:]
 
     @staticmethod
     def prepare_steps(envs: Sequence[SearchQAEnv], actions: Sequence[object]) -> None:
@@ -226,7 +234,7 @@ class SearchQAEnv(TextEnv):
         for env, action in zip(envs, actions, strict=True):
             env._prepared.clear()
             query = env.pending_query(action)
-            if query is not None:
+            if query:
                 retriever = env._retriever
                 _, _, asking = groups.setdefault((id(retriever), env.topk), (retriever, env.topk, []))
                 asking.append((env, query))
@@ -259,7 +267,7 @@ class SearchQAEnv(TextEnv):
 
     def _begin(self, task_id: str) -> str:
         task = self._setup.tasks.load(task_id)
-        self._setup.retriever(task_id.partition(":")[0])  # opened now; a server of another corpus is refused here
+        self._searcher = self._setup.retriever(task_id.partition(":")[0])
         self._episode = Episode(task, (self._setup.seed, task_id))
         self._prepared.clear()
         self._outage = ""
@@ -267,11 +275,10 @@ class SearchQAEnv(TextEnv):
 
     def _act(self, action: str) -> Transition:
         episode = self._playing
-        turn = read_turn(action)
+        turn, query = self._read(action)
         episode.begin_turn(turn)
         if turn.kind == "answer":
             return self._answer(episode, turn, action)
-        query = clean_query(turn.content) if turn.kind == "search" else ""
         if not query:
             fault = Fault.EMPTY_QUERY if turn.kind == "search" else turn.fault
             text = wording.refusal(self.passage_style, fault)
@@ -372,11 +379,8 @@ class SearchQAEnv(TextEnv):
 
     @property
     def _retriever(self) -> Retriever:
-        return self._setup.retriever(self._playing_split)
-
-    @property
-    def _playing_split(self) -> str:
-        return str(self._task_id).partition(":")[0] if self._task_id else self.split
+        assert self._searcher is not None
+        return self._searcher
 
     @property
     def _playing(self) -> Episode:

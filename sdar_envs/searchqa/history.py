@@ -41,7 +41,7 @@ class Calendar:
 CALENDARS = {
     "full": Calendar(charter=(1000, 1420), birth=(1480, 1612), adult=18, life=(50, 90), present=tables.PRESENT),
     # Few years, each a token of its own; lives are short in eras.
-    "small": Calendar(charter=(60, 70), birth=(71, 93), adult=2, life=(14, 40), present=99),
+    "small": Calendar(charter=(10, 40), birth=(41, 92), adult=3, life=(20, 60), present=99),
 }
 
 # The share of people who are born late enough to be alive in the present.

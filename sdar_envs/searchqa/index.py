@@ -180,10 +180,12 @@ class VectorIndex:
         queries = queries[asked]
         scores, rows = index.search(queries, min(k + SPARE, self.size))
         scores = self._rescored(index, queries, rows, scores)
-        for place, row_ids, row_scores in zip(asked, rows, scores, strict=True):
-            valid = row_ids >= 0
-            order = np.lexsort((row_ids[valid], -row_scores[valid]))[:k]
-            found[int(place)] = [(int(row_ids[valid][i]), float(row_scores[valid][i])) for i in order]
+        # Rows that FAISS did not fill are -1 and come last.
+        order = np.lexsort((rows, np.where(rows < 0, np.inf, -scores)), axis=-1)[:, :k]
+        best_rows = np.take_along_axis(rows, order, axis=1).tolist()
+        best_scores = np.take_along_axis(scores, order, axis=1).tolist()
+        for place, row_ids, row_scores in zip(asked.tolist(), best_rows, best_scores, strict=True):
+            found[place] = [hit for hit in zip(row_ids, row_scores, strict=True) if hit[0] >= 0]
         return found
 
     def _rescored(

@@ -97,7 +97,7 @@ class LocalRetriever:
         """See `Retriever`."""
         if not queries:
             return []
-        vectors = self.encoder.encode_queries([clean_query(query) for query in queries])
+        vectors = self.encoder.encode_queries([query[:MAX_QUERY] for query in queries])
         return [[Hit(self.corpus.passage(row), score) for row, score in hits] for hits in self.index.search(vectors, k)]
 
     def normalise(self, query: str) -> str:

@@ -7,6 +7,7 @@ in a question's wording, in filler, in a name or in a value: a test holds that.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 from . import small
@@ -348,9 +349,9 @@ SIZE_TABLES = {
         filler=(0, 2),
     ),
     "small": SizeTable(
-        entities={"person": 48, "city": 24, "work": 32, "organisation": 24},
+        entities={"person": 28, "city": 14, "work": 20, "organisation": 14},
         bynames=1,
-        spare_bynames=0.1,
+        spare_bynames=0.0,
         hops=(2, 2),
         arity=(3, 3),
         searches=5,
@@ -431,6 +432,15 @@ def relations_of(size: str, entity_type: str) -> tuple[Relation, ...]:
     """The relations that an entity of this type has."""
     relations = (relation_of(size, name) for name in SIZE_RELATIONS[size])
     return tuple(relation for relation in relations if relation.subject == entity_type)
+
+
+def small_words() -> frozenset[str]:
+    """Every word that the small world uses for something else than names."""
+    relations = [relation_of("small", name) for name in (*SIZE_RELATIONS["small"], BYNAME.name)]
+    texts = [small.DECOY, *KINDS["small"], *ENTITY_TYPES]
+    texts += [w for r in relations for w in (r.name, *r.terms, *r.questions, *r.sentences, *(r.superlatives or ()))]
+    texts += [value for listed in small.WORDS.values() for value in words(listed)]
+    return frozenset(re.findall(r"[a-z]+", " ".join(texts)))
 
 
 def task_type_of(name: str) -> str:

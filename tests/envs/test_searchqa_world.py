@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -16,7 +15,7 @@ from sdar_envs.searchqa.answers import normalise
 from sdar_envs.searchqa.encoder import tokens_of
 from sdar_envs.searchqa.generator import draw_world, label_of
 from sdar_envs.searchqa.history import Historian, contradictions
-from sdar_envs.searchqa.names import NUMBERS, SMALL_WORDS, NamePool, split_of
+from sdar_envs.searchqa.names import NamePool, small_names
 from sdar_envs.searchqa.passages import state
 from sdar_envs.searchqa.regularities import BY_BYNAME, regularities
 from sdar_envs.searchqa.world import Fact, World
@@ -48,12 +47,12 @@ def test_every_name_is_one_entitys_alone_in_normal_form_too(world: World):
     assert len({normalise(name) for name in names}) == len(names)
 
 
-def test_a_small_name_is_a_known_word_and_a_number_and_the_pair_belongs_to_one_split():
-    shares = Counter(split_of(f"{word} {number}") for word in SMALL_WORDS for number in NUMBERS)
-    assert shares["train"] > 2 * shares["valid"] > 0 and shares["test"] > 200
-    for name in names_in(WORLDS["small", "test"]):
-        word, number = name.split()
-        assert word in SMALL_WORDS and int(number) in NUMBERS and split_of(name) == "test"
+def test_small_names_are_a_fixed_list_a_third_for_each_split_and_no_word_of_the_wording():
+    lists = [small_names(split) for split in SPLITS]
+    assert len({name for listed in lists for name in listed}) == sum(map(len, lists)) == 3 * len(lists[0])
+    assert not {name for listed in lists for name in listed} & tables.small_words()
+    for split, listed in zip(SPLITS, lists, strict=True):
+        assert names_in(WORLDS["small", split]) <= set(listed)
 
 
 def test_a_pool_that_is_used_up_says_so():
@@ -74,7 +73,7 @@ def test_no_term_is_a_word_of_questions_of_filler_of_values_or_of_another_relati
     wordings = [w for r in relations for w in (r.name, *r.questions, *r.phrases, *(r.superlatives or ()))]
     values = [value for r in relations if r.object == "word" for value in tables.values_of(size, r.name)]
     silent = [small.DECOY] if size == "small" else [*tables.FILLER, *tables.DECOYS]
-    pairs = SMALL_WORDS if size == "small" else ()
+    pairs = [name for split in SPLITS for name in small_names(split)] if size == "small" else []
     other = set(tokens_of(" ".join([*wordings, *values, *tables.KINDS[size], *silent, *pairs, *tables.ENTITY_TYPES])))
     # By-names are called so in questions and claims alike; no question asks for one.
     assert set(terms) & other <= {"byname"}
@@ -220,7 +219,7 @@ def test_an_entity_filed_under_its_byname_is_not_stated_anything_of_under_its_na
 def test_sizes_are_what_the_encoder_and_tiny_models_were_measured_with():
     full, small = WORLDS["full", "train"], WORLDS["small", "train"]
     assert 3_500 < len(full.passages) < 5_500
-    assert 400 < len(small.passages) < 900
+    assert 300 < len(small.passages) < 900
     assert max(len(tokens_of(passage.contents)) for passage in small.passages) <= 40
 
 

@@ -80,11 +80,12 @@ def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedT
     from ..warmup import WarmStartConfig, play_demonstrations, rendered_texts
 
     warm = WarmStartConfig(demonstrations=200)
-    texts = list(script_of(source.name).texts())
+    script = script_of(source.name)
+    texts = list(script.texts())
     worded = make_actors(None, build_tokenizer(texts, 512), config, METHODS["grpo"], source, None, sampler=Script())
     assert worded.hinted is not None  # what has demonstrations has a teacher's side
     corpus = rendered_texts(play_demonstrations(config, source.name, warm), worded.hinted)
-    return build_tokenizer([*corpus, *texts], warm.model.vocab_size)
+    return build_tokenizer([*corpus, *texts], max(warm.model.vocab_size, script.vocabulary))
 
 
 def chatml_tokenizer() -> PreTrainedTokenizerBase:
