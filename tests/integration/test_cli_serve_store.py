@@ -83,7 +83,10 @@ def test_ten_people_shop_at_once_and_every_purchase_is_recorded(tmp_path: Path) 
             scores = list(pool.map(lambda number: shop(visitor_of(address), plan), range(10)))
         assert scores == [1.0] * 10
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        assert process.stdout is not None and process.stderr is not None
+        # Not by communicate, which does not know what reading the first line has taken into the buffer.
+        out, err = process.stdout.read(), process.stderr.read()
+        process.wait(timeout=30)
     assert (process.returncode, err) == (0, "")
     assert str(record) in out.replace("\n", "") and out.endswith("closed\n")
     episodes = read_json_lines(record)

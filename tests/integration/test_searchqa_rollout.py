@@ -59,7 +59,7 @@ def test_slots_search_together_and_play_as_they_do_alone(monkeypatch: pytest.Mon
     source = EnvironmentSource(ENV_ID, {**SMALL, "cache": 0})
     together = collect(ExpertAgent(), LoopBatchEnv.of(source, "valid", 12), draws(12))
     steps = max(len(rollout.episode.turns) for rollout in together)
-    assert len(calls) < steps and max(calls) > 6  # the turn that answers searches nothing
+    assert len(calls) <= steps and max(calls) > 6  # one search for all slots, none where all of them answer
     alone = [collect(ExpertAgent(), LoopBatchEnv.of(source, "valid", 1), [draw])[0] for draw in draws(12)]
     for one, other in zip(together, alone, strict=True):
         assert [turn.view.observation for turn in one.episode.turns] == [
