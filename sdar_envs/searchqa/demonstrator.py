@@ -50,7 +50,7 @@ class SearchQADemonstrator:
 def _misworded(action: str, rng: np.random.Generator) -> str:
     """The same search with a kind of source drawn at random."""
     query = action.removeprefix("<search>").removesuffix("</search>")
-    kinds = tables.KINDS["small"]
+    kinds = tables.KINDS
     return search_action(" ".join([kinds[int(rng.integers(len(kinds)))], *query.split()[1:]]))
 
 
@@ -77,7 +77,8 @@ def _texts() -> Sequence[str]:
     values = [value for name in relations if name in small.WORDS for value in tables.values_of("small", name)]
     terms = [term for listed in small.TERMS.values() for term in listed]
     names = [name for split in SPLITS for name in small_names(split)]
-    return [f"{word} 1" for word in (*names, *terms, *values, *relations, *tables.ENTITY_TYPES)]
+    eras = [f"era {year}" for year in range(10, 100)]
+    return [*eras, *eras, *(f"{word} 1" for word in (*names, *terms, *values, *relations, *tables.ENTITY_TYPES))]
 
 
-SCRIPT = Script(make_env=_make_env, make_demonstrator=SearchQADemonstrator, texts=_texts, vocabulary=1024)
+SCRIPT = Script(make_env=_make_env, make_demonstrator=SearchQADemonstrator, texts=_texts, vocabulary=1152)

@@ -6,13 +6,9 @@ file only translates between them and Gymnasium.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar
 
-from ..assets import asset_path
 from ..choices import require_bool, require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition, clean_action
 from ..privileged import PrivilegedFields, RetrievedSkills
@@ -25,6 +21,7 @@ from .protocol import Fault, Turn, answer_action, read_turn, search_action
 from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
 from .setup import Setup, make_setup
 from .sources import TaskSource
+from .version import world_version
 
 ON_ERROR = ("raise", "truncate")
 
@@ -33,23 +30,6 @@ _MAX_OBSERVATION = 131_072
 _SHOWN_ACTION = 2_000
 # A line break is white space to a model; to the contract's cleaning it is a control character.
 _LINES = {ord("\n"): " ", ord("\r"): " ", ord("\t"): " "}
-
-
-@cache
-def _version() -> str:
-    """The version of everything that scores depend on."""
-    digest = hashlib.sha256()
-    here = Path(__file__).parent
-    sources = [path for path in sorted(here.glob("*.py")) if path.stem not in _NOT_SCORED]
-    for folder in (asset_path("searchqa"), asset_path("skills", "searchqa")):
-        sources += sorted(path for path in folder.iterdir() if path.is_file())
-    for path in sources:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
-    return digest.hexdigest()[:12]
-
-
-# Files that carry passages about and change none of them.
-_NOT_SCORED = frozenset({"client", "server", "vector", "storage", "library"})
 
 
 class SearchFields(PublicFields):
@@ -108,7 +88,6 @@ class SearchQAEnv(TextEnv):
     """
 
     env_id = "sdar/SearchQA-v0"
-    world_version = _version()
     max_action_length: ClassVar[int] = _MAX_ACTION
 
     def __init__(
@@ -191,14 +170,18 @@ class SearchQAEnv(TextEnv):
             threads=threads,
             cache=cache,
         )
-        if self._setup.version:  # other questions, other scores
-            self.world_version = f"{type(self).world_version}-{self._setup.version}"  # type: ignore[misc]
         self.skill_bank = self._setup.tasks.skill_bank()
         self._episode: Episode | None = None
         self._searcher: Retriever | None = None  # of the split that is being played
         self._prepared: dict[str, list[Hit] | RetrievalError] = {}
         self._reading: tuple[str, Turn, str] | None = None
         self._outage = ""
+
+    @property
+    def world_version(self) -> str:  # type: ignore[override]  # of the size and the records, so the class has none
+        """Changes with whatever moves a score: see `version`; official records add a hash of their own."""
+        version = world_version(self.size)
+        return f"{version}-{self._setup.version}" if self._setup.version else version
 
     @property
     def tasks(self) -> TaskSource:

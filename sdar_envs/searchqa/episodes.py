@@ -11,7 +11,7 @@ from .protocol import Turn, answer_action, search_action
 from .retriever import Hit
 from .sources import Need, Task
 
-_RULES = {
+RULES = {
     "direct": "One lookup answers this: name the thing and what is asked about it.",
     "attribute": "One entry on the thing holds the property that is asked for.",
     "compare": "Look the same property up for every candidate, one search each, then compare.",
@@ -74,7 +74,7 @@ class Episode:
 
     def hints(self, plan: Sequence[str]) -> list[str]:
         """True sentences, rising in help: the rule of the task, what is missing, what to do now."""
-        said = [_RULES[self.task.task_type]]
+        said = [RULES[self.task.task_type]]
         if not plan:
             return [*said, "Nothing is left to do." if self.success else "It can not be done any more."]
         missing = self.missing()

@@ -132,10 +132,10 @@ class Historian:
         else:
             name = self._pool.word()
         obeys = self._chance(self._regularity)
-        under_byname = (entity_type in self._laws.bynames) == obeys
+        under_byname = bool(self._table.bynames) and (entity_type in self._laws.bynames) == obeys
         byname = ""
         if under_byname or self._chance(self._table.spare_bynames):
-            byname = self._pool.word() if self._size == "small" else f"{self._pool.word()} {self._pool.word()}"
+            byname = f"{self._pool.word()} {self._pool.word()}"
         self._history.entities.append(Entity(number, entity_type, name, byname, byname if under_byname else name))
         return number
 
@@ -330,7 +330,7 @@ def with_wording(facts: Sequence[Fact], laws: Regularities, regularity: float, r
         replace(
             fact,
             term=drawn(laws.terms[fact.relation], tables.relation_of(laws.size, fact.relation).terms),
-            kind=drawn(laws.kinds[fact.relation], tables.KINDS[laws.size]),
+            kind=drawn(laws.kinds[fact.relation], tables.KINDS),
         )
         for fact in facts
     ]

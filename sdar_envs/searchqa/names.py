@@ -37,7 +37,7 @@ def split_of(name: str) -> str:
 @cache
 def small_names(split: str) -> tuple[str, ...]:
     """The names of the small world that belong to a split: consonant, vowel, consonant."""
-    spoken = {onset + vowel + coda for onset in "bdfgklmvz" for vowel in "aeiou" for coda in "bdgklmnrsz"}
+    spoken = {onset + vowel + coda for onset in "bdfgklmv" for vowel in "aeiou" for coda in "bdgklnrsz"}
     free = sorted(spoken - tables.small_words(), key=lambda word: hashlib.blake2b(word.encode()).digest())
     each = len(free) // len(SPLITS)
     return tuple(sorted(free[SPLITS.index(split) * each :][:each]))

@@ -64,7 +64,7 @@ class Writer:
 
     def _sources(self, entity: Entity, label: str, places: Sequence[int]) -> None:
         """One passage of each kind about `label`, which together state the facts at `places`."""
-        stated = {kind: [p for p in places if self._facts[p].kind == kind] for kind in tables.KINDS[self._size]}
+        stated = {kind: [p for p in places if self._facts[p].kind == kind] for kind in tables.KINDS}
         hushed = self._decoys(entity, stated)
         for kind, own in stated.items():
             number = len(self._passages)
@@ -86,7 +86,8 @@ class Writer:
         """
         hushed: dict[str, list[str]] = {kind: [] for kind in stated}
         where = {self._facts[place].relation: kind for kind, own in stated.items() for place in own}
-        names = [relation.name for relation in tables.relations_of(self._size, entity.type)] + [tables.BYNAME.name]
+        names = [relation.name for relation in tables.relations_of(self._size, entity.type)]
+        names += [tables.BYNAME.name] if self._table.bynames else []
         terms = [(name, term) for name in names for term in tables.relation_of(self._size, name).terms]
         for place in self._rng.permutation(len(terms)):
             name, term = terms[int(place)]

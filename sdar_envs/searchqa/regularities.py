@@ -61,7 +61,7 @@ class Regularities:
                 value=kind,
                 text=f"The {name} usually stands in the {{value}}: name that source in the query.",
                 compact_text=f"the {name} stands in the {{value}}.",
-                alternatives=tables.KINDS[self.size],
+                alternatives=tables.KINDS,
             )
             for name, kind in self.kinds.items()
         ]
@@ -76,6 +76,7 @@ class Regularities:
                 alternatives=(BY_NAME, BY_BYNAME),
             )
             for entity_type in tables.SIZE_TABLES[self.size].entities
+            if self.bynames
         ]
         return (*terms, *kinds, *filings)
 
@@ -92,7 +93,7 @@ def regularities(size: str, world_seed: int) -> Regularities:
     def drawn(what: str, name: str, options: Sequence[str]) -> str:
         return options[int(counted_generator("searchqa", what, size, world_seed, name).integers(len(options)))]
 
-    names = (*tables.SIZE_RELATIONS[size], tables.BYNAME.name)
+    names = tables.stated_relations(size)
     table = tables.SIZE_TABLES[size]
     order = counted_generator("searchqa", "filing", size, world_seed).permutation(len(table.entities))
     types = list(table.entities)
@@ -100,6 +101,6 @@ def regularities(size: str, world_seed: int) -> Regularities:
         size=size,
         world_seed=world_seed,
         terms={name: drawn("term", name, tables.relation_of(size, name).terms) for name in names},
-        kinds={name: drawn("kind", name, tables.KINDS[size]) for name in names},
+        kinds={name: drawn("kind", name, tables.KINDS) for name in names},
         bynames=tuple(sorted(types[int(i)] for i in order[: table.bynames])),
     )

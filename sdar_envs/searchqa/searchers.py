@@ -153,8 +153,9 @@ class Searcher:
         label = name
         if self._filing.get(relation.subject) == BY_BYNAME:
             label = (yield from self._find(name, tables.relation_of(self.size, tables.BYNAME.name), 2)) or name
-        value = yield from self._find(label, relation, 2 if label == name else 9)
-        if not value and label == name:
+        patience = 2 if label == name and tables.SIZE_TABLES[self.size].bynames else 9
+        value = yield from self._find(label, relation, patience)
+        if not value and label == name and tables.SIZE_TABLES[self.size].bynames:
             # Nothing under the name: perhaps it has another one.
             other = yield from self._find(name, tables.relation_of(self.size, tables.BYNAME.name), 2)
             value = yield from self._find(other or name, relation, 9)
@@ -176,7 +177,7 @@ class Searcher:
     def _wordings(self, relation: tables.Relation) -> Iterator[tuple[str, str]]:
         """Term and kind of source to try: what is claimed first, then both guessed anew each time."""
         terms = [relation.terms[int(i)] for i in self.rng.permutation(len(relation.terms))]
-        listed = tables.KINDS[self.size]
+        listed = tables.KINDS
         kinds = [listed[int(i)] for i in self.rng.permutation(len(listed))]
         term, kind = self._terms.get(relation.name, ""), self._kinds.get(relation.name, "")
         if term and kind:

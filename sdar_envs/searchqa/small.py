@@ -1,6 +1,6 @@
 """The words of the small world: few, short, one wording for each thing; a tiny model reads every token at full price.
 
-Every relation has terms of its own here, and every value is one short word, a name of two, or an era.
+Every relation has terms of its own here, every value is one short word or an era, and nobody has a second name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ TERMS = {
     "headquarters": ("seat", "hall", "base", "den"),
     "founder": ("sire", "host", "head", "patron"),
     "founding": ("start", "birth", "rise", "onset"),
-    "byname": ("alias", "nick", "tag", "style"),
 }
 WORDS = {
     "occupation": (

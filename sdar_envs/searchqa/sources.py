@@ -86,10 +86,12 @@ class TaskSource(Protocol):
 
 
 def skill_keys(world: World, question: Question) -> tuple[str, ...]:
-    """The relations that a question asks about, the types of what it goes through, and by-names.
+    """The relations that a question asks about, and, where there are by-names, they and the types it goes through.
 
     All of it can be read off the question; whether a by-name matters here can not, so its key always stands there.
     """
+    if not tables.SIZE_TABLES[world.size].bynames:
+        return tuple(dict.fromkeys(question.form.path))
     types = [tables.RELATIONS[name].subject for name in question.form.path]
     return tuple(dict.fromkeys([*question.form.path, *types, tables.BYNAME.name]))
 

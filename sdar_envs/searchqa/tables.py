@@ -52,10 +52,7 @@ class Relation:
 ENTITY_TYPES = ("person", "city", "region", "work", "organisation")
 
 # The kinds of sources; a law says which of them states a relation.
-KINDS = {
-    "full": ("register", "chronicle", "gazette", "almanac", "ledger", "codex", "journal", "digest"),
-    "small": ("register", "chronicle", "gazette", "ledger"),
-}
+KINDS = ("register", "chronicle", "gazette", "almanac", "ledger", "codex", "journal", "digest")
 
 _RELATIONS = (
     Relation(
@@ -313,7 +310,7 @@ class SizeTable:
 
     Attributes:
         entities: Type -> how many in the world of one split.
-        bynames: Types of entities, at most, whose sources are filed under by-names.
+        bynames: Types of entities whose sources are filed under by-names; with 0 there are none, and no laws on them.
         spare_bynames: Share of the other entities that have a by-name all the same.
         hops: Fewest and most hops of a multi-hop question.
         arity: Fewest and most candidates of a comparison.
@@ -349,8 +346,8 @@ SIZE_TABLES = {
         filler=(0, 2),
     ),
     "small": SizeTable(
-        entities={"person": 28, "city": 14, "work": 20, "organisation": 14},
-        bynames=1,
+        entities={"person": 40, "city": 20, "work": 30, "organisation": 20},
+        bynames=0,
         spare_bynames=0.0,
         hops=(2, 2),
         arity=(3, 3),
@@ -358,6 +355,8 @@ SIZE_TABLES = {
         sentences=2,
         colliding=0.0,
         filler=(0, 0),
+        # Two hops and no by-names: the official number of turns leaves room enough.
+        max_turns=4,
     ),
 }
 
@@ -418,6 +417,11 @@ DECOYS = (
 )
 
 
+def stated_relations(size: str) -> tuple[str, ...]:
+    """Everything that sources of a size state: its relations, and by-names where it has any."""
+    return (*SIZE_RELATIONS[size], BYNAME.name) if SIZE_TABLES[size].bynames else SIZE_RELATIONS[size]
+
+
 def relation_of(size: str, name: str) -> Relation:
     """A relation of a size by name, the by-name included: the small world words each in its own way."""
     return _SIZED[size][name]
@@ -436,8 +440,8 @@ def relations_of(size: str, entity_type: str) -> tuple[Relation, ...]:
 
 def small_words() -> frozenset[str]:
     """Every word that the small world uses for something else than names."""
-    relations = [relation_of("small", name) for name in (*SIZE_RELATIONS["small"], BYNAME.name)]
-    texts = [small.DECOY, *KINDS["small"], *ENTITY_TYPES]
+    relations = [relation_of("small", name) for name in SIZE_RELATIONS["small"]]
+    texts = [small.DECOY, *KINDS, *ENTITY_TYPES]
     texts += [w for r in relations for w in (r.name, *r.terms, *r.questions, *r.sentences, *(r.superlatives or ()))]
     texts += [value for listed in small.WORDS.values() for value in words(listed)]
     return frozenset(re.findall(r"[a-z]+", " ".join(texts)))
@@ -449,12 +453,11 @@ def task_type_of(name: str) -> str:
 
 
 def _small(relation: Relation) -> Relation:
-    asked = () if relation is BYNAME else (small.QUESTION.format(name=relation.name, S="{S}"),)
     ends = tuple(text.format(name=relation.name, C="{C}") for text in small.SUPERLATIVES)
     return replace(
         relation,
         terms=small.TERMS[relation.name],
-        questions=asked,
+        questions=(small.QUESTION.format(name=relation.name, S="{S}"),),
         phrases=(small.PHRASE.format(name=relation.name, S="{S}"),) if relation.entity_valued else (),
         sentences=(small.SENTENCE,),
         superlatives=(ends[0], ends[1]) if relation.superlatives else None,
@@ -463,5 +466,5 @@ def _small(relation: Relation) -> Relation:
 
 _SIZED = {
     "full": RELATIONS | {BYNAME.name: BYNAME},
-    "small": {name: _small(RELATIONS.get(name, BYNAME)) for name in (*SIZE_RELATIONS["small"], BYNAME.name)},
+    "small": {name: _small(RELATIONS[name]) for name in SIZE_RELATIONS["small"]},
 }

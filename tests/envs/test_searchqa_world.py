@@ -18,6 +18,7 @@ from sdar_envs.searchqa.history import Historian, contradictions
 from sdar_envs.searchqa.names import NamePool, small_names
 from sdar_envs.searchqa.passages import state
 from sdar_envs.searchqa.regularities import BY_BYNAME, regularities
+from sdar_envs.searchqa.version import world_version
 from sdar_envs.searchqa.world import Fact, World
 
 WORLDS = {(size, split): draw_world(size, split, 0, 0.85) for size in tables.SIZES for split in SPLITS}
@@ -67,14 +68,14 @@ def test_a_pool_that_is_used_up_says_so():
 
 @pytest.mark.parametrize("size", tables.SIZES)
 def test_no_term_is_a_word_of_questions_of_filler_of_values_or_of_another_relation(size: str):
-    relations = [tables.relation_of(size, name) for name in (*tables.SIZE_RELATIONS[size], "byname")]
+    relations = [tables.relation_of(size, name) for name in tables.stated_relations(size)]
     terms = [term for relation in relations for term in relation.terms]
     assert len(set(terms)) == len(terms)
     wordings = [w for r in relations for w in (r.name, *r.questions, *r.phrases, *(r.superlatives or ()))]
     values = [value for r in relations if r.object == "word" for value in tables.values_of(size, r.name)]
     silent = [small.DECOY] if size == "small" else [*tables.FILLER, *tables.DECOYS]
     pairs = [name for split in SPLITS for name in small_names(split)] if size == "small" else []
-    other = set(tokens_of(" ".join([*wordings, *values, *tables.KINDS[size], *silent, *pairs, *tables.ENTITY_TYPES])))
+    other = set(tokens_of(" ".join([*wordings, *values, *tables.KINDS, *silent, *pairs, *tables.ENTITY_TYPES])))
     # By-names are called so in questions and claims alike; no question asks for one.
     assert set(terms) & other <= {"byname"}
 
@@ -96,14 +97,14 @@ def test_a_law_is_a_function_of_the_world_seed_and_of_its_own_relation():
     assert laws[3] == regularities("full", 3)
     for name in ("mayor", "byname"):
         assert len({law.terms[name] for law in laws}) == len(tables.relation_of("full", name).terms)
-        assert len({law.kinds[name] for law in laws}) == len(tables.KINDS["full"])
+        assert len({law.kinds[name] for law in laws}) == len(tables.KINDS)
     assert len({law.bynames for law in laws}) > 5 and all(len(law.bynames) == 2 for law in laws)
 
 
 @pytest.mark.parametrize("regularity", [0.0, 0.85, 1.0])
 def test_facts_obey_the_laws_as_often_as_the_world_says(regularity: float):
-    world = draw_world("small", "train", 3, regularity)
-    laws = regularities("small", 3)
+    world = draw_world("full", "train", 3, regularity)
+    laws = regularities("full", 3)
     for lawful in (
         [fact.term == laws.terms[fact.relation] for fact in world.facts],
         [fact.kind == laws.kinds[fact.relation] for fact in world.facts],
@@ -121,12 +122,12 @@ def test_facts_obey_the_laws_as_often_as_the_world_says(regularity: float):
 def test_claims_state_the_laws(size: str):
     laws = regularities(size, 1)
     claims = {claim.id: claim for claim in laws.claims()}
-    relations = (*tables.SIZE_RELATIONS[size], "byname")
-    assert len(claims) == 2 * len(relations) + len(tables.SIZE_TABLES[size].entities)
-    for name in relations:
+    types = tables.SIZE_TABLES[size].entities if laws.bynames else ()
+    assert len(claims) == 2 * len(tables.stated_relations(size)) + len(types)
+    for name in tables.stated_relations(size):
         assert laws.terms[name] in claims[f"term:{name}"].line() and laws.kinds[name] in claims[f"kind:{name}"].line()
         assert claims[f"term:{name}"].keys[0] == name == claims[f"kind:{name}"].keys[0]
-    for kind in tables.SIZE_TABLES[size].entities:
+    for kind in types:
         assert (claims[f"filing:{kind}"].value == BY_BYNAME) == (kind in laws.bynames)
 
 
@@ -142,7 +143,7 @@ def history_of(size: str, seed: int) -> Historian:
 def test_nothing_in_a_history_contradicts_anything_in_time(size: str, seed: int):
     history = history_of(size, seed).draw()
     assert contradictions(history, size) == []
-    assert {fact.relation for fact in history.facts} == {*tables.SIZE_RELATIONS[size], "byname"}
+    assert {fact.relation for fact in history.facts} == set(tables.stated_relations(size))
 
 
 @pytest.mark.parametrize("relation", ["mentor", "mayor", "founder", "creator", "publisher", "spouse", "capital"])
@@ -177,7 +178,7 @@ def test_the_world_is_closed_and_its_relations_are_functions(world: World):
 def statements(world: World, passage_text: str, label: str) -> set[tuple[str, str, str]]:
     """Every (relation, term, value) that a passage states of `label`, read back from its sentences."""
     found = set()
-    relations = [tables.relation_of(world.size, name) for name in (*tables.SIZE_RELATIONS[world.size], "byname")]
+    relations = [tables.relation_of(world.size, name) for name in tables.stated_relations(world.size)]
     terms = {term: relation for relation in relations for term in relation.terms}
     for sentence in re.split(r"(?<=\.) ", passage_text):
         for term in set(tokens_of(sentence)) & set(terms):
@@ -206,8 +207,9 @@ def test_a_fact_stands_in_the_kind_of_source_that_it_names(world: World):
         assert title == (f"{label} {fact.kind}" if world.size == "small" else f"{label} ({fact.kind})")
 
 
-@EVERY
-def test_an_entity_filed_under_its_byname_is_not_stated_anything_of_under_its_name(world: World):
+@pytest.mark.parametrize("split", SPLITS)
+def test_an_entity_filed_under_its_byname_is_not_stated_anything_of_under_its_name(split: str):
+    world = WORLDS["full", split]
     filed = [entity for entity in world.entities if entity.filed_as != entity.name]
     assert filed
     for entity in filed[:20]:
@@ -216,10 +218,16 @@ def test_an_entity_filed_under_its_byname_is_not_stated_anything_of_under_its_na
         assert under_name == ["byname"]
 
 
+@pytest.mark.parametrize("split", SPLITS)
+def test_nobody_in_the_small_world_has_a_second_name(split: str):
+    world = WORLDS["small", split]
+    assert all(entity.byname == "" and entity.filed_as == entity.name for entity in world.entities)
+
+
 def test_sizes_are_what_the_encoder_and_tiny_models_were_measured_with():
     full, small = WORLDS["full", "train"], WORLDS["small", "train"]
     assert 3_500 < len(full.passages) < 5_500
-    assert 300 < len(small.passages) < 900
+    assert len(small.passages) == 8 * len(small.entities) == 880
     assert max(len(tokens_of(passage.contents)) for passage in small.passages) <= 40
 
 
@@ -263,3 +271,41 @@ def test_seeds_and_splits_make_different_worlds():
 def test_an_impossible_world_is_refused_by_name(arguments: tuple[str, str, int, float], named: str):
     with pytest.raises(ValueError, match=named):
         draw_world(*arguments)
+
+
+# The version.
+
+VERSIONS = """
+from sdar_envs.searchqa.version import world_version
+print(world_version("small"))
+"""
+
+
+def test_the_version_is_of_the_meaning_and_the_same_in_every_process():
+    assert printed_under_hash_seeds(VERSIONS).strip() == world_version("small") != world_version("full")
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        ("small", "DECOY", "{X} had no {term}."),
+        ("tables", "KINDS", tuple(reversed(tables.KINDS))),
+        ("answers", "_ARTICLES", re.compile(r"\b(?:a|the)\b")),
+        ("wording", "MAX_PASSAGE", 5),
+        ("rewards", "STRUCTURE", 0.3),
+        ("episodes", "RULES", {}),
+    ],
+)
+def test_the_version_changes_with_what_is_said_found_or_paid(
+    module: str, name: str, value: object, monkeypatch: pytest.MonkeyPatch
+):
+    import importlib
+
+    before = world_version("small")
+    monkeypatch.setattr(importlib.import_module(f"sdar_envs.searchqa.{module}"), name, value)
+    regularities.cache_clear()
+    try:
+        assert world_version.__wrapped__("small") != before
+    finally:
+        monkeypatch.undo()
+        regularities.cache_clear()
