@@ -66,7 +66,7 @@ class SearchQAEnv(TextEnv):
         retriever: A server's address, or several to fail over between, instead of searching here; or an object with
             `Retriever`'s methods.
         topk: Passages per search, 1 to 100.
-        max_turns: Turns; 6 for generated worlds, 4 (the official number) for a dataset.
+        max_turns: Turns; 6 for the full generated world, 4 (the official number) for the small one and for a dataset.
         final_answer_turn: Whether the turn in which nothing is looked up comes on top of `max_turns` (Search-R1's
             counting) or is the last of them.
         passage_style: ``search_r1``, ``sdar`` or ``plain``.
