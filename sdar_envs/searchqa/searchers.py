@@ -17,7 +17,7 @@ from . import tables
 from .passages import state
 from .protocol import answer_action, search_action
 from .questions import LEAST
-from .regularities import BY_BYNAME, regularities
+from .regularities import BY_BYNAME
 
 _NUMBER = re.compile(r"\d+")
 
@@ -204,8 +204,3 @@ _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
-
-
-def true_claims(size: str, world_seed: int) -> list[str]:
-    """All laws of a world as compact lines."""
-    return [claim.compact_line() for claim in regularities(size, world_seed).claims()]
