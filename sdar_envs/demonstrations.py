@@ -59,6 +59,7 @@ DEMONSTRATION_WORLDS = range(1_000_000, 1_000_048)
 
 SCRIPTS: dict[str, str] = {
     "sdar/Household-v0": "sdar_envs.household.demonstrator:SCRIPT",
+    "sdar/WebShop-v0": "sdar_envs.webshop.demonstrator:SCRIPT",
     "sdar/SearchQA-v0": "sdar_envs.searchqa.demonstrator:SCRIPT",
 }
 

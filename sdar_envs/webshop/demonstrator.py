@@ -16,7 +16,7 @@ from ..demonstrations import Script
 from ..privileged import RetrievedSkills, StudentView
 from .env import WebShopEnv
 from .shoppers import Shopper, read_request
-from .taxonomy import CUES, SIZE_TABLES, taxonomy
+from .taxonomy import CUES, taxonomy
 
 # How often a demonstration goes astray for a turn.
 ASTRAY = 0.1
@@ -32,7 +32,7 @@ class WebShopDemonstrator:
     def __init__(self, skills: RetrievedSkills | None, rng: np.random.Generator) -> None:
         claims = () if skills is None else skills["compact_lines"]
         self._rng = rng
-        self._shopper = Shopper(claims, (int(rng.integers(2**31)),), wary=True)
+        self._shopper = Shopper(claims, (int(rng.integers(2**31)),))
         self._script: Generator[str, str, None] | None = None
         self._planned = ""
         self._astray = False
@@ -75,10 +75,10 @@ def _make_env(env_kwargs: Mapping[str, Any], world_seed: int) -> WebShopEnv:
 
 def _texts() -> Sequence[str]:
     """Every word of a small store that decides, with a number: the tokenizer then keeps it apart from the merging."""
-    tables, size = taxonomy(), SIZE_TABLES["small"]
+    tables = taxonomy("small")
     words = [*tables.uses, *tables.styles, *tables.basics]
     for department in tables.departments.values():
-        words += [*department.types[: size.types], *department.materials, *department.parts]
+        words += [*department.types, *department.materials, *department.parts]
         words += [word for attribute in department.attributes for word in attribute.split()]
     return [f"{word} 1" for word in dict.fromkeys(words)]
 

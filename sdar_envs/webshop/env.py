@@ -40,8 +40,8 @@ PRODUCTS = 1000
 
 
 @lru_cache(maxsize=64)
-def _skill_bank(world_seed: int, stale: float, stale_seed: int) -> SkillBank:
-    claims = regularities(world_seed).claims()
+def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
+    claims = regularities(size, world_seed).claims()
     return SkillBank.from_assets("webshop", claims, stale=stale, stale_seed=stale_seed)
 
 
@@ -162,7 +162,7 @@ class WebShopEnv(TextEnv):
                 **rules,
             )
         else:
-            self.skill_bank = _skill_bank(world_seed, stale, stale_seed)
+            self.skill_bank = _skill_bank(size, world_seed, stale, stale_seed)
             products = PRODUCTS if num_products is None else num_products
             self.source = _generated_tasks(
                 size, world_seed=world_seed, regularity=regularity, num_products=products, **rules

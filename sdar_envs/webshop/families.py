@@ -18,7 +18,7 @@ import numpy as np
 
 from ..randomness import Key, counted_generator, key_entropy
 from .catalog import ID_LENGTH, PATH_MARK, Product, Review
-from .regularities import Laws, draw_laws, regularities
+from .regularities import Laws, draw_laws
 from .taxonomy import Department, SizeTable, taxonomy
 
 _T = TypeVar("_T")
@@ -137,11 +137,11 @@ def cue_combinations(kind: str, materials: Sequence[str], split: str, draws: Dra
 
 
 def make_family(
-    department: Department, cues: Cues, table: SizeTable, *, world_seed: int, regularity: float, draws: Draws
+    department: Department, cues: Cues, table: SizeTable, *, usual: Laws, regularity: float, draws: Draws
 ) -> Family:
-    """Draw the products of a family."""
+    """Draw the products of a family, which obeys the `usual` laws of its department with a probability."""
     regular = draws.number() < regularity
-    laws = regularities(world_seed).laws[department.name] if regular else draw_laws(department, draws.generator)
+    laws = usual if regular else draw_laws(department, draws.generator)
     wanted, *others = draws.sample(department.attributes, table.twins + 2)
     writer = _Writer(department, cues, laws, table, draws)
     rising, lure_prices = writer.prices()
@@ -180,13 +180,17 @@ class _Writer:
     draws: Draws
 
     def prices(self) -> tuple[list[float], list[float]]:
-        """Prices of the group, rising and within ten dollars, so that every bound admits all; and of the lures."""
-        step = 2.5 + 0.5 * self.draws.below(5) if self.table.rich else 5.0
-        low = 10.0 + 5 * self.draws.below(11)
+        """Prices of the group, rising and so near each other that every bound admits all; and of the lures."""
         if self.table.rich:
-            low += self.draws.choice((0.0, 0.49, 0.95, 0.99))
+            step = 2.5 + 0.5 * self.draws.below(5)
+            low = 10.0 + 5 * self.draws.below(11) + self.draws.choice((0.0, 0.49, 0.95, 0.99))
+        else:
+            # Two ladders of three: a price alone says whether it is the low end, the middle or the high end.
+            step, low = 10.0, self.draws.choice((20.0, 50.0))
         group = [round(low + step * number, 2) for number in range(self.table.twins + 1)]
-        return group, [round(low + step * (self.draws.below(9) - 1), 2) for _ in range(self.table.lures)]
+        return group, [
+            round(low + step * self.draws.below(2 * self.table.lures - 1), 2) for _ in range(self.table.lures)
+        ]
 
     def member(self, attribute: str, price: float) -> Product:
         """The target or a twin: one cue in the title, the attribute on the page that the laws name."""
@@ -248,9 +252,10 @@ class _Writer:
         tables = taxonomy()
         page = self.laws.page
         if not self.table.rich:
-            description = attribute if page == "description" else "well made"
-            bullets = ["well made", *hidden, *([attribute] if page == "features" else [])]
-            reviews = [Review("good", 4, attribute if page == "reviews" else "as shown")]
+            deciding = f"it is {attribute}"
+            description = deciding if page == "description" else "well made"
+            bullets = ["well made", *hidden, *([deciding] if page == "features" else [])]
+            reviews = [Review("good", 4, deciding if page == "reviews" else "as shown")]
             if said:
                 description, bullets[0] = f"{said}. {description}", f"{said}. {self.cues.kind}"
             return description, bullets, reviews

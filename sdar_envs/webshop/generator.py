@@ -19,6 +19,7 @@ from .families import Cues, Draws, Family, cue_combinations, make_family
 from .goals import Goal, draw_bound, price_clause
 from .instructions import HUMAN, PHRASINGS, word_request
 from .purchase import best_options
+from .regularities import regularities
 from .search import SearchIndex
 from .store import Store
 from .taxonomy import SIZE_TABLES, Department, SizeTable, taxonomy
@@ -84,12 +85,13 @@ def generate(
         num_products: How many products; the last family may be cut short.
     """
     table = SIZE_TABLES[size]
+    laws = regularities(size, world_seed).laws
     families: list[tuple[Family, Draws]] = []
     products: list[Product] = []
     for department, cues, draws in _families_in_turn(size, split, world_seed):
         if len(products) >= num_products:
             break
-        family = make_family(department, cues, table, world_seed=world_seed, regularity=regularity, draws=draws)
+        family = make_family(department, cues, table, usual=laws[department.name], regularity=regularity, draws=draws)
         families.append((family, draws))
         products += family.products
     catalog = ProductCatalog(products[:num_products])
@@ -101,7 +103,7 @@ def generate(
     for product in catalog:
         for attribute in product.attributes:
             having[attribute].add(product.asin)
-    proved: dict[str, list[Request]] = {name: [] for name in taxonomy().departments}
+    proved: dict[str, list[Request]] = {name: [] for name in laws}
     unproved = 0
     for family, draws in families:
         request = _request(store, family, table, draws, having) if family.target.asin in on_sale else None
@@ -121,7 +123,7 @@ def _families_in_turn(size: str, split: str, world_seed: int) -> Iterator[tuple[
     """Families of all kinds in turn, departments changing fastest, until every combination was there."""
     shelves = []
     for number in range(SIZE_TABLES[size].types):
-        for department in taxonomy().departments.values():
+        for department in taxonomy(size).departments.values():
             kind = department.types[number]
             draws = Draws("webshop", "kind", size, world_seed, split, kind)
             shelves.append((department, cue_combinations(kind, department.materials, split, draws)))

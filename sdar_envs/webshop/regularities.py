@@ -57,8 +57,9 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class Regularities:
-    """The laws of one world seed, by department."""
+    """The laws of one world seed for stores of one size, by department."""
 
+    size: str
     world_seed: int
     laws: dict[str, Laws]
 
@@ -74,7 +75,7 @@ class Regularities:
                 compact_text=short,
                 alternatives=choices(department)[field],
             )
-            for department in taxonomy().departments.values()
+            for department in taxonomy(self.size).departments.values()
             for field, (sentence, short) in _SENTENCES.items()
         )
 
@@ -91,12 +92,9 @@ def draw_laws(department: Department, rng: np.random.Generator) -> Laws:
 
 
 @cache
-def regularities(world_seed: int) -> Regularities:
-    """The laws of a world seed; a department's do not depend on which others there are."""
-    return Regularities(
-        world_seed,
-        {
-            department.name: draw_laws(department, counted_generator("webshop", "laws", world_seed, department.name))
-            for department in taxonomy().departments.values()
-        },
-    )
+def regularities(size: str, world_seed: int) -> Regularities:
+    """The laws of a world seed; a department's do not depend on which others there are, and hardly on the size."""
+    laws = {}
+    for name, department in taxonomy(size).departments.items():
+        laws[name] = draw_laws(department, counted_generator("webshop", "laws", world_seed, name))
+    return Regularities(size, world_seed, laws)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Protocol
 
 import gymnasium as gym
 
@@ -17,7 +19,7 @@ from ..randomness import counted_generator
 from .instructions import PHRASINGS
 from .pages import BUY, NEXT, PREVIOUS, SEPARATOR
 from .planner import click
-from .taxonomy import CUES, PAGES, taxonomy
+from .taxonomy import CUES, PAGES, SIZES, taxonomy
 
 _CLAIMS = {
     "cue": re.compile(r"search by the (\w+)\."),
@@ -53,7 +55,7 @@ def _patterns() -> list[re.Pattern[str]]:
         "a": "(?:a|a pair of) ",
         "thing": r"(?P<style>\w+) (?P<material>\w+) (?P<kind>\w+)",
         "use": r"(?P<use>\w+)",
-        "attribute": r"(?P<attribute>\w+ \w+)",
+        "attribute": r"(?P<attribute>\w+(?: \w+)?)",
         "is_": "(?:is|are)",
     }
     patterns = []
@@ -66,6 +68,13 @@ def _patterns() -> list[re.Pattern[str]]:
 
 
 _PATTERNS = _patterns()
+
+
+@cache
+def _told(name: str) -> tuple[str, ...]:
+    """All attributes, or all parts, of stores of any size."""
+    departments = [one for size in SIZES for one in taxonomy(size).departments.values()]
+    return tuple(dict.fromkeys(value for department in departments for value in getattr(department, name)))
 
 
 def read_request(instruction: str) -> Wanted:
@@ -114,12 +123,13 @@ class Shopper:
         claims: Compact claim lines; without them cues, pages, parts and the order of products are guessed.
         seed: Key of the guesses.
         inspects: Whether a product is bought only after its attribute was read.
+        wary: Whether titles that show two cues are taken for lures, and the third cue is searched by next.
     """
 
     claims: Sequence[str] = ()
     seed: Sequence[int | str] = (0,)
     inspects: bool = True
-    wary: bool = False
+    wary: bool = True
     _known: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -170,8 +180,7 @@ class Shopper:
 
     def _groups_with_style(self, item: str, wanted: Wanted) -> list[str]:
         """The parts that come in the wanted style."""
-        parts = [part for department in taxonomy().departments.values() for part in department.parts]
-        return [part for part in parts if f"{SEPARATOR}{wanted.style} {part}{SEPARATOR}" in item]
+        return [part for part in _told("parts") if f"{SEPARATOR}{wanted.style} {part}{SEPARATOR}" in item]
 
     def _inspect(self, wanted: Wanted) -> Generator[str, str, bool]:
         pages = self._ordered(PAGES, self._known.get("page"))
@@ -181,12 +190,8 @@ class Shopper:
             if wanted.attribute in text.partition(SEPARATOR + PREVIOUS + SEPARATOR)[2].lower():
                 yield click(PREVIOUS)
                 return True
-            told = any(
-                attribute in text.partition(SEPARATOR + PREVIOUS + SEPARATOR)[2].lower()
-                for department in taxonomy().departments.values()
-                for attribute in department.attributes
-            )
-            if told:
+            said = text.partition(SEPARATOR + PREVIOUS + SEPARATOR)[2].lower()
+            if any(attribute in said for attribute in _told("attributes")):
                 return False
             if page != pages[-1] and "page" not in self._known:
                 yield click(PREVIOUS)
@@ -200,8 +205,60 @@ class Shopper:
         yield click(BUY)
 
 
-def shop(env: gym.Env[str, str], task_id: str, shopper: Shopper) -> float:
-    """Play one task of a store with a shopper; the score that it reached within the horizon."""
+class FirstHit:
+    """The naive baseline: search for the whole request, open the first hit, choose what shares its words, buy."""
+
+    def play(self, observation: str) -> Generator[str, str, None]:
+        """Yield actions and be sent what the store answers."""
+        request = observation.split(SEPARATOR)[2]
+        words = set(re.findall(r"[\w.]+", request.lower()))
+        listed = read_results((yield f"search[{request.replace('[', ' ').replace(']', ' ')}]"))
+        if not listed:
+            return
+        item = yield click(listed[0].asin)
+        options = item.partition(SEPARATOR + PREVIOUS + SEPARATOR)[2].partition(SEPARATOR + listed[0].title)[0]
+        for value in options.split(SEPARATOR):
+            if words & set(value.split()):
+                yield click(value)
+        yield click(BUY)
+
+
+@dataclass
+class RandomShopper:
+    """The random baseline: searches for one to three words of the request, and clicks what there is.
+
+    Args:
+        seed: Key of the draws.
+    """
+
+    seed: Sequence[int | str] = (0,)
+
+    def play(self, observation: str) -> Generator[str, str, None]:
+        """Yield actions and be sent what the store answers; never ends of its own accord."""
+        rng = counted_generator("random shopper", *self.seed)
+        words = re.findall(r"[a-z]+", observation.split(SEPARATOR)[2].lower())
+        while True:
+            chosen = [words[int(i)] for i in rng.permutation(len(words))[: int(rng.integers(1, 4))]]
+            names = [PREVIOUS, NEXT, BUY, *PAGES, *(one.asin for one in read_results(observation))]
+            shown = [name for name in names if name.lower() in observation.lower()]
+            options = observation.partition(SEPARATOR + PREVIOUS + SEPARATOR)[2].partition(SEPARATOR + "Price: ")[0]
+            shown += options.split(SEPARATOR)[:-1]
+            if not shown or rng.random() < 0.1:
+                observation = yield f"search[{' '.join(chosen)}]"
+            else:
+                observation = yield click(shown[int(rng.integers(len(shown)))])
+
+
+class Player(Protocol):
+    """Anything that plays by reading."""
+
+    def play(self, observation: str) -> Generator[str, str, None]:
+        """Yield actions and be sent what the store answers."""
+        ...
+
+
+def shop(env: gym.Env[str, str], task_id: str, shopper: Player) -> float:
+    """Play one task of a store with a scripted player; the score that it reached within the horizon."""
     observation, info = env.reset(options={"task_id": task_id})
     player = shopper.play(observation)
     answer: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -100,13 +101,17 @@ SIZE_TABLES = {
 
 
 @cache
-def taxonomy() -> Taxonomy:
-    """The tables as they stand in the file."""
+def taxonomy(size: str = "full") -> Taxonomy:
+    """The tables as they stand in the file, for stores of a size."""
     content = tomllib.loads(asset_text("webshop", "taxonomy.toml"))
-    departments = {
-        name: Department(name=name, article=entry.pop("article", "a"), **_frozen(entry))
-        for name, entry in content.pop("departments").items()
-    }
+    small = _frozen(content.pop("small"))
+    departments = {}
+    for name, entry in content.pop("departments").items():
+        department = Department(name=name, article=entry.pop("article", "a"), **_frozen(entry))
+        if size == "small":
+            kinds = department.types[: SIZE_TABLES[size].types]
+            department = dataclasses.replace(department, types=kinds, **small)
+        departments[name] = department
     words = _frozen(content.pop("official_words"))
     return Taxonomy(departments=departments, official_words=words, **_frozen(content))
 

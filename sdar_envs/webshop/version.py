@@ -34,9 +34,9 @@ def world_version(size: str) -> str:
 
 def world_content(size: str) -> dict[str, Any]:
     """What is hashed, part by part, as plain data."""
-    drawn = [regularities.regularities(seed) for seed in (0, 1)]
+    drawn = [regularities.regularities(size, seed) for seed in (0, 1)]
     return {
-        "tables": dataclasses.asdict(taxonomy.taxonomy()),
+        "tables": dataclasses.asdict(taxonomy.taxonomy(size)),
         "size": dataclasses.asdict(taxonomy.SIZE_TABLES[size]),
         "laws": [[dataclasses.asdict(claim) for claim in laws.claims()] for laws in drawn],
         "phrasings": instructions.PHRASINGS,

@@ -78,7 +78,7 @@ def test_the_compact_store_states_its_task_once_and_repeats_it_on_no_page():
     listed = "B0U1245O7N [SEP] yoga rug [SEP] $25.0 [SEP] B0Q3K0FUQ9 [SEP] yoga rug [SEP] $30.0"
     text = f"{head}Page 1 (Total results: 50) [SEP] Next > [SEP] {listed}"
     results = StudentView(text, wanted, turn=1, admissible_actions=ACTIONS)
-    assert style.observed(results) == "page 1\nitem 1 yoga rug costs 25\nitem 2 yoga rug costs 30"
+    assert style.observed(results) == "page 1\nitem 1 costs 25 yoga rug\nitem 2 costs 30 yoga rug"
     empty = StudentView(f"{head}Page 7 (Total results: 0) [SEP] < Prev [SEP] Next >")
     assert style.observed(empty) == "page 7"
     item = StudentView(

@@ -23,6 +23,7 @@ from sdar_envs.webshop.taxonomy import SIZE_TABLES, SIZES, taxonomy
 
 SPLITS = ("train", "valid", "test")
 DEPARTMENTS = taxonomy().departments
+EVERY = [department for size in SIZES for department in taxonomy(size).departments.values()]
 
 
 def requests_of(generated):
@@ -33,13 +34,13 @@ def requests_of(generated):
 
 
 def test_no_two_attributes_of_a_department_are_similar():
-    for department in DEPARTMENTS.values():
+    for department in EVERY:
         for one, other in itertools.combinations(department.attributes, 2):
             assert not similar(one, other), (department.name, one, other)
 
 
 def test_no_two_option_values_of_a_product_can_be_taken_for_each_other():
-    for department in DEPARTMENTS.values():
+    for department in EVERY:
         styles = [*taxonomy().styles, *taxonomy().basics]
         values = [f"{style} {part}" for style in styles for part in department.parts]
         values += [*department.sizes, *taxonomy().colors]
@@ -50,10 +51,10 @@ def test_no_two_option_values_of_a_product_can_be_taken_for_each_other():
 
 def test_what_is_asked_for_stands_nowhere_by_accident():
     tables = taxonomy()
-    wanted = {*tables.uses, *(m for d in DEPARTMENTS.values() for m in d.materials)}
-    wanted |= {attribute for d in DEPARTMENTS.values() for attribute in d.attributes}
+    wanted = {*tables.uses, *(m for d in EVERY for m in d.materials)}
+    wanted |= {attribute for d in EVERY for attribute in d.attributes}
     others = {*tables.makers, *tables.models, *tables.praise, *tables.remarks, *tables.styles, *tables.basics}
-    others |= {word for d in DEPARTMENTS.values() for word in (*d.types, *d.parts, *d.sizes)} | wanted
+    others |= {word for d in EVERY for word in (*d.types, *d.parts, *d.sizes)} | wanted
     others |= {"well made", "as shown", "good", "Good for", "Made of", "as I hoped", "It is all right", "Great"}
     for word in wanted:
         assert not [text for text in others if text != word and word in text.lower()], word
@@ -73,10 +74,16 @@ def test_kinds_of_things_belong_to_one_department_and_call_for_its_skill():
 # Laws.
 
 
+def test_the_small_store_sells_a_part_of_the_full_one():
+    for name, department in taxonomy("small").departments.items():
+        assert set(department.types) < set(DEPARTMENTS[name].types)
+        assert (department.materials, department.path) == (DEPARTMENTS[name].materials, DEPARTMENTS[name].path)
+
+
 def test_laws_are_drawn_per_department_and_all_of_them_occur():
     seen: dict[str, set[Laws]] = {}
     for seed in range(200):
-        for name, laws in regularities(seed).laws.items():
+        for name, laws in regularities("full", seed).laws.items():
             seen.setdefault(name, set()).add(laws)
     for name, laws in seen.items():
         # 3 * 3 * 2 * 2 laws; 200 draws leave one out with probability 0.4 %.
@@ -86,7 +93,7 @@ def test_laws_are_drawn_per_department_and_all_of_them_occur():
 
 
 def test_claims_state_the_laws():
-    drawn = regularities(3)
+    drawn = regularities("full", 3)
     claims = {claim.id: claim for claim in drawn.claims()}
     assert len(claims) == 4 * len(DEPARTMENTS)
     for name, laws in drawn.laws.items():
@@ -102,7 +109,7 @@ def test_families_obey_the_laws_as_often_as_they_should(regularity: float, low: 
     families = generate("small", "valid", regularity=regularity).families
     share = sum(family.regular for family in families) / len(families)
     assert low <= share <= high
-    laws = regularities(0).laws
+    laws = regularities("small", 0).laws
     assert all(family.laws == laws[family.department.name] for family in families if family.regular)
 
 
@@ -215,7 +222,7 @@ def test_plans_are_short_and_searches_by_the_lawful_cue_list_the_target_first(si
         # A search by a word that does not count shows lures, and in the small store nothing else.
         for name in {"use", "material", "style"} - {family.laws.cue}:
             hits = generated.store.hits(f"{family.cues.of(name)} {family.cues.kind}")
-            assert family.target.asin not in hits[: min(page_size, 4)]
+            assert family.target.asin not in hits[:3]
 
 
 def test_bounds_are_above_every_lookalike_and_within_four_tens():
