@@ -1,6 +1,6 @@
 """Search and answer as a Gymnasium environment: sdar/SearchQA-v0.
 
-Questions come from generated worlds (`episodes`) or from official records (`official`), passages from a retriever; this
+Questions come from generated worlds (`sources`) or from official records (`official`), passages from a retriever; this
 file only translates between them and Gymnasium.
 """
 
@@ -311,6 +311,8 @@ class SearchQAEnv(TextEnv):
                 return text
             return f"{'question' if self.size == 'small' else 'Question'}: {episode.task.question}"
         turn = len(episode.actions) + 1
+        if turn > self.horizon:  # nobody acts on this one
+            return text
         return wording.prompt(
             episode.task.question,
             episode.actions,

@@ -98,16 +98,11 @@ def skill_keys(world: World, question: Question) -> tuple[str, ...]:
 
 def task_of(world: World, question: Question) -> Task:
     """A generated question as a task."""
-
-    def need(query: str, fact_passage: int, about: str, value: str) -> Need:
-        passage = world.passages[fact_passage]
-        return Need(query, fact_passage, passage.title, about, value, passage.contents)
-
-    needs = [
-        need(step.query, step.fact.passage, f"the {step.fact.relation} of {world.entities[step.fact.subject].name}",
-             step.fact.text)
-        for step in question.steps
-    ]  # fmt: skip
+    needs = []
+    for step in question.steps:
+        fact, passage = step.fact, world.passages[step.fact.passage]
+        about = f"the {fact.relation} of {world.entities[fact.subject].name}"
+        needs.append(Need(step.query, fact.passage, passage.title, about, fact.text, passage.contents))
     task_type = question.form.task_type
     return Task(
         question=question.text,
