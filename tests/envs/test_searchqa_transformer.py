@@ -16,6 +16,9 @@ import torch
 
 from sdar_envs.searchqa.transformer_encoder import TransformerEncoder
 
+# Seconds, nearly all of them for importing transformers.
+pytestmark = pytest.mark.slow
+
 TEXTS = [f"entry {n} about topic {n % 7} and the colour {n % 5}" for n in range(60)]
 
 
