@@ -125,6 +125,11 @@ def _distillation_figures(
         )
     for name, values in figures.items():
         sums[name], counts[name] = losses.select(where, values).sum(), where.sum()
+    rejected = where & (signal < 0)
+    sums["distill/weight_rejected"], counts["distill/weight_rejected"] = (
+        losses.select(rejected, weight).sum(),
+        rejected.sum(),
+    )
     sums["distill/share_read"], counts["distill/share_read"] = where.sum(), batch.mask_BT.sum()
 
 

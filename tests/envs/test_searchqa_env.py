@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -419,6 +420,44 @@ def test_options_that_make_no_sense_are_refused_by_name(kwargs: dict[str, Any], 
     with pytest.raises(ValueError, match=named):
         env = SearchQAEnv(**kwargs)
         env.reset(seed=0)
+
+
+def test_a_retriever_can_be_passed_to_make_and_is_used_as_it_is():
+    shelf = open_library("small", "valid", 0, 0.85).retriever
+    env = gym.make("sdar/SearchQA-v0", **SMALL, split="valid", retriever=shelf)
+    asked = shelf.counts.asked
+    env.reset(seed=0)
+    env.step(search("register"))
+    assert shelf.counts.asked == asked + 1 and env.spec.kwargs["retriever"] is shelf
+
+
+def test_workers_get_the_retriever_of_a_generated_world_by_its_folder():
+    shelf = open_library("small", "valid", 0, 0.85)
+    twin = pickle.loads(pickle.dumps(shelf.retriever))
+    queries = [fact.query for fact in shelf.world.facts if fact.query][:40]
+    assert twin.search(queries, 3) == shelf.retriever.search(queries, 3)
+    assert str(twin.inner.index.path).startswith(str(shelf.folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_environments_in_processes_of_their_own_play_as_here(context: str):
+    here = SearchQAEnv(**SMALL, split="valid")
+    envs = gym.make_vec(
+        "sdar/SearchQA-v0",
+        num_envs=2,
+        vectorization_mode="async",
+        vector_kwargs={"context": context, "shared_memory": False},
+        **SMALL,
+        split="valid",
+    )
+    try:
+        observations, _ = envs.reset(seed=[3, 4])
+        texts = [here.reset(seed=3)[0], here.step(search("register"))[0]]
+        assert observations[0] == texts[0]
+        assert envs.step([search("register")] * 2)[0][0] == texts[1]
+    finally:
+        envs.close()
 
 
 def test_a_spec_goes_through_json_and_back():

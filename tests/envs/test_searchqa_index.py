@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -35,6 +36,7 @@ from sdar_envs.searchqa.corpus import (
 from sdar_envs.searchqa.encoder import HashedEncoder, tokens_of
 from sdar_envs.searchqa.index import IndexFileError, VectorIndex
 from sdar_envs.searchqa.retriever import CachedRetriever, Hit, LocalRetriever, clean_query
+from sdar_envs.searchqa.setup import open_local, saved_encoder
 
 TEXTS = [f'"Thing {n}"\nThis is entry number {n} about topic {n % 7} and colour {n % 5}.' for n in range(300)]
 
@@ -563,6 +565,50 @@ def test_what_a_cache_returns_can_be_changed_without_changing_it():
 def test_a_cache_of_any_room_answers_like_the_retriever_behind_it(room: int):
     queries = ["topic 1", "topic 2", "topic 1", "", "topic 3", "topic 4"]
     assert CachedRetriever(local(), room).search(queries, 2) == local().search(queries, 2)
+
+
+TRAVEL = """
+import pickle, sys
+retriever = pickle.loads(sys.stdin.buffer.read())
+hits = retriever.search(["topic 3", "entry number 17"], 3)
+sys.stdout.buffer.write(pickle.dumps([[(h.passage.id, h.passage.contents, h.score) for h in found] for found in hits]))
+"""
+
+
+def on_disk(folder: Path) -> CachedRetriever:
+    """An index, its encoder and its corpus in files, opened."""
+    write_jsonl(folder / "c.jsonl", [Passage(n, text) for n, text in enumerate(TEXTS)])
+    encoder = HashedEncoder.fit(TEXTS)
+    VectorIndex.build(encoder.encode_passages(TEXTS)).save(folder / "c.index")
+    encoder.save(saved_encoder(folder / "c.index"))
+    return open_local(str(folder / "c.jsonl"), str(folder / "c.index"), "hashed")
+
+
+def test_a_retriever_travels_to_another_process_as_its_paths_and_finds_the_same_there(tmp_path: Path):
+    retriever = on_disk(tmp_path)
+    retriever.search([f"word{n} topic 3" for n in range(500)], 3)
+    parcel = pickle.dumps(retriever)
+    assert (
+        len(parcel) < (tmp_path / "c.index").stat().st_size / 50
+    )  # neither vectors nor passages nor what it remembers
+    found = retriever.search(["topic 3", "entry number 17"], 3)
+    done = subprocess.run(
+        [sys.executable, "-c", TRAVEL],
+        input=parcel,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=True,
+    )
+    there = pickle.loads(done.stdout)
+    assert there == [[(h.passage.id, h.passage.contents, h.score) for h in hits] for hits in found]
+
+
+def test_a_copy_in_the_same_process_is_the_same_retriever(tmp_path: Path):
+    """Gymnasium copies the arguments of an environment into its specification."""
+    for retriever in (local(), CachedRetriever(local()), on_disk(tmp_path)):
+        assert copy.deepcopy({"retriever": retriever})["retriever"] is retriever
+    index = VectorIndex.build(unit_vectors(4, 16))
+    assert copy.deepcopy(index) is index
 
 
 def test_a_hit_is_a_passage_with_its_score():

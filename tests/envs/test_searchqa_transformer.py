@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,15 @@ def test_a_name_changes_with_the_weights(tiny_bert: Path, tmp_path: Path):
     weights = twin / "model.safetensors"
     weights.touch()
     assert TransformerEncoder(str(twin)).name != before
+
+
+def test_an_encoder_travels_as_its_name_and_options(tiny_bert: Path):
+    encoder = TransformerEncoder(str(tiny_bert), pooling="cls", query_prefix="search: ")
+    parcel = pickle.dumps(encoder)
+    assert len(parcel) < 1_000
+    twin = pickle.loads(parcel)
+    assert twin.name == encoder.name
+    np.testing.assert_array_equal(twin.encode_queries(TEXTS[:3]), encoder.encode_queries(TEXTS[:3]))
 
 
 def test_what_there_is_not_is_an_error_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -195,6 +195,7 @@ def _training(method: str, step: int, seconds: float, rate: float, generator: np
             "distill/weight_over_half": noisy(0.4),
             "distill/signal": noisy(-0.13, 0.2),
             "distill/signal_negative": noisy(0.5),
+            "distill/weight_rejected": noisy(0.42, 0.01),
             "distill/share_read": 1.0,
         }
     return TrainingPoint(step, step * 128, round(step * seconds, 3), figures)

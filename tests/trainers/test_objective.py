@@ -92,6 +92,17 @@ def test_figures_of_a_step_do_not_depend_on_the_split() -> None:
     assert whole.keys() == cut.keys()
     assert whole == pytest.approx(cut, rel=1e-4, abs=1e-6)
     assert 0 < whole["distill/weight"] < 1
+    gaps = [
+        teacher - behaviour - shift
+        for row, moved in zip(rows, shifts, strict=True)
+        for teacher, behaviour, shift in zip(
+            row.teacher_logprobs_T["teacher"], row.behaviour_logprobs_T, moved, strict=False
+        )
+    ]
+    rejected = [1 / (1 + math.exp(-config.gate_beta * gap)) for gap in gaps if gap < 0]
+    assert 0 < len(rejected) < len(gaps)
+    assert whole["distill/signal_negative"] == pytest.approx(len(rejected) / len(gaps), rel=1e-3)
+    assert whole["distill/weight_rejected"] == pytest.approx(sum(rejected) / len(rejected), rel=1e-3)
     assert whole["policy/logprob_shift_max"] == pytest.approx(max(abs(s) for row in shifts for s in row), rel=1e-3)
 
 

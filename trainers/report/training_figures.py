@@ -45,6 +45,7 @@ WEIGHTS = (
     Quantity("distill/weight_over_half", "Tokens with a weight over 1/2", "% of tokens", 100.0, 0.0, 100.0),
     Quantity("distill/signal", "Signal", "mean signal", baseline=0.0),
     Quantity("distill/signal_negative", "Tokens with a negative signal", "% of tokens", 100.0, 0.0, 100.0),
+    Quantity("distill/weight_rejected", "Weight of a token with a negative signal", "mean weight"),
 )
 POLICY = (
     Quantity("sampling/entropy", "Entropy of the student", "nats per token", low=0.0),

@@ -23,7 +23,8 @@ from .records import Cost, Count, CurvePoint, Job, PanelResult, Result, Training
 FIGURES = (
     *("success", "success_privileged", "turns", "invalid_action_share", "groups/flat", "coefficient"),
     *("entropy", "sampling/entropy", "kl", "grad_norm", "policy/logprob_shift", "policy/clipped_high"),
-    *("distill/signal", "distill/weight", "distill/weight_over_half", "distill/signal_negative", "distill/share_read"),
+    *("distill/signal", "distill/weight", "distill/weight_over_half", "distill/signal_negative"),
+    *("distill/weight_rejected", "distill/share_read"),
     *("teacher/privileged_dropped", "seconds/rollout", "seconds/teacher", "seconds/update"),
 )
 

@@ -14,7 +14,14 @@ from .records import ArmRow, Contrast, Estimate, Result, Study, Table, load_stud
 # Figures of metric lines that have a column of their own in results.csv.
 CSV_FIGURES = (
     *("success", "sampling/entropy", "entropy", "kl", "distill/signal", "distill/weight", "distill/weight_over_half"),
-    *("distill/signal_negative", "teacher/privileged_dropped", "coefficient", "grad_norm", "groups/flat"),
+    *(
+        "distill/signal_negative",
+        "distill/weight_rejected",
+        "teacher/privileged_dropped",
+        "coefficient",
+        "grad_norm",
+        "groups/flat",
+    ),
 )
 CSV_COLUMNS = (
     *("arm", "method", "role", "seed", "job", "iteration", "episodes", "cpu_seconds"),
