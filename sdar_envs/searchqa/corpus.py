@@ -144,6 +144,7 @@ class JsonlCorpus:
 
     def __init__(self, path: str | os.PathLike[str], *, check_ids: bool = True) -> None:
         self.path = Path(path)
+        self._check_ids = check_ids
         try:
             with self.path.open("rb") as file:
                 self._state = os.fstat(file.fileno())
@@ -157,7 +158,7 @@ class JsonlCorpus:
         self._starts = self._open_sidecar()
         if not len(self._starts):
             raise CorpusError(f"{self.path}: expected a JSONL corpus, got blank lines only")
-        self._check_sample(check_ids)
+        self._check_sample()
         self.fingerprint = fingerprint_of(self)
 
     def __len__(self) -> int:
@@ -174,6 +175,9 @@ class JsonlCorpus:
     def __iter__(self) -> Iterator[Passage]:
         return (self.passage(row) for row in range(len(self)))
 
+    def __reduce__(self) -> tuple[Any, tuple[str, bool]]:
+        return _reopened, (str(self.path), self._check_ids)
+
     def _record(self, row: int) -> Any:
         start = int(self._starts[row])
         end = self._map.find(b"\n", start)
@@ -183,13 +187,13 @@ class JsonlCorpus:
             where = f"{self.path}, row {row} at byte {start:,}"
             raise CorpusError(f"{where}: expected one JSON object per line, got something else: {error}") from error
 
-    def _check_sample(self, check_ids: bool) -> None:
+    def _check_sample(self) -> None:
         rows = np.unique(np.linspace(0, len(self) - 1, num=min(_SAMPLE, len(self)), dtype=np.int64))
         for row in map(int, rows):
             record = self._record(row)
             read_record(record, f"{self.path}, row {row}")
             name = record.get("id")
-            if check_ids and name is not None and str(name).isdecimal() and int(name) != row:
+            if self._check_ids and name is not None and str(name).isdecimal() and int(name) != row:
                 raise CorpusError(
                     f"{self.path}, row {row}: expected id {row}, got {name}: rows of an index stand for lines, so a "
                     "corpus may not be reordered or thinned after indexing"
@@ -224,6 +228,10 @@ class JsonlCorpus:
     def _cached_sidecar(self) -> Path:
         name = hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:24]
         return cache_folder() / "searchqa" / "offsets" / name
+
+
+def _reopened(path: str, check_ids: bool) -> JsonlCorpus:
+    return JsonlCorpus(path, check_ids=check_ids)
 
 
 def _edge_digest(data: mmap.mmap) -> str:

@@ -60,9 +60,13 @@ class HashedEncoder:
         self.nonzeros = nonzeros
         self.heading = heading
         self.seed = seed
+        self._forget()
+
+    def _forget(self) -> None:
+        """Empty the memory of token vectors."""
         self._rows: dict[str, int] = {}
-        self._positions = np.zeros((1024, nonzeros), dtype=np.int64)
-        self._values = np.zeros((1024, nonzeros))
+        self._positions = np.zeros((1024, self.nonzeros), dtype=np.int64)
+        self._values = np.zeros((1024, self.nonzeros))
 
     @classmethod
     def fit(
@@ -143,6 +147,13 @@ class HashedEncoder:
             self._positions[row] = (words >> 1) % self.dim
             self._values[row] = np.where(words & 1, weight, -weight) / math.sqrt(self.nonzeros)
         return row
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._forget()  # what was met elsewhere is cheaper to make than to send
 
     # On disk.
 

@@ -155,6 +155,9 @@ class VectorIndex:
             raise TypeError("an index that was built in memory can not be sent to another process: save and open it")
         return _reopened, (str(self.path), self._threads, self._ef_search)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> VectorIndex:
+        return self  # rows never change: a copy in the same process (a specification's arguments) shares them
+
     def search(self, vectors: NDArray[np.float32], k: int) -> list[list[tuple[int, float]]]:
         """The best rows of each query, as (row, score), best first; equal scores in the order of rows.
 

@@ -103,7 +103,8 @@ def _made(
             if found is None:
                 world, retriever = _build(size, split, world_seed, regularity, encoder)
                 _save(folder, world, retriever)
-                found = Library(world, CachedRetriever(retriever, room), folder)
+                # From its file, as every later process has it: such a retriever can be sent to workers.
+                found = _load(folder, encoder, room) or Library(world, CachedRetriever(retriever, room), folder)
             return found
     except OSError as error:  # no room, or no folder that may be written to
         logger.warning(

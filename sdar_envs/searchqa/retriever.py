@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,9 @@ class LocalRetriever:
         """See `Retriever`."""
         return self.encoder.normalise(query)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> LocalRetriever:
+        return self  # nothing in it changes: a copy in the same process shares it
+
 
 @dataclass
 class Counts:
@@ -154,3 +157,9 @@ class CachedRetriever:
     def normalise(self, query: str) -> str:
         """See `Retriever`."""
         return self.inner.normalise(query)
+
+    def __reduce__(self) -> tuple[Any, tuple[Retriever, int]]:
+        return CachedRetriever, (self.inner, self._room)  # the memory stays where it is
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CachedRetriever:
+        return self  # a copy in the same process (a specification's arguments) shares the memory

@@ -60,6 +60,7 @@ class TransformerEncoder:
         unit: bool | None = None,
         device: str = "auto",
     ) -> None:
+        self._arguments = (name, pooling, query_prefix, passage_prefix, unit, device)
         family = Path(name).name.lower()
         own_pooling = "cls" if "bge" in family else "pooler" if "dpr" in family else "mean"
         self._pooling = require_choice("pooling", pooling or own_pooling, POOLINGS, "TransformerEncoder")
@@ -74,6 +75,9 @@ class TransformerEncoder:
         self._model = model.half() if self._device.startswith("cuda") else model.float()
         self._dim = int(model.config.hidden_size)
         self._name = f"{name} {self._pooling} {_stamp(name, model)}"
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _opened, self._arguments  # another process loads the weights itself
 
     @property
     def name(self) -> str:
@@ -128,6 +132,24 @@ class TransformerEncoder:
             return hidden_BTD[:, 0]
         kept_BTD = hidden_BTD.masked_fill(~mask_BT[..., None].bool(), 0.0)
         return kept_BTD.sum(dim=1) / mask_BT.sum(dim=1)[:, None]
+
+
+def _opened(
+    name: str,
+    pooling: str | None,
+    query_prefix: str | None,
+    passage_prefix: str | None,
+    unit: bool | None,
+    device: str,
+) -> TransformerEncoder:
+    return TransformerEncoder(
+        name,
+        pooling=pooling,
+        query_prefix=query_prefix,
+        passage_prefix=passage_prefix,
+        unit=unit,
+        device=device,
+    )
 
 
 def _loaded(name: str) -> tuple[Any, Any]:
