@@ -28,6 +28,18 @@ class RetrievedSkills(TypedDict):
     stale: list[bool]
 
 
+def copied_skills(skills: RetrievedSkills) -> RetrievedSkills:
+    """A copy whose lists are nobody else's: `info` is the reader's own."""
+    return {
+        "general": skills["general"],
+        "task": skills["task"],
+        "lines": list(skills["lines"]),
+        "compact_lines": list(skills["compact_lines"]),
+        "claim_ids": list(skills["claim_ids"]),
+        "stale": list(skills["stale"]),
+    }
+
+
 class PrivilegedFields(TypedDict):
     """The fixed keys of ``info["privileged"]``: plain JSON values.
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 from ..choices import require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition
-from ..privileged import PrivilegedFields, RetrievedSkills
+from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ..randomness import Key
 from ..skills import RETRIEVALS, SkillBank
 from . import tables
@@ -202,24 +202,13 @@ class GameEnv(TextEnv):
                 won=episode.game.won,
             ),
             "facts": facts,
-            "skills": _copied(episode.skills),
+            "skills": copied_skills(episode.skills),
         }
 
     @property
     def _playing(self) -> Episode:
         assert self._episode is not None
         return self._episode
-
-
-def _copied(skills: RetrievedSkills) -> RetrievedSkills:
-    return {
-        "general": skills["general"],
-        "task": skills["task"],
-        "lines": list(skills["lines"]),
-        "compact_lines": list(skills["compact_lines"]),
-        "claim_ids": list(skills["claim_ids"]),
-        "stale": list(skills["stale"]),
-    }
 
 
 def state_facts(episode: Episode) -> dict[str, Any]:

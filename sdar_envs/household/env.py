@@ -12,10 +12,11 @@ from ..assets import asset_text
 from ..choices import require_choice, require_number
 from ..core import resolve_split
 from ..skills import SkillBank
+from ..task_ids import NumberedTaskIds
 from . import tables
 from .adapter import ENGINES, Episode, GameEnv
 from .engine import household_rules
-from .generator import GeneratedTask, TaskIds, generate
+from .generator import GeneratedTask, generate, task_ids
 from .regularities import regularities
 
 
@@ -101,10 +102,10 @@ class HouseholdEnv(GameEnv):
 
         return world_version(self.size, self.instruction)
 
-    def task_ids(self, split: str | None = None) -> TaskIds:
+    def task_ids(self, split: str | None = None) -> NumberedTaskIds:
         """The task ids of a split, e.g. ``train:000123``; task types come in turn."""
         chosen = self.split if split is None else resolve_split(split, self.env_id)
-        return TaskIds(chosen, self.task_type)
+        return task_ids(chosen, self.task_type)
 
     def cluster_of(self, task_id: str) -> str:
         """The layout that a task is played in: success rates of tasks that share one are not independent."""

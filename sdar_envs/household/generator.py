@@ -14,10 +14,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
-from ..choices import require_choice
 from ..randomness import counted_generator
+from ..task_ids import NumberedTaskIds, parse_task_id
 from . import tables
 from .goals import make_goal
 from .layouts import Layout, layouts_with
@@ -36,45 +36,9 @@ AGENT = "agent_1"
 START = "start"
 
 
-class TaskIds(Sequence[str]):
-    """The task ids of a split, optionally of one task type, without storing them."""
-
-    def __init__(self, split: str, task_type: str | None = None) -> None:
-        self.split = split
-        step = len(tables.TASK_TYPES)
-        first = 0 if task_type is None else tables.TASK_TYPES.index(task_type)
-        self._indices = range(first, SPLIT_SIZES[split], 1 if task_type is None else step)
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [f"{self.split}:{number:06d}" for number in self._indices[index]]
-        return f"{self.split}:{self._indices[index]:06d}"
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} task ids, {self[0]} to {self[-1]}>"
-
-
-def parse_task_id(task_id: str, where: str) -> tuple[str, int]:
-    """Split ``"train:000123"`` into its split and index.
-
-    Raises:
-        ValueError: It is not one of the 104,000 task ids.
-    """
-    split, colon, digits = task_id.partition(":")
-    require_choice("split in task id", split, SPLIT_SIZES, where)
-    if not (colon and len(digits) == 6 and digits.isascii() and digits.isdigit() and int(digits) < SPLIT_SIZES[split]):
-        raise ValueError(
-            f'{where} expects a task id such as "{split}:000123", with a number below {SPLIT_SIZES[split]:,}, '
-            f"got {task_id!r}"
-        )
-    return split, int(digits)
+def task_ids(split: str, task_type: str | None = None) -> NumberedTaskIds:
+    """The task ids of a split, optionally of one task type; task types come in turn."""
+    return NumberedTaskIds.in_turn(split, SPLIT_SIZES[split], tables.TASK_TYPES, task_type)
 
 
 class Placement(NamedTuple):
@@ -367,7 +331,7 @@ def generate(
     Raises:
         ValueError: A malformed task id, or (for a horizon that is too short) no attempt that fits.
     """
-    split, index = parse_task_id(task_id, "sdar/Household-v0")
+    split, index = parse_task_id(task_id, SPLIT_SIZES, "sdar/Household-v0")
     limit = tables.horizon(size, instruction) if horizon is None else horizon
     world = f"{size}-{world_seed}" if instruction == "named" else f"{size}-{instruction}-{world_seed}"
     for attempt in range(_MOST_ATTEMPTS):

@@ -128,7 +128,7 @@ def _laws(size: str, instruction: str = "named") -> list[Any]:
 def _tasks(size: str, instruction: str = "named") -> list[Any]:
     tasks = []
     for split in generator.SPLIT_SIZES:
-        for task_id in generator.TaskIds(split)[:GENERATED_TASKS]:
+        for task_id in generator.task_ids(split)[:GENERATED_TASKS]:
             task = generator.generate(task_id, size=size, instruction=instruction)
             tasks.append([task.problem.to_pddl(), task.draft.sentence, task.draft.regular, task.shortest])
     return tasks

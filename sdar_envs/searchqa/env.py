@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ..choices import require_bool, require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition, clean_action
-from ..privileged import PrivilegedFields, RetrievedSkills
+from ..privileged import PrivilegedFields, copied_skills
 from ..skills import RETRIEVALS
 from ..spaces import FreeText
 from . import rewards, tables, wording
@@ -359,7 +359,7 @@ class SearchQAEnv(TextEnv):
             "next_action": plan[0] if plan else "",
             "hints": episode.hints(plan),
             "facts": episode.facts(),
-            "skills": _copied(episode.skills),
+            "skills": copied_skills(episode.skills),
         }
 
     @property
@@ -386,14 +386,3 @@ _SAMPLES = (
 def _unfolded(action: str) -> str:
     """The action on one line; no more is looked at than an action may have."""
     return action[: _MAX_ACTION + 1].translate(_LINES)
-
-
-def _copied(skills: RetrievedSkills) -> RetrievedSkills:
-    return {
-        "general": skills["general"],
-        "task": skills["task"],
-        "lines": list(skills["lines"]),
-        "compact_lines": list(skills["compact_lines"]),
-        "claim_ids": list(skills["claim_ids"]),
-        "stale": list(skills["stale"]),
-    }

@@ -12,13 +12,14 @@ from typing import Protocol
 
 from ..core import resolve_split
 from ..skills import SkillBank
+from ..task_ids import NumberedTaskIds, parse_task_id
 from . import tables
 from .answers import normalise
 from .library import Library
 from .questions import Question
 from .regularities import regularities
 from .retriever import Hit
-from .tasks import TaskIds, draw_question, parse_task_id
+from .tasks import SPLIT_SIZES, draw_question, task_ids
 from .world import World
 
 
@@ -151,13 +152,13 @@ class GeneratedTasks:
         self._stale = stale
         self._stale_seed = stale_seed
 
-    def task_ids(self, split: str) -> TaskIds:
+    def task_ids(self, split: str) -> NumberedTaskIds:
         """See `TaskSource`; task types come in turn."""
-        return TaskIds(resolve_split(split, "sdar/SearchQA-v0"), self._task_type)
+        return task_ids(resolve_split(split, "sdar/SearchQA-v0"), self._task_type)
 
     def load(self, task_id: str) -> Task:
         """See `TaskSource`."""
-        split, index = parse_task_id(task_id, "sdar/SearchQA-v0")
+        split, index = parse_task_id(task_id, SPLIT_SIZES, "sdar/SearchQA-v0")
         world = self._libraries(split).world
         return task_of(world, draw_question(world, index, topk=self._topk, searches=self._searches))
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from ..choices import require_bool, require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition, resolve_split
-from ..privileged import PrivilegedFields, RetrievedSkills
+from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ..skills import RETRIEVALS, SkillBank
 from .facts import state_facts
 from .goals import SHUFFLE_SEED
@@ -253,21 +253,10 @@ class WebShopEnv(TextEnv):
             "next_action": actions[0] if actions else "",
             "hints": hints(task, actions),
             "facts": state_facts(task, episode.session),
-            "skills": _copied(episode.skills),
+            "skills": copied_skills(episode.skills),
         }
 
     @property
     def _playing(self) -> _Episode:
         assert self._episode is not None
         return self._episode
-
-
-def _copied(skills: RetrievedSkills) -> RetrievedSkills:
-    return {
-        "general": skills["general"],
-        "task": skills["task"],
-        "lines": list(skills["lines"]),
-        "compact_lines": list(skills["compact_lines"]),
-        "claim_ids": list(skills["claim_ids"]),
-        "stale": list(skills["stale"]),
-    }

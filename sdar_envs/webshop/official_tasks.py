@@ -14,13 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..choices import require_choice, require_number
+from ..core import SPLITS
 from ..randomness import key_entropy
+from ..task_ids import NumberedTaskIds, parse_task_id
 from .catalog import Catalog
 from .goals import SHUFFLE_SEED, Goal, SyntheticGoals, draw_prices, human_goals, index_splits, shuffled
 from .json_stream import DataFileError
 from .official import find_files, load
 from .store import Store
-from .tasks import SPLITS, NumberedIds, Task, parse_task_id
+from .tasks import NUMBERED, Task
 from .taxonomy import taxonomy
 
 GOALS = ("auto", "human", "synthetic")
@@ -97,7 +99,7 @@ class OfficialTasks:
         if task_type is not None:
             require_choice("task_type", task_type, taxonomy().departments, "the store")
             numbers = [number for number in numbers if department_of(self.goal(number)) == task_type]
-        return NumberedIds(split, numbers)
+        return NumberedTaskIds(split, numbers)
 
     def _split_numbers(self, split: str) -> Sequence[int]:
         if self._numbers is None:
@@ -111,7 +113,7 @@ class OfficialTasks:
         return self._numbers[split]
 
     def _task(self, task_id: str) -> Task:
-        split, number = parse_task_id(task_id)
+        split, number = parse_task_id(task_id, NUMBERED, "sdar/WebShop-v0")
         if number not in self._split_numbers(split):
             raise ValueError(
                 f"there is no task {task_id!r}: split {split!r} has {len(self._split_numbers(split))} of the goals "

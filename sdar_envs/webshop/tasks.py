@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 from ..choices import require_choice
+from ..core import SPLITS
+from ..task_ids import NumberedTaskIds, parse_task_id
 from .generator import GeneratedStore, Request, generate
 from .goals import Goal
 from .instructions import PHRASINGS
@@ -19,7 +21,8 @@ from .planner import Errand, make_errand
 from .store import Store
 from .taxonomy import taxonomy
 
-SPLITS = ("train", "valid", "test")
+# How many tasks a split has is asked of its store, or of the official files.
+NUMBERED: dict[str, int | None] = dict.fromkeys(SPLITS)
 
 # A panel reads at most so many tasks of a split that is not trained on.
 MOST_HELD_OUT = 2_000
@@ -71,51 +74,6 @@ class TaskSource(Protocol):
         ...
 
 
-class NumberedIds(Sequence[str]):
-    """Task ids of the given numbers, made when they are asked for."""
-
-    def __init__(self, split: str, numbers: Sequence[int]) -> None:
-        self._split = split
-        self._numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self.name(number) for number in self._numbers[index]]
-        return self.name(self._numbers[index])
-
-    def __contains__(self, task_id: object) -> bool:
-        try:
-            split, number = parse_task_id(str(task_id))
-        except ValueError:
-            return False
-        return split == self._split and number in self._numbers
-
-    def name(self, number: int) -> str:
-        """The id of a number."""
-        return f"{self._split}:{number:06d}"
-
-
-def parse_task_id(task_id: str) -> tuple[str, int]:
-    """The split and the number of a task id.
-
-    Raises:
-        ValueError: It is none.
-    """
-    split, _, number = task_id.partition(":")
-    if split not in SPLITS or not (number.isascii() and number.isdigit()) or len(number) > 12:
-        raise ValueError(f"a task id of the store is expected to look like train:000123, got {task_id[:100]!r}")
-    return split, int(number)
-
-
 class GeneratedTasks:
     """The tasks of generated stores, one store per split; stores are generated when they are first asked for.
 
@@ -159,14 +117,14 @@ class GeneratedTasks:
         """The task ids of a split: departments in turn, as many rounds as the smallest department has tasks."""
         rounds = min(len(requests) for requests in self.generated(split).requests.values()) * len(PHRASINGS)
         count = rounds * len(self._departments)
-        numbers = range(count if split == "train" else min(count, MOST_HELD_OUT))
-        if task_type is None:
-            return NumberedIds(split, numbers)
-        require_choice("task_type", task_type, self._departments, "the store")
-        return NumberedIds(split, numbers[self._departments.index(task_type) :: len(self._departments)])
+        if split != "train":
+            count = min(count, MOST_HELD_OUT)
+        if task_type is not None:
+            require_choice("task_type", task_type, self._departments, "the store")
+        return NumberedTaskIds.in_turn(split, count, self._departments, task_type)
 
     def _request(self, task_id: str) -> tuple[Request, int, Store]:
-        split, number = parse_task_id(task_id)
+        split, number = parse_task_id(task_id, NUMBERED, "sdar/WebShop-v0")
         if number >= len(self.ids(split)):
             count = len(self.ids(split))
             raise ValueError(f"there is no task {task_id!r}: split {split!r} has {count} tasks, numbered from 0")

@@ -16,8 +16,9 @@ from functools import cache
 from typing import Any
 
 from ..assets import asset_path
+from ..core import SPLITS
 from ..skills import parse_skill_file
-from . import generator, hints, instructions, regularities, tasks, taxonomy
+from . import generator, hints, instructions, regularities, taxonomy
 
 # Of each split's store, so many products and goals are hashed, and the first tasks of each department are played.
 SAMPLED = 40
@@ -40,7 +41,7 @@ def world_content(size: str) -> dict[str, Any]:
         "size": dataclasses.asdict(taxonomy.SIZE_TABLES[size]),
         "laws": [[dataclasses.asdict(claim) for claim in laws.claims()] for laws in drawn],
         "phrasings": instructions.PHRASINGS,
-        "stores": [_store(size, split) for split in tasks.SPLITS],
+        "stores": [_store(size, split) for split in SPLITS],
         "episodes": _episodes(size),
         **told_content("webshop"),
     }
@@ -84,7 +85,7 @@ def _episodes(size: str) -> list[Any]:
     said: list[Any] = []
     for kwargs in PLAYED_WORLDS:
         env = WebShopEnv(size=size, horizon=1_000, **kwargs)
-        for split in tasks.SPLITS:
+        for split in SPLITS:
             for task_id in env.task_ids(split)[: len(taxonomy.taxonomy().departments)]:
                 observation, info = env.reset(options={"task_id": task_id})
                 said.append([observation, info])

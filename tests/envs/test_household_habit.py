@@ -13,7 +13,7 @@ from sdar_envs.demonstrations import Demonstration, demonstrate, script_of
 from sdar_envs.household import tables
 from sdar_envs.household.engine import NativeGame, household_rules
 from sdar_envs.household.env import HouseholdEnv
-from sdar_envs.household.generator import SPLIT_SIZES, TaskIds, generate
+from sdar_envs.household.generator import SPLIT_SIZES, generate, task_ids
 from sdar_envs.household.planner import Planner
 from sdar_envs.household.regularities import eligible_homes, regularities
 from sdar_envs.household.searchers import Searcher, read_sentence
@@ -54,7 +54,7 @@ def test_the_sentence_does_not_say_where_the_thing_belongs_and_the_game_wants_it
 
 
 def test_tasks_that_put_nothing_anywhere_are_those_of_alfworlds_sentences() -> None:
-    for task_id in TaskIds("valid", "light")[:40]:
+    for task_id in task_ids("valid", "light")[:40]:
         named, hidden = generate(task_id, size="small"), generate(task_id, size="small", instruction="habit")
         assert hidden.draft == named.draft and hidden.problem.init == named.problem.init
 
@@ -66,7 +66,7 @@ def test_every_kind_of_thing_has_one_storage_that_is_not_its_home_in_all_splits(
     for name, storage in laws.storages.items():
         assert storage != laws.homes[name] and storage in eligible_homes(size, name)
     for split in SPLIT_SIZES:
-        for task_id in TaskIds(split)[:60]:
+        for task_id in task_ids(split)[:60]:
             draft = generate(task_id, size=size, instruction="habit").draft
             if draft.task_type != "light":
                 assert draft.destination == laws.storages[draft.target]
@@ -109,7 +109,7 @@ def test_the_expert_wins_every_game_of_every_split(size: str, split: str) -> Non
 
 def first_of(env: HouseholdEnv, task_type: str, wanted: int) -> tuple[str, dict[str, Any]]:
     """The first task of a type whose room has at least `wanted` receptacles to end in."""
-    for task_id in TaskIds("train", task_type)[:200]:
+    for task_id in task_ids("train", task_type)[:200]:
         observation, info = begin(env, task_id)
         if len(info["privileged"]["facts"]["destinations"]) >= wanted:
             return observation, info
@@ -154,7 +154,7 @@ def test_a_wrong_place_gets_the_ordinary_answer_and_no_reward_and_the_plan_takes
 
 def test_plans_are_as_short_as_breadth_first_search_finds_in_generated_games() -> None:
     checked = 0
-    for task_id in TaskIds("train", "place")[:30]:
+    for task_id in task_ids("train", "place")[:30]:
         task = generate(task_id, size="small", instruction="habit")
         if task.shortest > 4:
             continue

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hash_seeds import printed_under_hash_seeds
 
 pytest.importorskip("faiss")
 
@@ -16,7 +17,7 @@ from sdar_envs.searchqa.answers import exact_match, normalise
 from sdar_envs.searchqa.generator import PROVED_TOPK, draw_world
 from sdar_envs.searchqa.library import Library, open_library
 from sdar_envs.searchqa.questions import GREATEST, LEAST, Form, Question, evidence, make_question, solve
-from sdar_envs.searchqa.tasks import SPLIT_SIZES, TaskIds, draw_question, parse_task_id
+from sdar_envs.searchqa.tasks import SPLIT_SIZES, draw_question, task_ids
 from sdar_envs.searchqa.world import Fact, World
 
 TOPK = {"full": 3, "small": 1}
@@ -138,18 +139,32 @@ def test_questions_about_things_filed_under_by_names_take_one_search_more():
     assert longer > 20
 
 
-def test_a_task_id_is_a_split_and_a_number():
-    assert parse_task_id("valid:000123", "x") == ("valid", 123)
-    assert [len(TaskIds(split)) for split in SPLIT_SIZES] == [100_000, 2_000, 2_000]
-    assert TaskIds("test", "compare")[:2] == ["test:000002", "test:000006"]
-    for bad in ("train:12", "train:100000", "dev:000000", "train000001", "train:0000\u0661\u0662"):
-        with pytest.raises(ValueError, match="task id"):
-            parse_task_id(bad, "x")
+def test_splits_are_enumerable_with_task_types_in_turn():
+    assert [len(task_ids(split)) for split in SPLIT_SIZES] == [100_000, 2_000, 2_000]
+    assert task_ids("test", "compare")[:2] == ["test:000002", "test:000006"]
 
 
 def test_more_than_there_is_to_ask_is_refused():
     with pytest.raises(ValueError, match="allow more turns"):
         draw_question(library("small").world, 2, topk=1, searches=2)
+
+
+DRAWN = """
+from sdar_envs.searchqa.library import open_library
+from sdar_envs.searchqa.tasks import draw_question
+world = open_library("small", "valid", 5, 0.85).world
+for index in range(40):
+    question = draw_question(world, index, topk=1, searches=3)
+    print(question.text, question.answers, [step.query for step in question.steps])
+"""
+
+
+def test_a_question_is_the_same_in_every_process_and_in_any_order():
+    world = library("small", "valid", 5).world
+    printed = printed_under_hash_seeds(DRAWN).splitlines()
+    for index in reversed(range(40)):
+        question = draw_question(world, index, topk=1, searches=3)
+        assert printed[index] == f"{question.text} {question.answers} {[step.query for step in question.steps]}"
 
 
 # Not to be guessed.

@@ -18,7 +18,7 @@ from sdar_envs.webshop.purchase import best_options
 from sdar_envs.webshop.regularities import Laws, choices, regularities
 from sdar_envs.webshop.reward import option_matches
 from sdar_envs.webshop.shoppers import read_request
-from sdar_envs.webshop.tasks import GeneratedTasks, parse_task_id
+from sdar_envs.webshop.tasks import GeneratedTasks
 from sdar_envs.webshop.taxonomy import SIZE_TABLES, SIZES, taxonomy
 
 SPLITS = ("train", "valid", "test")
@@ -261,14 +261,6 @@ def test_task_ids_run_through_departments_and_repeat_no_request(size: str):
         assert ids[-1] in ids and f"{split}:999999" not in ids and "x" not in ids
     only = source.ids("train", "footwear")
     assert {source.task(task_id).task_type for task_id in only[:50]} == {"footwear"}
-
-
-@pytest.mark.parametrize(
-    "task_id", ["", "train", "train:", "train:-1", "train:x", "dev:000001", "train:\u0661", "9" * 99]
-)
-def test_what_is_no_task_id_is_refused(task_id: str):
-    with pytest.raises(ValueError, match="train:000123"):
-        parse_task_id(task_id)
 
 
 def test_an_unknown_number_is_refused_with_the_count():
