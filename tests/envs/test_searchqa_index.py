@@ -258,6 +258,18 @@ def test_what_is_no_index_is_refused_by_name(content: bytes, tmp_path: Path):
         VectorIndex.open(tmp_path / "missing")
 
 
+def test_a_file_that_is_larger_than_the_memory_is_opened_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = saved(tmp_path)
+    free = index_module.memory_available()
+    assert free is None or free > 1_000_000
+    monkeypatch.setattr(index_module, "memory_available", lambda: 3_000)
+    with pytest.warns(UserWarning, match=r"3,245 bytes, and 3,000 of memory are free.*sdar index compress"):
+        index = VectorIndex.open(path)
+    assert len(index.search(unit_vectors(1, 16), 3)[0]) == 3
+
+
 def test_an_index_under_another_metric_is_refused(tmp_path: Path):
     index = faiss.IndexFlatL2(16)
     index.add(unit_vectors(5, 16))
