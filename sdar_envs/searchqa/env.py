@@ -192,6 +192,10 @@ class SearchQAEnv(TextEnv):
         """The task ids of a split, e.g. ``train:000123``; in generated worlds, task types come in turn."""
         return self._setup.tasks.task_ids(self.split if split is None else split)
 
+    def cluster_of(self, task_id: str) -> str:
+        """The passages that a task hangs on: success rates of tasks that share them are not independent."""
+        return self._setup.tasks.load(task_id).cluster
+
     # Steps of several environments at once.
 
     def pending_query(self, action: object) -> str:

@@ -91,14 +91,10 @@ class Episode:
             "ordered": self.task.ordered,
             "chance": self.task.chance,
             "evidence": [
-                {"query": n.query, "passage": _id_of(n), "about": n.about, "value": n.value, "seen": i in self._met}
+                {"query": n.query, "passage": n.key, "about": n.about, "value": n.value, "seen": i in self._met}
                 for i, n in enumerate(needs)
             ],
-            "evidence_seen": [_id_of(need) for i, need in enumerate(needs) if i in self._met],
-            "missing": [_id_of(need) for need in self.missing()],
+            "evidence_seen": [need.key for i, need in enumerate(needs) if i in self._met],
+            "missing": [need.key for need in self.missing()],
             "gold_passages": [need.contents or need.title for need in needs],
         }
-
-
-def _id_of(need: Need) -> str:
-    return need.title if need.passage is None else str(need.passage)

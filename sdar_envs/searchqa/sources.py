@@ -34,6 +34,11 @@ class Need:
     value: str
     contents: str = ""
 
+    @property
+    def key(self) -> str:
+        """The passage's id, or the title that it is known by."""
+        return self.title if self.passage is None else str(self.passage)
+
     def is_met_by(self, hit: Hit) -> bool:
         """Whether a hit is the passage that is needed."""
         if self.passage is not None:
@@ -64,6 +69,18 @@ class Task:
     needs: tuple[Need, ...] = ()
     ordered: bool = True
     chance: float = 0.0
+
+    @property
+    def cluster(self) -> str:
+        """What other tasks share with it beyond chance.
+
+        It is the passage that answers the question, those of all candidates in a comparison, and the very question
+        where no evidence is known.
+        """
+        passages = [need.key for need in self.needs]
+        if not passages:
+            return normalise(self.question)
+        return passages[-1] if self.ordered else " ".join(sorted(passages))
 
 
 class TaskSource(Protocol):
