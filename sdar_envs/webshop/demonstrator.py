@@ -16,10 +16,13 @@ from ..demonstrations import Script
 from ..privileged import RetrievedSkills, StudentView
 from .env import WebShopEnv
 from .shoppers import Shopper, read_request
-from .taxonomy import CUES, taxonomy
+from .taxonomy import CUES, PAGES, PRICES, taxonomy
 
 # How often a demonstration goes astray for a turn.
 ASTRAY = 0.1
+# How often a demonstration reads the wanted property before it buys. Scripts that never do win as often in the small
+# store, in half the steps; those that do show how pages are read.
+INSPECTING = 0.25
 # Demonstrations may take longer than the store's horizon: what comes after a long search is worth showing too.
 EXTRA_STEPS = 2
 # The worlds of demonstrations are many, and a small part of each is enough.
@@ -32,7 +35,8 @@ class WebShopDemonstrator:
     def __init__(self, skills: RetrievedSkills | None, rng: np.random.Generator) -> None:
         claims = () if skills is None else skills["compact_lines"]
         self._rng = rng
-        self._shopper = Shopper(claims, (int(rng.integers(2**31)),))
+        inspects = bool(rng.random() < INSPECTING)
+        self._shopper = Shopper(claims, (int(rng.integers(2**31)),), inspects=inspects)
         self._script: Generator[str, str, None] | None = None
         self._planned = ""
         self._astray = False
@@ -76,11 +80,11 @@ def _make_env(env_kwargs: Mapping[str, Any], world_seed: int) -> WebShopEnv:
 def _texts() -> Sequence[str]:
     """Every word of a small store that decides, with a number: the tokenizer then keeps it apart from the merging."""
     tables = taxonomy("small")
-    words = [*tables.uses, *tables.styles, *tables.basics]
+    words = [*tables.uses, *tables.styles, *tables.basics, *CUES, *PAGES, *PRICES]
     for department in tables.departments.values():
         words += [*department.types, *department.materials, *department.parts]
         words += [word for attribute in department.attributes for word in attribute.split()]
     return [f"{word} 1" for word in dict.fromkeys(words)]
 
 
-SCRIPT = Script(make_env=_make_env, make_demonstrator=WebShopDemonstrator, texts=_texts)
+SCRIPT = Script(make_env=_make_env, make_demonstrator=WebShopDemonstrator, texts=_texts, vocabulary=1024)

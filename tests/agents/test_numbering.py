@@ -86,6 +86,8 @@ def test_the_compact_store_states_its_task_once_and_repeats_it_on_no_page():
         "Price: $25.0 [SEP] Rating: 4.0 [SEP] Description [SEP] Features [SEP] Reviews [SEP] Buy Now"
     )
     assert style.observed(item) == "edge\nretro edge\nsurface\nretro surface\nyoga rug"
+    small = item.observation.replace("edge", "body").replace("surface", "trim")
+    assert style.observed(StudentView(small)) == "retro body, retro trim\nyoga rug"
     assert style.observed(StudentView(f"{head}< Prev [SEP] well made [SEP] wool")) == "well made\nwool"
     [*_, message] = style.window([index, results], ["search[yoga rug]"], 1)
     assert message["content"].startswith("task: Find me a retro wool rug for yoga, fade proof, under 50\n")
