@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -573,6 +574,64 @@ def test_an_environment_plays_over_a_server_as_it_does_here(tmp_path_factory: py
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+STRICT = """
+import sys
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+class One(BaseModel):
+    query: str
+    topk: int | None = None
+    return_scores: bool = False
+class Many(BaseModel):
+    queries: list[str]
+    topk: int | None = None
+    return_scores: bool = False
+app = FastAPI()
+def found(query, k):
+    return [{"document": {"id": str(n), "contents": f'"{query}"\\n{n}'}, "score": 1.0 - n} for n in range(k or 3)]
+if sys.argv[2] == "query":
+    @app.post("/retrieve")
+    def retrieve(asked: One):
+        return {"result": [found(asked.query, asked.topk)]}
+else:
+    @app.post("/retrieve")
+    def retrieve(asked: Many):
+        return {"result": [found(query, asked.topk) for query in asked.queries]}
+uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dialect", ["query", "queries"])
+def test_servers_that_check_their_fields_are_understood_in_either_dialect(dialect: str):
+    """The published servers are of this kind: models of FastAPI, which answer 422 to a field of the other dialect."""
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    port = urlsplit(closed_port()).port
+    process = subprocess.Popen([sys.executable, "-c", STRICT, str(port), dialect])
+    try:
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        retriever = HttpRetriever([f"http://127.0.0.1:{port}/retrieve"], tries=1)
+        for _ in range(2):
+            hits = retriever.search(["one", "", "two"], 2)
+            assert [[(hit.passage.title, hit.passage.id) for hit in found] for found in hits] == [
+                [("one", 0), ("one", 1)],
+                [],
+                [("two", 0), ("two", 1)],
+            ]
+        assert retriever._servers[0].takes_lists == (dialect == "queries")
+        assert retriever.health() is None
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_the_fingerprint_that_a_server_tells_is_that_of_the_passages():
