@@ -117,7 +117,7 @@ def test_every_step_shows_what_the_original_shows(replayed: Replayed):
 
 
 def test_what_beautiful_soup_finds_in_the_html_is_what_is_rendered_directly(replayed: Replayed):
-    """On the first of the recorded steps; generated stores add 1,000 more in `test_webshop_pages.py`."""
+    """On the first of the recorded steps; generated stores add 1,000 more in `test_webshop_env.py`."""
     steps = 0
     for session, goal, (_, _, script, _, _) in replayed.sessions():
         for action, _ in script[:4]:
