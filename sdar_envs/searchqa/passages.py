@@ -81,8 +81,8 @@ class Writer:
     def _decoys(self, entity: Entity, stated: dict[str, list[int]]) -> dict[str, list[str]]:
         """Terms that each source mentions in vain, never where their relation is stated.
 
-        They fill every passage up to the same number of sentences: a searcher that favours short texts would otherwise
-        favour those that say nothing.
+        They fill every passage up to the same number of sentences, as far as the terms last: a searcher that favours
+        short texts would otherwise favour those that say nothing. No source is left empty.
         """
         hushed: dict[str, list[str]] = {kind: [] for kind in stated}
         where = {self._facts[place].relation: kind for kind, own in stated.items() for place in own}
@@ -98,6 +98,9 @@ class Writer:
             ]
             if open_kinds:
                 hushed[open_kinds[int(self._rng.integers(len(open_kinds)))]].append(term)
+        for kind, own in stated.items():
+            if not own and not hushed[kind]:
+                hushed[kind].append(self._choice([term for _, term in terms]))
         return hushed
 
     def _sentence(self, label: str, fact: Fact) -> str:
