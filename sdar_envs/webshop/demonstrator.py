@@ -19,10 +19,10 @@ from .shoppers import Shopper, read_request
 from .taxonomy import CUES, PAGES, PRICES, taxonomy
 
 # How often a demonstration goes astray for a turn.
-ASTRAY = 0.1
+ASTRAY = 0.06
 # How often a demonstration reads the wanted property before it buys. Scripts that never do win as often in the small
 # store, in half the steps; those that do show how pages are read.
-INSPECTING = 0.25
+INSPECTING = 0.1
 # Demonstrations may take longer than the store's horizon: what comes after a long search is worth showing too.
 EXTRA_STEPS = 2
 # The worlds of demonstrations are many, and a small part of each is enough.
