@@ -155,6 +155,18 @@ def test_another_price_seed_moves_prices_and_bounds_and_not_the_order(folder: Pa
     assert 39.0 <= one.store.prices["B0AAAAAA02"] <= 59.5 != other.store.prices["B0AAAAAA02"]
 
 
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_any_number_of_records_from_the_front_of_the_file_is_a_store(folder: Path, count: int):
+    env = WebShopEnv(data_dir=str(folder), goals="synthetic", num_products=count, split="train")
+    front = list(dict.fromkeys(item["asin"] for item in webshop_official.items()[:count]))
+    assert {env.source.task(task_id).goal.asin for task_id in env.task_ids()} <= set(front)
+    assert list(env.source.store.catalog.asins) == [asin for asin in front if asin != "nan" and len(asin) <= 10]
+    _, info = env.reset(seed=0)
+    while info["privileged"]["plan"]:
+        info = env.step(info["privileged"]["next_action"])[4]
+    assert info["success"]
+
+
 def test_departments_come_from_the_category_and_in_fashion_from_words(folder: Path):
     source = OfficialTasks(folder, goals="synthetic")
     found = {source.goal(n).asin: source.task(f"train:{n:06d}").task_type for n in range(14, 70)}
