@@ -21,6 +21,7 @@ from agents.prompts import prompt_style
 from agents.rendering import ChatRenderer
 from agents.teacher import PRIVILEGES, Teacher
 from sdar_envs.privileged import Privileged, StudentView, split_info
+from trainers.config import SDARConfig
 from trainers.presets import load_preset
 
 CANARY = "xyzzy-4711"
@@ -123,3 +124,21 @@ def test_the_shortest_way_fits_the_preset(preset: dict[str, Any]) -> None:
             observation, _, _, _, info = env.step(actions[-1])
         assert info["success"] and len(actions) <= preset.get("max_turns", env.unwrapped.horizon)  # type: ignore[attr-defined]
     assert 1.1 * longest < preset["max_prompt_length"]
+
+
+def test_the_qwen_preset_holds_the_hyperparameters_that_were_shipped_for_webshop() -> None:
+    config = SDARConfig.from_dict(dict(LARGE))
+    shipped = {
+        "learning_rate": 1e-6, "distill_coef": 0.01, "gate_beta": 5.0, "beta": 0.01, "entropy_coef": 0.001,
+        "tasks_per_step": 16, "num_generations": 8, "max_turns": 15, "history_length": 2, "max_prompt_length": 4096,
+        "max_completion_length": 512, "mini_batch_rows": 64, "max_steps": 150, "epsilon": 0.2, "delta": 3.0,
+        "weight_decay": 0.01, "invalid_action_penalty": 0.1, "advantage_unit": "row", "eval_temperature": 0.4,
+        "eval_steps": 5, "eval_episodes": 128,
+    }  # fmt: skip
+    assert {name: getattr(config, name) for name in shipped} == shipped
+    env = gym.make("sdar/WebShop-v0", **config.environment_kwargs)
+    _, info = env.reset(seed=0)
+    rewards = []
+    for action in info["privileged"]["plan"]:
+        rewards.append(env.step(action)[1])
+    assert rewards == [0.0] * (len(rewards) - 1) + [10.0]
