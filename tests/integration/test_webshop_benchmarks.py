@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from sdar_envs.webshop.env import WebShopEnv
+from sdar_envs.webshop.shoppers import Shopper
+
 ROOT = Path(__file__).parents[2]
 
 Run = Callable[..., dict[str, Any]]
@@ -41,6 +44,34 @@ def test_steps_resets_searches_and_stores_of_each_size_are_measured(figures_of: 
     small, large = figures["100 products"], figures["200 products"]
     assert small["build_s"] > small["index_s"] > 0 and small["query_ms"] > 0
     assert large["index_mb"] > small["index_mb"] > 0
+
+
+def test_decisions_of_recorded_episodes_are_held_against_the_laws(figures_of: Run, tmp_path: Path) -> None:
+    """Shoppers that are told the laws follow them, those that are not guess evenly."""
+    env = WebShopEnv(size="small", split="test")
+    panel = {"env_id": "sdar/WebShop-v0", "env_kwargs": {"size": "small"}}
+    (tmp_path / "panels").mkdir()
+    (tmp_path / "panels" / "test.json").write_text(json.dumps(panel), encoding="utf-8")
+    with open(tmp_path / "episodes.jsonl", "w", encoding="utf-8") as file:
+        file.write('{"phase":"train","iteration":0}\n')
+        for number, task_id in enumerate(env.task_ids()[:210]):
+            observation, info = env.reset(options={"task_id": task_id})
+            told = info["privileged"]["skills"]["compact_lines"] if number % 2 else ()
+            play, turns, over = Shopper(told, (number,), inspects=False).play(observation), [], False
+            action = next(play)
+            while not over:
+                turns.append({"observation": observation, "action": action})
+                observation, _, over, _, info = env.step(action)
+                action = "" if over else play.send(observation)
+            facts = {name: info[name] for name in ("task_type", "instruction", "success")}
+            line = {"phase": "test", "iteration": number % 2, "turns": turns, **facts}
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    guessed, followed = figures_of("webshop_laws", tmp_path)[str(tmp_path)].values()
+    search, price, part = (name for name in guessed if name != "success")
+    assert followed[search] == followed[part] == 1.0 and guessed["success"] < 0.4 < 0.6 < followed["success"]
+    # Lures of which two are the cheapest or the dearest are not told apart from the one that is meant.
+    assert followed[price] > 0.95
+    assert all(abs(guessed[name] - even) < 0.15 for name, even in ((search, 1 / 3), (price, 1 / 3), (part, 1 / 2)))
 
 
 def test_scripted_players_are_ordered_by_what_they_know(figures_of: Run) -> None:
