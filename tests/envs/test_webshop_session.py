@@ -1,4 +1,4 @@
-"""A walk through a hand-made store: each way between pages, what it keeps and forgets, and names that are no good names.
+"""A walk through a hand-made store: each way between pages, what it keeps and forgets, and names that are no names.
 
 The expectations are the original's rules, read off its code; that whole walks equal the original's is held by
 `test_webshop_parity.py`.
