@@ -330,6 +330,13 @@ def test_official_questions_are_played_over_official_files(tmp_path: Path):
     assert info["privileged"]["skills"]["task"] and info["privileged"]["skills"]["lines"] == []
 
 
+def test_official_questions_are_clustered_by_their_evidence_and_else_by_themselves(tmp_path: Path):
+    from sdar_envs.searchqa.env import SearchQAEnv
+
+    env = SearchQAEnv(**official(tmp_path))
+    assert [env.cluster_of(task_id) for task_id in env.task_ids()] == ["It", "who wrote it"]
+
+
 def test_the_official_side_keeps_the_contract(tmp_path: Path):
     import functools
 
