@@ -179,7 +179,7 @@ class Evaluation:
     """How an agent did on a panel.
 
     `outcomes` has one entry per task of the panel: whether it was won, None where the environment broke. Failed
-    episodes are in no rate. `clustered_ci95` widens the interval where tasks share a layout.
+    episodes are in no rate. `clustered_ci95` widens the interval where tasks share a room, a product, a source.
     """
 
     panel: Panel

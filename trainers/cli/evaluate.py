@@ -173,7 +173,7 @@ def _rate(rate: Rate | None) -> str:
 
 
 def difference(first: Evaluation, other: Evaluation) -> list[str]:
-    """Two cells: the paired difference in points, and its interval, widened where tasks share a layout."""
+    """Two cells: the paired difference in points, and its interval, clustered by what tasks share."""
     from ..statistics import paired_difference
 
     found = paired_difference(first.outcomes, other.outcomes, other.clusters)

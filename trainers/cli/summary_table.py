@@ -54,7 +54,7 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
         low, high = difference["ci95"]
         console.print(
             f"paired difference {round(100 * difference['mean'], 6):+.1f} points, 95 % interval {100 * low:+.1f} to "
-            f"{100 * high:+.1f}, widened where tasks share a layout"
+            f"{100 * high:+.1f}, clustered by what tasks share"
         )
     before_that = f" after a warm start of {duration(warm_seconds)}" if warm_seconds else ""
     console.print(
