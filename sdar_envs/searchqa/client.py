@@ -12,12 +12,11 @@ import http.client
 import json
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..choices import require_number
 from ..randomness import counted_generator
@@ -27,6 +26,7 @@ from .retriever import MAX_TOPK, Hit, RetrievalError, clean_query
 MAX_QUERIES = 1_024
 _MAX_ANSWER = 1 << 26
 _PATH = "/retrieve"
+_BUSY = (429, 500, 502, 503, 504)  # answers that say nothing about what a server knows
 
 
 @dataclass(slots=True)
@@ -42,7 +42,8 @@ class _Server:
     open_until: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
 
 
 class _Refused(Exception):
@@ -55,6 +56,9 @@ class _Refused(Exception):
 
 class HttpRetriever:
     """Asks one server, or the next one when it fails.
+
+    Connections are kept, as many as searches ran at once; `close` closes them. To another process the addresses and
+    limits travel, connections and the memory of failures do not.
 
     Args:
         urls: Addresses, e.g. ``http://127.0.0.1:8000/retrieve``; the path may be left out.
@@ -87,13 +91,14 @@ class HttpRetriever:
         if not urls:
             raise ValueError("HttpRetriever expects at least one address, got none")
         require_number("tries", tries, "HttpRetriever", low=1, whole=True)
+        self._idle: dict[str, list[http.client.HTTPConnection]] = {}  # by address, between two requests
+        self._pid = os.getpid()
         self._servers = [_parsed(url) for url in urls]
         self.name = ", ".join(str(server) for server in self._servers)
         self._connect_timeout, self._read_timeout = connect_timeout, read_timeout
         self._tries, self._pause = tries, pause
         self._break_after, self._break_for = break_after, break_for
         self._clock, self._sleep = clock, sleep
-        self._connections: dict[tuple[int, int, str], http.client.HTTPConnection] = {}
         self._waits = 0
         self._next = 0
 
@@ -118,20 +123,49 @@ class HttpRetriever:
         Raises:
             RetrievalError: No server answers.
         """
-        try:
-            answer = self._answered("GET", None, path="/health")
-        except _Refused as refused:
-            if refused.status:
-                return None
-            raise RetrievalError(str(refused)) from refused
-        return answer if isinstance(answer, dict) else None
+        for said in self.healths().values():
+            return said
+        raise RetrievalError(f"{self.name}: no server answers. Is one up? `sdar serve-retrieval` starts one")
+
+    def healths(self) -> dict[str, dict[str, Any] | None]:
+        """The same of every address that answers; one that is left alone after failures is not asked."""
+        said: dict[str, dict[str, Any] | None] = {}
+        for server in self._servers:
+            if server.open_until > self._clock():
+                continue
+            try:
+                answer = self._exchange(server, "GET", "/health", None)
+            except _Refused as refused:
+                if not refused.status:
+                    self._note_failure(server)
+                if not refused.status or refused.status in _BUSY:
+                    continue
+                answer = None
+            said[str(server)] = answer if isinstance(answer, dict) else None
+        return said
+
+    @property
+    def addresses(self) -> list[str]:
+        """Whom it asks."""
+        return [str(server) for server in self._servers]
+
+    def close(self) -> None:
+        """Close the connections that are kept; a later search opens new ones."""
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_idle"):
+            self.close()
 
     # One search.
 
     def _search(self, queries: list[str], k: int) -> list[list[Hit]]:
         why = "every address is left alone after failures"
+        gone: set[str] = set()  # addresses that would say the same again
         for number in range(self._tries):
-            server = self._chosen()
+            server = self._chosen(gone)
             if server is None:
                 break
             try:
@@ -139,9 +173,10 @@ class HttpRetriever:
             except _Refused as refused:
                 why = f"{server}: {refused}"
                 self._note_failure(server)
+                self._next = (self._next + 1) % len(self._servers)
                 if not refused.again:
-                    break
-                if number + 1 < self._tries:
+                    gone.add(str(server))
+                elif number + 1 < self._tries:
                     self._wait(number, refused.wait)
                 continue
             server.failures = 0
@@ -152,27 +187,32 @@ class HttpRetriever:
         )
 
     def _ask(self, server: _Server, queries: list[str], k: int) -> list[list[Hit]]:
-        if server.takes_lists:
-            try:
-                answer = self._request(server, {"queries": queries, "topk": k, "return_scores": True})
-                return _hits(answer, len(queries), k)
-            except _Refused as refused:
-                if refused.status != 422:
-                    raise
-                # The other dialect: one query per request. Remembered only when it is understood.
-        hits: list[list[Hit]] = []
-        for query in queries:
-            answer = self._request(server, {"query": query, "topk": k, "return_scores": True})
-            hits += _hits(answer, 1, k)
-        server.takes_lists = False
+        lists = server.takes_lists
+        try:
+            return self._ask_in(lists, server, queries, k)
+        except _Refused as refused:
+            if refused.status != 422:
+                raise
+        # The other dialect, remembered only when it is understood: another server may stand here now.
+        hits = self._ask_in(not lists, server, queries, k)
+        server.takes_lists = not lists
         return hits
 
-    def _chosen(self) -> _Server | None:
+    def _ask_in(self, lists: bool, server: _Server, queries: list[str], k: int) -> list[list[Hit]]:
+        """All queries in one request, or one request for each."""
+        if lists:
+            return _hits(self._request(server, {"queries": queries, "topk": k, "return_scores": True}), len(queries), k)
+        hits: list[list[Hit]] = []
+        for query in queries:
+            hits += _hits(self._request(server, {"query": query, "topk": k, "return_scores": True}), 1, k)
+        return hits
+
+    def _chosen(self, gone: set[str]) -> _Server | None:
         """The next address that is worth asking, in turn from the last one that worked."""
         now = self._clock()
         for offset in range(len(self._servers)):
             place = (self._next + offset) % len(self._servers)
-            if self._servers[place].open_until <= now:
+            if self._servers[place].open_until <= now and str(self._servers[place]) not in gone:
                 self._next = place
                 return self._servers[place]
         return None
@@ -182,7 +222,6 @@ class HttpRetriever:
         over = server.failures - self._break_after
         if over >= 0:
             server.open_until = self._clock() + self._break_for * 2 ** min(over, 4)
-        self._next = (self._next + 1) % len(self._servers)
 
     def _wait(self, number: int, at_least: float) -> None:
         self._waits += 1
@@ -194,22 +233,12 @@ class HttpRetriever:
     def _request(self, server: _Server, body: dict[str, Any]) -> Any:
         return self._exchange(server, "POST", server.path, json.dumps(body).encode())
 
-    def _answered(self, method: str, body: bytes | None, *, path: str) -> Any:
-        refusals = []
-        for server in self._servers:
-            try:
-                return self._exchange(server, method, path, body)
-            except _Refused as refused:
-                refusals.append(refused)
-        raise next((refused for refused in refusals if refused.status), refusals[0])
-
     def _exchange(self, server: _Server, method: str, path: str, body: bytes | None) -> Any:
-        # A connection that was kept may have been closed meanwhile; that says nothing about the server.
-        for kept in (True, False):
-            connection, fresh = self._connection(server, kept)
+        while True:
+            kept = self._kept(server)
+            connection = self._new(server) if kept is None else kept
             try:
                 if connection.sock is None:
-                    connection.timeout = self._connect_timeout
                     connection.connect()
                 assert connection.sock is not None
                 connection.sock.settimeout(self._read_timeout)
@@ -218,44 +247,70 @@ class HttpRetriever:
                 content = response.read(_MAX_ANSWER + 1)
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                if not fresh and not isinstance(error, TimeoutError):
+                # One that was kept may have been closed meanwhile; that says nothing about the server.
+                if kept is not None and not isinstance(error, TimeoutError):
                     continue
                 raise _Refused(f"no answer: {type(error).__name__}: {error}") from error
-            return _content(response, content, connection)
-        raise AssertionError("a fresh connection answers or refuses")
+            except BaseException:
+                connection.close()  # interrupted in the middle: what comes next on it is not for the next request
+                raise
+            if len(content) > _MAX_ANSWER:
+                connection.close()  # the rest of it is still on the way
+            elif connection.sock is not None:
+                self._idle.setdefault(str(server), []).append(connection)
+            return _content(response, content)
 
-    def _connection(self, server: _Server, kept: bool) -> tuple[http.client.HTTPConnection, bool]:
-        """This thread's connection to a server, and whether it is a new one."""
-        key = (os.getpid(), threading.get_ident(), str(server))
-        found = self._connections.get(key)
-        if kept and found is not None and found.sock is not None:
-            return found, False
+    def _kept(self, server: _Server) -> http.client.HTTPConnection | None:
+        """An idle connection to a server, the one used last; a fork's belong to its parent."""
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            self.close()
+        try:
+            return self._idle[str(server)].pop()
+        except (KeyError, IndexError):
+            return None
+
+    def _new(self, server: _Server) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if server.scheme == "https" else http.client.HTTPConnection
-        self._connections[key] = kind(server.host, server.port, timeout=self._connect_timeout)
-        return self._connections[key], True
+        return kind(server.host, server.port, timeout=self._connect_timeout)
 
-    def __reduce__(self) -> tuple[Any, tuple[list[str]]]:
-        return HttpRetriever, ([str(server) for server in self._servers],)
+    def __reduce__(self) -> tuple[Any, tuple[list[str], dict[str, Any]]]:
+        limits = {
+            "connect_timeout": self._connect_timeout,
+            "read_timeout": self._read_timeout,
+            "tries": self._tries,
+            "pause": self._pause,
+            "break_after": self._break_after,
+            "break_for": self._break_for,
+        }
+        return _again, (self.addresses, limits)
+
+
+def _again(urls: list[str], limits: dict[str, Any]) -> HttpRetriever:
+    return HttpRetriever(urls, **limits)
 
 
 def _parsed(url: str) -> _Server:
     parts = urlsplit(url)
     try:
         port = parts.port
+        (parts.hostname or "").encode("idna")
     except ValueError:
         port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.username is not None:
         raise ValueError(
-            f'expected the address of a retrieval server such as "http://127.0.0.1:8000/retrieve", got {url!r}'
+            'expected the address of a retrieval server such as "http://127.0.0.1:8000/retrieve" (and no name or '
+            f"password in it), got {url!r}"
         )
-    path = parts.path if parts.path not in ("", "/") else _PATH
+    path = quote(parts.path if parts.path not in ("", "/") else _PATH, safe="/%:=&~+!$,;'@()*")
+    if parts.query:
+        path += "?" + quote(parts.query, safe="/%:=&~+!$,;'@()*?")
     return _Server(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), path)
 
 
-def _content(response: http.client.HTTPResponse, content: bytes, connection: http.client.HTTPConnection) -> Any:
+def _content(response: http.client.HTTPResponse, content: bytes) -> Any:
     """The JSON of an answer."""
     if len(content) > _MAX_ANSWER:
-        connection.close()  # the rest of it is still on the way
         raise _Refused(f"an answer of more than {_MAX_ANSWER:,} bytes", again=False)
     if response.status != 200:
         wait = response.headers.get("Retry-After", "")
@@ -268,7 +323,7 @@ def _content(response: http.client.HTTPResponse, content: bytes, connection: htt
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise _Refused(f"an answer that is not JSON: {content[:80]!r}") from error
+        raise _Refused(f"an answer that is not JSON: {content[:80]!r}", status=response.status) from error
 
 
 def _hits(answer: Any, queries: int, k: int) -> list[list[Hit]]:

@@ -18,7 +18,7 @@ from .corpus import JsonlCorpus, MemoryCorpus, fingerprint_of
 from .encoder import HashedEncoder
 from .index import IndexFileError, VectorIndex
 from .library import Library, open_library
-from .retriever import CachedRetriever, Encoder, LocalRetriever, RetrievalError, Retriever
+from .retriever import CachedRetriever, Encoder, LocalRetriever, Retriever
 from .sources import GeneratedTasks, TaskSource
 
 T = TypeVar("T")
@@ -186,29 +186,28 @@ def open_local(
 
 
 def _serves(retriever: Retriever, library: Library) -> bool:
-    """Whether a server is known to serve this world's passages; not known while it is down.
+    """Whether every address is known to serve this world's passages; not known of one that is down.
 
     Raises:
-        ValueError: It serves others: every plan would lead astray.
+        ValueError: One serves others: every plan would lead astray.
     """
     from .client import HttpRetriever
 
     client = retriever.inner if isinstance(retriever, CachedRetriever) else retriever
     if not isinstance(client, HttpRetriever):
         return True
-    try:
-        health = client.health()
-    except RetrievalError:
-        return False
+    said = client.healths()
     own = fingerprint_of(MemoryCorpus(library.world.passages))
-    if health is not None and health.get("corpus") not in (None, own):
-        world = library.world
-        raise ValueError(
-            f"{client.name} serves corpus {health['corpus']}, and the questions are about the generated world {own}: "
-            f"start `sdar serve-retrieval --size {world.size} --split {world.split} --world-seed {world.world_seed}`, "
-            "or pass dataset= for questions about what it serves"
-        )
-    return True
+    for address, health in said.items():
+        if health is not None and health.get("corpus") not in (None, own):
+            world = library.world
+            raise ValueError(
+                f"{address} serves corpus {health['corpus']}, and the questions are about the generated world {own}: "
+                f"start `sdar serve-retrieval --size {world.size} --split {world.split} --world-seed "
+                f"{world.world_seed} --regularity {world.regularity}`, or pass dataset= for questions about what it "
+                "serves"
+            )
+    return len(said) == len(client.addresses)
 
 
 def _given(option: str | Sequence[str] | Mapping[str, Any] | Retriever, room: int) -> Callable[[str], Retriever]:

@@ -42,7 +42,9 @@ class Listed:
 
 
 @contextmanager
-def fake_server(respond: Callable[[dict[str, Any], int], tuple[int, bytes]]) -> Iterator[tuple[str, list[Any]]]:
+def fake_server(
+    respond: Callable[[dict[str, Any], int], tuple[int, bytes]], health: tuple[int, bytes] = (404, b"")
+) -> Iterator[tuple[str, list[Any]]]:
     seen: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -58,6 +60,12 @@ def fake_server(respond: Callable[[dict[str, Any], int], tuple[int, bytes]]) -> 
                 self.send_header("Retry-After", "2")
             self.end_headers()
             self.wfile.write(content)
+
+        def do_GET(self) -> None:
+            self.send_response(health[0])
+            self.send_header("Content-Length", str(len(health[1])))
+            self.end_headers()
+            self.wfile.write(health[1])
 
         def log_message(self, *_: object) -> None:
             pass
@@ -227,9 +235,9 @@ def test_a_closed_connection_that_was_kept_is_opened_again_without_a_word():
     with fake_server(lambda body, _: (200, scored(body["queries"]))) as (url, seen):
         retriever, waits = client(url)
         retriever.search(["x"], 2)
-        for connection in retriever._connections.values():
-            assert connection.sock is not None
-            connection.sock.shutdown(socket.SHUT_RDWR)
+        [[connection]] = retriever._idle.values()
+        assert connection.sock is not None
+        connection.sock.shutdown(socket.SHUT_RDWR)
         retriever.search(["y"], 2)
     assert len(seen) == 2 and waits == []
 
@@ -241,7 +249,13 @@ def test_many_queries_go_in_pieces_that_servers_take():
     assert found[2_499][0].passage.title == "q2499"
 
 
-@pytest.mark.parametrize("bad", ["", "localhost:8000", "ftp://x/retrieve", "http://", "http://x:99999/", "file:///etc"])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *("", "localhost:8000", "ftp://x/retrieve", "http://", "http://x:99999/", "file:///etc"),
+        *(f"http://{'a' * 70}.org/", "http://name:word@x/"),
+    ],
+)
 def test_what_is_no_address_is_refused(bad: str):
     with pytest.raises(ValueError, match="address"):
         HttpRetriever([bad])
@@ -249,9 +263,79 @@ def test_what_is_no_address_is_refused(bad: str):
         HttpRetriever([])
 
 
-def test_a_client_travels_as_its_addresses():
-    twin = pickle.loads(pickle.dumps(HttpRetriever(["http://h:1", "https://g/x"])))
-    assert twin.name == "http://h:1/retrieve, https://g:443/x"
+def test_a_client_travels_as_its_addresses_and_limits():
+    urls = ["http://h:1", "https://g/x", "http://[::1]:2/a b?index=wiki"]
+    twin = pickle.loads(pickle.dumps(HttpRetriever(urls, read_timeout=7.0, tries=1)))
+    assert twin.addresses == ["http://h:1/retrieve", "https://g:443/x", "http://[::1]:2/a%20b?index=wiki"]
+    assert (twin._read_timeout, twin._tries) == (7.0, 1)
+
+
+def test_what_an_address_asks_for_behind_its_path_is_sent():
+    with fake_server(lambda body, _: (200, scored(body["queries"]))) as (url, _):
+        paths: list[str] = []
+        retriever, _ = client(f"{url}?index=wiki")
+        request = http.client.HTTPConnection.request
+        connection = retriever._new(retriever._servers[0])
+        connection.request = lambda method, path, *rest: (  # type: ignore[method-assign]
+            paths.append(path),
+            request(connection, method, path, *rest),
+        )[1]
+        retriever._new = lambda server: connection  # type: ignore[method-assign]
+        assert retriever.search(["x"], 1)[0]
+    assert paths == ["/retrieve?index=wiki"]
+
+
+def test_threads_share_the_connections_that_are_kept_and_closing_closes_them():
+    with fake_server(lambda body, _: (200, scored(body["queries"]))) as (url, seen):
+        retriever, _ = client(url)
+        for number in range(5):  # threads of which each one is gone before the next
+            thread = threading.Thread(target=retriever.search, args=([f"q{number}"], 1))
+            thread.start()
+            thread.join()
+        [[connection]] = retriever._idle.values()
+        kept = connection.sock
+        assert kept is not None and kept.fileno() >= 0
+        retriever.close()
+        assert kept.fileno() == -1
+        assert retriever.search(["again"], 1)[0]
+        retriever.close()
+    assert len(seen) == 6
+
+
+def test_a_client_that_is_dropped_leaves_no_connection_behind():
+    with fake_server(lambda body, _: (200, scored(body["queries"]))) as (url, _):
+        retriever, _ = client(url)
+        retriever.search(["x"], 1)
+        [[connection]] = retriever._idle.values()
+        kept = connection.sock
+        assert kept is not None
+        del retriever
+        assert kept.fileno() == -1
+
+
+def test_an_address_that_says_no_for_good_is_left_to_the_next_one_without_waiting():
+    with (
+        fake_server(lambda body, _: (404, b"{}")) as (wrong, asked),
+        fake_server(lambda body, _: (200, scored(body["queries"]))) as (right, _),
+    ):
+        retriever, waits = client(wrong, right)
+        assert retriever.search(["x"], 1)[0] and len(asked) == 1 and waits == []
+
+
+def test_another_server_in_the_place_of_one_may_speak_the_other_dialect():
+    dialect = ["query"]
+
+    def respond(body: dict[str, Any], _: int) -> tuple[int, bytes]:
+        if dialect[0] not in body:
+            return 422, b"{}"
+        return 200, scored(body["queries"] if dialect[0] == "queries" else [body["query"]])
+
+    with fake_server(respond) as (url, seen):
+        retriever, _ = client(url)
+        for name, requests in (("query", 2), ("query", 1), ("queries", 2), ("queries", 1), ("query", 2)):
+            dialect[0] = name
+            before = len(seen)
+            assert retriever.search(["x"], 1)[0] and len(seen) - before == requests
 
 
 # The server, in a process of its own.
@@ -574,6 +658,47 @@ def test_an_environment_plays_over_a_server_as_it_does_here(tmp_path_factory: py
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+def test_every_address_is_asked_whether_it_serves_the_world_of_the_questions():
+    pytest.importorskip("faiss")
+    from sdar_envs.searchqa.corpus import fingerprint_of
+    from sdar_envs.searchqa.env import SearchQAEnv
+    from sdar_envs.searchqa.library import open_library
+
+    world = open_library("small", "valid", 0, 0.85).world
+    own = json.dumps({"corpus": fingerprint_of(MemoryCorpus(world.passages))}).encode()
+
+    def respond(body: dict[str, Any], _: int) -> tuple[int, bytes]:
+        return 200, scored(body["queries"])
+
+    def made(*urls: str) -> SearchQAEnv:
+        return SearchQAEnv(split="valid", size="small", retriever=urls)
+
+    with (
+        fake_server(respond, (200, own)) as (right, _),
+        fake_server(respond, (200, b'{"corpus": "of another"}')) as (wrong, _),
+        fake_server(respond, (200, b"ok")) as (silent, _),
+        fake_server(respond, (503, b"")) as (busy, _),
+    ):
+        for urls in ((right,), (right, silent), (right, closed_port()), (busy, right)):
+            assert made(*urls).reset(seed=0)[0]
+        for urls in ((wrong,), (right, wrong), (closed_port(), busy, wrong)):
+            with pytest.raises(ValueError, match=rf"^{wrong} serves corpus of another.*--split valid"):
+                made(*urls).reset(seed=0)
+
+
+def test_what_is_down_is_not_asked_for_its_health_for_ever():
+    now = [0.0]
+    retriever, _ = client(closed_port(), clock=lambda: now[0])
+    tried: list[int] = []
+    exchange = retriever._exchange
+    retriever._exchange = lambda *args: (tried.append(1), exchange(*args))[1]  # type: ignore[method-assign]
+    for _ in range(10):
+        assert retriever.healths() == {}
+    assert len(tried) == 3
+    now[0] = 6.0
+    assert retriever.healths() == {} and len(tried) == 4
 
 
 STRICT = """
