@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from ..choices import require_number
 from ..randomness import counted_generator
-from .corpus import CorpusError, Passage, read_record
+from .corpus import CorpusError, Passage, encodable, read_record
 from .retriever import MAX_TOPK, Hit, RetrievalError, clean_query
 
 MAX_QUERIES = 1_024
@@ -344,6 +344,5 @@ def _hit(item: Any) -> Hit:
     name = document.get("id", "")
     number = int(name) if str(name).isdecimal() and len(str(name)) < 19 else None
     finite = isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
-    # JSON can carry halves of surrogate pairs, which no file and no terminal can.
-    clean = contents.encode("utf-8", "replace").decode("utf-8")
-    return Hit(Passage(str(name)[:200] if number is None else number, clean), float(score) if finite else 0.0)
+    passage = Passage(encodable(str(name)[:200]) if number is None else number, contents)
+    return Hit(passage, float(score) if finite else 0.0)

@@ -107,8 +107,13 @@ def write_jsonl(path: Path, passages: Sequence[Passage]) -> None:
             file.write(json.dumps({"id": str(passage.id), "contents": passage.contents}, ensure_ascii=False) + "\n")
 
 
+def encodable(text: str) -> str:
+    """The text with halves of surrogate pairs replaced: JSON can carry them, and no file, terminal or tokenizer can."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def read_record(record: Any, where: str) -> str:
-    """The contents that a corpus line stands for.
+    """The contents that a corpus line stands for, as `encodable` text.
 
     Raises:
         CorpusError: It has neither ``contents`` nor ``title`` and ``text``.
@@ -116,10 +121,10 @@ def read_record(record: Any, where: str) -> str:
     if isinstance(record, dict):
         contents = record.get("contents")
         if isinstance(contents, str):
-            return contents
+            return encodable(contents)
         title, text = record.get("title"), record.get("text")
         if isinstance(title, str) and isinstance(text, str):
-            return f'"{title}"\n{text}'
+            return encodable(f'"{title}"\n{text}')
         got = ", ".join(sorted(map(str, record))) or "no keys"
     else:
         got = f"a JSON {type(record).__name__}"

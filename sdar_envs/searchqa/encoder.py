@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _TOKEN = re.compile(r"\w+")
-_ROOM = 1 << 18  # token vectors that are kept
+_ROOM = 1 << 18  # token vectors that are kept from batch to batch
 
 
 def tokens_of(text: str) -> list[str]:
@@ -106,6 +106,9 @@ class HashedEncoder:
         return self._encode(bags)
 
     def _encode(self, bags: Sequence[Counter[str]]) -> NDArray[np.float32]:
+        # What agents write knows no bounds. Never within a batch: its rows are in use until the end.
+        if len(self._rows) >= _ROOM:
+            self._forget()
         rows: list[int] = []
         owners: list[int] = []
         weights: list[float] = []
@@ -130,8 +133,6 @@ class HashedEncoder:
         """The row of a token's positions and weighted signs, made when it is first met."""
         row = self._rows.get(token)
         if row is None:
-            if len(self._rows) >= _ROOM:  # what agents write knows no bounds
-                self._rows.clear()
             row = len(self._rows)
             if row == len(self._positions):
                 self._positions = np.concatenate([self._positions, np.zeros_like(self._positions)])
@@ -181,7 +182,11 @@ class HashedEncoder:
             ValueError: The file is not one of these; the message names it.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ValueError(f"{path}: the hashed encoder can not be opened: {error.strerror or error}") from error
+        try:
+            data = json.loads(text)
             if data["kind"] != "hashed-tfidf":
                 raise ValueError(f"it is of kind {data['kind']!r}")
             numbers = {name: int(data[name]) for name in ("dim", "nonzeros", "heading", "seed")}

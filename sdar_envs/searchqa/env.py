@@ -6,6 +6,8 @@ file only translates between them and Gymnasium.
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,11 +27,14 @@ from .version import world_version
 
 ON_ERROR = ("raise", "truncate")
 
+FilePath = str | os.PathLike[str]
+
 _MAX_ACTION = 32_768
 _MAX_OBSERVATION = 131_072
 _SHOWN_ACTION = 2_000
-# A line break is white space to a model; to the contract's cleaning it is a control character.
-_LINES = {ord("\n"): " ", ord("\r"): " ", ord("\t"): " "}
+# A line break or a no-break space is white space to a model and to `answers`; to the contract's cleaning it is a
+# control character. No tag holds white space, so nothing becomes a command by it.
+_SPACES = {code: " " for code in range(0x3001) if chr(code) in "\n\r\t" or unicodedata.category(chr(code))[0] == "Z"}
 
 
 class SearchFields(PublicFields):
@@ -100,10 +105,10 @@ class SearchQAEnv(TextEnv):
         stale: float = 0.0,
         stale_seed: int = 0,
         retrieval: str = "task_type",
-        dataset: str | Mapping[str, str] | None = None,
-        corpus: str | None = None,
-        index: str | None = None,
-        encoder: str = "hashed",
+        dataset: FilePath | Mapping[str, FilePath] | None = None,
+        corpus: FilePath | None = None,
+        index: FilePath | None = None,
+        encoder: FilePath = "hashed",
         retriever: str | Sequence[str] | Retriever | None = None,
         topk: int = 3,
         max_turns: int | None = None,
@@ -152,6 +157,12 @@ class SearchQAEnv(TextEnv):
         self.on_error = require_choice("on_error", on_error, ON_ERROR, where)
         self.size = size
         self.topk = topk
+        require_number("world_seed", world_seed, where, whole=True)
+        require_number("regularity", regularity, where, low=0, high=1)
+        require_number("stale", stale, where, low=0, high=1)
+        require_number("stale_seed", stale_seed, where, whole=True)
+        require_number("threads", threads, where, low=1, whole=True)
+        require_number("cache", cache, where, low=0, whole=True)
         self._setup: Setup = make_setup(
             split=self.split,
             task_type=task_type,
@@ -160,10 +171,14 @@ class SearchQAEnv(TextEnv):
             world_seed=world_seed,
             stale=stale,
             stale_seed=stale_seed,
-            dataset=dataset,
-            corpus=corpus,
-            index=index,
-            encoder=encoder,
+            dataset=(
+                {str(split): _path("dataset", file) or "" for split, file in dataset.items()}
+                if isinstance(dataset, Mapping)
+                else _path("dataset", dataset)
+            ),
+            corpus=_path("corpus", corpus),
+            index=_path("index", index),
+            encoder=_path("encoder", encoder) or "hashed",
             retriever=retriever,
             topk=topk,
             searches=self.horizon - 1,
@@ -283,7 +298,9 @@ class SearchQAEnv(TextEnv):
         return self._next(episode, action, wording.information(self.passage_style, hits), valid=True)
 
     def _answer(self, episode: Episode, turn: Turn, action: str) -> Transition:
-        golds = episode.task.answers
+        # An answer was cleaned on its way here; a gold answer with, say, a mark of direction is heard so as well.
+        heard = (clean_action(_unfolded(gold), self.max_action_length) for gold in episode.task.answers)
+        golds = tuple(dict.fromkeys([*episode.task.answers, *heard]))
         value = rewards.answer_reward(
             self.reward,
             turn.content,
@@ -377,6 +394,18 @@ class SearchQAEnv(TextEnv):
         return self._episode
 
 
+def _path(option: str, value: object) -> str | None:
+    """A file's path as text; None stays None.
+
+    Raises:
+        ValueError: It is no path.
+    """
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else value
+    if path is not None and not isinstance(path, str):
+        raise ValueError(f"sdar/SearchQA-v0 expects {option}= to be a path, got {repr(value)[:100]}")
+    return path
+
+
 _TEMPLATES = (search_action("QUERY"), answer_action("ANSWER"))
 _SAMPLES = (
     *(search_action(query) for query in ("the register", "who", "era 12", "?", "")),
@@ -389,4 +418,4 @@ _SAMPLES = (
 
 def _unfolded(action: str) -> str:
     """The action on one line; no more is looked at than an action may have."""
-    return action[: _MAX_ACTION + 1].translate(_LINES)
+    return action[: _MAX_ACTION + 1].translate(_SPACES)

@@ -260,7 +260,8 @@ def _reopened(path: str, threads: int, ef_search: int) -> VectorIndex:
 def _read(file: Path) -> Any:
     faiss = _faiss()
     try:
-        size = file.stat().st_size
+        with file.open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
     except OSError as error:
         raise IndexFileError(f"{file}: the index can not be opened: {error.strerror or error}") from error
     try:

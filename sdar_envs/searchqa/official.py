@@ -21,6 +21,7 @@ from ..choices import unknown_choice
 from ..core import SPLITS, resolve_split
 from ..skills import SkillBank
 from .answers import usable
+from .corpus import encodable
 from .sources import Need, Task
 
 _WHERE = "sdar/SearchQA-v0"
@@ -77,9 +78,9 @@ def read_record(row: int, fields: Mapping[str, Any]) -> Record | None:
     return Record(
         row=row,
         # The official preparation ends every question so.
-        question=question if question.endswith("?") else question + "?",
+        question=encodable(question if question.endswith("?") else question + "?"),
         answers=tuple(answers),
-        data_source=source,
+        data_source=encodable(source),
         split=str(extra.get("split") or ""),
         titles=_supporting(_mapping(fields.get("metadata"))),
     )
@@ -104,9 +105,9 @@ def _texts(truth: Any) -> list[str]:
     if isinstance(truth, Mapping):
         return _texts(truth.get("target"))
     if isinstance(truth, str):
-        return [truth]
+        return [encodable(truth)]
     listed = truth.tolist() if hasattr(truth, "tolist") else truth
-    return [text for text in listed if isinstance(text, str)] if isinstance(listed, list | tuple) else []
+    return [encodable(text) for text in listed if isinstance(text, str)] if isinstance(listed, list | tuple) else []
 
 
 def _asked(fields: Mapping[str, Any]) -> str | None:
@@ -127,7 +128,7 @@ def _supporting(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     paragraphs = metadata.get("paragraphs")
     if not titles and isinstance(paragraphs, list | tuple):
         marked = [p for p in paragraphs if isinstance(p, Mapping) and p.get("is_supporting")]
-        titles = [str(p["title"]) for p in marked if isinstance(p.get("title"), str)]
+        titles = [encodable(p["title"]) for p in marked if isinstance(p.get("title"), str)]
     return tuple(dict.fromkeys(title for title in titles if title.strip()))
 
 
@@ -242,6 +243,7 @@ class OfficialTasks:
     def __init__(self, dataset: str | Mapping[str, str], *, split: str, task_type: str | None = None) -> None:
         self._task_type = task_type
         self._rows: dict[str, list[int]] = {}
+        self._ids: dict[str, tuple[str, ...]] = {}
         self._files: dict[str, Questions] = {}
         files = (
             {split: dataset} if isinstance(dataset, str) else {resolve_split(k, _WHERE): v for k, v in dataset.items()}
@@ -275,7 +277,9 @@ class OfficialTasks:
                 f"{_WHERE} expects a split that the dataset has, got {chosen!r} of {', '.join(sorted(self._rows))}: "
                 f"pass dataset= as a mapping from {', '.join(SPLITS)} to files"
             )
-        return [f"{chosen}:{row:06d}" for row in self._rows[chosen]]
+        if chosen not in self._ids:  # a reset draws one of them, and there may be a hundred thousand
+            self._ids[chosen] = tuple(f"{chosen}:{row:06d}" for row in self._rows[chosen])
+        return self._ids[chosen]
 
     def load(self, task_id: str) -> Task:
         """See `sources.TaskSource`."""

@@ -30,10 +30,12 @@ class SearchQAVectorEnv(SyncVectorEnv):
 
     def step(self, actions: Sequence[str]) -> tuple[Any, ...]:
         """Play one action in every environment; what they ask is looked up together."""
+        # Where episodes begin in the step after their end, that step plays no action.
+        waits = self.autoreset_mode == AutoresetMode.NEXT_STEP
         playing = [
             (env.unwrapped, action)
-            for env, action, resets in zip(self.envs, actions, self._autoreset_envs, strict=True)
-            if not resets
+            for env, action, ended in zip(self.envs, actions, self._autoreset_envs, strict=True)
+            if not (waits and ended)
         ]
         SearchQAEnv.prepare_steps(
             [env for env, _ in playing if isinstance(env, SearchQAEnv)], [action for _, action in playing]

@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 
 pytest.importorskip("faiss")
 
@@ -365,17 +366,21 @@ def test_an_outage_is_met_once_for_all():
     assert len(shelf.calls) == 1
 
 
-def test_a_vector_makes_exactly_one_index_search_per_step(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_a_vector_makes_exactly_one_index_search_per_step(mode: AutoresetMode, monkeypatch: pytest.MonkeyPatch):
     calls: list[int] = []
     inner = VectorIndex.search
     monkeypatch.setattr(
         VectorIndex, "search", lambda self, vectors, k: (calls.append(len(vectors)), inner(self, vectors, k))[1]
     )
-    envs = gym.make_vec("sdar/SearchQA-v0", num_envs=6, **SMALL, cache=0)
+    envs = gym.make_vec("sdar/SearchQA-v0", num_envs=6, autoreset_mode=mode, **SMALL, cache=0)
     envs.reset(seed=3)
     calls.clear()
     envs.step([search(f"register {number % 3}") for number in range(6)])
     assert calls == [3]
+    envs.step([answer("x")] * 2 + [search("register 0")] * 4)
+    envs.step([search(f"register {number % 3}") for number in range(6)])  # the first two begin anew, or play on already
+    assert calls == [3, 1, 3]
     envs.close()
 
 
@@ -434,6 +439,15 @@ def test_a_vector_plays_as_single_environments_do(mode: str):
         ({"world_seed": "3"}, "world_seed"),
         ({"regularity": 1.5}, "regularity"),
         ({"stale": 2.0}, "stale"),
+        ({"stale_seed": "x"}, "stale_seed"),
+        ({"world_seed": 1.5}, "world_seed"),
+        ({"cache": -1}, "cache"),
+        ({"cache": None}, "cache"),
+        ({"threads": 0}, "threads"),
+        ({"corpus": 3}, "corpus"),
+        ({"dataset": {"train": b"x"}}, "dataset"),
+        ({"encoder": 3}, "encoder"),
+        ({"encoder": "missing.json"}, r"missing\.json"),
     ],
     ids=str,
 )

@@ -123,8 +123,22 @@ def test_what_agents_write_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPa
     encoder = HashedEncoder.fit(TEXTS)
     for start in range(0, 9_000, 600):
         encoder.encode_queries([" ".join(f"w{n}" for n in range(start, start + 600))])
-        assert len(encoder._rows) <= 2_000
+        assert len(encoder._rows) < 2_000 + 600
     assert np.array_equal(encoder.encode_queries(["topic 3"]), HashedEncoder.fit(TEXTS).encode_queries(["topic 3"]))
+
+
+def test_a_batch_of_more_words_than_are_kept_has_the_vectors_of_its_texts_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(encoder_module, "_ROOM", 50)
+    encoder = HashedEncoder.fit(TEXTS)
+    for start in (0, 400, 800):
+        texts = [" ".join(f"w{n}" for n in range(first, first + 7)) for first in range(start, start + 140, 7)]
+        alone = [HashedEncoder.fit(TEXTS).encode_queries([text])[0] for text in texts]
+        assert np.array_equal(encoder.encode_queries(texts), np.stack(alone))
+
+
+def test_an_encoder_that_is_not_there_is_named(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"gone\.json: the hashed encoder can not be opened: No such file"):
+        HashedEncoder.load(tmp_path / "gone.json")
 
 
 # The index.
@@ -256,6 +270,8 @@ def test_what_is_no_index_is_refused_by_name(content: bytes, tmp_path: Path):
         VectorIndex.open(path)
     with pytest.raises(IndexFileError, match="can not be opened"):
         VectorIndex.open(tmp_path / "missing")
+    with pytest.raises(IndexFileError, match=r"can not be opened: Is a directory"):
+        VectorIndex.open(tmp_path)
 
 
 def test_a_file_that_is_larger_than_the_memory_is_opened_with_a_warning(

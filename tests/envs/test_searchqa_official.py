@@ -330,6 +330,55 @@ def test_official_questions_are_played_over_official_files(tmp_path: Path):
     assert info["privileged"]["skills"]["task"] and info["privileged"]["skills"]["lines"] == []
 
 
+@pytest.mark.parametrize(
+    ("gold", "said", "reward"),
+    [
+        ("10\u00a0km", "10\u00a0km", 1.0),
+        ("10\u00a0km", "10 km", 1.0),
+        ("10 km", "10\u2009km", 1.0),
+        ("Ann\u200e", "Ann\u200e", 1.0),
+        ("An\u00adn", "An\u00adn", 1.0),
+        ("Ann\u200e", "Anna", 0.0),
+    ],
+    ids=ascii,
+)
+def test_what_is_copied_to_the_letter_is_right(gold: str, said: str, reward: float, tmp_path: Path):
+    from sdar_envs.searchqa.env import SearchQAEnv
+
+    records = as_jsonl([{"question": "what?", "golden_answers": [gold]}], tmp_path / "copied.jsonl")
+    env = SearchQAEnv(**official(tmp_path) | {"dataset": records})
+    env.reset(seed=0)
+    assert env.step(f"<answer>{said}</answer>")[1] == reward
+
+
+def test_paths_may_be_path_objects(tmp_path: Path):
+    from sdar_envs.searchqa.env import SearchQAEnv
+
+    options = official(tmp_path)
+    files = {name: Path(options[name]) for name in ("dataset", "corpus", "index")}
+    encoder = files["index"].with_name(files["index"].name + ".encoder.json")
+    one, other = SearchQAEnv(**options), SearchQAEnv(**options | files | {"encoder": encoder})
+    assert one.reset(seed=0)[0] == other.reset(seed=0)[0]
+    assert one.step("<search>Ann</search>")[0] == other.step("<search>Ann</search>")[0]
+    split = SearchQAEnv(**options | {"dataset": {"train": files["dataset"]}})
+    assert split.reset(seed=0)[0]
+
+
+def test_halves_of_surrogate_pairs_reach_neither_student_nor_teacher(tmp_path: Path):
+    from sdar_envs.searchqa.env import SearchQAEnv
+
+    record = {"question": "who \ud800?", "golden_answers": ["Ann \udfff"], "data_source": "nq\ud800"}
+    record["metadata"] = {"supporting_facts": {"title": ["It\ud800"]}}
+    lines = [{"id": str(n), "contents": f'"It\ud800"\nIt is \udc00 a book {n}.'} for n in range(3)]
+    corpus = as_jsonl(lines, tmp_path / "half.jsonl")
+    env = SearchQAEnv(dataset=as_jsonl([record], tmp_path / "q.jsonl"), corpus=corpus)
+    observation, info = env.reset(seed=0)
+    json.dumps([observation, info], ensure_ascii=False).encode()
+    observation, _, _, _, info = env.step(info["privileged"]["next_action"])
+    json.dumps([observation, info], ensure_ascii=False).encode()
+    assert "It is ? a book" in observation and info["privileged"]["plan"] == ["<answer>Ann ?</answer>"]
+
+
 def test_official_questions_are_clustered_by_their_evidence_and_else_by_themselves(tmp_path: Path):
     from sdar_envs.searchqa.env import SearchQAEnv
 
