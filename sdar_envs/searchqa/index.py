@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..choices import require_choice, require_number
+from .storage import written_whole
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -155,8 +156,16 @@ class VectorIndex:
         return cls(index, path=file, threads=threads, ef_search=ef_search)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index file."""
-        _faiss().write_index(self._index, str(path))
+        """Write the index file; it is there whole or not at all.
+
+        Raises:
+            OSError: It can not be written.
+        """
+        with written_whole(Path(path)) as partial:
+            try:
+                _faiss().write_index(self._index, str(partial))
+            except RuntimeError as error:
+                raise OSError(f"{path}: the index can not be written: {error}") from error
 
     def __reduce__(self) -> tuple[Any, tuple[str, int, int]]:
         if self.path is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +26,9 @@ def locked(path: Path) -> Iterator[None]:
 def written_whole(path: Path) -> Iterator[Path]:
     """Give a name beside `path` to write under; it becomes `path` only when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    # With the rights that any new file gets: others who share the folder read it too.
+    partial.open("xb").close()
     try:
         yield partial
         os.replace(partial, path)

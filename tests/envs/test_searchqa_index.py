@@ -286,6 +286,26 @@ def test_a_file_that_is_larger_than_the_memory_is_opened_with_a_warning(
     assert len(index.search(unit_vectors(1, 16), 3)[0]) == 3
 
 
+def test_a_file_is_written_whole_or_not_at_all_and_others_may_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = saved(tmp_path)
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert path.stat().st_mode == plain.stat().st_mode
+    before = path.read_bytes()
+
+    class Full:
+        @staticmethod
+        def write_index(index: object, name: str) -> None:
+            Path(name).write_bytes(b"half of it")
+            raise RuntimeError("no space left")
+
+    index = VectorIndex.open(path)
+    monkeypatch.setattr("sdar_envs.searchqa.index._faiss", Full)
+    with pytest.raises(OSError, match=r"index\.faiss: the index can not be written: no space"):
+        index.save(path)
+    assert path.read_bytes() == before and sorted(tmp_path.iterdir()) == sorted([path, plain])
+
+
 def test_an_index_under_another_metric_is_refused(tmp_path: Path):
     index = faiss.IndexFlatL2(16)
     index.add(unit_vectors(5, 16))

@@ -47,14 +47,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do one of the three."""
+    """Do one of the three; what can be refused is refused before hours of encoding."""
+    from sdar_envs.choices import require_choice, require_number
+    from sdar_envs.searchqa.index import COMPRESSIONS, KINDS
+
+    where = f"sdar index {options.action}"
     needed = {"build": ("corpus", "output"), "compress": ("index", "output"), "check": ("corpus", "index")}
     for name in needed[options.action]:
         if getattr(options, name) is None:
-            raise ValueError(f"sdar index {options.action} expects --{name}")
-    for name in ("output",):
-        if getattr(options, name) is not None and Path(getattr(options, name)).exists():
-            raise ValueError(f"{getattr(options, name)} is there already: remove it, or name another --{name}")
+            raise ValueError(f"{where} expects --{name}")
+    require_number("--threads", options.threads, where, low=1, whole=True)
+    require_number("--dim", options.dim, where, low=1, whole=True)
+    require_choice("--kind", options.kind, KINDS, where)
+    require_choice("--to", options.to, COMPRESSIONS, where)
+    if options.output is not None:
+        output = Path(options.output)
+        if output.exists():
+            raise ValueError(f"{output} is there already: remove it, or name another --output")
+        if not output.parent.is_dir():
+            raise ValueError(f"{where} expects --output in a folder that is there, and {output.parent} is none")
     return {"build": build, "compress": compress, "check": check}[options.action](options)
 
 

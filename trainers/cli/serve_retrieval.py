@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
     require_number("--topk", options.topk, "sdar serve-retrieval", low=1, high=MAX_TOPK, whole=True)
     require_number("--port", options.port, "sdar serve-retrieval", low=0, high=65_535, whole=True)
+    require_number("--threads", options.threads, "sdar serve-retrieval", low=1, whole=True)
     require_number("--connections", options.connections, "sdar serve-retrieval", low=1, whole=True)
     # Taken before the index is opened, which may take a while.
     listener = bind(options.host, options.port)
