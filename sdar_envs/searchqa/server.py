@@ -12,11 +12,13 @@ import asyncio
 import json
 import logging
 import socket
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from .client import MAX_QUERIES
 from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
@@ -24,9 +26,9 @@ from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
 try:
     import uvicorn
     from starlette.applications import Starlette
+    from starlette.datastructures import Headers
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
@@ -37,6 +39,9 @@ except ImportError as error:
     raise ImportError(
         "serving needs Starlette and uvicorn: python -m pip install 'sdar-gym[web]' (or: starlette uvicorn)"
     ) from error
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +118,7 @@ class Batcher:
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="retrieval")
-        self._waiting: dict[int, list[tuple[list[str], asyncio.Future[list[list[Hit]]]]]] = {}
+        self._waiting: dict[int, deque[tuple[list[str], asyncio.Future[list[list[Hit]]]]]] = {}
         self._queries = 0
         self._running: asyncio.Task[None] | None = None
 
@@ -129,7 +134,7 @@ class Batcher:
             raise BadRequest(503, "too many queries are waiting: try again in a second")
         self._queries += len(queries)
         future: asyncio.Future[list[list[Hit]]] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(k, []).append((queries, future))
+        self._waiting.setdefault(k, deque()).append((queries, future))
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._work())
         try:
@@ -143,8 +148,10 @@ class Batcher:
             k = next(iter(self._waiting))
             batch: list[tuple[list[str], asyncio.Future[list[list[Hit]]]]] = []
             waiting = self._waiting[k]
-            while waiting and (not batch or sum(len(q) for q, _ in batch) + len(waiting[0][0]) <= MAX_QUERIES):
-                batch.append(waiting.pop(0))
+            taken = 0
+            while waiting and (not batch or taken + len(waiting[0][0]) <= MAX_QUERIES):
+                taken += len(waiting[0][0])
+                batch.append(waiting.popleft())
             if not waiting:
                 del self._waiting[k]
             queries = [query for asked, _ in batch for query in asked]
@@ -202,9 +209,32 @@ def make_app(
 
     return Starlette(
         routes=[Route("/retrieve", retrieve, methods=["POST"]), Route("/health", health, methods=["GET"])],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)],
+        middleware=[] if "*" in hosts else [Middleware(KnownHosts, hosts=hosts)],
         lifespan=lifespan,
     )
+
+
+class KnownHosts:
+    """Refuses requests under other names than `hosts`; unlike Starlette's own guard it knows addresses of version 6."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app, self._hosts = app, frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "http" and self._name(Headers(scope=scope).get("host", "")) not in self._hosts:
+            names = ", ".join(sorted(self._hosts))
+            refused = _refusal(BadRequest(400, f"this server answers under {names} and no other name"))
+            await refused(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    @staticmethod
+    def _name(host: str) -> str:
+        try:
+            return urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return ""
 
 
 async def _body(request: Request) -> bytes:

@@ -508,6 +508,21 @@ def test_a_foreign_host_name_is_refused(port: int):
     assert post(port, {"query": "5"}, headers={"Host": "localhost:1234"})[0] == 200
 
 
+def test_an_address_of_version_6_is_served_under_its_own_name():
+    server = pytest.importorskip("sdar_envs.searchqa.server")
+    pytest.importorskip("httpx2")
+    from starlette.testclient import TestClient
+
+    with TestClient(server.make_app(Listed(), hosts=server.LOOPBACK)) as browser:
+        for host in ("[::1]:8000", "[::1]", "127.0.0.1", "LOCALHOST:9"):
+            assert browser.get("/health", headers={"Host": host}).status_code == 200
+        for host in ("::1.evil.org", "[::1", "[::2]", "evil.org:8000", ""):
+            refused = browser.get("/health", headers={"Host": host})
+            assert refused.status_code == 400 and "127.0.0.1" in refused.json()["detail"]
+    with TestClient(server.make_app(Listed())) as browser:
+        assert browser.get("/health", headers={"Host": "any.org"}).status_code == 200
+
+
 def test_a_search_that_fails_says_so_without_details(port: int):
     status, answer = post(port, {"query": "fail"})
     assert status == 500 and "secret" not in json.dumps(answer)
