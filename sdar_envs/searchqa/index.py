@@ -136,7 +136,8 @@ class VectorIndex:
             ef_search: Breadth of the search in HNSW files, at least.
 
         Raises:
-            IndexFileError: The file is missing, cut short or no index; or its metric is not the inner product.
+            IndexFileError: The file is missing, cut short or no index; its metric is not the inner product; or its
+                rows have ids that are not their own numbers.
         """
         file = Path(path)
         index = _read(file)
@@ -150,7 +151,11 @@ class VectorIndex:
                 "from disk. `sdar index compress` halves or quarters it",
                 stacklevel=2,
             )
-        hnsw = getattr(index, "hnsw", None)
+        inner = index
+        while hasattr(inner, "index"):  # a wrapper, of ids or of a transformation
+            _check_ids(inner, file)
+            inner = faiss.downcast_index(inner.index)
+        hnsw = getattr(inner, "hnsw", None)
         if hnsw is not None:
             hnsw.efSearch = max(int(hnsw.efSearch), ef_search)
         return cls(index, path=file, threads=threads, ef_search=ef_search)
@@ -277,6 +282,18 @@ def _read(file: Path) -> Any:
         return faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
     except (RuntimeError, MemoryError) as error:
         raise IndexFileError(f"{file}: {_what_is_wrong(file, size)}") from error
+
+
+def _check_ids(index: Any, file: Path) -> None:
+    """Require ids that an index gives its rows to be the rows' numbers."""
+    if hasattr(index, "id_map"):
+        ids = _faiss().vector_to_array(index.id_map)
+        others = np.flatnonzero(ids != np.arange(len(ids)))
+        if len(others):
+            raise IndexFileError(
+                f"{file}: expected row {others[0]:,} under its own number, got id {ids[others[0]]}: rows of an index "
+                "stand for lines of a corpus, so it has to be built without ids"
+            )
 
 
 def memory_available() -> int | None:

@@ -286,6 +286,26 @@ def test_a_file_that_is_larger_than_the_memory_is_opened_with_a_warning(
     assert len(index.search(unit_vectors(1, 16), 3)[0]) == 3
 
 
+@pytest.mark.parametrize("kind", ["IDMap,Flat", "IDMap2,Flat", "IDMap,HNSW8"])
+def test_rows_under_other_numbers_than_their_own_are_refused_and_graphs_in_wrappers_searched_with_sense(
+    kind: str, tmp_path: Path
+):
+    faiss = pytest.importorskip("faiss")
+    path, vectors = tmp_path / "named.faiss", unit_vectors(20, 8)
+    for first in (0, 1_000):
+        index = faiss.index_factory(8, kind, faiss.METRIC_INNER_PRODUCT)
+        index.add_with_ids(vectors, np.arange(first, first + 20))
+        faiss.write_index(index, str(path))
+        if first:
+            with pytest.raises(IndexFileError, match=r"row 0 under its own number, got id 1000"):
+                VectorIndex.open(path)
+            continue
+        opened = VectorIndex.open(path)
+        assert opened.search(vectors[3:4], 1)[0][0][0] == 3
+        if "HNSW" in kind:
+            assert faiss.downcast_index(opened._index.index).hnsw.efSearch == 128
+
+
 def test_a_file_is_written_whole_or_not_at_all_and_others_may_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = saved(tmp_path)
     plain = tmp_path / "plain"
