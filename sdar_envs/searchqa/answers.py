@@ -13,8 +13,6 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
-MATCHES = ("em", "subem", "f1")
-
 _DELETED = str.maketrans("", "", string.punctuation)
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
