@@ -112,13 +112,16 @@ def as_json(hits: Sequence[Sequence[Hit]], *, scores: bool) -> bytes:
     return json.dumps({"result": result}).encode()
 
 
+_Waiting = tuple[list[str], asyncio.Future[list[list[Hit]]]]  # what is asked, and who waits for it
+
+
 class Batcher:
     """Searches for many callers with one thread: whatever waits when it is free goes into one search."""
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="retrieval")
-        self._waiting: dict[int, deque[tuple[list[str], asyncio.Future[list[list[Hit]]]]]] = {}
+        self._waiting: dict[int, deque[_Waiting]] = {}
         self._queries = 0
         self._running: asyncio.Task[None] | None = None
 
@@ -143,29 +146,37 @@ class Batcher:
             self._queries -= len(queries)
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._waiting:
             k = next(iter(self._waiting))
-            batch: list[tuple[list[str], asyncio.Future[list[list[Hit]]]]] = []
-            waiting = self._waiting[k]
+            batch: list[_Waiting] = []
+            waiting = self._waiting.pop(k)
             taken = 0
             while waiting and (not batch or taken + len(waiting[0][0]) <= MAX_QUERIES):
                 taken += len(waiting[0][0])
                 batch.append(waiting.popleft())
-            if not waiting:
-                del self._waiting[k]
-            queries = [query for asked, _ in batch for query in asked]
-            try:
-                found = iter(await loop.run_in_executor(self._thread, self._retriever.search, queries, k))
-            except Exception as error:  # belongs to the requests, not to this loop
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for asked, future in batch:
-                hits = [next(found) for _ in asked]
-                if not future.done():  # its client may have gone
-                    future.set_result(hits)
+            if waiting:  # behind the other numbers of hits: no backlog keeps those waiting
+                self._waiting[k] = waiting
+            await self._serve(batch, k)
+
+    async def _serve(self, batch: list[_Waiting], k: int) -> None:
+        """Search for a batch; a request that can not be answered fails alone, an outage fails all."""
+        queries = [query for asked, _ in batch for query in asked]
+        loop = asyncio.get_running_loop()
+        try:
+            found = iter(await loop.run_in_executor(self._thread, self._retriever.search, queries, k))
+        except Exception as error:  # belongs to the requests, not to this loop
+            if len(batch) > 1 and not isinstance(error, RetrievalError):
+                for one in batch:
+                    await self._serve([one], k)
+                return
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for asked, future in batch:
+            hits = [next(found) for _ in asked]
+            if not future.done():  # its client may have gone
+                future.set_result(hits)
 
     def close(self) -> None:
         """Let the thread end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -527,6 +528,53 @@ def test_a_search_that_fails_says_so_without_details(port: int):
     status, answer = post(port, {"query": "fail"})
     assert status == 500 and "secret" not in json.dumps(answer)
     assert post(port, {"query": "5"})[0] == 200
+
+
+@pytest.mark.parametrize("outage", [False, True])
+def test_a_request_that_fails_does_not_take_those_along_that_it_was_searched_with(outage: bool):
+    server = pytest.importorskip("sdar_envs.searchqa.server")
+    calls: list[list[str]] = []
+
+    class Damaged(Listed):
+        def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+            calls.append(list(queries))
+            if "13" in queries:
+                raise RetrievalError("down") if outage else ValueError("a damaged line")
+            return super().search(queries, k)
+
+    async def ask() -> list[Any]:
+        batcher = server.Batcher(Damaged())
+        asked = [["1"], ["13"], ["2", "3"], ["4"]]
+        try:
+            return await asyncio.gather(*(batcher.search(queries, 1) for queries in asked), return_exceptions=True)
+        finally:
+            batcher.close()
+
+    one, bad, two, three = asyncio.run(ask())
+    together = ["1", "13", "2", "3", "4"]
+    if outage:
+        assert calls == [together] and all(isinstance(a, RetrievalError) for a in (one, bad, two, three))
+    else:
+        assert calls == [together, ["1"], ["13"], ["2", "3"], ["4"]] and isinstance(bad, ValueError)
+        assert [hits[0].passage.id for found in (one, two, three) for hits in found] == [1, 2, 3, 4]
+
+
+def test_a_backlog_for_one_number_of_hits_does_not_hold_up_another():
+    server = pytest.importorskip("sdar_envs.searchqa.server")
+    numbers: list[int] = []
+
+    class Counting(Listed):
+        def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+            numbers.append(k)
+            return super().search(queries, k)
+
+    async def ask() -> None:
+        batcher = server.Batcher(Counting())
+        await asyncio.gather(*(batcher.search(["1"] * 1_024, k) for k in (3, 3, 3, 5)))
+        batcher.close()
+
+    asyncio.run(ask())
+    assert numbers == [3, 5, 3, 3]
 
 
 def test_our_client_and_our_server_agree(port: int):
