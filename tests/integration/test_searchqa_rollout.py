@@ -21,6 +21,7 @@ from trainers.batch_env import LoopBatchEnv
 from trainers.environments import EnvironmentSource
 from trainers.evaluation import evaluate, make_panel
 from trainers.rollout import TaskDraw, collect
+from trainers.rows import outcomes_of
 
 SMALL: dict[str, Any] = {"size": "small", "topk": 1, "passage_style": "plain"}
 ENV_ID = "sdar/SearchQA-v0"
@@ -97,13 +98,18 @@ class Scripted:
         return [Action(text, text) for text in texts]
 
 
-def test_an_outage_fails_the_episodes_that_met_it_and_no_text_tells_of_it():
-    batch = LoopBatchEnv(lambda: SearchQAEnv(**SMALL, split="valid", retriever=Flaky()), 4, name=ENV_ID, replays=1)
+@pytest.mark.parametrize(("on_error", "said"), [("raise", "no answer"), ("truncate", "retrieval is out of order")])
+def test_an_outage_fails_the_episodes_that_met_it_and_no_text_tells_of_it(on_error: str, said: str):
+    def make() -> SearchQAEnv:
+        return SearchQAEnv(**SMALL, split="valid", retriever=Flaky(), on_error=on_error)
+
+    batch = LoopBatchEnv(make, 4, name=ENV_ID, replays=1)
     # One search for all slots meets the outage for all; alone again, the others go through.
     rollouts = collect(Scripted(), batch, draws(4))
     reasons = [rollout.episode.stop_reason for rollout in rollouts]
     assert [reason is StopReason.FAILED for reason in reasons] == [False, True, False, True]
-    assert "no answer" in str(rollouts[1].failure)
+    assert said in str(rollouts[1].failure)
+    assert [outcome.failed for outcome in outcomes_of(rollouts)] == [False, True, False, True]
     shown = [turn.view.observation for rollout in rollouts for turn in rollout.episode.turns]
     assert not any("10.0.0.1" in text or "error" in text.lower() for text in shown)
 
