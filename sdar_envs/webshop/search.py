@@ -73,9 +73,9 @@ class SearchIndex:
         self.vocabulary = {term: number for number, term in enumerate(vocabulary)}
         self._offsets, self._documents, self._frequencies, self._lengths = offsets, documents, frequencies, lengths
         self._starts = offsets.tolist()
-        count = len(self.ids)
-        total = int(lengths.sum(dtype=np.int64))
-        average = np.float32(total / count) if total else np.float32(1)
+        # Lucene knows nothing of documents without terms: neither the mean length nor the rarity of a term counts them.
+        count = int(np.count_nonzero(lengths))
+        average = np.float32(int(lengths.sum(dtype=np.int64)) / count) if count else np.float32(1)
         bytes_, inverse = np.unique(lengths, return_inverse=True)
         rounded = np.array([decode_length(encode_length(int(length))) for length in bytes_], dtype=np.float32)
         norms = (K1 * ((np.float32(1) - B) + B * rounded / average)).astype(np.float32)[inverse]

@@ -75,6 +75,17 @@ def test_scores_are_those_of_lucene():
         assert [score for _, score in index.scored(queries[number], 3)] == pytest.approx(scores, abs=1e-4)
 
 
+def test_products_without_a_word_do_not_weigh():
+    """The scores are Lucene's for these six documents; it knows nothing of C, D and E."""
+    texts = ["red shirt with a hat", "blue shirt", "the of and", "", "   ", "blue shoes and more words here"]
+    index = SearchIndex.build(zip("ABCDEF", texts, strict=True))
+    reported = {"shirt": {"B": 0.2677, "A": 0.2521}, "blue": {"B": 0.2677, "F": 0.226}, "red hat": {"A": 1.0524}}
+    for query, scores in reported.items():
+        found = index.scored(query)
+        assert [name for name, _ in found] == list(scores)
+        assert [score for _, score in found] == pytest.approx(list(scores.values()), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -107,8 +118,8 @@ def test_terms_are_those_of_lucene(text: str, expected: str):
 
 def plain_bm25(documents: list[tuple[str, str]], query: str) -> list[str]:
     """The published formula, in the plainest way: no index, no arrays, exact sums."""
-    counts = [(name, Counter(terms(text))) for name, text in documents]
-    average = sum(count.total() for _, count in counts) / len(counts)
+    counts = [(name, count) for name, text in documents if (count := Counter(terms(text)))]
+    average = sum(count.total() for _, count in counts) / max(len(counts), 1)
     scores: dict[str, float] = {}
     for term, weight in Counter(terms(query)).items():
         df = sum(term in count for _, count in counts)
