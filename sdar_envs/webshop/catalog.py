@@ -102,10 +102,6 @@ class Catalog(Protocol):
         """
         ...
 
-    def find(self, name: str) -> str | None:
-        """The id that a name stands for, whatever the case of its letters."""
-        ...
-
     def __iter__(self) -> Iterator[Product]:
         """The products, in order."""
         ...
@@ -125,7 +121,6 @@ class ProductCatalog:
                 raise ValueError(f"a catalogue expects every product id once, got {product.asin!r} twice")
             self._products[product.asin] = product
         self._asins = tuple(self._products)
-        self._folded = {asin.lower(): asin for asin in self._asins}
 
     def __len__(self) -> int:
         return len(self._asins)
@@ -138,10 +133,6 @@ class ProductCatalog:
     def product(self, asin: str) -> Product:
         """The product of an id."""
         return self._products[asin]
-
-    def find(self, name: str) -> str | None:
-        """The id that a name stands for, whatever the case of its letters."""
-        return self._folded.get(name.lower())
 
     def __iter__(self) -> Iterator[Product]:
         return iter(self._products.values())

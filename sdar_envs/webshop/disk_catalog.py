@@ -24,7 +24,7 @@ from .goals import Instruction
 from .search import SearchIndex
 
 # Of the folder's content; another number never opens what this one wrote.
-FORMAT = 1
+FORMAT = 2
 
 
 class DiskCatalog:
@@ -58,11 +58,6 @@ class DiskCatalog:
         if row is None:
             raise KeyError(asin)
         return _unpacked(row[0])
-
-    def find(self, name: str) -> str | None:
-        """The id that a name stands for, whatever the case of its letters."""
-        row = self.rows("SELECT asin FROM products WHERE folded = ?", name.lower()).fetchone()
-        return None if row is None else str(row[0])
 
     def __iter__(self) -> Iterator[Product]:
         for (record,) in self.rows("SELECT record FROM products ORDER BY number"):
@@ -102,7 +97,6 @@ _TABLE = """
 CREATE TABLE products (
     number INTEGER PRIMARY KEY,
     asin TEXT NOT NULL UNIQUE,
-    folded TEXT NOT NULL,
     record BLOB NOT NULL,
     instruction TEXT
 )
@@ -154,10 +148,13 @@ def build(
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(_TABLE)
             index = SearchIndex.build(_stored(connection, read(Path(scratch)), progress))
-            connection.execute("CREATE INDEX by_folded ON products (folded)")
         index.save(partial / "index.npz")
-        if not folder.exists():
+        try:
             os.replace(partial, folder)
+        except OSError:
+            # Another process was quicker; what it made of the same content is the same.
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -172,8 +169,8 @@ def _stored(
         if number % 1000 == 0:
             progress(number)
         written = None if stem is None else json.dumps([stem.text, stem.attributes])
-        row = (number, product.asin, product.asin.lower(), _packed(product), written)
-        connection.execute("INSERT INTO products VALUES (?, ?, ?, ?, ?)", row)
+        row = (number, product.asin, _packed(product), written)
+        connection.execute("INSERT INTO products VALUES (?, ?, ?, ?)", row)
         yield product.asin, product.document()
 
 

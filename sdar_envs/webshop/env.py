@@ -6,7 +6,8 @@ translates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import ClassVar
@@ -37,6 +38,12 @@ SEARCH_TEMPLATE = "search[<query>]"
 
 # Of a generated store.
 PRODUCTS = 1000
+REGULARITY = 0.85
+
+# What means something only in a generated store, and what means something only on official files. (Seeds are let pass:
+# a study gives one to every world.)
+_GENERATED = {"size": "full", "regularity": REGULARITY, "stale": 0.0}
+_OFFICIAL = {"data_variant": "auto", "goals": "auto", "split_by": "index", "price_seed": SHUFFLE_SEED}
 
 
 @lru_cache(maxsize=64)
@@ -56,6 +63,18 @@ _generated_tasks = lru_cache(maxsize=64)(GeneratedTasks)
 _official_tasks = lru_cache(maxsize=2)(OfficialTasks)
 
 
+def _require_in_place(given: Mapping[str, object], data_dir: object, where: str) -> None:
+    """Refuse what would be passed over in silence, because it is about the other kind of store."""
+    if data_dir is not None and not isinstance(data_dir, str | os.PathLike):
+        raise ValueError(f"{where} expects data_dir to be the path of a folder, got {repr(data_dir)[:100]}")
+    idle, kind, remedy = _OFFICIAL, "official files", "name their folder with data_dir, or leave it out"
+    if data_dir is not None:
+        idle, kind, remedy = _GENERATED, "generated stores", "leave it out, or data_dir"
+    for name, default in idle.items():
+        if given[name] != default:
+            raise ValueError(f"{where} expects {name} only of {kind}, got {repr(given[name])[:100]}: {remedy}")
+
+
 @dataclass(slots=True)
 class _Episode:
     """What the environment knows of the running episode."""
@@ -73,7 +92,8 @@ class WebShopEnv(TextEnv):
         split: ``train``, ``valid`` or ``test``, or an alias.
         task_type: Restrict `task_ids` to one department, e.g. ``footwear``.
         size: Of a generated store: ``full``, or ``small`` for tiny models.
-        num_products: Products per generated store (1,000 by default), or records of the official file to read (all).
+        num_products: Products per generated store (1,000 by default; below about 60 there are departments, and so
+            splits, without a task), or records of the official file to read (all).
         regularity: Probability with which a family of products obeys the laws of its department.
         world_seed: Which laws, and which goods.
         stale: Share of the departments about which the skill bank is wrong; the store does not change with it.
@@ -105,7 +125,7 @@ class WebShopEnv(TextEnv):
         task_type: str | None = None,
         size: str = "full",
         num_products: int | None = None,
-        regularity: float = 0.85,
+        regularity: float = REGULARITY,
         world_seed: int = 0,
         stale: float = 0.0,
         stale_seed: int = 0,
@@ -123,6 +143,9 @@ class WebShopEnv(TextEnv):
         expose_privileged: bool = True,
         render_mode: str | None = None,
     ) -> None:
+        given = {"size": size, "regularity": regularity, "stale": stale, "data_variant": data_variant}
+        given |= {"goals": goals, "split_by": split_by, "price_seed": price_seed}
+        _require_in_place(given, data_dir, self.env_id)
         require_choice("size", size, SIZES, self.env_id)
         if num_products is not None:
             require_number("num_products", num_products, self.env_id, low=0, whole=True)
@@ -149,8 +172,6 @@ class WebShopEnv(TextEnv):
         self.source: TaskSource
         rules = {"show_attributes": show_attributes, "strict_options": strict_options}
         if data_dir is not None:
-            if size != "full":
-                raise ValueError(f"{self.env_id} expects size only of generated stores, got {size!r} with data_dir")
             self.skill_bank = _official_skill_bank()
             self.source = _official_tasks(
                 data_dir,
@@ -251,7 +272,7 @@ class WebShopEnv(TextEnv):
             "task_type": task.task_type,
             "plan": actions,
             "next_action": actions[0] if actions else "",
-            "hints": hints(task, actions),
+            "hints": hints(task, actions, over=episode.bought is not None),
             "facts": state_facts(task, episode.session),
             "skills": copied_skills(episode.skills),
         }

@@ -17,18 +17,24 @@ SENTENCES = {
 }
 
 
-def hints(task: Task, plan: Sequence[str]) -> list[str]:
-    """What is wanted, how to search for it, which it is, and what to do now."""
+def hints(task: Task, plan: Sequence[str], *, over: bool) -> list[str]:
+    """What is wanted, how to search for it, which it is, and what to do now.
+
+    Args:
+        task: The episode's subject.
+        plan: What is left to do; empty where no search is known that lists the target, and then nothing is said of it.
+        over: Whether something was bought.
+    """
     goal, errand = task.goal, task.errand
-    if not plan:
+    if over:
         return [SENTENCES["done"]]
     bounded = "wanted" if goal.price_upper < 1_000 else "unbounded"
     values = list(errand.options.values())
-    return [
-        SENTENCES[bounded].format(attributes=" and ".join(goal.attributes), bound=f"{goal.price_upper:.0f}"),
-        SENTENCES["search"].format(query=errand.query),
-        SENTENCES["target" if values else "plain_target"].format(
-            asin=errand.target, title=goal.name, options=" and ".join(values)
-        ),
-        SENTENCES["next"].format(action=plan[0]),
-    ]
+    said = [SENTENCES[bounded].format(attributes=" and ".join(goal.attributes), bound=f"{goal.price_upper:.0f}")]
+    if errand.page:
+        said.append(SENTENCES["search"].format(query=errand.query))
+    target = SENTENCES["target" if values else "plain_target"]
+    said.append(target.format(asin=errand.target, title=goal.name, options=" and ".join(values)))
+    if plan:
+        said.append(SENTENCES["next"].format(action=plan[0]))
+    return said

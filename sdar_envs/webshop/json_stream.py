@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,16 @@ def stream_list(path: Path) -> Iterator[Any]:
     Raises:
         DataFileError: The file is missing, empty, truncated, no UTF-8, no JSON, or no list.
     """
-    reader = _Reader(path)
-    reader.expect("[", "a list of records")
-    if reader.skipped("]"):
-        return
-    while True:
-        yield reader.value()
+    with closing(_Reader(path)) as reader:
+        reader.expect("[", "a list of records")
         if reader.skipped("]"):
-            reader.expect_end()
             return
-        reader.expect(",", "a comma or the end of the list")
+        while True:
+            yield reader.record()
+            if reader.skipped("]"):
+                reader.expect_end()
+                return
+            reader.expect(",", "a comma or the end of the list")
 
 
 def stream_object(path: Path) -> Iterator[tuple[str, Any]]:
@@ -47,20 +48,20 @@ def stream_object(path: Path) -> Iterator[tuple[str, Any]]:
     Raises:
         DataFileError: As `stream_list`, or a key is no text.
     """
-    reader = _Reader(path)
-    reader.expect("{", "an object of entries")
-    if reader.skipped("}"):
-        return
-    while True:
-        key = reader.value()
-        if not isinstance(key, str):
-            raise reader.error("expected a key in quotation marks")
-        reader.expect(":", "a colon behind the key")
-        yield key, reader.value()
+    with closing(_Reader(path)) as reader:
+        reader.expect("{", "an object of entries")
         if reader.skipped("}"):
-            reader.expect_end()
             return
-        reader.expect(",", "a comma or the end of the object")
+        while True:
+            key = reader.value()
+            if not isinstance(key, str):
+                raise reader.error("expected a key in quotation marks")
+            reader.expect(":", "a colon behind the key")
+            yield key, reader.record()
+            if reader.skipped("}"):
+                reader.expect_end()
+                return
+            reader.expect(",", "a comma or the end of the object")
 
 
 class _Reader:
@@ -79,7 +80,7 @@ class _Reader:
             raise DataFileError(f"{path}: can not be read ({error.strerror}): {REMEDY}") from error
 
     def error(self, what: str) -> DataFileError:
-        """The error at the present place."""
+        """The error at the present place; records are counted from 0."""
         near = self._text[self._at : self._at + 40]
         return DataFileError(f"{self._path}, record {self._records}: {what}, got {near!r}: {REMEDY}")
 
@@ -93,6 +94,9 @@ class _Reader:
         self._pass_white_space()
         if self._at < len(self._text):
             raise self.error("expected the end of the file")
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def skipped(self, mark: str) -> bool:
@@ -102,6 +106,12 @@ class _Reader:
             self._at += len(mark)
             return True
         return False
+
+    def record(self) -> Any:
+        """The next complete value, counted."""
+        value = self.value()
+        self._records += 1
+        return value
 
     def value(self) -> Any:
         """The next complete value."""
@@ -122,7 +132,6 @@ class _Reader:
                 self._read_on()
                 continue
             self._at = end
-            self._records += 1
             return value
 
     def _pass_white_space(self) -> None:

@@ -175,6 +175,8 @@ def read_products(
             trouble["asin occurs before"] += 1
             continue
         seen.add(product.asin)
+        if entry is None:
+            trouble["asin is missing from the attribute file"] += 1
         yield product, read_synthetic(product.asin, entry, trouble)
     require_few_skipped(items, records, trouble)
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..choices import require_choice, require_number
-from ..core import SPLITS
+from ..core import SPLITS, TextEnv
 from ..randomness import key_entropy
 from ..task_ids import NumberedTaskIds, parse_task_id
 from .catalog import Catalog
@@ -85,6 +85,7 @@ class OfficialTasks:
         )
         self._numbers: dict[str, Sequence[int]] | None = None
         self.task = lru_cache(4096)(self._task)
+        self.ids = lru_cache(maxsize=None)(self._ids)
 
     def __len__(self) -> int:
         return len(self._goals)
@@ -93,8 +94,8 @@ class OfficialTasks:
         """The goal of a number."""
         return self._goals[self._order[number]]
 
-    def ids(self, split: str, task_type: str | None = None) -> Sequence[str]:
-        """The task ids of a split; those of one department are found by reading all of the split's goals."""
+    def _ids(self, split: str, task_type: str | None = None) -> Sequence[str]:
+        """The task ids of a split; those of one department are found by reading all of the split's goals, once."""
         numbers = self._split_numbers(split)
         if task_type is not None:
             require_choice("task_type", task_type, taxonomy().departments, "the store")
@@ -131,8 +132,15 @@ class OfficialTasks:
             task_type=department,
             skill_keys=(department,),
             cluster=goal.asin,
-            queries=tuple(query.lower() for query in queries),
+            queries=tuple(typed(query.lower()) for query in queries),
         )
+
+
+def typed(query: str) -> str:
+    """A query as an action can carry it: cut behind a word, and blanks for what an environment would not read."""
+    query = "".join(c if c.isprintable() else " " for c in query)
+    longest = TextEnv.max_action_length - len("search[]")
+    return query if len(query) <= longest else query[: longest + 1].rpartition(" ")[0] or query[:longest]
 
 
 class Prices(Mapping[str, float]):

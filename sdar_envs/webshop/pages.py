@@ -21,6 +21,9 @@ SEPARATOR = " [SEP] "
 BACK_TO_SEARCH, PREVIOUS, NEXT, BUY, SEARCH = "Back to Search", "< Prev", "Next >", "Buy Now", "Search"
 SUB_PAGES = ("Description", "Features", "Reviews", "Attributes")
 
+# An option that is called like one of these is the button, see `Session.click`.
+_BUTTONS = frozenset(name.lower() for name in (BACK_TO_SEARCH, PREVIOUS, SEARCH, BUY, *SUB_PAGES))
+
 PAGE_SIZE = 10
 _WHITE_SPACE = " \t\n\f\r"
 
@@ -138,6 +141,15 @@ def shown(text: str, role: Role = Role.TEXT, group: str = "") -> tuple[Segment, 
     if text.strip(_WHITE_SPACE):
         return (Segment(text, role, group),)
     return (Segment(" ", role, group),) if text and "\n" not in text else ()
+
+
+def choosable(options: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The options that a click chooses: of equal values those of the last group, and none called like a button."""
+    meant = {value: group for group, values in options.items() for value in values}
+    return {
+        group: tuple(value for value in values if meant[value] == group and value not in _BUTTONS)
+        for group, values in options.items()
+    }
 
 
 def _texts(*texts: str) -> tuple[Segment, ...]:

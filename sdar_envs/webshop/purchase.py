@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .catalog import Product
 from .goals import Goal
+from .pages import choosable
 from .reward import option_matches
 
 
@@ -15,7 +16,7 @@ def best_options(product: Product, goal: Goal, *, strict: bool = False) -> dict[
     reached: dict[frozenset[int], dict[str, str]] = {frozenset(): {}}
     # Of values that count alike, the one that was asked for in these words comes first.
     asked = {option if isinstance(option, str) else option[1] for option in goal.options}
-    for group, values in product.options.items():
+    for group, values in choosable(product.options).items():
         for met, chosen in list(reached.items()):
             for value in sorted(values, key=lambda one: one not in asked):
                 wanted = enumerate(goal.options)

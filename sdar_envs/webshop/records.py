@@ -14,6 +14,7 @@ from typing import Any
 
 from .catalog import ID_LENGTH, Product, Review
 from .goals import Instruction
+from .pages import choosable
 
 # What a product without an entry in the attribute file has.
 NO_ATTRIBUTES = ("DUMMY_ATTR",)
@@ -155,6 +156,9 @@ def _options(groups: object, trouble: Trouble) -> dict[str, tuple[str, ...]]:
         if None in values:
             trouble["customization_options holds a value that is not a text"] += 1
         options[_encodable(name.lower())] = tuple(value for value in values if value)
+    # They are kept, as in the original, where they can not be chosen either.
+    if hidden := sum(map(len, options.values())) - sum(map(len, choosable(options).values())):
+        trouble["option is called like a button or like one of a later group"] += hidden
     return options
 
 

@@ -44,10 +44,6 @@ class Shelves(Protocol):
         """The ids that a query finds, best first."""
         ...
 
-    def find(self, name: str) -> str | None:
-        """The id that a lower-case name stands for."""
-        ...
-
     def results_page(self, query: str, number: int) -> Page:
         """A page of results."""
         ...
@@ -126,7 +122,7 @@ class Session:
         if self._turned(name):
             return True
         if segment.role is Role.PRODUCT:
-            self.asin = self.shelves.find(name) or segment.text
+            self.asin = segment.text
             self.visited.add(self.asin)
         elif segment.role is Role.OPTION:
             self.chosen[segment.group] = segment.text

@@ -71,10 +71,6 @@ class Store:
             title_tokens=self.title_tokens,
         )
 
-    def find(self, name: str) -> str | None:
-        """The id that a lower-case name stands for."""
-        return self.catalog.find(name)
-
     @property
     def page_of_last_hit(self) -> int:
         """The last page on which a search lists anything."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+import os
 import random
+import shutil
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -64,6 +68,72 @@ def test_the_expert_scores_one_on_every_exported_goal(exported: Path, goals: str
         assert info["success"], info["instruction"]
 
 
+def store_of(tmp_path: Path, items: list[dict[str, Any]], **more: Any) -> WebShopEnv:
+    """A store of these records; the last one is wanted."""
+    wanted = {"attributes": ["soft"], "instruction": "find it", "instruction_attributes": ["soft"]}
+    asked = {
+        "instruction": "find it",
+        "instruction_attributes": ["soft"],
+        "instruction_options": more.pop("options", []),
+    }
+    (tmp_path / "items_shuffle.json").write_text(json.dumps(items), encoding="utf-8")
+    (tmp_path / "items_ins_v2.json").write_text(json.dumps({items[-1]["asin"]: wanted}), encoding="utf-8")
+    (tmp_path / "items_human_ins.json").write_text(json.dumps({items[-1]["asin"]: [asked]}), encoding="utf-8")
+    return WebShopEnv(data_dir=str(tmp_path), **more)
+
+
+def follow(env: WebShopEnv) -> dict[str, Any]:
+    """Follow the plan, whose every step must be understood."""
+    info = env.reset(seed=0)[1]
+    for _ in range(len(info["privileged"]["plan"])):
+        info = env.step(info["privileged"]["next_action"])[4]
+        assert info["is_action_valid"]
+    return info
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_plan_chooses_options_that_a_click_can_choose(tmp_path: Path, strict: bool):
+    """Of a value in two groups the later group's is chosen, and an option called like a button is the button."""
+    names = {"fit": ("large", "x"), "size": ("large", "description"), "extra": ("description", "buy now")}
+    options = {group: [{"value": value} for value in values] for group, values in names.items()}
+    items = [{"asin": "B1", "name": "soft hat", "customization_options": options}]
+    env = store_of(tmp_path, items, options=["large"], strict_options=strict)
+    assert follow(env)["success"]
+    env = store_of(tmp_path, items, options=["large"], strict_options=strict, goals="synthetic")
+    facts = env.reset(seed=0)[1]["privileged"]["facts"]
+    assert not {"description", "buy now"} & set(facts["options"].values())
+
+
+@pytest.mark.parametrize(
+    "title", [" ".join(f"word{n}" for n in range(150)), "soft\u200bly red\u00a0h\u00adat\u2028", "y" * 900], ids=len
+)
+def test_a_plan_searches_with_what_an_action_can_carry(tmp_path: Path, title: str):
+    lures = [{"asin": f"A{n}", "name": "soft find"} for n in range(60)]
+    env = store_of(tmp_path, [*lures, {"asin": "B1", "name": title}])
+    plan = env.reset(seed=0)[1]["privileged"]["plan"]
+    assert all(len(action) <= env.max_action_length and action.isprintable() for action in plan)
+    if " " in title:
+        assert "click[b1]" in plan
+        assert env.step(plan[0])[4]["privileged"]["plan"] == plan[1:]
+
+
+def test_what_no_known_search_lists_is_not_called_done(tmp_path: Path):
+    env = store_of(tmp_path, [{"asin": f"A{n:02d}", "name": "soft hat"} for n in range(60)])
+    privileged = env.reset(seed=0)[1]["privileged"]
+    assert privileged["plan"] == [] and privileged["next_action"] == ""
+    said = " ".join(privileged["hints"])
+    assert "A59" in said and "Nothing is left" not in said and "next action" not in said and "search" not in said
+
+
+def test_ids_that_differ_in_case_alone_stay_apart(tmp_path: Path):
+    env = store_of(tmp_path, [{"asin": "B0A", "name": "soft hat"}, {"asin": "b0a", "name": "soft shoe"}])
+    env.reset(seed=0)
+    for query, asin in (("hat", "B0A"), ("shoe", "b0a")):
+        env.step(f"search[{query}]")
+        env.step("click[b0a]")
+        assert env.session.asin == asin
+
+
 # On disk.
 
 
@@ -75,7 +145,6 @@ def test_a_catalogue_on_disk_is_the_one_in_memory(folder: Path, exported: Path):
         assert list(disk.catalog.asins) == list(memory.catalog.asins)
         assert dict(disk.synthetic) == dict(memory.synthetic)
         assert all(disk.catalog.product(asin) == memory.catalog.product(asin) for asin in memory.catalog.asins)
-        assert disk.catalog.find("b0AAaaaa01") == memory.catalog.find("b0AAaaaa01")
         for query in ("cotton shirt", "red", "tea of the"):
             assert disk.index.scored(query) == memory.index.scored(query)
         with pytest.raises(KeyError):
@@ -107,6 +176,19 @@ def test_an_interrupted_build_leaves_nothing_behind(folder: Path):
     assert [p.name for p in official.kept_folder(files, None).parent.iterdir()] == ["digests.json"]
     files.items.write_text(text, encoding="utf-8")
     assert len(official.load(files, in_memory=0).catalog) == 22
+
+
+def test_two_processes_that_build_at_once_end_with_one_catalogue(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    files, replace = official.find_files(folder), os.replace
+
+    def meanwhile(partial: Path, where: Path) -> None:
+        if Path(where).suffix != ".json":
+            shutil.copytree(partial, where)  # the other one is quicker
+        replace(partial, where)
+
+    monkeypatch.setattr("sdar_envs.webshop.disk_catalog.os.replace", meanwhile)
+    assert len(official.load(files, in_memory=0).catalog) == 22
+    assert not list(official.kept_folder(files, None).parent.glob(".partial-*"))
 
 
 # Goals and splits.
@@ -244,6 +326,18 @@ def test_fields_that_say_nothing_are_read_as_missing(change: dict[str, Any], fie
     assert [kind for kind in counted if kind.startswith(trouble)] if trouble else not counted
 
 
+def test_options_that_can_not_be_chosen_and_products_without_attributes_are_counted(folder: Path):
+    trouble = official.load(official.find_files(folder), human=False).trouble
+    # Two scents are called like buttons, and one like a colour.
+    assert trouble["option is called like a button or like one of a later group"] == 3
+    assert trouble["asin is missing from the attribute file"] == 0
+    entries = webshop_official.attributes()
+    del entries["B0AAAAAA02"], entries["B0BBBBBB03"]
+    (folder / webshop_official.ATTRIBUTES_FILE).write_text(json.dumps(entries), encoding="utf-8")
+    trouble = official.load(official.find_files(folder), human=False).trouble
+    assert trouble["asin is missing from the attribute file"] == 2
+
+
 def test_instructions_without_attributes_or_form_are_left_out_and_counted():
     counted: Counter[str] = Counter()
     whole = {"instruction": "b", "instruction_attributes": ["x"], "instruction_options": None}
@@ -309,6 +403,26 @@ def test_a_broken_file_is_refused_with_file_record_and_remedy(tmp_path: Path, co
         assert said in str(caught.value) and "setup.sh" in str(caught.value)
 
 
+def test_the_broken_record_is_counted_the_same_in_a_list_and_in_an_object(tmp_path: Path):
+    path = tmp_path / "a.json"
+    for stream, text in ((stream_list, '[{"x": 1}, {"x": 2}, {x}]'), (stream_object, '{"a": 1, "b": 2, "c": {x}}')):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(DataFileError, match="record 2: expected JSON"):
+            list(stream(path))
+
+
+def test_no_file_is_left_open(folder: Path, tmp_path: Path):
+    broken = tmp_path / "a.json"
+    broken.write_text("[1, x", encoding="utf-8")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        official.load(official.find_files(folder), num_products=2)
+        with pytest.raises(DataFileError):
+            list(stream_list(broken))
+        gc.collect()
+    assert not [one for one in caught if issubclass(one.category, ResourceWarning)]
+
+
 def test_odd_but_whole_files_are_read(tmp_path: Path):
     path = tmp_path / "a.json"
     path.write_bytes(b'\xef\xbb\xbf [\r\n {"a": NaN, "a": 1} ,\r\n' + b"9" * 5000 + b", [], 12 ]\r\n")
@@ -362,8 +476,14 @@ def test_missing_files_and_unknown_choices_are_named(folder: Path, tmp_path_fact
         WebShopEnv(data_dir=str(folder), goals="synthetc")
     with pytest.raises(ValueError, match="product"):
         WebShopEnv(data_dir=str(folder), split_by="products")
-    with pytest.raises(ValueError, match="generated"):
-        WebShopEnv(data_dir=str(folder), size="small")
+    for kwargs in ({"size": "small"}, {"regularity": 0.5}, {"stale": 0.3}):
+        with pytest.raises(ValueError, match=f"{next(iter(kwargs))} only of generated"):
+            WebShopEnv(data_dir=str(folder), **kwargs)
+    for kwargs in ({"goals": "synthetic"}, {"data_variant": "1000"}, {"split_by": "product"}, {"price_seed": 1}):
+        with pytest.raises(ValueError, match=f"{next(iter(kwargs))} only of official files.*data_dir"):
+            WebShopEnv(**kwargs)
+    with pytest.raises(ValueError, match="path of a folder, got 5"):
+        WebShopEnv(data_dir=5)
     (folder / webshop_official.HUMAN_FILE).unlink()
     with pytest.raises(ValueError, match="human"):
         WebShopEnv(data_dir=str(folder), goals="human")
