@@ -147,7 +147,7 @@ def choosable(options: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ..
     """The options that a click chooses: of equal values those of the last group, and none called like a button."""
     meant = {value: group for group, values in options.items() for value in values}
     return {
-        group: tuple(value for value in values if meant[value] == group and value not in _BUTTONS)
+        group: tuple(value for value in values if value and meant[value] == group and value not in _BUTTONS)
         for group, values in options.items()
     }
 

@@ -7,6 +7,7 @@ what the original reads is read the same.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -136,7 +137,7 @@ def _prices(text: object, trouble: Trouble) -> tuple[float, ...]:
         trouble["pricing is not a text"] += 1
         return ()
     prices = [_NOT_NUMBER.sub("", part) for part in text.split("$")[1:]]
-    if not prices or not all(_NUMBER.fullmatch(price) for price in prices):
+    if not prices or not all(_NUMBER.fullmatch(price) and math.isfinite(float(price)) for price in prices):
         trouble["pricing is unreadable"] += 1
         return ()
     return tuple(float(price) for price in prices[:2])
@@ -155,10 +156,10 @@ def _options(groups: object, trouble: Trouble) -> dict[str, tuple[str, ...]]:
         values = [_option_value(content) for content in contents] if isinstance(contents, list) else [None]
         if None in values:
             trouble["customization_options holds a value that is not a text"] += 1
-        options[_encodable(name.lower())] = tuple(value for value in values if value)
-    # They are kept, as in the original, where they can not be chosen either.
+        options[_encodable(name.lower())] = tuple(value for value in values if value is not None)
+    # They are kept, because the original counts goals with them, although nobody can choose them there either.
     if hidden := sum(map(len, options.values())) - sum(map(len, choosable(options).values())):
-        trouble["option is called like a button or like one of a later group"] += hidden
+        trouble["option is empty, or called like a button or like one of a later group"] += hidden
     return options
 
 

@@ -23,6 +23,7 @@ from sdar_envs.webshop.generator import generate
 from sdar_envs.webshop.goals import SHUFFLE_SEED, draw_bound, index_splits, shuffled
 from sdar_envs.webshop.json_stream import DataFileError, stream_list, stream_object
 from sdar_envs.webshop.official_tasks import OfficialTasks
+from sdar_envs.webshop.reader import read_page
 from sdar_envs.webshop.records import read_human, read_product
 
 
@@ -102,6 +103,21 @@ def test_a_plan_chooses_options_that_a_click_can_choose(tmp_path: Path, strict: 
     env = store_of(tmp_path, items, options=["large"], strict_options=strict, goals="synthetic")
     facts = env.reset(seed=0)[1]["privileged"]["facts"]
     assert not {"description", "buy now"} & set(facts["options"].values())
+
+
+def test_an_empty_option_counts_as_in_the_original_and_is_nowhere_to_be_seen(tmp_path: Path):
+    options = {"fit": [{"value": ""}, {"value": "loose"}]}
+    items = [{"asin": "B1", "name": "soft hat", "customization_options": options}]
+    env = store_of(tmp_path, items, goals="synthetic", observation_mode="html")
+    assert [goal.options for goal in env.source._goals] == [(("fit", ""),), (("fit", "loose"),)]
+    for task_id in env.task_ids():
+        env.reset(options={"task_id": task_id})
+        env.step("search[hat]")
+        html, *_, info = env.step("click[b1]")
+        read = read_page(html)
+        assert read.text == env.session.page.text(info["instruction"])
+        assert read.clickables == list(env.session.page.clickables) and "" not in read.clickables
+        assert "" not in info["privileged"]["facts"]["options"].values()
 
 
 @pytest.mark.parametrize(
@@ -292,6 +308,7 @@ def test_what_can_not_be_a_product_is_left_out_and_counted(change: dict[str, Any
         ({"pricing": "$"}, "pricing", (), "pricing is unreadable"),
         ({"pricing": "$1.99.50"}, "pricing", (), "pricing is unreadable"),
         ({"pricing": 12.5}, "pricing", (), "pricing is not a text"),
+        ({"pricing": "$" + "9" * 400}, "pricing", (), "pricing is unreadable"),
         ({"pricing": "$1,234.50"}, "pricing", (1234.5,), ""),
         ({"pricing": "$1$2$3"}, "pricing", (1.0, 2.0), ""),
         ({"pricing": None}, "pricing", (), ""),
@@ -314,6 +331,12 @@ def test_what_can_not_be_a_product_is_left_out_and_counted(change: dict[str, Any
             {"customization_options": {"S": [{"value": None}, {"value": "b"}, {}]}},
             *("options", {"s": ("b",)}, "customization_options holds a value"),
         ),
+        (
+            {"customization_options": {"S": [{"value": " "}, {"value": "b"}]}},
+            "options",
+            {"s": ("", "b")},
+            "option is empty",
+        ),
         ({"name": "a\ud800b"}, "title", "a?b", ""),
         ({"query": " Tea "}, "query", "tea", ""),
     ],
@@ -329,7 +352,7 @@ def test_fields_that_say_nothing_are_read_as_missing(change: dict[str, Any], fie
 def test_options_that_can_not_be_chosen_and_products_without_attributes_are_counted(folder: Path):
     trouble = official.load(official.find_files(folder), human=False).trouble
     # Two scents are called like buttons, and one like a colour.
-    assert trouble["option is called like a button or like one of a later group"] == 3
+    assert trouble["option is empty, or called like a button or like one of a later group"] == 3
     assert trouble["asin is missing from the attribute file"] == 0
     entries = webshop_official.attributes()
     del entries["B0AAAAAA02"], entries["B0BBBBBB03"]
