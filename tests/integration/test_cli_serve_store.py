@@ -152,6 +152,7 @@ def test_a_port_in_use_is_one_line_with_the_remedy(capsys: pytest.CaptureFixture
         (["--split", "tset"], '"test"'),
         (["--env-kwargs", "sise=small"], '"size"'),
         (["--max-visits", "0"], "--max-visits of at least 1"),
+        (["--rest", "nan"], "--rest above 0"),
         (["--rest", "0"], "--rest above 0"),
         (["--record", "/proc/nowhere/episodes.jsonl"], "/proc/nowhere"),
     ],

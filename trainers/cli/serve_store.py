@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from .envs import check_env_kwargs
     from .terminal import make_console
 
-    if options.max_visits < 1 or options.rest <= 0:
+    if options.max_visits < 1 or not options.rest > 0:
         raise ValueError(
             f"expected --max-visits of at least 1 and --rest above 0, got {options.max_visits} and {options.rest}"
         )
