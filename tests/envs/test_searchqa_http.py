@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -509,8 +510,16 @@ def test_a_foreign_host_name_is_refused(port: int):
     assert post(port, {"query": "5"}, headers={"Host": "localhost:1234"})[0] == 200
 
 
-def test_an_address_of_version_6_is_served_under_its_own_name():
-    server = pytest.importorskip("sdar_envs.searchqa.server")
+@pytest.fixture(name="server")
+def server_module() -> ModuleType:
+    for needed in ("starlette", "uvicorn"):
+        pytest.importorskip(needed)
+    from sdar_envs.searchqa import server
+
+    return server
+
+
+def test_an_address_of_version_6_is_served_under_its_own_name(server: ModuleType):
     pytest.importorskip("httpx2")
     from starlette.testclient import TestClient
 
@@ -531,8 +540,7 @@ def test_a_search_that_fails_says_so_without_details(port: int):
 
 
 @pytest.mark.parametrize("outage", [False, True])
-def test_a_request_that_fails_does_not_take_those_along_that_it_was_searched_with(outage: bool):
-    server = pytest.importorskip("sdar_envs.searchqa.server")
+def test_a_request_that_fails_does_not_take_those_along_that_it_was_searched_with(server: ModuleType, outage: bool):
     calls: list[list[str]] = []
 
     class Damaged(Listed):
@@ -559,8 +567,7 @@ def test_a_request_that_fails_does_not_take_those_along_that_it_was_searched_wit
         assert [hits[0].passage.id for found in (one, two, three) for hits in found] == [1, 2, 3, 4]
 
 
-def test_a_backlog_for_one_number_of_hits_does_not_hold_up_another():
-    server = pytest.importorskip("sdar_envs.searchqa.server")
+def test_a_backlog_for_one_number_of_hits_does_not_hold_up_another(server: ModuleType):
     numbers: list[int] = []
 
     class Counting(Listed):

@@ -365,6 +365,7 @@ def test_paths_may_be_path_objects(tmp_path: Path):
 
 
 def test_halves_of_surrogate_pairs_reach_neither_student_nor_teacher(tmp_path: Path):
+    pytest.importorskip("faiss")
     from sdar_envs.searchqa.env import SearchQAEnv
 
     record = {"question": "who \ud800?", "golden_answers": ["Ann \udfff"], "data_source": "nq\ud800"}
