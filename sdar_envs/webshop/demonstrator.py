@@ -69,6 +69,11 @@ class WebShopDemonstrator:
 
 
 def _make_env(env_kwargs: Mapping[str, Any], world_seed: int) -> WebShopEnv:
+    if env_kwargs.get("data_dir") is not None:
+        raise ValueError(
+            "the store's demonstrations expect a generated store, got data_dir: on official files train a model that "
+            "can read already (--model), see docs/webshop.md"
+        )
     ours = ("stale", "stale_seed", "split", "horizon", "observation_mode")
     kwargs = {key: value for key, value in env_kwargs.items() if key not in ours}
     kwargs.update(world_seed=world_seed, split="train", num_products=PRODUCTS, expose_privileged=True)

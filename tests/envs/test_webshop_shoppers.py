@@ -61,6 +61,11 @@ def test_players_rank_as_they_should(size: str):
     assert scores["random"] < 0.15 < 0.5 < scores["first hit"] < 0.9
 
 
+def test_there_are_no_demonstrations_of_official_stores():
+    with pytest.raises(ValueError, match=r"generated store, got data_dir.*--model"):
+        demonstrate(script_of("sdar/WebShop-v0"), {"data_dir": "webshop/data"}, key=("test", 0), hinted=True)
+
+
 def test_the_same_key_gives_the_same_demonstration_and_another_key_another():
     assert play(3, hinted=True) == play(3, hinted=True)
     assert len({play(index, hinted=True).views[0].observation for index in range(8)}) > 1
