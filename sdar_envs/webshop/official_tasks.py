@@ -75,7 +75,11 @@ class OfficialTasks:
         else:
             made = SyntheticGoals(data.catalog, data.synthetic, prices, rng)
         if not len(made):
-            raise DataFileError(f"{files.items}: expected at least one product with an instruction, and there is none")
+            kind, other = ("human", "synthetic") if human else ("synthetic", "human")
+            raise DataFileError(
+                f"{files.items}: expected at least one {kind} goal about its products, got none about the "
+                f"{len(data.catalog)} that were read: read more of them (num_products), or try goals={other!r}"
+            )
         self._goals = made
         self._order = array("l", shuffled(len(made)))
         self._split_by = split_by

@@ -141,6 +141,14 @@ def test_what_no_known_search_lists_is_not_called_done(tmp_path: Path):
     assert "A59" in said and "Nothing is left" not in said and "next action" not in said and "search" not in said
 
 
+@pytest.mark.parametrize(("kind", "other"), [("human", "synthetic"), ("synthetic", "human")])
+def test_a_store_without_goals_says_what_was_read_and_what_to_try(tmp_path: Path, kind: str, other: str):
+    with pytest.raises(DataFileError, match=f"one {kind} goal .* got none about the 0 .* goals='{other}'"):
+        store_of(tmp_path, [{"asin": "B1", "name": "soft hat"}], num_products=0, goals=kind)
+    with pytest.raises(DataFileError, match=f"one {kind} goal .* got none about the 1 .* goals='{other}'"):
+        store_of(tmp_path, [{"asin": "B1", "name": "hat"}, {"asin": "B2", "name": "cap"}], num_products=1, goals=kind)
+
+
 def test_ids_that_differ_in_case_alone_stay_apart(tmp_path: Path):
     env = store_of(tmp_path, [{"asin": "B0A", "name": "soft hat"}, {"asin": "b0a", "name": "soft shoe"}])
     env.reset(seed=0)
