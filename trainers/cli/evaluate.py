@@ -149,7 +149,7 @@ def show_evaluations(console: Console, results: Mapping[str, Evaluation]) -> Non
     first = next(iter(results.values()))
     kinds = sorted({kind for found in results.values() for kind in found.by_task_type})
     several = len(results) > 1
-    columns = ["agent", "success %", "95 % interval", "by layout"]
+    columns = ["agent", "success %", "95 % interval", "clustered"]
     columns += [*(["difference", "95 % interval"] if several else []), "steps", "invalid %", "failed"]
     rows = []
     for name, found in results.items():
