@@ -13,13 +13,13 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from ..choices import unknown_choice
 from ..core import SPLITS, resolve_split
 from ..skills import SkillBank
+from ..task_ids import NumberedTaskIds, parse_task_id
 from .answers import usable
 from .corpus import encodable
 from .sources import Need, Task
@@ -242,8 +242,8 @@ class OfficialTasks:
 
     def __init__(self, dataset: str | Mapping[str, str], *, split: str, task_type: str | None = None) -> None:
         self._task_type = task_type
+        self._records: dict[str, dict[int, Record]] = {}  # of each split, by row
         self._rows: dict[str, list[int]] = {}
-        self._ids: dict[str, tuple[str, ...]] = {}
         self._files: dict[str, Questions] = {}
         files = (
             {split: dataset} if isinstance(dataset, str) else {resolve_split(k, _WHERE): v for k, v in dataset.items()}
@@ -256,7 +256,8 @@ class OfficialTasks:
                 rows = questions.records.values()
                 mine = (r for r in rows if not isinstance(dataset, str) or not named or _split_of(r.split) == of)
                 self._files[of] = questions
-                self._rows[of] = [r.row for r in mine if task_type in (None, task_type_of(r))]
+                self._records[of] = {r.row: r for r in mine}
+                self._rows[of] = [row for row, r in self._records[of].items() if task_type in (None, task_type_of(r))]
         if split not in self._rows:
             raise DatasetError(
                 f"{dataset}: expected questions of split {split!r}, got some of {', '.join(sorted(self._rows))}: pass "
@@ -277,19 +278,14 @@ class OfficialTasks:
                 f"{_WHERE} expects a split that the dataset has, got {chosen!r} of {', '.join(sorted(self._rows))}: "
                 f"pass dataset= as a mapping from {', '.join(SPLITS)} to files"
             )
-        if chosen not in self._ids:  # a reset draws one of them, and there may be a hundred thousand
-            self._ids[chosen] = tuple(f"{chosen}:{row:06d}" for row in self._rows[chosen])
-        return self._ids[chosen]
+        return NumberedTaskIds(chosen, self._rows[chosen])
 
     def load(self, task_id: str) -> Task:
         """See `sources.TaskSource`."""
-        split, colon, digits = task_id.partition(":")
-        questions = self._files.get(split)
-        known = colon and digits.isascii() and digits.isdigit()
-        record = questions.records.get(int(digits)) if questions is not None and known and len(digits) < 12 else None
+        split, row = parse_task_id(task_id, dict.fromkeys(self._records), _WHERE)
+        record = self._records[split].get(row)
         if record is None:
-            shown = list(islice((f"{s}:{row:06d}" for s, rows in self._rows.items() for row in rows), 2_000))
-            raise unknown_choice("task id", task_id, shown, _WHERE)
+            raise unknown_choice("task id", task_id, self.task_ids(split)[:2_000], _WHERE)
         kind = task_type_of(record)
         return Task(
             question=record.question,

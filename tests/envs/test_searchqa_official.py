@@ -265,6 +265,10 @@ def test_a_file_serves_the_splits_that_its_records_name(tmp_path: Path):
         tasks.task_ids("train")
     with pytest.raises(DatasetError, match="'train'"):
         OfficialTasks(str(path), split="train")
+    assert tasks.load("test:000002").question == "q2?"
+    for other in ("test:000001", "valid:000002", "test:2"):  # a row of the other split, and no id
+        with pytest.raises(ValueError, match="task id"):
+            tasks.load(other)
 
 
 def test_a_file_that_names_no_split_serves_the_one_that_is_asked_for_and_no_other(tmp_path: Path):

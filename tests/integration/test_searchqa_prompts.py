@@ -13,16 +13,15 @@ import pytest
 pytest.importorskip("faiss")
 pytest.importorskip("torch")
 
+from privileged_canary import check_the_canary, longest_block
 from tiny_models import CHATML, load_tiny
 
 import sdar_envs  # noqa: F401  # registers the environments
-from agents.base import Turn
 from agents.chat import ChatAgent
-from agents.teacher import PRIVILEGES, Teacher
-from sdar_envs.privileged import Privileged, split_info
+from agents.rendering import ChatRenderer
+from sdar_envs.privileged import split_info
 from trainers.presets import load_preset
 
-CANARY = "xyzzy-4711"
 # The plain environment, and how the presets for tiny and for large models show it.
 TINY, LARGE = (load_preset(name).config for name in ("searchqa-tiny", "searchqa-qwen"))
 
@@ -32,15 +31,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def marked(value: Any) -> Any:
-    """The same JSON value with the canary in every string."""
-    if isinstance(value, str):
-        return f"{value} {CANARY}"
-    if isinstance(value, list):
-        return [marked(item) for item in value]
-    return {key: marked(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 @pytest.mark.parametrize(
@@ -58,40 +48,8 @@ def test_a_canary_in_all_privileged_fields_reaches_every_teacher_and_no_student(
     model, tokenizer = load_tiny(tiny_model_path("qwen2", CHATML))
     agent = ChatAgent(model, tokenizer, style=style, context=context, max_completion_length=12, max_prompt_length=2000)
     env = gym.make("sdar/SearchQA-v0", task_type="compare", **env_kwargs)
-    turns: list[Turn] = []
-    secrets: list[Privileged] = []
-    observation, info = env.reset(options={"task_id": "train:000002"})
-    for number in range(3):
-        original = info["privileged"]
-        info["privileged"] = {**marked(original), "task_type": original["task_type"]}
-        view, secret = split_info(observation, info, turn=number, draw=("canary", style))
-        assert secret is not None
-        (action,) = agent.act([view])
-        turns.append(Turn(view, action, 0.0, True))
-        secrets.append(secret)
-        # The tiny model writes noise: the episode follows the plan, so that observations change.
-        observation, _, terminated, truncated, info = env.step(original["next_action"])
-        assert not (terminated or truncated)
-    rows: list[list[int]] = []
-    for number, turn in enumerate(turns):
-        assert turn.action.tokens is not None
-        assert CANARY not in tokenizer.decode(turn.action.tokens.prompt_ids)
-        assert CANARY not in str(turn.action.messages) + str(turn.view)
-        if not turn.action.tokens.continues:
-            rows.append([])
-        rows[-1].append(number)
-    bank = env.unwrapped.skill_bank  # type: ignore[attr-defined]  # this environment has one
-    for privilege in PRIVILEGES:
-        teacher = Teacher(agent.renderer, style, privilege=privilege, budget_tokens=16_384, skill_bank=bank)
-        for row in rows:
-            reading = teacher.read([turns[n] for n in row], [secrets[n] for n in row])
-            text = tokenizer.decode(reading.view.ids)
-            told = [teacher.block(secrets[n], turns[n].view) for n in (row if teacher.every_turn else row[:1])]
-            assert reading.complete and all(block in text for block in told)
-            if privilege in ("random_skill", "wrong_skill"):
-                assert all(told)  # the bank's own words, without the canary
-            elif privilege != "none":
-                assert all(CANARY in block for block in told)
+    # No more turns: passages of the full world do not fit the tiny model's context any longer.
+    assert len(check_the_canary(agent, style, env, "train:000002", most=3)) == 3
 
 
 @pytest.mark.parametrize("preset", [TINY, LARGE], ids=["tiny", "qwen"])
@@ -117,15 +75,6 @@ def test_a_student_reads_the_answer_only_where_a_passage_says_it(preset: dict[st
 def test_what_a_teacher_is_told_fits_the_budget_of_the_preset(
     tiny_model_path: Callable[..., Path], preset: dict[str, Any]
 ) -> None:
-    """By a published tokenizer's first cut for the large one, by words and signs for the tiny one."""
-    from agents.rendering import ChatRenderer
-
-    pieces = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]+|\s+")
     renderer = ChatRenderer(load_tiny(tiny_model_path("qwen2", CHATML))[1])
-    teacher = Teacher(renderer, preset["prompt_style"], privilege="skill")
-    env = gym.make("sdar/SearchQA-v0", **preset["env_kwargs"])
-    longest = 0
-    for number in range(24):
-        observation, info = env.reset(options={"task_id": f"train:{number:06d}"})
-        longest = max(longest, len(pieces.findall(teacher.block(split_info(observation, info)[1]))))
+    longest = longest_block(renderer, preset["prompt_style"], gym.make("sdar/SearchQA-v0", **preset["env_kwargs"]), 24)
     assert 0 < 1.1 * longest < preset["teacher_budget"]

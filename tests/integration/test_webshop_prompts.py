@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,32 +11,18 @@ import pytest
 
 pytest.importorskip("torch")
 
+from privileged_canary import PIECES, check_the_canary, longest_block
 from tiny_models import CHATML, load_tiny
 
 import sdar_envs  # noqa: F401  # registers the environments
-from agents.base import Turn
 from agents.chat import ChatAgent
 from agents.prompts import prompt_style
 from agents.rendering import ChatRenderer
-from agents.teacher import PRIVILEGES, Teacher
-from sdar_envs.privileged import Privileged, StudentView, split_info
+from sdar_envs.privileged import StudentView, split_info
 from trainers.config import SDARConfig
 from trainers.presets import load_preset
 
-CANARY = "xyzzy-4711"
 TINY, LARGE = (load_preset(name).config for name in ("webshop-tiny", "webshop-qwen"))
-# A published tokenizer's first cut (words with their space, single digits, runs of signs and of white space); a tenth
-# is added for words that are not one token.
-PIECES = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?\d| ?[^\sA-Za-z\d]+|\s+")
-
-
-def marked(value: Any) -> Any:
-    """The same JSON value with the canary in every string."""
-    if isinstance(value, str):
-        return f"{value} {CANARY}"
-    if isinstance(value, list):
-        return [marked(item) for item in value]
-    return {key: marked(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 @pytest.mark.parametrize(
@@ -55,40 +40,7 @@ def test_a_canary_in_all_privileged_fields_reaches_every_teacher_and_no_student(
     model, tokenizer = load_tiny(tiny_model_path("qwen2", CHATML))
     agent = ChatAgent(model, tokenizer, style=style, context=context, max_completion_length=12, max_prompt_length=2000)
     env = gym.make("sdar/WebShop-v0", **env_kwargs)
-    turns: list[Turn] = []
-    secrets: list[Privileged] = []
-    observation, info = env.reset(options={"task_id": "train:000002"})
-    while info["privileged"]["plan"]:
-        original = info["privileged"]
-        info["privileged"] = {**marked(original), "task_type": original["task_type"]}
-        view, secret = split_info(observation, info, turn=len(turns), draw=("canary", style))
-        assert secret is not None
-        (action,) = agent.act([view])
-        turns.append(Turn(view, action, 0.0, True))
-        secrets.append(secret)
-        # The tiny model writes noise: the episode follows the plan, so that observations change.
-        observation, _, _, _, info = env.step(original["next_action"])
-    assert info["success"] and len(turns) >= 4
-    rows: list[list[int]] = []
-    for number, turn in enumerate(turns):
-        assert turn.action.tokens is not None
-        assert CANARY not in tokenizer.decode(turn.action.tokens.prompt_ids)
-        assert CANARY not in str(turn.action.messages) + str(turn.view)
-        if not turn.action.tokens.continues:
-            rows.append([])
-        rows[-1].append(number)
-    bank = env.unwrapped.skill_bank  # type: ignore[attr-defined]  # this environment has one
-    for privilege in PRIVILEGES:
-        teacher = Teacher(agent.renderer, style, privilege=privilege, budget_tokens=16_384, skill_bank=bank)
-        for row in rows:
-            reading = teacher.read([turns[n] for n in row], [secrets[n] for n in row])
-            text = tokenizer.decode(reading.view.ids)
-            told = [teacher.block(secrets[n], turns[n].view) for n in (row if teacher.every_turn else row[:1])]
-            assert reading.complete and all(block in text for block in told)
-            if privilege in ("random_skill", "wrong_skill"):
-                assert all(told)  # the bank's own words, without the canary
-            elif privilege != "none":
-                assert all(CANARY in block for block in told)
+    assert len(check_the_canary(agent, style, env, "train:000002")) >= 4
 
 
 @pytest.mark.parametrize("preset", [TINY, LARGE], ids=["tiny", "qwen"])
@@ -96,12 +48,7 @@ def test_what_a_teacher_is_told_fits_the_budget_of_the_preset(
     tiny_model_path: Callable[..., Path], preset: dict[str, Any]
 ) -> None:
     renderer = ChatRenderer(load_tiny(tiny_model_path("qwen2", CHATML))[1])
-    teacher = Teacher(renderer, preset["prompt_style"], privilege="skill")
-    env = gym.make("sdar/WebShop-v0", **preset["env_kwargs"])
-    longest = 0
-    for number in range(28):
-        observation, info = env.reset(options={"task_id": f"train:{number:06d}"})
-        longest = max(longest, len(PIECES.findall(teacher.block(split_info(observation, info)[1]))))
+    longest = longest_block(renderer, preset["prompt_style"], gym.make("sdar/WebShop-v0", **preset["env_kwargs"]), 28)
     assert 0 < 1.1 * longest < preset["teacher_budget"]
 
 
