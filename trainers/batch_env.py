@@ -205,7 +205,7 @@ class LoopBatchEnv:
         if action is not None:
             state.actions.append(action)
         state.replies.append(reply)
-        broken = reply.info.get("failure")
+        broken = reply.info.get("environment_failure")
         if broken:  # the environment's own word for an episode that ended without the agent's doing
             return Reply(failure=f"{self.name}, task {state.task_id}, step {len(state.actions)}: {broken}")
         return reply

@@ -265,7 +265,7 @@ class SearchQAEnv(TextEnv):
         )
         if self._outage:
             truncated = self._over = True
-            info["failure"] = f"retrieval is out of order ({self._outage})"
+            info["environment_failure"] = f"retrieval is out of order ({self._outage})"
         return observation, reward, terminated, truncated, info
 
     def _begin(self, task_id: str) -> str:

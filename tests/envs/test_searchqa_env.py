@@ -335,11 +335,11 @@ def test_an_outage_can_end_the_episode_with_a_mark_and_never_becomes_text():
     observation, reward, terminated, truncated, info = env.step(search("x"))
     assert (observation, reward, terminated, truncated) == ("", 0.0, False, True)
     assert info["retrieval_error"] == "RetrievalError" and info["is_action_valid"] and not info["success"]
-    assert info["privileged"]["plan"] == [] and "out of order" in info["failure"]
+    assert info["privileged"]["plan"] == [] and "out of order" in info["environment_failure"]
     with pytest.raises(gym.error.ResetNeeded):
         env.step("x")
     _, info = begin(env)
-    assert info["retrieval_error"] == "" and "failure" not in info
+    assert info["retrieval_error"] == "" and "environment_failure" not in info
 
 
 # Several at once.

@@ -84,6 +84,18 @@ def test_an_environment_that_keeps_crashing_fails_its_episode_alone() -> None:
     assert story(rollouts) == expected
 
 
+@pytest.mark.parametrize(("word", "fails"), [("environment_failure", True), ("failure", False)])
+def test_an_environment_says_in_one_word_of_its_own_that_an_episode_does_not_count(word: str, fails: bool) -> None:
+    class Telling(ToyWorld):
+        def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+            *step, info = super().step(action)
+            return *step, {**info, word: "the disk is full"} if self._task_id == "train:3" else info
+
+    rollouts = collect(ScriptedAgent(), batch_env(4, Telling), draws(8))
+    assert [rollout.episode.failed for rollout in rollouts] == [fails and i == 3 for i in range(8)]
+    assert ("the disk is full" in str(rollouts[3].failure)) == fails
+
+
 def test_a_replay_that_differs_fails_the_episode() -> None:
     budget = [1]
     rollouts = collect(
