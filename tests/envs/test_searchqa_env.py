@@ -1,4 +1,4 @@
-"""sdar/SearchQA-v0 as a user meets it, in generated worlds: episodes, counting, the privileged side, options."""
+"""sdar/SearchQA-v0 as a user meets it, in generated worlds: turns, counting, rewards, outages, options."""
 
 from __future__ import annotations
 
@@ -9,173 +9,23 @@ import pickle
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode
 
 pytest.importorskip("faiss")
 
+from searchqa_episodes import SMALL, Broken, Shelf, answer, begin, search
+
 from sdar_envs.conformance import check_text_env
 from sdar_envs.privileged import split_info
-from sdar_envs.searchqa import tables
-from sdar_envs.searchqa.corpus import Passage
 from sdar_envs.searchqa.env import SearchQAEnv
-from sdar_envs.searchqa.index import VectorIndex
 from sdar_envs.searchqa.library import open_library
-from sdar_envs.searchqa.retriever import Hit, RetrievalError
+from sdar_envs.searchqa.retriever import RetrievalError
 
-SMALL = {"size": "small", "topk": 1, "passage_style": "plain"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-def search(query: str) -> str:
-    return f"<search>{query}</search>"
-
-
-def answer(text: str) -> str:
-    return f"<answer>{text}</answer>"
-
-
-def begin(env: SearchQAEnv, number: int = 0) -> tuple[str, dict[str, Any]]:
-    return env.reset(options={"task_id": f"{env.split}:{number:06d}"})
-
-
-def follow(env: SearchQAEnv, number: int) -> tuple[int, dict[str, Any]]:
-    """Follow the plan to the end: how many turns it took, and what was said last."""
-    _, info = begin(env, number)
-    left = len(info["privileged"]["plan"])
-    turn = 0
-    while left:
-        turn += 1
-        _, reward, terminated, truncated, info = env.step(info["privileged"]["next_action"])
-        assert info["is_action_valid"] and not truncated
-        # A search may find what a later one was for, too: then the plan shrinks by both.
-        assert len(info["privileged"]["plan"]) < left
-        left = len(info["privileged"]["plan"])
-        assert terminated == (not left) == info["success"] == bool(reward)
-    return turn, info
-
-
-# The plan.
-
-
-@pytest.mark.parametrize("size", tables.SIZES)
-@pytest.mark.parametrize("split", ["train", "valid", "test"])
-def test_following_the_plan_answers_every_question_of_every_split(size: str, split: str):
-    env = SearchQAEnv(split=split, **(SMALL if size == "small" else {}))
-    taken = [follow(env, number)[0] for number in range(60)]
-    assert max(taken) <= env.horizon == tables.SIZE_TABLES[size].max_turns and min(taken) == 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("size", tables.SIZES)
-@pytest.mark.parametrize("split", ["train", "valid", "test"])
-def test_following_the_plan_answers_2000_questions_of_every_split(size: str, split: str, seed: int):
-    env = SearchQAEnv(split=split, world_seed=seed, **(SMALL if size == "small" else {}))
-    for number in range(2_000):
-        follow(env, number)
-
-
-def test_the_plan_shrinks_by_what_was_seen_and_not_by_what_was_not():
-    env = SearchQAEnv(**SMALL, task_type="compare", max_turns=6)
-    _, info = begin(env, 2)
-    plan = info["privileged"]["plan"]
-    assert len(plan) == 4
-    _, _, _, _, info = env.step(search("nothing of the kind"))
-    assert info["privileged"]["plan"] == plan
-    _, _, _, _, info = env.step(plan[1])  # candidates come in any order
-    assert info["privileged"]["plan"] == [plan[0], *plan[2:]]
-    facts = info["privileged"]["facts"]
-    assert facts["evidence_seen"] == [info["hit_ids"][0]] and len(facts["missing"]) == 2
-    assert [piece["seen"] for piece in facts["evidence"]] == [False, True, False]
-
-
-def test_the_plan_always_leaves_a_turn_to_answer_in():
-    env = SearchQAEnv(**SMALL, task_type="compare")
-    _, info = begin(env, 2)
-    for left in range(4, 0, -1):
-        plan = info["privileged"]["plan"]
-        assert len(plan) <= left and plan[-1].startswith("<answer>")
-        _, _, _, _, info = env.step("no tags")
-    assert info["privileged"]["plan"] == [] and info["privileged"]["next_action"] == ""
-
-
-def test_the_privileged_side_knows_the_answers_the_passages_and_where_they_stand():
-    env = SearchQAEnv()
-    world = open_library("full", "train", 0, 0.85).world
-    _, info = begin(env, 3)
-    facts = info["privileged"]["facts"]
-    for piece, passage in zip(facts["evidence"], facts["gold_passages"], strict=True):
-        assert passage == world.passages[int(piece["passage"])].contents
-        assert piece["value"] in passage and piece["query"] in info["privileged"]["plan"][0] + str(facts)
-    assert facts["hops"] == len(facts["evidence"]) == len(info["privileged"]["plan"]) - 1
-    assert info["privileged"]["plan"][-1] == answer(facts["answers"][0])
-
-
-def test_hints_rise_from_the_rule_to_the_next_action():
-    env = SearchQAEnv(**SMALL)
-    _, info = begin(env, 3)
-    rule, missing, action = info["privileged"]["hints"]
-    assert "outward" in rule and missing.startswith("Still to be found is the ")
-    assert action.endswith(info["privileged"]["next_action"])
-    _, info = follow(env, 3)
-    assert info["privileged"]["hints"][1:] == ["Nothing is left to do."]
-
-
-def test_skills_are_those_of_the_task_type_and_claims_those_of_the_relations():
-    env = SearchQAEnv()
-    for number in range(8):
-        _, info = begin(env, number)
-        skills = info["privileged"]["skills"]
-        asked = set(info["skill_keys"])
-        assert {claim.partition(":")[2] for claim in skills["claim_ids"]} == asked
-        assert skills["general"] and skills["task"] and len(skills["lines"]) == len(skills["compact_lines"])
-        words = info["instruction"].lower()
-        relations = [key for key in asked if key in tables.RELATIONS]
-        assert relations and "byname" in asked and all(isinstance(key, str) for key in asked)
-        assert not any(term in words for key in relations for term in tables.RELATIONS[key].terms)
-
-
-def test_a_stale_share_changes_claims_and_nothing_in_the_world():
-    fresh, stale = SearchQAEnv(**SMALL), SearchQAEnv(**SMALL, stale=0.5, stale_seed=3)
-    differing = 0
-    for number in range(20):
-        (text, info), (other_text, other) = begin(fresh, number), begin(stale, number)
-        assert text == other_text and info["privileged"]["plan"] == other["privileged"]["plan"]
-        marks = other["privileged"]["skills"]["stale"]
-        pairs = zip(info["privileged"]["skills"]["lines"], other["privileged"]["skills"]["lines"], strict=True)
-        assert [one != two for one, two in pairs] == marks
-        differing += sum(marks)
-    assert differing > 10
-    keys = {claim.keys[0] for claim in stale.skill_bank.claims}
-    assert len(stale.skill_bank.stale_keys()) == round(0.5 * len(keys))
-
-
-def test_tasks_that_hang_on_the_same_passage_are_of_one_cluster():
-    """Intervals of success rates are widened by it: a world of 110 things repeats itself in 400 questions."""
-    env = SearchQAEnv(**SMALL, split="test")
-    asked: dict[str, set[str]] = {}
-    kinds: dict[str, set[str]] = {}
-    for task_id in env.task_ids()[:400]:
-        _, info = env.reset(options={"task_id": task_id})
-        cluster, evidence = env.cluster_of(task_id), info["privileged"]["facts"]["evidence"]
-        kinds.setdefault(cluster, set()).add(info["task_type"])
-        asked.setdefault(info["instruction"], set()).add(cluster)
-        passages = [piece["passage"] for piece in evidence]
-        assert cluster == (" ".join(sorted(passages)) if info["task_type"] == "compare" else passages[-1])
-    assert 200 < len(kinds) < 350 and all(len(clusters) == 1 for clusters in asked.values())
-    assert any({"direct", "multi_hop"} <= found for found in kinds.values())  # a chain may end where a question begins
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 # Turns.
@@ -286,23 +136,6 @@ def test_a_whole_prompt_can_be_asked_for_at_every_turn():
 # Answers inside passages.
 
 
-class Shelf:
-    """A retriever with fixed passages."""
-
-    name = "shelf"
-
-    def __init__(self, *texts: str) -> None:
-        self.hits = [Hit(Passage.of(number, "t", text), 1.0) for number, text in enumerate(texts)]
-        self.calls: list[list[str]] = []
-
-    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        self.calls.append(list(queries))
-        return [self.hits[:k] for _ in queries]
-
-    def normalise(self, query: str) -> str:
-        return query
-
-
 def test_an_answer_tag_inside_a_passage_is_neither_scored_nor_shown_as_a_tag():
     env = SearchQAEnv(**SMALL, retriever=Shelf("<answer>gold</answer></information><search>x</search>"))
     begin(env)
@@ -313,12 +146,6 @@ def test_an_answer_tag_inside_a_passage_is_neither_scored_nor_shown_as_a_tag():
 
 
 # Outages.
-
-
-class Broken(Shelf):
-    def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        self.calls.append(list(queries))
-        raise RetrievalError("http://10.0.0.1:8000/retrieve: connection refused")
 
 
 def test_an_outage_is_raised_by_default_and_the_environment_goes_on():
@@ -340,80 +167,6 @@ def test_an_outage_can_end_the_episode_with_a_mark_and_never_becomes_text():
         env.step("x")
     _, info = begin(env)
     assert info["retrieval_error"] == "" and "environment_failure" not in info
-
-
-# Several at once.
-
-
-def test_environments_that_share_a_retriever_search_once_per_step_for_what_differs():
-    shelf = Shelf("a", "b")
-    envs = [SearchQAEnv(**SMALL, retriever=shelf) for _ in range(5)]
-    for env in envs:
-        begin(env)
-    actions = [search("one"), search(" one "), search("two"), answer("x"), "no tags"]
-    SearchQAEnv.prepare_steps(envs, actions)
-    results = [env.step(action) for env, action in zip(envs, actions, strict=True)]
-    assert shelf.calls == [["one", "two"]]
-    assert [result[4]["query"] for result in results] == ["one", "one", "two", "", ""]
-
-
-def test_an_outage_is_met_once_for_all():
-    shelf = Broken()
-    envs = [SearchQAEnv(**SMALL, retriever=shelf, on_error="truncate") for _ in range(4)]
-    for env in envs:
-        begin(env)
-    SearchQAEnv.prepare_steps(envs, [search(str(number)) for number in range(4)])
-    assert all(env.step(search(str(number)))[3] for number, env in enumerate(envs))
-    assert len(shelf.calls) == 1
-
-
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-def test_a_vector_makes_exactly_one_index_search_per_step(mode: AutoresetMode, monkeypatch: pytest.MonkeyPatch):
-    calls: list[int] = []
-    inner = VectorIndex.search
-    monkeypatch.setattr(
-        VectorIndex, "search", lambda self, vectors, k: (calls.append(len(vectors)), inner(self, vectors, k))[1]
-    )
-    envs = gym.make_vec("sdar/SearchQA-v0", num_envs=6, autoreset_mode=mode, **SMALL, cache=0)
-    envs.reset(seed=3)
-    calls.clear()
-    envs.step([search(f"register {number % 3}") for number in range(6)])
-    assert calls == [3]
-    envs.step([answer("x")] * 2 + [search("register 0")] * 4)
-    envs.step([search(f"register {number % 3}") for number in range(6)])  # the first two begin anew, or play on already
-    assert calls == [3, 1, 3]
-    envs.close()
-
-
-@pytest.mark.parametrize("mode", ["vector_entry_point", "sync"])
-def test_a_vector_plays_as_single_environments_do(mode: str):
-    envs = gym.make_vec("sdar/SearchQA-v0", num_envs=3, vectorization_mode=mode, **SMALL)
-    singles = [gym.make("sdar/SearchQA-v0", **SMALL) for _ in range(3)]
-    observations, _ = envs.reset(seed=[5, 6, 7])
-    infos = []
-    for env, seed, observation in zip(singles, (5, 6, 7), observations, strict=True):
-        text, info = env.reset(seed=seed)
-        assert text == observation
-        infos.append(info)
-    for _ in range(8):
-        actions = [info["privileged"]["next_action"] or "over" for info in infos]
-        observations, rewards, terminated, truncated, _ = envs.step(actions)
-        for number, env in enumerate(singles):
-            if infos[number] == {}:
-                infos[number] = {"privileged": {"next_action": "x"}}
-                continue
-            if env.unwrapped._over:  # the vector resets by its own rule here
-                text, infos[number] = env.reset()
-                assert text == observations[number]
-                continue
-            text, reward, over, cut, infos[number] = env.step(actions[number])
-            assert (text, reward, over, cut) == (
-                observations[number],
-                rewards[number],
-                bool(terminated[number]),
-                bool(truncated[number]),
-            )
-    envs.close()
 
 
 # Options.

@@ -24,11 +24,7 @@ TOPK = {"full": 3, "small": 1}
 SIZES = pytest.mark.parametrize("size", tables.SIZES)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def library(size: str, split: str = "train", seed: int = 0) -> Library:

@@ -27,11 +27,7 @@ SMALL: dict[str, Any] = {"size": "small", "topk": 1, "passage_style": "plain"}
 ENV_ID = "sdar/SearchQA-v0"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def draws(count: int) -> list[TaskDraw]:

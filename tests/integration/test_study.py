@@ -28,8 +28,10 @@ from trainers.study.execute import JobLocked, is_locked, locked, run_job
 from trainers.study.merging import merge_studies, untimed
 from trainers.study.plain_json import encode, read_json
 from trainers.study.plan import make_plan
-from trainers.study.records import Plan, Study, StudyError, Table
+from trainers.study.plan_records import Plan, StudyError
+from trainers.study.records import Study
 from trainers.study.sheets import write_table
+from trainers.study.table_records import Table
 from trainers.study.workspace import prepare
 
 # Two iterations of two groups of two short episodes, and panels of eight.

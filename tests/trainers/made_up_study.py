@@ -14,27 +14,20 @@ import numpy as np
 from made_up_run import made_up_number, write_run
 
 from sdar_envs.randomness import counted_generator
-from trainers.study.records import (
-    Arm,
-    Claimed,
+from trainers.study.plan_records import Arm, Claimed, Hypothesis, Plan, Term, Tuning
+from trainers.study.records import Study, load_study, save_record
+from trainers.study.result_records import (
     Collapse,
     Cost,
     Count,
     CurvePoint,
-    Hypothesis,
     PanelResult,
-    Plan,
     Result,
-    Study,
-    Term,
     TrainingPoint,
     Trial,
     Tuned,
     TunedArm,
-    Tuning,
     Warm,
-    load_study,
-    save_record,
 )
 
 KINDS = ("clean", "cool", "heat", "light", "place", "two")

@@ -7,19 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainers.study.records import (
-    Arm,
-    Cost,
-    Count,
-    CurvePoint,
-    Hypothesis,
-    PanelResult,
-    Plan,
-    Result,
-    Study,
-    TrainingPoint,
-    Warm,
-)
+from trainers.study.plan_records import Arm, Hypothesis, Plan
+from trainers.study.records import Study
+from trainers.study.result_records import Cost, Count, CurvePoint, PanelResult, Result, TrainingPoint, Warm
 
 N = 100  # tasks of every panel here
 EPISODES = 10  # per iteration

@@ -23,7 +23,8 @@ from trainers.report.viewer_data import ViewedArm, scales, viewer_data
 from trainers.report.write import one_seed, write_report
 from trainers.run_directory import RunDirectoryError
 from trainers.study.analysis import analyse
-from trainers.study.records import Study, StudyError
+from trainers.study.plan_records import StudyError
+from trainers.study.records import Study
 
 
 @pytest.fixture(scope="module")

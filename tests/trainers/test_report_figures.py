@@ -31,7 +31,7 @@ from trainers.report.scales import make_scale, number_text, spread, text_width, 
 from trainers.report.series import count_line, interpolate, mean_line
 from trainers.report.svg import WIDTH, draw
 from trainers.statistics import wilson
-from trainers.study.records import Count
+from trainers.study.result_records import Count
 
 FINITE = st.floats(-1e6, 1e6, allow_subnormal=False)
 

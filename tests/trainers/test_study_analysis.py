@@ -13,8 +13,10 @@ from trainers.study.analysis import analyse, contrasts_of, reference_of, untimed
 from trainers.study.collapse import collapses_of
 from trainers.study.endpoints import contrast, endpoint, task_outcomes
 from trainers.study.plain_json import decode, encode
-from trainers.study.records import Arm, Claimed, Hypothesis, StudyError, Table, Term, Trial
+from trainers.study.plan_records import Arm, Claimed, Hypothesis, StudyError, Term
+from trainers.study.result_records import Trial
 from trainers.study.sheets import csv_text, markdown
+from trainers.study.table_records import Table
 from trainers.study.tuning import best
 from trainers.study.verdicts import judge_claim
 

@@ -18,7 +18,9 @@ from trainers.study.archive import export_study, read_archive
 from trainers.study.merging import merge_studies
 from trainers.study.plain_json import encode, read_json
 from trainers.study.plan import make_plan
-from trainers.study.records import Job, Plan, StudyError, Trial, Tuned, TunedArm, Warm, save_record
+from trainers.study.plan_records import Job, Plan, StudyError
+from trainers.study.records import save_record
+from trainers.study.result_records import Trial, Tuned, TunedArm, Warm
 from trainers.study.sheets import markdown, write_table
 from trainers.study.software import commit_of
 from trainers.study.tuning import save_tuned

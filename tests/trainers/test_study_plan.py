@@ -14,7 +14,8 @@ from trainers.config import SDARConfig
 from trainers.study.jobs import given_options, jobs_of
 from trainers.study.plain_json import DamagedFileError, decode, encode, read_json, write_json
 from trainers.study.plan import make_plan, plan_names, read_plan
-from trainers.study.records import Derived, Plan, StudyError, Trial, Tuned, TunedArm
+from trainers.study.plan_records import Derived, Plan, StudyError
+from trainers.study.result_records import Trial, Tuned, TunedArm
 from trainers.study.runner import State
 from trainers.study.tuning import trial_jobs
 from trainers.study.workspace import prepare

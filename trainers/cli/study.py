@@ -17,7 +17,7 @@ from .terminal import make_console, show_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..study.records import Job, Plan
+    from ..study.plan_records import Job, Plan
 
 EPILOGUE = """examples:
   sdar study --env sdar/Household-v0 --output-dir studies/house
@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Plan, run what is missing, analyse."""
-    from ..study.records import StudyError
+    from ..study.plan_records import StudyError
     from ..study.workspace import held_plan, prepare, read_tuned
 
     console = make_console()
@@ -156,7 +156,7 @@ def tune(
     console: Console, path: Path, plan: Plan, options: argparse.Namespace
 ) -> tuple[int, Plan, dict[tuple[str, int], Job]]:
     """Run the plan's trials and choose; the plan's jobs are laid out again with what was chosen."""
-    from ..study.records import StudyError
+    from ..study.plan_records import StudyError
     from ..study.tuning import choose, save_tuned, trial_jobs
     from ..study.workspace import prepare, read_tuned, write_jobs
 

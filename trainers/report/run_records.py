@@ -10,7 +10,7 @@ from typing import Any
 
 from ..options import read_yaml
 from ..run_directory import RunDirectoryError, read_identity, read_json_lines
-from ..study.records import Count, TrainingPoint
+from ..study.result_records import Count, TrainingPoint
 
 
 @dataclass(frozen=True, slots=True)

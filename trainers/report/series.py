@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from ..statistics import wilson
-from ..study.records import Count
+from ..study.result_records import Count
 from ..study.statistics import t_interval
 from .figure import BandPoint, Line, Point
 

@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..study.records import Arm, Contrast, Count, CurvePoint, Estimate, Result, Study, Table
+from ..study.plan_records import Arm
+from ..study.records import Study
+from ..study.result_records import Count, CurvePoint, Result
 from ..study.statistics import t_interval
+from ..study.table_records import Contrast, Estimate, Table
 from .figure import Axis, Bar, BarPanel, Figure, IntervalPanel, Line, LinePanel, Mark, make_figure
 from .scales import number_text
 from .series import mean_line, path_of

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from ..study.analysis import contrasts_of
 from ..study.endpoints import ENDPOINTS
-from ..study.records import ArmRow, Contrast, Estimate, Result, Study, Tuned, Verdict
+from ..study.records import Study
+from ..study.result_records import Result, Tuned
 from ..study.statistics import t_interval
+from ..study.table_records import ArmRow, Contrast, Estimate, Verdict
 from .document import Block, Cell, Column, DetailsBlock, FactsBlock, Paragraph, TableBlock, VerdictBlock
 from .scales import with_minus
 from .study_figures import ENDPOINT_NAMES, MAIN_ENDPOINTS, Shown, sentence

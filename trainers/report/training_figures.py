@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..study.records import TrainingPoint
+from ..study.result_records import TrainingPoint
 from .figure import Axis, Figure, Line, LinePanel, Stack, StackPanel, make_figure
 from .series import mean_line, path_of
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..run_directory import RunDirectoryError
-from ..study.records import Result, Study, load_study
+from ..study.records import Study, load_study
+from ..study.result_records import Result
 from . import EPISODES
 from .document import Document, figures_of
 from .episodes import load_episodes, load_privileged

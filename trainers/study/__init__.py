@@ -4,6 +4,7 @@
 with verdicts. A study is read with `load_study`.
 """
 
-from .records import Study, StudyError, load_study
+from .plan_records import StudyError
+from .records import Study, load_study
 
 __all__ = ["Study", "StudyError", "load_study"]

@@ -12,8 +12,11 @@ from typing import Any
 from .endpoints import ENDPOINTS, PRIMARY, contrast, endpoint
 from .jobs import effective_overrides, tuned_as
 from .plain_json import encode
-from .records import Arm, ArmRow, Claimed, Contrast, Count, Plan, Result, Study, StudyError, Table, Term
+from .plan_records import Arm, Claimed, Plan, StudyError, Term
+from .records import Study
+from .result_records import Count, Result
 from .statistics import t_interval
+from .table_records import ArmRow, Contrast, Table
 from .verdicts import verdicts
 
 # Every arm against the reference in these; the first is the primary one.

@@ -21,7 +21,9 @@ from typing import Any
 
 from .execute import WARM_FOLDER
 from .plain_json import DamagedFileError, decode, encode, write_text
-from .records import Plan, Result, Study, StudyError, Tuned, load_study, read_results, save_record
+from .plan_records import Plan, StudyError
+from .records import Study, load_study, read_results, save_record
+from .result_records import Result, Tuned
 
 FORMAT = 1
 _FOLDERS = ("jobs", "trials")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .records import Collapse, CurvePoint, TrainingPoint
+from .result_records import Collapse, CurvePoint, TrainingPoint
 
 SUCCESS_SHARE = 0.5  # of the success before training
 TEACHER_SHARE = 0.5  # of the hinted teacher's success before training

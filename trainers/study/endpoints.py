@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from sdar_envs.choices import require_choice
 
-from .records import Claimed, Contrast, Count, PanelResult, Result, Term
+from .plan_records import Claimed, Term
+from .result_records import Count, PanelResult, Result
 from .statistics import area, at, crossed_bootstrap, sign_flip_p, t_interval
+from .table_records import Contrast
 
 PRIMARY = "area"
 

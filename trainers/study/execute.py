@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from .plain_json import DamagedFileError, decode, read_json, write_text
-from .records import Job, Result, StudyError, Warm, save_record
+from .plan_records import Job, StudyError
+from .records import save_record
+from .result_records import Result, Warm
 from .software import software
 
 LOCKED = 75  # exit status: another process has the job (EX_TEMPFAIL)

@@ -17,7 +17,8 @@ from ..evaluation import Panel
 from ..run_directory import read_identity, read_json_lines
 from .claims import FRESH, STALE, claims_of_tasks
 from .collapse import collapses_of
-from .records import Cost, Count, CurvePoint, Job, PanelResult, Result, TrainingPoint, Warm
+from .plan_records import Job
+from .result_records import Cost, Count, CurvePoint, PanelResult, Result, TrainingPoint, Warm
 
 # What of a metric line a result keeps, where the line has it.
 FIGURES = (

@@ -19,7 +19,8 @@ from typing import Any
 from ..config import SDARConfig
 from ..environments import EnvironmentSource
 from ..options import merge
-from .records import FORMAT, Arm, Job, Plan, StudyError, Tuned
+from .plan_records import FORMAT, Arm, Job, Plan, StudyError
+from .result_records import Tuned
 
 # Options that move no result.
 SILENT = frozenset(

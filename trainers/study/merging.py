@@ -19,7 +19,8 @@ from .analysis import require_pairing
 from .archive import read_archive, unpack
 from .execute import WARM_FOLDER, is_locked
 from .plain_json import encode, read_json
-from .records import Plan, Study, StudyError, load_study, save_record
+from .plan_records import Plan, StudyError
+from .records import Study, load_study, save_record
 from .workspace import fixed_fields, held_plan, prepare
 
 

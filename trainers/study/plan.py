@@ -19,7 +19,7 @@ from ..options import merge, nested, read_yaml
 from ..presets import load_preset, preset_for, scaled_coefficient
 from .endpoints import ENDPOINTS
 from .plain_json import DamagedFileError, decode
-from .records import Arm, Claimed, Derived, Hypothesis, Plan, StudyError, Tuning
+from .plan_records import Arm, Claimed, Derived, Hypothesis, Plan, StudyError, Tuning
 
 DEFAULT_METHODS = ("grpo", "opsd", "grpo+opsd", "rlsd", "skill-sd", "sdar")
 DEFAULT_SEEDS = 5

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from .execute import LOCKED, WARM_FOLDER, is_locked, trim_episodes, warm_lock
 from .plain_json import DamagedFileError, read_json
-from .records import Job
+from .plan_records import Job
 
 POLL_SECONDS = 0.2
 ATTEMPTS = 2  # of a task whose process was killed; one that failed by itself would fail again

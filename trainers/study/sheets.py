@@ -9,7 +9,9 @@ from pathlib import Path
 
 from .analysis import analyse, contrasts_of
 from .plain_json import write_text
-from .records import ArmRow, Contrast, Estimate, Result, Study, Table, load_study, save_record
+from .records import Study, load_study, save_record
+from .result_records import Result
+from .table_records import ArmRow, Contrast, Estimate, Table
 
 # Figures of metric lines that have a column of their own in results.csv.
 CSV_FIGURES = (

@@ -15,7 +15,7 @@ from scipy import stats
 
 from sdar_envs.randomness import counted_generator
 
-from .records import Estimate
+from .table_records import Estimate
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from ..options import merge
 from .endpoints import PRIMARY, endpoint
 from .jobs import jobs_of, model_fingerprint
-from .records import Arm, Job, Plan, Result, StudyError, Trial, Tuned, TunedArm, Tuning, read_results, save_record
+from .plan_records import Arm, Job, Plan, StudyError, Tuning
+from .records import read_results, save_record
+from .result_records import Result, Trial, Tuned, TunedArm
 
 
 def trial_jobs(plan: Plan) -> dict[tuple[str, int], dict[int, Job]]:

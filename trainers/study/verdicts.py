@@ -17,8 +17,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from .records import Contrast, Hypothesis, Verdict
+from .plan_records import Hypothesis
 from .statistics import MIN_SEEDS_FOR_P, ROUNDING, holm
+from .table_records import Contrast, Verdict
 
 ALPHA = 0.05
 SUPPORTED, REFUTED, UNDECIDED = "supported", "refuted", "undecided"

@@ -16,7 +16,9 @@ from typing import Any
 from ..config import SDARConfig
 from .jobs import SILENT, jobs_of, model_fingerprint, with_jobs
 from .plain_json import DamagedFileError, decode, encode, read_json
-from .records import Job, Plan, StudyError, Tuned, save_record
+from .plan_records import Job, Plan, StudyError
+from .records import save_record
+from .result_records import Tuned
 from .software import software
 
 # Not compared between a plan and the one on disk: they are made, not chosen.
