@@ -15,7 +15,7 @@ from study_results import make_result
 from trainers.cli import main
 from trainers.study import load_study
 from trainers.study.archive import export_study, read_archive
-from trainers.study.merging import merge_studies
+from trainers.study.merging import merge_studies, reuse_results
 from trainers.study.plain_json import encode, read_json
 from trainers.study.plan import make_plan
 from trainers.study.plan_records import Job, Plan, StudyError
@@ -266,3 +266,56 @@ def test_results_of_several_commits_in_one_table_are_said(whole: Path) -> None:
     assert table.software["commit"] == {"abc, then def": 1, "unknown": 3}
     assert "results were made with 2 values of commit: 1 with abc, then def, 3 with unknown" in markdown(study, table)
     assert encode(table)["software"]["torch"] == {"2": 1, "unknown": 3}
+
+
+# --- a study around another ---
+
+AROUND: dict[str, Any] = {
+    **CONTENT,
+    "name": "around",
+    "reference": "grpo[size=small]",
+    "axes": {"size": {"small": {}, "medium": {"env_kwargs.size": "medium"}}},
+    "tuned": {"sdar": {"beta": 0.2}},
+    "hypotheses": [],
+}
+
+
+def test_a_study_around_another_takes_the_runs_that_are_its_own_and_nothing_else(whole: Path, tmp_path: Path) -> None:
+    path, file = tmp_path / "around", tmp_path / "whole.jsonl.gz"
+    _, jobs = prepare(path, make_plan(AROUND, "here"))
+    export_study(whole, file)
+    for other in (whole, file):
+        taken = reuse_results(path, [other])
+        assert (taken.results, taken.left) == ((4, 0) if other == whole else (0, 0))
+    finished = {place for place, job in jobs.items() if (path / "jobs" / job.key / "result.json").is_file()}
+    assert finished == {(f"{arm}[size=small]", seed) for arm in ("grpo", "sdar") for seed in (0, 1)}
+    study = load_study(path)
+    assert study.tuned is None and study.trials == ()
+    assert {(result.arm, result.coordinates["size"]) for result in study.results} == {
+        *(("grpo[size=small]", "small"), ("sdar[size=small]", "small")),
+    }
+    table = write_table(path)
+    values = {row.key: row.values["area"] for row in table.arms if row.seeds}
+    original = {row.key: row.values["area"] for row in write_table(whole).arms}
+    assert values == {f"{arm}[size=small]": original[arm] for arm in ("grpo", "sdar")}
+    wanted = {str(job.warm_key) for (arm, _), job in jobs.items() if "small" in arm}
+    assert {place.name for place in (path / "warm-start").iterdir()} == wanted
+
+
+def test_runs_with_other_settings_are_not_taken(whole: Path, tmp_path: Path) -> None:
+    prepare(tmp_path / "around", make_plan({**AROUND, "tuned": {"sdar": {"beta": 0.3}}}, "here"))
+    taken = reuse_results(tmp_path / "around", [whole])
+    assert (taken.results, taken.left) == (2, 2)
+
+
+def test_runs_that_began_with_other_weights_than_those_here_are_not_reused(whole: Path, tmp_path: Path) -> None:
+    _, jobs = prepare(tmp_path / "around", make_plan(AROUND, "here"))
+    finish(tmp_path / "around", jobs["grpo[size=small]", 1], initial_weights="of another machine")
+    with pytest.raises(StudyError, match=r"seed 1: .* began with different weights"):
+        reuse_results(tmp_path / "around", [whole])
+
+
+@pytest.mark.parametrize("word", ["--table", "--dry-run"])
+def test_runs_are_not_reused_where_nothing_is_written(word: str, whole: Path, capsys: Any) -> None:
+    assert main(["study", "--output-dir", str(whole), "--reuse", str(whole), word]) != 0
+    assert "leave out --table" in " ".join(capsys.readouterr().err.split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from trainers.cli import Parser
 from trainers.cli.study import add_arguments, listed_seeds, plan_of, read_seeds, run_jobs
 from trainers.cli.terminal import make_console
 from trainers.config import SDARConfig
+from trainers.study.archive import read_archive
 from trainers.study.jobs import given_options, jobs_of
 from trainers.study.plain_json import DamagedFileError, decode, encode, read_json, write_json
 from trainers.study.plan import make_plan, plan_names, read_plan
@@ -20,6 +22,7 @@ from trainers.study.runner import State
 from trainers.study.tuning import trial_jobs
 from trainers.study.workspace import prepare
 
+ROOT = Path(__file__).parents[2]
 CONTENT: dict[str, Any] = {"env_id": "sdar/Household-v0", "seeds": 2, "arms": ["grpo", "sdar"]}
 
 
@@ -62,6 +65,16 @@ def test_the_published_plan_has_five_hypotheses_with_ten_seeds_and_tunes_fairly_
     }
     assert len(trial_jobs(found)) == 60 and not set(found.tuning.seeds) & set(found.seeds)
     assert found.arm("constant-gate").derived == {"gate_constant": Derived("sdar", "distill/weight")}
+
+
+@pytest.mark.parametrize(("name", "shared"), [("household-hidden", 10), ("household-warm", 10)])
+def test_the_plans_around_the_published_one_share_its_runs(name: str, shared: int) -> None:
+    """With the values that its tuning chose; --reuse then takes these runs over."""
+    archive = read_archive(ROOT / "docs" / "studies" / "household.jsonl.gz")
+    published = {job.key for job in jobs_of(read_plan("household"), archive.tuned).values()}
+    around = jobs_of(read_plan(name))
+    assert len({job.key for job in around.values()} & published) == shared
+    assert len(around) == 10 * len({tuple(arm.coordinates.items()) for arm in read_plan(name).arms})
 
 
 def test_axes_multiply_arms_but_a_student_without_a_teacher_is_not_repeated_on_the_teachers_axes() -> None:

@@ -27,7 +27,8 @@ EPILOGUE = """examples:
   sdar study --output-dir studies/house
   sdar study --output-dir studies/house --merge studies/other
   sdar study --output-dir studies/house --export house.jsonl.gz
-  sdar study --output-dir studies/again --merge house.jsonl.gz --table"""
+  sdar study --output-dir studies/again --merge house.jsonl.gz --table
+  sdar study --plan household-warm --reuse house.jsonl.gz --output-dir studies/warm"""
 
 # Flags that make a plan; without any of them the directory's own plan is taken.
 _PLANNING = ("plan", "env", "model", "preset", "methods", "seeds", "privilege", "stale", "pairs", "warm", "iterations")
@@ -65,6 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--merge", nargs="+", action="extend", default=[], metavar="DIR|FILE",
         help="bring in results of the same study: directories, or files of --export",
     )  # fmt: skip
+    add(
+        "--reuse", nargs="+", action="extend", default=[], metavar="DIR|FILE",
+        help="take runs that are jobs of this plan, too, from other studies: directories, or files of --export",
+    )  # fmt: skip
     add("--export", metavar="FILE", help="write plan, results and tuned values to one file, .jsonl.gz; run nothing")
     add("--table", action="store_true", help="analyse what is there, and run nothing")
     add("--tune", action="store_true", help="run the plan's tuning first, and take what it chooses")
@@ -82,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
     console = make_console()
     path = Path(options.output_dir)
     given = [name for name in _PLANNING if getattr(options, name) not in (None, [])]
+    if options.reuse and (options.table or options.export or options.dry_run):
+        raise StudyError("--reuse brings in runs before others are made: leave out --table, --export and --dry-run")
     if given and (options.table or options.export):
         raise StudyError(f"--table and --export take the study as it is: leave out --{', --'.join(given)}")
     if options.merge:
@@ -108,6 +115,8 @@ def run(options: argparse.Namespace) -> int:
         status, plan, jobs = tune(console, path, plan, options)
         if status:
             return status
+    if options.reuse:
+        take_over(console, path, options)
     status = run_jobs(console, path, "jobs", list(jobs.values()), options)
     if status != 130:
         show_table_of(console, path)
@@ -127,6 +136,14 @@ def bring_in(console: Console, path: Path, options: argparse.Namespace, *, prepa
     console.print(f"merged into {path}: {merged.results} finished jobs and trials, {merged.warm_starts} warm starts")
     if merged.left:
         console.print(f"  {merged.left} results were left: they are of arms or seeds that this plan does not have")
+
+
+def take_over(console: Console, path: Path, options: argparse.Namespace) -> None:
+    """Take from other studies what would only be run again."""
+    from ..study.merging import reuse_results
+
+    taken = reuse_results(path, [Path(other) for other in options.reuse], cache=_cache(options))
+    console.print(f"reused in {path}: {taken.results} finished jobs, {taken.warm_starts} warm starts")
 
 
 def write_archive(console: Console, path: Path, options: argparse.Namespace) -> None:

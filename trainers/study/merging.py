@@ -1,7 +1,8 @@
-"""Bringing results of the same study together: from directories of other machines, and from exported files.
+"""Bringing finished runs together, from directories and from exported files.
 
-What is taken is a finished job of this plan, with the same key. What would not count here is refused or said, never
-copied in silence.
+`merge_studies` joins parts of the same study that other machines have done. `reuse_results` takes from any study the
+runs that are jobs of this one, too, so that a study around a published one does not repeat it. Either way a finished
+job of this plan is taken, by its key; what would not count here is refused or said, never copied in silence.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from .archive import read_archive, unpack
 from .execute import WARM_FOLDER, is_locked
 from .plain_json import encode, read_json
 from .plan_records import Plan, StudyError
-from .records import Study, load_study, save_record
+from .records import Study, load_study, read_results, save_record
 from .workspace import fixed_fields, held_plan, prepare
 
 
@@ -84,19 +85,58 @@ def _merge(path: Path, theirs: Study, name: str, cache: Path, merged: Merged) ->
     _require_same_jobs(own.plan, theirs.plan, path, name)
     require_pairing(dataclasses.replace(own, results=(*own.results, *theirs.results)))
     planned = {key for keys in own.plan.jobs.values() for key in keys.values()}
-    for folder, wanted in (("jobs", planned), ("trials", None)):
+    _bring(path, theirs, name, merged, {"jobs": planned, "trials": None})
+    _bring_warm(theirs, cache, merged)
+
+
+def reuse_results(path: Path, others: Iterable[Path], *, cache: Path | None = None) -> Merged:
+    """Take from other studies the finished runs that are jobs of this one, and the warm models these began with.
+
+    Unlike `merge_studies` it asks for nothing else to be the same: a job's key holds all that its result depends on.
+    Tuned values and trials stay where they are.
+
+    Args:
+        path: The study's directory, planned and laid out.
+        others: Directories, or files of `export_study`.
+        cache: Where warm models are kept here; None for the study's own folder.
+
+    Raises:
+        StudyError: One holds no study, a result that contradicts the one that is here, or arms of a seed that began
+            with other weights than those here.
+    """
+    merged = Merged()
+    for other in others:
+        with _opened(other) as place:
+            own, theirs = load_study(path), load_study(place)
+            planned = {key for keys in own.plan.jobs.values() for key in keys.values()}
+            shared = [result for result in read_results(theirs.path / "jobs") if result.key in planned]
+            require_pairing(dataclasses.replace(own, results=(*own.results, *shared)))
+            _bring(path, theirs, str(other), merged, {"jobs": planned})
+            _bring_warm(theirs, cache or path, merged, {job.warm_key for job in own.jobs.values()})
+    return merged
+
+
+def _bring(path: Path, theirs: Study, name: str, merged: Merged, wanted: Mapping[str, Collection[str] | None]) -> None:
+    """Copy finished jobs, folder by folder; only those of `wanted`, where it says which."""
+    for folder, keys in wanted.items():
         for place in sorted((theirs.path / folder).glob("[!.]*/")):
             if not (place / "result.json").is_file():
                 continue
-            if wanted is not None and place.name not in wanted:
+            if keys is not None and place.name not in keys:
                 merged.left += 1
             elif (path / folder / place.name / "result.json").is_file():
                 _require_equal(path / folder / place.name / "result.json", place / "result.json", name)
             else:
                 _copy(place, path / folder / place.name)
                 merged.results += 1
+
+
+def _bring_warm(theirs: Study, cache: Path, merged: Merged, wanted: Collection[str | None] | None = None) -> None:
+    """Copy warm models that are not here yet; only those of `wanted`, where that is given."""
     for place in sorted((theirs.path / WARM_FOLDER).glob("[!.]*/")):
         here = cache / WARM_FOLDER / place.name
+        if wanted is not None and place.name not in wanted:
+            continue
         if (place / "warm_start.json").is_file() and not (here / "warm_start.json").is_file():
             _copy(place, here)
             merged.warm_starts += 1
