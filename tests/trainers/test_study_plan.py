@@ -67,14 +67,14 @@ def test_the_published_plan_has_five_hypotheses_with_ten_seeds_and_tunes_fairly_
     assert found.arm("constant-gate").derived == {"gate_constant": Derived("sdar", "distill/weight")}
 
 
-@pytest.mark.parametrize(("name", "shared"), [("household-hidden", 10), ("household-warm", 10)])
+@pytest.mark.parametrize(
+    ("name", "shared"), [("household-hidden", 10), ("household-warm", 10), ("household-strength", 15)]
+)
 def test_the_plans_around_the_published_one_share_its_runs(name: str, shared: int) -> None:
     """With the values that its tuning chose; --reuse then takes these runs over."""
     archive = read_archive(ROOT / "docs" / "studies" / "household.jsonl.gz")
     published = {job.key for job in jobs_of(read_plan("household"), archive.tuned).values()}
-    around = jobs_of(read_plan(name))
-    assert len({job.key for job in around.values()} & published) == shared
-    assert len(around) == 10 * len({tuple(arm.coordinates.items()) for arm in read_plan(name).arms})
+    assert len({job.key for job in jobs_of(read_plan(name)).values()} & published) == shared
 
 
 def test_axes_multiply_arms_but_a_student_without_a_teacher_is_not_repeated_on_the_teachers_axes() -> None:
