@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import bisect
 import itertools
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from trainers.run_directory import read_json_lines
+from trainers.study import load_study
 
 from .measure import emit, table
 
@@ -45,10 +47,9 @@ class Bin:
         return f"over {self.low:g}" if self.high == float("inf") else f"{self.low:g} to {self.high:g}"
 
 
-def gaps_and_weights(lines: Iterable[str], phase: str) -> Iterator[tuple[float, float]]:
+def gaps_and_weights(log: Path, phase: str) -> Iterator[tuple[float, float]]:
     """Gap and weight of every logged token that has both, of the episodes of a phase."""
-    for line in lines:
-        record = json.loads(line)
+    for record in read_json_lines(log):
         if record["phase"] != phase:
             continue
         for turn in record["turns"]:
@@ -92,8 +93,6 @@ def logs(path: Path, arm: str) -> list[Path]:
     """The episode logs of a run directory, or of one arm of a study."""
     if (path / "episodes.jsonl").is_file():
         return [path / "episodes.jsonl"]
-    from trainers.study import load_study
-
     study = load_study(path)
     found = [study.run_dir(result) / "episodes.jsonl" for result in study.of(arm)]
     return [log for log in found if log.is_file()]
@@ -108,7 +107,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     files = [log for path in args.paths for log in logs(path, args.arm)]
-    pairs = (pair for log in files for pair in gaps_and_weights(log.open(encoding="utf-8"), args.phase))
+    pairs = (pair for log in files for pair in gaps_and_weights(log, args.phase))
     bins = binned(pairs)
     rows = summary(bins)
     if not rows:

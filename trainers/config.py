@@ -2,6 +2,7 @@
 
 Names are TRL's where the meaning is TRL's. Defaults are the published settings for large models on ALFWorld (arXiv
 2605.15155 and its code); presets change them for other worlds and for tiny models. This file imports no torch.
+It is long because an option stands in one place, with its range and its line of help.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 Each row differs from its neighbour in one thing, so that a comparison of two rows has one cause. What a row's weight is
 stands in one small function here; formulas are in `signals`, `losses` and `divergences`.
+The rows stay in one long file, because each is read against its neighbours.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ and ``and``: nothing in a file is ever executed.
 
 TextWorld's reading habits are kept, because texts depend on them: white space at the start of a rule is eaten, tabs
 between symbols too, a text ends at the first character that its grammar has no symbol for, and later rules of the same
-name replace earlier ones.
+name replace earlier ones. Reader, compiler and whitelist stay in one file: each is small, and all are about one format.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Search and answer as a Gymnasium environment: sdar/SearchQA-v0.
 
 Questions come from generated worlds (`sources`) or from official records (`official`), passages from a retriever; this
-file only translates between them and Gymnasium.
+file only translates between them and Gymnasium. It is long by its options, each explained
+where it enters.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Questions and passages speak differently on purpose. A question asks for the *mayor*; the sources of a world call that
 office *steward*, or *reeve*, and which of its terms a world prefers is one of its laws (`regularities`). No term stands
 in a question's wording, in filler, in a name or in a value: a test holds that.
+
+The tables stay in one file, though it is long, because a word may stand in one of them only.
 """
 
 from __future__ import annotations

@@ -45,3 +45,9 @@ def visitor_of(visits: Visits, options: StoreOptions | None = None) -> Visitor:
     visitor = Visitor(asking(client_of(visits, options)))
     visitor.start()
     return visitor
+
+
+def plan_of(task_id: str) -> list[str]:
+    env = WebShopEnv("valid", size="small", num_products=300)
+    plan: list[str] = env.reset(options={"task_id": task_id})[1]["privileged"]["plan"]
+    return plan

@@ -9,15 +9,14 @@ import gymnasium as gym
 import pytest
 from gymnasium.utils.env_checker import check_env
 from hash_seeds import printed_under_hash_seeds
+from privileged_twins import check_that_the_privileged_side_is_complete_and_costs_nothing
 
 import sdar_envs
 from sdar_envs.household import adapter, tables
 from sdar_envs.household.env import HouseholdEnv
 from sdar_envs.household.generator import SPLIT_SIZES, generate
 from sdar_envs.household.regularities import regularities
-from sdar_envs.household.searchers import Searcher, read_sentence, receptacles_in, search_success
-from sdar_envs.privileged import PRIVILEGED_KEYS
-from sdar_envs.randomness import counted_generator
+from sdar_envs.household.searchers import receptacles_in
 
 gym.register_envs(sdar_envs)
 
@@ -112,18 +111,7 @@ def test_hints_rise_from_the_rule_to_the_next_action() -> None:
 
 
 def test_the_privileged_side_is_complete_and_costs_the_student_nothing() -> None:
-    shown, hidden = HouseholdEnv(size="small"), HouseholdEnv(size="small", expose_privileged=False)
-    rng = counted_generator("test", "privileged")
-    for number in range(12):
-        (text, info), (other_text, other_info) = (begin(env, f"test:{number:06d}") for env in (shown, hidden))
-        over = False
-        while not over:
-            assert set(info.pop("privileged")) == PRIVILEGED_KEYS
-            assert (text, info) == (other_text, other_info)
-            action = info["admissible_actions"][int(rng.integers(len(info["admissible_actions"])))]
-            text, _, terminated, truncated, info = shown.step(action)
-            other_text, _, _, _, other_info = hidden.step(action)
-            over = terminated or truncated
+    check_that_the_privileged_side_is_complete_and_costs_nothing(HouseholdEnv)
 
 
 @pytest.mark.parametrize("size", ["small", "full"])
@@ -275,110 +263,6 @@ def test_the_default_horizons_are_50_and_the_small_houses_own() -> None:
 def test_a_wrong_option_is_refused_with_the_choices(kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         HouseholdEnv(**kwargs)
-
-
-# The searchers, and what a horizon is worth.
-
-
-@pytest.mark.parametrize("task_type", tables.TASK_TYPES)
-def test_the_sentence_alone_says_what_is_asked(task_type: str) -> None:
-    env = HouseholdEnv(size="full", task_type=task_type)
-    for task_id in env.task_ids()[:12]:
-        observation, _ = begin(env, task_id)
-        draft = generate(task_id).draft
-        assert read_sentence(observation) == (task_type, draft.target, draft.destination)
-
-
-def solved_by_type(env: HouseholdEnv, claims: list[str], count: int) -> dict[str, float]:
-    """Share of an environment's first tasks that a searcher solves within its horizon."""
-    wins = [search_success(env, task_id, claims) for task_id in env.task_ids()[:count]]
-    types = tables.TASK_TYPES
-    return {task_type: sum(wins[i :: len(types)]) / len(wins[i :: len(types)]) for i, task_type in enumerate(types)}
-
-
-def check_that_knowledge_decides(world_seed: int, count: int, size: str = "small", instruction: str = "named") -> None:
-    """At the size's own horizon a searcher without knowledge wins little, and one that reads the claims most."""
-    env = HouseholdEnv(
-        size=size, instruction=instruction, split="valid", world_seed=world_seed, expose_privileged=False
-    )
-    blind = solved_by_type(env, [], count)
-    told = solved_by_type(env, [claim.compact_line() for claim in env.skill_bank.claims], count)
-    assert 0.12 <= sum(blind.values()) / 6 <= 1 / 3
-    assert sum(told.values()) / 6 >= 0.65
-    for task_type in tables.TASK_TYPES:
-        # Where the sentence hides the place, `light` tasks hide none, and have more time than they need.
-        gap = 0.1 if (task_type, instruction) == ("light", "habit") else 0.2
-        assert told[task_type] >= max(0.65, blind[task_type] + gap), task_type
-
-
-@pytest.mark.parametrize("instruction", tables.INSTRUCTIONS)
-def test_in_the_small_house_knowledge_decides(instruction: str) -> None:
-    check_that_knowledge_decides(world_seed=0, count=300, instruction=instruction)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("world_seed", [1, 2, 3])
-@pytest.mark.parametrize("size", ["small", "medium"])
-@pytest.mark.parametrize("instruction", tables.INSTRUCTIONS)
-def test_in_other_houses_knowledge_decides(size: str, instruction: str, world_seed: int) -> None:
-    check_that_knowledge_decides(world_seed, 900, size, instruction)
-
-
-# What `docs/household.md` prints at the default horizons: told nothing, told the true claims.
-PRINTED = {
-    ("small", "named"): (0.26, 0.90),
-    ("small", "habit"): (0.19, 0.95),
-    ("medium", "named"): (0.25, 0.90),
-    ("medium", "habit"): (0.19, 0.96),
-    ("full", "named"): (0.75, 1.00),
-    ("full", "habit"): (0.61, 1.00),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("size", "instruction"), PRINTED)
-def test_the_searchers_do_as_well_as_the_page_says(size: str, instruction: str) -> None:
-    """The tasks of the command on the page, a part of them: four standard errors of the share, types taken as one."""
-    wins: dict[bool, list[bool]] = {False: [], True: []}
-    for world_seed in range(3):
-        env = HouseholdEnv(
-            size=size, instruction=instruction, split="valid", world_seed=world_seed, expose_privileged=False
-        )
-        claims = [claim.compact_line() for claim in env.skill_bank.claims]
-        for task_id in env.task_ids()[:240]:
-            for told in (False, True):
-                wins[told].append(search_success(env, task_id, claims if told else []))
-    for told, printed in zip((False, True), PRINTED[size, instruction], strict=True):
-        error = max((printed * (1 - printed) / 720) ** 0.5, 0.002)
-        assert sum(wins[told]) / 720 == pytest.approx(printed, abs=4 * error + 0.005)
-
-
-def test_at_50_steps_a_small_house_gives_everything_away() -> None:
-    env = HouseholdEnv(size="small", split="valid", horizon=50, expose_privileged=False)
-    tasks = env.task_ids()[:120]
-    assert sum(search_success(env, task_id) for task_id in tasks) / len(tasks) > 0.95
-
-
-def test_a_searcher_that_is_told_wrong_homes_still_searches_on() -> None:
-    env = HouseholdEnv(size="small", horizon=60, expose_privileged=False)
-    wrong = ["the apple is usually in the moon.", "the mug is usually in the toilet."]
-    assert all(search_success(env, task_id, wrong) for task_id in env.task_ids()[:30])
-
-
-def test_a_searcher_plays_the_same_game_twice_alike() -> None:
-    env = HouseholdEnv(size="small", horizon=40)
-    runs = []
-    for _ in range(2):
-        observation, _ = begin(env, "train:000010")
-        player = Searcher((), (7,)).play(observation)
-        actions = [next(player)]
-        while not env._over:
-            try:
-                actions.append(player.send(env.step(actions[-1])[0]))
-            except StopIteration:
-                break
-        runs.append(actions)
-    assert runs[0] == runs[1] and len(runs[0]) > 3
 
 
 _PRINT_EPISODES = """

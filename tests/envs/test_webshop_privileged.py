@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from privileged_twins import check_that_the_privileged_side_is_complete_and_costs_nothing
 
-from sdar_envs.privileged import PRIVILEGED_KEYS
 from sdar_envs.randomness import counted_generator
 from sdar_envs.webshop.env import WebShopEnv
 from sdar_envs.webshop.regularities import regularities
@@ -128,19 +128,7 @@ def test_hints_rise_from_what_is_wanted_to_the_next_action():
 
 
 def test_the_privileged_side_is_complete_and_costs_the_student_nothing():
-    shown, hidden = WebShopEnv(size="small"), WebShopEnv(size="small", expose_privileged=False)
-    rng = counted_generator("test", "privileged")
-    for number in range(12):
-        (text, info), (other_text, other_info) = (begin(env, f"test:{number:06d}") for env in (shown, hidden))
-        over = False
-        while not over:
-            assert set(info.pop("privileged")) == PRIVILEGED_KEYS
-            assert (text, info) == (other_text, other_info)
-            actions = [*info["admissible_actions"], "search[shirt]"]
-            action = actions[int(rng.integers(len(actions)))]
-            text, _, terminated, truncated, info = shown.step(action)
-            other_text, _, _, _, other_info = hidden.step(action)
-            over = terminated or truncated
+    check_that_the_privileged_side_is_complete_and_costs_nothing(WebShopEnv, more_actions=["search[shirt]"])
 
 
 def test_nothing_of_the_goal_is_on_a_page_before_the_purchase():

@@ -77,7 +77,7 @@ def test_a_run_of_sdar_logs_the_sigmoid_of_the_gap(printed_for: Run, gate_by_gap
     trainer = make_trainer(tmp_path, method="sdar", distill_coef=0.3, max_steps=2)
     trainer.train()
     log = tmp_path / "run" / "episodes.jsonl"
-    pairs = list(gate_by_gap.gaps_and_weights(log.open(encoding="utf-8"), "train"))
+    pairs = list(gate_by_gap.gaps_and_weights(log, "train"))
     assert len(pairs) > 20 and len({gap for gap, _ in pairs}) > 5
     for gap, weight in pairs:
         assert weight == pytest.approx(1 / (1 + math.exp(-trainer.args.gate_beta * gap)), abs=1e-4)

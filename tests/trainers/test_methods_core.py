@@ -1,4 +1,7 @@
-"""Rows of the core, ours and the controls: each gradient by hand, its limits, and what it is in expectation."""
+"""Rows of the core, ours and the controls: each gradient by hand, its limits, and what it is in expectation.
+
+One long file, because all rows are tried on the same batch, with the same expected weights.
+"""
 
 from __future__ import annotations
 

@@ -319,3 +319,13 @@ def test_runs_that_began_with_other_weights_than_those_here_are_not_reused(whole
 def test_runs_are_not_reused_where_nothing_is_written(word: str, whole: Path, capsys: Any) -> None:
     assert main(["study", "--output-dir", str(whole), "--reuse", str(whole), word]) != 0
     assert "leave out --table" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_study_whose_runs_are_all_to_be_had_runs_none(whole: Path, tmp_path: Path, capsys: Any) -> None:
+    plan_file = tmp_path / "again.yaml"
+    plan_file.write_text(json.dumps({**CONTENT, "tuned": AROUND["tuned"], "hypotheses": []}))  # JSON is YAML
+    path = tmp_path / "again"
+    assert main(["study", "--plan", str(plan_file), "--reuse", str(whole), "--output-dir", str(path)]) == 0
+    assert "4 finished jobs" in " ".join(capsys.readouterr().out.split())
+    table = load_study(path).table
+    assert table is not None and table.complete

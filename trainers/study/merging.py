@@ -84,8 +84,7 @@ def _merge(path: Path, theirs: Study, name: str, cache: Path, merged: Merged) ->
     own = _with_their_tuning(own, theirs, name)
     _require_same_jobs(own.plan, theirs.plan, path, name)
     require_pairing(dataclasses.replace(own, results=(*own.results, *theirs.results)))
-    planned = {key for keys in own.plan.jobs.values() for key in keys.values()}
-    _bring(path, theirs, name, merged, {"jobs": planned, "trials": None})
+    _bring(path, theirs, name, merged, {"jobs": _planned(own.plan), "trials": None})
     _bring_warm(theirs, cache, merged)
 
 
@@ -108,12 +107,16 @@ def reuse_results(path: Path, others: Iterable[Path], *, cache: Path | None = No
     for other in others:
         with _opened(other) as place:
             own, theirs = load_study(path), load_study(place)
-            planned = {key for keys in own.plan.jobs.values() for key in keys.values()}
+            planned = _planned(own.plan)
             shared = [result for result in read_results(theirs.path / "jobs") if result.key in planned]
             require_pairing(dataclasses.replace(own, results=(*own.results, *shared)))
             _bring(path, theirs, str(other), merged, {"jobs": planned})
             _bring_warm(theirs, cache or path, merged, {job.warm_key for job in own.jobs.values()})
     return merged
+
+
+def _planned(plan: Plan) -> set[str]:
+    return {key for keys in plan.jobs.values() for key in keys.values()}
 
 
 def _bring(path: Path, theirs: Study, name: str, merged: Merged, wanted: Mapping[str, Collection[str] | None]) -> None:
