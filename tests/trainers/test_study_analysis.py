@@ -242,3 +242,27 @@ def test_what_a_clock_measured_is_left_out_of_what_must_come_out_the_same() -> N
     assert tables[0] != tables[1]
     assert untimed_table(tables[0]) == untimed_table(tables[1])
     assert contrasts_of(tables[0], "sdar")["area_cpu"].timed
+
+
+def test_a_clock_decides_no_verdict_but_its_own() -> None:
+    """H5's p moves with the clock. H1 has p .031: alone of two it is not below .05, behind a smaller one it would be."""
+    differences = [0.10, 0.12, 0.08, 0.11, 0.09, -0.02, 0.01, 0.02]
+    gains, clock = (
+        gain(),
+        Claimed("cpu", (Term("quick", "area_cpu", 1.0, "grpo"), Term("grpo", "area_cpu", -1.0, "grpo"))),
+    )
+    asked = [Hypothesis("H1", "faster", (gains,)), Hypothesis("H5", "equal cpu", (clock,))]
+    plan = make_plan(["grpo", "sdar", "quick"], len(differences), asked)
+    found = []
+    for dear in (1.0, 100.0):
+        results = []
+        for seed, difference in enumerate(differences):
+            results.append(make_result("grpo", seed, [0.5, 0.55, 0.6]))
+            results.append(make_result("sdar", seed, [0.5 + difference, 0.55 + difference, 0.6 + difference]))
+            results.append(make_result("quick", seed, [0.5, 0.7, 0.8 + 0.01 * seed], cpu=dear if seed % 2 else 1.0))
+        found.append(analyse(make_study(plan, results)))
+    (h1, quick), (same_h1, slow) = (table.verdicts for table in found)
+    assert quick.p == pytest.approx(2 / 2**8) and quick.verdict == "supported" and slow.p > 0.05
+    assert h1.p == pytest.approx(8 / 2**8) and h1.p_holm == pytest.approx(16 / 2**8) and h1.verdict == "undecided"
+    assert same_h1 == h1
+    assert untimed_table(found[0]) == untimed_table(found[1])

@@ -171,8 +171,7 @@ def untimed_table(table: Table) -> dict[str, Any]:
     content["contrasts"] = [each for each in content["contrasts"] if not each["timed"]]
     for verdict in content["verdicts"]:
         timed = any(each["timed"] for each in verdict["claims"])
-        # One timed hypothesis moves the correction of all.
-        for name in ("p_holm", "reason", *(("verdict", "p") if timed else ())):
+        for name in ("verdict", "reason", "p", "p_holm") if timed else ():
             verdict.pop(name)
         for part in ("claims", "secondary"):
             verdict[part] = [each for each in verdict[part] if not each["timed"]]

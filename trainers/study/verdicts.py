@@ -8,6 +8,8 @@ interval of the mean of ``e`` over seeds:
 - *undecided*: anything else; so are fewer than two seeds, and seeds whose numbers are all equal.
 
 A hypothesis of several claims is supported when all of them are (its p is the largest of theirs), refuted when one is.
+Where others are corrected, a hypothesis that a clock has part in counts with p = 1: a verdict that no clock had part in
+must come out the same on every machine. That makes a corrected p larger or leaves it, so the correction stays valid.
 With fewer than 8 seeds no p is computed, and the verdict is provisional: it rests on the interval alone, which is not
 corrected for the number of hypotheses.
 """
@@ -58,9 +60,13 @@ def verdicts(found: Sequence[tuple[Hypothesis, Sequence[Contrast], Sequence[Cont
         known = [p for p in ps if p is not None]
         raw[hypothesis.id] = max(known) if known and len(known) == len(ps) else None
     # One without a p yet is still asked, so it counts as one of the many.
-    corrected = holm({name: 1.0 if p is None else p for name, p in raw.items()})
+    asked = {name: 1.0 if p is None else p for name, p in raw.items()}
+    timed = {hypothesis.id for hypothesis, claims, _ in found if any(contrast.timed for contrast in claims)}
+    with_the_clock = holm(asked)
+    without_it = holm({name: 1.0 if name in timed else p for name, p in asked.items()})
     judged = []
     for hypothesis, claims, secondary in found:
+        corrected = with_the_clock if hypothesis.id in timed else without_it
         p = None if raw[hypothesis.id] is None else corrected[hypothesis.id]
         decided = tuple(dataclasses.replace(contrast, verdict=judge_claim(contrast, p)) for contrast in claims)
         words = [contrast.verdict for contrast in decided]
