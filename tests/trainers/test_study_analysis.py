@@ -245,7 +245,7 @@ def test_what_a_clock_measured_is_left_out_of_what_must_come_out_the_same() -> N
 
 
 def test_a_clock_decides_no_verdict_but_its_own() -> None:
-    """H5's p moves with the clock. H1 has p .031: alone of two it is not below .05, behind a smaller one it would be."""
+    """H5's p moves with the clock; H1's, .031, is corrected to .062, and behind a smaller one would stay what it is."""
     differences = [0.10, 0.12, 0.08, 0.11, 0.09, -0.02, 0.01, 0.02]
     gains, clock = (
         gain(),
