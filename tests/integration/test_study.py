@@ -21,6 +21,7 @@ import pytest
 import torch
 from short_runs import ENV_ID, save_random_model
 
+from trainers.evaluation import Panel
 from trainers.study import execute, load_study
 from trainers.study.analysis import untimed_table
 from trainers.study.archive import export_study
@@ -103,6 +104,9 @@ def test_arms_of_a_seed_begin_alike_and_are_measured_on_the_same_panels(study: S
         assert len({json.dumps(encode(result.curve[0].overall)) for result in own}) == 1
     panels = {result.after.panel_hash for result in study.results if result.after}
     assert len(panels) == 2  # each seed has a house of its own
+    for result in study.results:
+        watched = Panel.load(study.run_dir(result) / "panels" / "valid.json")
+        assert (result.watched_hash, len(watched.task_ids)) == (watched.hash, result.curve[0].overall.n)
 
 
 def test_a_result_counts_every_episode_once(study: Study) -> None:

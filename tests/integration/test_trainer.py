@@ -117,7 +117,19 @@ def test_without_a_coefficient_an_environment_without_a_teachers_side_will_do(tm
 
 def test_a_teacher_that_reads_the_students_own_prompt_sees_no_gap_and_every_gate_is_half(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, method="sdar", privilege="none")
+    gaps: list[float] = []
+    score = trainer.scorer.score
+
+    def watched(rows: Any, rollouts: Any, **kwargs: Any) -> Any:
+        found = score(rows, rollouts, **kwargs)
+        for row in rows:
+            pairs = zip(row.teacher_logprobs_T["teacher"], row.behaviour_logprobs_T, strict=True)
+            gaps.extend(abs(teacher - sampled) for teacher, sampled in pairs)
+        return found
+
+    trainer.scorer.score = watched
     figures = trainer.iteration()
+    assert len(gaps) > 20 and max(gaps) <= 1e-5  # of every token: in a mean, gaps of both signs would cancel
     assert abs(figures["distill/signal"]) <= 1e-5
     assert figures["distill/weight"] == pytest.approx(0.5, abs=1e-5)
     assert figures["teacher/block_tokens"] == 0.0

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from random_models import random_rows
+from scipy import integrate
 from torch import Tensor
 
 from trainers import methods, signals
@@ -451,6 +452,34 @@ def test_off_policy_the_ratio_keeps_skill_sd_the_reverse_kl_and_the_row_without_
     (exact,) = torch.autograd.grad(divergence(torch.log_softmax(logits, -1), teacher, "reverse_kl"), logits)
     assert torch.allclose(expected_push("skill-sd", logits, teacher, stale), -exact, atol=1e-10)
     assert not torch.allclose(expected_push("grpo+rkl", logits, teacher, stale), -exact, atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_expectation_sdar_is_a_divergence_of_its_own(seed: int) -> None:
+    """D = sum of p f(q / p), f(r) = r times the integral of gate(x) exp(-x) from 0 to ln r (s = exp(x) in the docs)."""
+    logits, teacher, _ = draw(seed)
+
+    def generator(ratio: float) -> float:
+        return ratio * integrate.quad(lambda x: math.exp(-x) / (1 + math.exp(-5 * x)), 0.0, math.log(ratio))[0]
+
+    def divergence_at(point: Tensor) -> float:
+        student = torch.log_softmax(point, -1)
+        return sum(
+            p * generator(r) for p, r in zip(student.exp().tolist(), (teacher - student).exp().tolist(), strict=True)
+        )
+
+    around, step = torch.eye(TOKENS, dtype=torch.float64), 1e-4
+    point = logits.detach()
+    slope = [(divergence_at(point + step * e) - divergence_at(point - step * e)) / (2 * step) for e in around]
+    found = expected_push("sdar", logits, teacher)
+    assert torch.allclose(found, -torch.tensor(slope, dtype=torch.float64), atol=1e-7) and found.abs().max() > 1e-3
+
+
+def test_the_gated_reverse_kl_is_none_it_pushes_less_where_the_teacher_rejects_more() -> None:
+    gap = torch.linspace(-4, 4, 801, dtype=torch.float64)
+    weight, gate = (AUXILIARY[name](gap, gap, gap) for name in ("gated-rkl", "sdar"))
+    assert gap[weight.argmin()].item() == pytest.approx(-1.278 / 5, abs=0.01)
+    assert (weight[gap < -0.27].diff() < 0).all() and (gate.diff() > 0).all()
 
 
 def test_what_the_gate_does_to_the_reverse_kl_is_not_what_sdar_does() -> None:

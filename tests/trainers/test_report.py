@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from trainers.report.write import one_seed, write_report
 from trainers.run_directory import RunDirectoryError
 from trainers.study.analysis import analyse
 from trainers.study.plan_records import StudyError
-from trainers.study.records import Study
+from trainers.study.records import Study, load_study
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,9 @@ def test_the_table_shows_the_analysis_to_a_tenth_of_a_point(study: Study, docume
         assert shown["area to B"].text == f"{100 * row.endpoints['area'].mean:.1f}"
         assert shown["test"].text == f"{100 * row.endpoints['test'].mean:.1f}"
         low, high = row.endpoints["test"].low, row.endpoints["test"].high
-        assert shown["test"].sub == f"{100 * max(low, 0):.1f} to {100 * min(high, 1):.1f}"
+        assert shown["test"].sub == f"{100 * max(low, 0):.1f} to {100 * min(high, 1):.1f}, n {row.test['overall'].n}"
+        for name, part in (("true", "fresh"), ("stale", "stale")):
+            assert shown[f"test, {name} claims"].sub.endswith(f"n {row.test[part].n}") and row.test[part].n > 0
     on_test = [each for each in table.contrasts if each.terms[0].endpoint == "test"]
     differences = {each.terms[0].arm: each.estimate.mean for each in on_test}
     for cells in block.rows:
@@ -117,6 +120,32 @@ def test_a_study_with_runs_missing_has_a_report_that_says_which(tmp_path: Path):
     page = Structure((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "This study is not complete" in page.text
     assert [arm["label"] for arm in page.data["arms"]] == ["grpo"]
+
+
+def test_the_numbers_of_a_report_stand_beside_it_as_csv(tmp_path: Path):
+    folder = tmp_path / "study"
+    make_up_study(folder, methods=("grpo", "sdar"), seeds=(0, 1), iterations=10, missing=[("sdar", 1)])
+    assert not (folder / "results.csv").exists()  # as a study is that was broken off
+    written = write_report(folder, output=tmp_path / "elsewhere" / "house.html", images=False)
+    assert tmp_path / "elsewhere" / "results.csv" in written.files
+    lines = list(csv.DictReader((tmp_path / "elsewhere" / "results.csv").open(encoding="utf-8")))
+    assert {(line["arm"], line["seed"]) for line in lines} == {("grpo", "0"), ("grpo", "1"), ("sdar", "0")}
+    last = lines[-1]
+    panel = load_study(folder).of("sdar")[0].after
+    assert panel is not None
+    assert (int(last["test_stale_wins"]), int(last["test_stale_n"])) == (panel.stale.wins, panel.stale.n)
+    assert int(last["test_stale_n"]) + int(last["test_fresh_n"]) == int(last["test_n"])
+
+    run = write_run(tmp_path / "run")
+    assert run / "metrics.csv" in write_report(run, images=False).files
+    lines = list(csv.DictReader((run / "metrics.csv").open(encoding="utf-8")))
+    metrics = read_run(run).metrics
+    assert [int(line["step"]) for line in lines] == [line["step"] for line in metrics]
+    assert all(
+        float(line["success"] or "nan") == m["success"]
+        for line, m in zip(lines, metrics, strict=True)
+        if "success" in m
+    )
 
 
 def test_a_study_before_its_first_result_has_a_report(tmp_path: Path):

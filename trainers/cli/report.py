@@ -1,4 +1,4 @@
-"""Write the report of a study or of a run: one HTML file that needs no network, and the same as Markdown and images."""
+"""Write the report of a study or of a run: one HTML file without network; Markdown, CSV, images."""
 
 from __future__ import annotations
 

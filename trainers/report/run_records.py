@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,6 +93,16 @@ def read_run(path: Path) -> RunRecords:
         versions=_json(path / "versions.json") or {},
         panels=panels,
     )
+
+
+def metrics_csv(run: RunRecords) -> str:
+    """The lines of `metrics.jsonl` as CSV, a column per figure; a cell is empty where a line has none."""
+    names = list(dict.fromkeys(name for line in run.metrics for name in line))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(run.metrics)
+    return buffer.getvalue()
 
 
 def _lines(path: Path) -> Sequence[Mapping[str, Any]]:

@@ -132,7 +132,7 @@ def _headlines(view: Shown) -> tuple[Headline, ...]:
     ]
     panels = [len(result.after.outcomes) for result in view.study.results if result.after is not None]
     if panels:
-        found.append(Headline(str(panels[0]), "test tasks per run", "read once, at the end"))
+        found.append(Headline(str(panels[0]), "test tasks per run", "played before and after"))
     for verdict in ("supported", "refuted", "undecided"):
         ids = [each.id for each in table.verdicts if each.verdict == verdict]
         if ids:

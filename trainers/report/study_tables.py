@@ -31,13 +31,13 @@ def arms_table(view: Shown) -> TableBlock:
             (
                 Cell(row.label, _sub(row), view.colours[row.key], strong=row.key == view.table.reference),
                 Cell(str(len(row.seeds))),
-                *(_estimate(row.endpoints[name]) for name in names),
+                *(_estimate(row.endpoints[name], row.tasks.get(name)) for name in names),
                 *(_difference(against.get(name)) for name in MAIN_ENDPOINTS),
             )
         )
     caption = (
-        f"Means over seeds with 95 % t intervals; differences to {view.label(view.table.reference)} in points, paired "
-        "by seed"
+        f"Means over seeds with 95 % t intervals, n: tasks of all seeds; differences to "
+        f"{view.label(view.table.reference)} in points, paired by seed"
     )
     return TableBlock(tuple(columns), tuple(rows), caption)
 
@@ -55,11 +55,12 @@ def _sub(row: ArmRow) -> str:
     return ", ".join(words)
 
 
-def _estimate(estimate: Estimate) -> Cell:
-    """A rate; its interval ends where rates do."""
+def _estimate(estimate: Estimate, tasks: int | None = None) -> Cell:
+    """A rate with its interval, which ends where rates do, and with the number of tasks behind it."""
     known = estimate.low is not None and estimate.high is not None
     bounds = (max(estimate.low or 0.0, 0.0), min(estimate.high or 0.0, 1.0)) if known else None
-    return Cell(percent(estimate.mean), percent_range(bounds))
+    said = [percent_range(bounds), "" if not tasks else f"n {tasks:,}"]
+    return Cell(percent(estimate.mean), ", ".join(filter(None, said)))
 
 
 def _difference(contrast: Contrast | None) -> Cell:
@@ -315,13 +316,24 @@ def configuration_blocks(view: Shown) -> list[Block]:
 
 
 def _panels(study: Study) -> TableBlock:
-    found: dict[tuple[int, str], int] = {}
+    found: dict[tuple[int, str, str], int] = {}
     for result in study.results:
         if result.after is not None:
-            found[result.seed, result.after.panel_hash] = len(result.after.outcomes)
-    rows = tuple((Cell(str(seed)), Cell(str(count)), Cell(digest)) for (seed, digest), count in sorted(found.items()))
-    columns = (Column("seed", number=False), Column("test tasks"), Column("SHA-256 of the panel", number=False))
-    return TableBlock(columns, rows, "Test panels; each seed plays a world of its own")
+            found[result.seed, "test", result.after.panel_hash] = len(result.after.outcomes)
+        if result.curve and result.watched_hash:
+            split = str(result.config.get("eval_split", "valid"))
+            found[result.seed, split, result.watched_hash] = result.curve[-1].overall.n
+    rows = tuple(
+        (Cell(str(seed)), Cell(split), Cell(str(count)), Cell(digest))
+        for (seed, split, digest), count in sorted(found.items())
+    )
+    columns = (
+        Column("seed", number=False),
+        Column("split", number=False),
+        Column("tasks"),
+        Column("SHA-256 of the panel", number=False),
+    )
+    return TableBlock(columns, rows, "Panels; each seed plays a world of its own")
 
 
 def _versions(study: Study) -> tuple[tuple[str, str], ...]:

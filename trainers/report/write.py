@@ -1,4 +1,4 @@
-"""`sdar report`: from a study's or a run's directory to `report.html`, `report.md` and `figures/*.png`."""
+"""`sdar report`: from a study's or a run's directory to `report.html`, `report.md`, CSV and `figures/*.png`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from ..run_directory import RunDirectoryError
 from ..study.records import Study, load_study
 from ..study.result_records import Result
+from ..study.sheets import csv_text
 from . import EPISODES
 from .document import Document, figures_of
 from .episodes import load_episodes, load_privileged
@@ -17,7 +18,7 @@ from .markdown import render_markdown
 from .page import Viewer, render_page
 from .png import MISSING, can_draw, save_figures
 from .run_document import run_document
-from .run_records import is_run_directory, read_run
+from .run_records import is_run_directory, metrics_csv, read_run
 from .study_document import study_document, study_view
 from .study_figures import Shown
 from .viewer_data import ViewedArm, viewer_data
@@ -44,7 +45,10 @@ def write_report(
     with_privileged: bool = False,
     images: bool = True,
 ) -> Written:
-    """Write the report of a study or of a run.
+    """Write the report of a study or of a run: the page, Markdown, the figures behind it as CSV, images.
+
+    The CSV is `results.csv` for a study, a line per arm, seed and iteration, and `metrics.csv` for a run, a line per
+    iteration.
 
     Args:
         path: Directory of a study (with `study.json`) or of a run (with `run.json`).
@@ -61,13 +65,16 @@ def write_report(
     if (root / "study.json").is_file():
         view = study_view(load_study(root))
         document, arms = study_document(view), study_arms(view, episodes, with_privileged)
+        sheet = ("results.csv", csv_text(view.study.results))
     elif is_run_directory(root):
-        document, arms = run_document(read_run(root)), [run_arm(root, episodes, with_privileged)]
+        records = read_run(root)
+        document, arms = run_document(records), [run_arm(root, episodes, with_privileged)]
+        sheet = ("metrics.csv", metrics_csv(records))
     else:
         raise RunDirectoryError(
             f"{root}: expected the directory of a study (study.json in it) or of a run (run.json in it), found neither"
         )
-    return _write(document, arms, Path(output or root / "report.html"), with_privileged, images)
+    return _write(document, arms, sheet, Path(output or root / "report.html"), with_privileged, images)
 
 
 def run_arm(root: Path, episodes: int, with_privileged: bool) -> ViewedArm:
@@ -122,7 +129,14 @@ def stale_tasks(run: Path, result: Result) -> dict[str, bool]:
     return {str(task): claim == "s" for task, claim in pairs if claim in "fs"}
 
 
-def _write(document: Document, arms: Sequence[ViewedArm], target: Path, with_privileged: bool, images: bool) -> Written:
+def _write(
+    document: Document,
+    arms: Sequence[ViewedArm],
+    sheet: tuple[str, str],
+    target: Path,
+    with_privileged: bool,
+    images: bool,
+) -> Written:
     data = viewer_data(arms)
     viewer = None
     if data is not None:
@@ -141,7 +155,9 @@ def _write(document: Document, arms: Sequence[ViewedArm], target: Path, with_pri
     markdown = target.with_suffix(".md")
     text = render_markdown(document, {path.stem for path in drawn})
     markdown.write_text(text, encoding="utf-8", newline="\n")
+    table = target.with_name(sheet[0])
+    table.write_text(sheet[1], encoding="utf-8", newline="\n")
     notes = [MISSING] if images and not drawn and figures else []
     if with_privileged and viewer is not None:
         notes.append(f"{target.name} shows privileged text: do not let it reach a student")
-    return Written((target, markdown, *drawn), tuple(notes))
+    return Written((target, markdown, table, *drawn), tuple(notes))

@@ -133,7 +133,7 @@ def _row(study: Study, arm: Arm, results: Mapping[int, Result], budget: float) -
         endpoints={name: t_interval([v for v in listed if v is not None]) for name, listed in values.items()},
         values=values,
         tasks={"valid": sum(results[seed].curve[-1].overall.n for seed in seeds if results[seed].curve)}
-        | {f"test_{part}": count.n for part, count in test.items()},
+        | {"test": test["overall"].n, "test_fresh": test["fresh"].n, "test_stale": test["stale"].n},
         test=test,
         collapsed={str(seed): results[seed].collapses for seed in seeds if results[seed].collapses},
         timed={name: t_interval(listed) for name, listed in clock.items()},

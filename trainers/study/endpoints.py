@@ -1,6 +1,7 @@
 """Endpoints: one number per run, by name, and the contrasts of them that are paired by seed.
 
-Curves are on `valid`, over training episodes; B is the study's budget in episodes. `test` is read once, at the end.
+Curves are on `valid`, over training episodes; B is the study's budget in episodes. `test` is played before the first
+iteration and after the last; nothing is chosen by it.
 """
 
 from __future__ import annotations

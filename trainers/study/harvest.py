@@ -117,6 +117,7 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
         versions=json.loads((run / "versions.json").read_text(encoding="utf-8")),
         view=view,
         after_privileged=both,
+        watched_hash=panels[split].hash if curve else "",
     )
 
 

@@ -123,6 +123,7 @@ class Result:
         view: The prompt that `curve`, `before` and `after` were measured behind: ``plain``; ``privileged`` only for a
             method that is measured behind no other.
         after_privileged: The test panel at the end behind the privileged prompt, for methods measured behind both.
+        watched_hash: Of the panel that `curve` was measured on; empty in results from before it was kept.
     """
 
     key: str
@@ -147,6 +148,7 @@ class Result:
     versions: dict[str, Any]
     view: str = "plain"
     after_privileged: PanelResult | None = None
+    watched_hash: str = ""
     format: int = FORMAT
 
 

@@ -29,6 +29,7 @@ CSV_COLUMNS = (
     *("arm", "method", "role", "seed", "job", "iteration", "episodes", "cpu_seconds"),
     *("valid_success", "valid_wins", "valid_n", "valid_stale_wins", "valid_stale_n", "valid_fresh_wins"),
     *("valid_fresh_n", "teacher_success", "test_success", "test_wins", "test_n"),
+    *("test_stale_wins", "test_stale_n", "test_fresh_wins", "test_fresh_n"),
     *(f"train_{name}" for name in CSV_FIGURES),
 )
 
@@ -88,7 +89,15 @@ def _lines(result: Result) -> Iterator[dict[str, object]]:
             }
         panel = result.before if step == steps[0] else result.after if step == steps[-1] else None
         if panel is not None:
-            row |= {"test_success": panel.overall.rate, "test_wins": panel.overall.wins, "test_n": panel.overall.n}
+            row |= {
+                "test_success": panel.overall.rate,
+                "test_wins": panel.overall.wins,
+                "test_n": panel.overall.n,
+                "test_stale_wins": panel.stale.wins,
+                "test_stale_n": panel.stale.n,
+                "test_fresh_wins": panel.fresh.wins,
+                "test_fresh_n": panel.fresh.n,
+            }
         if line is not None:
             row |= {f"train_{name}": line.figures.get(name) for name in CSV_FIGURES}
         yield row
