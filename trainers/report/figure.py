@@ -6,7 +6,11 @@ every figure of a report.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+from .scales import fixed_text
 
 Point = tuple[float, float]
 BandPoint = tuple[float, float, float]  # x, low, high
@@ -121,6 +125,19 @@ class Figure:
     title: str
     caption: str
     panels: tuple[Panel, ...]
+
+
+def extent(bars: Sequence[Bar]) -> list[float]:
+    """All values that bars show."""
+    found = [value for bar in bars for value in (bar.value, bar.low, bar.high, bar.faint) if value is not None]
+    return found + [dot for bar in bars for dot in bar.dots]
+
+
+def value_texts(panel: BarPanel | IntervalPanel) -> Callable[[float], str]:
+    """How values of a panel are said: alike in the page and in the image, with the decimals that they all have."""
+    if isinstance(panel, IntervalPanel):
+        return partial(fixed_text, digits=1, sign="+")
+    return partial(fixed_text, digits=1 if max(extent(panel.bars)) >= 10 else 2)
 
 
 def is_empty(panel: Panel) -> bool:

@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..plain_text import one_line
-from .figure import Bar, BarPanel, Figure, IntervalPanel, LinePanel, Panel, StackPanel
+from .figure import BarPanel, Figure, IntervalPanel, LinePanel, Panel, StackPanel, value_texts
 from .palette import LIGHT, colour_index, dash_of
-from .scales import number_text, spread
+from .scales import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MISSING = "no figures/*.png: matplotlib is not installed (pip install 'sdar-gym[report]')"
 DPI = 144
+LONG_NAME = 30  # characters
 PARTS = ("#7d8896", "#b9c1cb", "#0b6bb8", "#46505c", "#dde2e7")
 STYLE: Any = {
     "font.size": 9,
@@ -65,11 +66,12 @@ def _save(figure: Figure, path: Path) -> Path:
     from matplotlib.figure import Figure as Canvas
 
     count = len(figure.panels)
-    columns = 2 if count == 4 else min(count, 3)
+    columns = _columns(figure)
     rows = -(-count // columns)
     with mpl.rc_context(STYLE):
         # Without pyplot: no display, no state shared with the caller's own figures.
-        canvas = Canvas(figsize=(4.6 * columns, sum(_heights(figure, columns)) + 0.55), layout="constrained")
+        width = max(4.6 * columns, 6.5)
+        canvas = Canvas(figsize=(width, sum(_heights(figure, columns)) + 0.55), layout="constrained")
         canvas.suptitle(one_line(figure.title), x=0.01, ha="left", fontsize=11, fontweight="bold")
         grid = canvas.subplots(rows, columns, squeeze=False, height_ratios=_heights(figure, columns))
         for place, axes in enumerate(grid.flat):
@@ -79,6 +81,15 @@ def _save(figure: Figure, path: Path) -> Path:
                 axes.set_visible(False)
         canvas.savefig(path, dpi=DPI, metadata={"Software": None})
     return path
+
+
+def _columns(figure: Figure) -> int:
+    """Side by side, but one below the other where the names of bars want the width for themselves."""
+    names = [bar.label for p in figure.panels if isinstance(p, BarPanel | IntervalPanel) for bar in p.bars]
+    if max(map(len, names), default=0) > LONG_NAME:
+        return 1
+    count = len(figure.panels)
+    return 2 if count == 4 else min(count, 3)
 
 
 def _heights(figure: Figure, columns: int) -> list[float]:
@@ -130,6 +141,8 @@ def _lines(panel: LinePanel, axes: Axes) -> None:
     axes.set_xlim(left=panel.x.low)
     if panel.y.low is not None and all(y >= panel.y.low for line in lines for _, y in line.points):
         axes.set_ylim(bottom=panel.y.low)
+    if panel.y.high is not None:  # panels that share it are compared by height
+        axes.set_ylim(top=panel.y.high)
     low, high = axes.get_ylim()
     ends = [line.points[-1][1] for line in lines]
     for line, place in zip(lines, spread(ends, 0.055 * (high - low), low, high), strict=True):
@@ -159,17 +172,14 @@ def _bars(panel: BarPanel | IntervalPanel, axes: Axes) -> None:
             axes.plot([value], [row], marker="o", ms=6, color=colour)
         if bar.faint is not None:
             axes.plot([bar.faint], [row], marker="|", ms=14, color="#1b1f24", alpha=0.55)
-    axes.set_yticks(list(rows), [_named(bar) for bar in bars])
-    axes.invert_yaxis()
+    said = value_texts(panel)
+    axes.set_yticks(list(rows), [f"{one_line(bar.label)}  {said(bar.value or 0.0)}" for bar in bars])
+    axes.set_ylim(len(bars) - 0.4, -0.6)  # the first on top
     axes.grid(visible=False, axis="y")
     if isinstance(panel, IntervalPanel):
         axes.axvline(panel.zero, color="#1b1f24", lw=0.9)
     else:
         axes.set_xlim(left=0.0 if all((bar.low or 0.0) >= 0 for bar in bars) else None, right=panel.x.high)
-
-
-def _named(bar: Bar) -> str:
-    return f"{one_line(bar.label)}  {number_text(round(bar.value or 0.0, 1))}"
 
 
 def _stacks(panel: StackPanel, axes: Axes) -> None:

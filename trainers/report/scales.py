@@ -82,6 +82,11 @@ def number_text(value: float) -> str:
     return "0" if float(text.replace(",", "")) == 0 else with_minus(text)
 
 
+def fixed_text(value: float, *, digits: int, sign: str = "") -> str:
+    """A number with as many decimals as its neighbours, and no negative zero; `sign` is ``+`` to show it always."""
+    return with_minus(f"{round(value, digits) + 0.0:{sign},.{digits}f}")
+
+
 def with_minus(text: str) -> str:
     """The text of a number with a minus sign instead of a hyphen."""
     return text.replace("-", "\N{MINUS SIGN}")

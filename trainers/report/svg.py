@@ -7,14 +7,13 @@ names none. Every mark that stands for a number has a ``<title>``, which browser
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from markupsafe import Markup
 
-from .figure import Axis, Bar, BarPanel, IntervalPanel, Line, LinePanel, Panel, Point, StackPanel
+from .figure import Axis, Bar, BarPanel, IntervalPanel, Line, LinePanel, Panel, Point, StackPanel, extent, value_texts
 from .markup import element
 from .palette import colour_index, dash_of
-from .scales import Scale, make_scale, number_text, spread, text_width, with_minus
+from .scales import Scale, make_scale, number_text, spread, text_width
 
 WIDTH = 480.0  # of a panel that shares its line with one other at most
 NARROW = 370.0  # of smaller ones
@@ -141,8 +140,8 @@ def draw_bars(panel: BarPanel, width: float = WIDTH) -> Markup:
     left = min(max(text_width(bar.label, SMALL) for bar in bars) + 10, 0.4 * width)
     right, top, step = width - 44.0, 6.0, 26.0
     bottom = top + step * len(bars)
-    x = _scale(panel.x, [0.0, *_extent(bars)], left, right)
-    said = partial(_fixed, digits=1 if max(_extent(bars)) >= 10 else 2)
+    x = _scale(panel.x, [0.0, *extent(bars)], left, right)
+    said = value_texts(panel)
     parts = [_vertical_grid(x, top, bottom, panel.x.label, right)]
     for number, bar in enumerate(bars):
         assert bar.value is not None
@@ -167,13 +166,13 @@ def draw_bars(panel: BarPanel, width: float = WIDTH) -> Markup:
 def draw_intervals(panel: IntervalPanel, width: float = WIDTH) -> Markup:
     """Points with whiskers around a line of no effect: each under its name, or beside it where there are many."""
     bars = [bar for bar in panel.bars if bar.value is not None]
-    said = partial(_fixed, digits=1, sign="+")
+    said = value_texts(panel)
     many = len(bars) > ROOMY_ROWS
     names = min(max(text_width(bar.label, SMALL) for bar in bars) + 10, 0.4 * width)
     left, right = (names + 12, width - 52) if many else (20.0, width - 20)
     top, step = 4.0, 22.0 if many else 42.0
     bottom = top + step * len(bars)
-    x = _scale(panel.x, [panel.zero, *_extent(bars)], left, right)
+    x = _scale(panel.x, [panel.zero, *extent(bars)], left, right)
     parts = [_vertical_grid(x, top, bottom, panel.x.label, right)]
     for number, bar in enumerate(bars):
         assert bar.value is not None
@@ -228,11 +227,6 @@ def _box(x: Scale, start: float, end: float, middle: float, height: float) -> di
     return {"x": low, "y": middle - height / 2, "width": high - low, "height": height}
 
 
-def _extent(bars: Sequence[Bar]) -> list[float]:
-    found = [value for bar in bars for value in (bar.value, bar.low, bar.high, bar.faint) if value is not None]
-    return found + [dot for bar in bars for dot in bar.dots]
-
-
 def _whisker(bar: Bar, x: Scale, middle: float) -> list[Markup]:
     if bar.low is None or bar.high is None:
         return []
@@ -249,11 +243,6 @@ def _value_text(bar: Bar, said: Callable[[float], str]) -> str:
     """``3.1 (-0.4 to 6.6)``."""
     value = "-" if bar.value is None else said(bar.value)
     return value if bar.low is None or bar.high is None else f"{value} ({said(bar.low)} to {said(bar.high)})"
-
-
-def _fixed(value: float, *, digits: int, sign: str = "") -> str:
-    """With a fixed number of decimals, and no negative zero."""
-    return with_minus(f"{round(value, digits) + 0.0:{sign},.{digits}f}")
 
 
 def _vertical_grid(x: Scale, top: float, bottom: float, label: str, right: float) -> Markup:
