@@ -85,14 +85,16 @@
     setUpArm();
     filters.arm.addEventListener("change", () => { setUpArm(); choose(); });
     for (const name of ["when", "outcome", "type", "claims"]) filters[name].addEventListener("change", () => choose());
-    filters.signal.addEventListener("change", () => showEpisode());
+    filters.signal.addEventListener("change", () => { wished = filters.signal.value; showEpisode(); });
     filters.addEventListener("submit", (event) => event.preventDefault());
   };
 
-  // What an arm has decides which moments and which signals can be chosen.
+  // What an arm has decides which moments and which signals can be chosen. A reader's own choice of a signal is kept; what
+  // merely stood there, because the arm before had nothing better, is not.
+  let wished = "";
   const setUpArm = () => {
     const arm = data.arms[Number(filters.arm.value)];
-    const kept = [filters.when.value, filters.signal.value];
+    const kept = [filters.when.value, wished];
     const own = data.episodes.filter((episode) => episode.arm === Number(filters.arm.value));
     fill(filters.when, [["", "whenever"], ...unique(own.map(phaseName)).map((name) => [name, name])]);
     const known = SIGNALS.filter(([name]) => arm.scales[name]);
@@ -180,8 +182,10 @@
       badge(CLAIMS[episode.claims] ?? episode.claims, episode.claims === "stale" ? "stale" : ""),
       ...episode.claim_ids.map((claim) => badge(`read ${text(claim)}`)));
     if (episode.failure) badges.append(badge(episode.failure, "lost"));
+    // Before training all arms are one model, so only the arm's own episode of then is worth a button.
     const siblings = data.episodes.filter((other) =>
-      other.task === episode.task && other.phase === episode.phase && other.member === episode.member);
+      other.task === episode.task && other.phase === episode.phase && other.member === episode.member
+      && (other.iteration > 0 || other.phase === "train" || other.arm === episode.arm));
     const line = make("p", { class: "siblings" });
     if (siblings.length > 1) {
       line.append("the same task: ", ...siblings.map((other) => make("button", {

@@ -42,16 +42,18 @@ def show(anchor: str) -> Callable[[Any, str], None]:
 
 
 def show_viewer(page: Any, arm: str) -> None:
-    """An episode of `arm` whose claim is stale where there is one, at a token that the teacher judges."""
+    """The last training episode of `arm` with a stale claim, won where there is one, at a token the teacher judges."""
     arms = page.locator("#viewer-filters select[name=arm]")
     if arm in arms.locator("option").all_inner_texts():
         arms.select_option(label=arm)
-    for name, label in (("claims", "a stale claim"), ("outcome", "won")):
+    for name, wanted in (("claims", "a stale claim"), ("when", "training, "), ("outcome", "won")):
         select = page.locator(f"#viewer-filters select[name={name}]")
-        if label in select.locator("option").all_inner_texts():
+        # Of several, the last that an episode has.
+        for label in reversed([said for said in select.locator("option").all_inner_texts() if said.startswith(wanted)]):
             select.select_option(label=label)
-            if not page.locator("#viewer-list button").count():
-                select.select_option(index=0)
+            if page.locator("#viewer-list button").count():
+                break
+            select.select_option(index=0)
     page.evaluate("document.getElementById('viewer').scrollIntoView()")
     shaded = page.locator("#viewer-turns li").filter(has=page.locator(".token.low, .token.high"))
     strongest = page.evaluate(

@@ -165,12 +165,26 @@ def test_an_arm_without_a_teacher_offers_no_teachers_signals(chromium, study: Pa
     assert offered == ["entropy", "student's log-probability"]
 
 
+def test_an_arm_is_shaded_by_its_weight_unless_the_reader_chose_something_else(chromium, study: Path):
+    page = open_page(chromium, study).page
+    signal = page.locator("#viewer-filters select[name=signal]")
+    choose(page, "arm", "grpo")
+    assert signal.input_value() == "entropy"
+    choose(page, "arm", "sdar")
+    assert signal.input_value() == "weight"
+    choose(page, "signal", "entropy")
+    for arm in ("grpo", "sdar"):
+        choose(page, "arm", arm)
+        assert signal.input_value() == "entropy"
+
+
 def test_the_same_task_is_one_click_away_in_other_arms_and_before_training(chromium, study: Path):
     page = open_page(chromium, study).page
     title = page.inner_text("#viewer-head h3")
     others = page.locator("#viewer-head .siblings button")
-    assert others.count() == 4  # two arms, before and after
-    others.nth(3).click()
+    assert others.count() == 3  # two arms after training, and what both were before it
+    assert sum("before" in said for said in others.all_inner_texts()) == 1
+    others.nth(2).click()
     assert page.inner_text("#viewer-head h3") == title
     assert page.locator("#viewer-filters select[name=arm]").input_value() == "1"
     assert page.locator("#viewer-head .siblings button[aria-current=true]").count() == 1
