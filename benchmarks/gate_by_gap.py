@@ -4,10 +4,10 @@
     python -m benchmarks.gate_by_gap runs/house
 
 Reads the tokens that runs log (`episodes.jsonl`: some training episodes of each iteration) and sorts them by the gap,
-the teacher's log-probability less the student's. Per bin: the share of tokens, their mean weight, and what part of all
-push they get. *Push* is the sum of weights, as the loss has it; *push beyond the mean* is the sum of weights less the
-mean weight of all tokens, since a weight that is the same everywhere pushes nowhere in expectation on policy. Both
-are per token of the log, so that their sums over bins are the mean weight and zero.
+the teacher's log-probability less the student's. Per bin: the share of tokens, their mean weight, and two shares in
+what a method does: of all weights, by size, and of all *push*, the size of a weight times 1 - p, where p is what the
+student gave the token. The slope of log p along the token's own logit is 1 - p: a token that is certain anyway hardly
+moves, however large its weight.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from __future__ import annotations
 import argparse
 import bisect
 import itertools
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainers.run_directory import read_json_lines
 from trainers.study import load_study
@@ -38,6 +39,8 @@ class Bin:
     high: float
     tokens: int = 0
     weights: float = 0.0
+    size: float = 0.0
+    push: float = 0.0
 
     @property
     def name(self) -> str:
@@ -47,8 +50,16 @@ class Bin:
         return f"over {self.low:g}" if self.high == float("inf") else f"{self.low:g} to {self.high:g}"
 
 
-def gaps_and_weights(log: Path, phase: str) -> Iterator[tuple[float, float]]:
-    """Gap and weight of every logged token that has both, of the episodes of a phase."""
+class Token(NamedTuple):
+    """What is known of a logged token: the gap in nats, its weight, and the student's probability of it."""
+
+    gap: float
+    weight: float
+    probability: float
+
+
+def logged_tokens(log: Path, phase: str) -> Iterator[Token]:
+    """Every logged token that a teacher read, of the episodes of a phase."""
     for record in read_json_lines(log):
         if record["phase"] != phase:
             continue
@@ -56,37 +67,38 @@ def gaps_and_weights(log: Path, phase: str) -> Iterator[tuple[float, float]]:
             arrays = turn.get("tokens") or {}
             columns = [arrays.get(name) or [] for name in ("student", "teacher", "weight")]
             for student, teacher, weight in zip(*columns, strict=False):
-                yield teacher - student, weight
+                yield Token(teacher - student, weight, min(math.exp(student), 1.0))
 
 
-def binned(pairs: Iterable[tuple[float, float]], bounds: Sequence[float] = BOUNDS) -> list[Bin]:
+def binned(tokens: Iterable[Token], bounds: Sequence[float] = BOUNDS) -> list[Bin]:
     """Tokens by gap; a gap on a bound belongs to the bin above it."""
     edges = [float("-inf"), *bounds, float("inf")]
     bins = [Bin(low, high) for low, high in itertools.pairwise(edges)]
-    for gap, weight in pairs:
-        one = bins[bisect.bisect_right(bounds, gap)]
+    for token in tokens:
+        one = bins[bisect.bisect_right(bounds, token.gap)]
         one.tokens += 1
-        one.weights += weight
+        one.weights += token.weight
+        one.size += abs(token.weight)
+        one.push += abs(token.weight) * (1.0 - token.probability)
     return bins
 
 
 def summary(bins: Sequence[Bin]) -> list[dict[str, Any]]:
-    """Per bin, and for all: share of tokens, mean weight, push and push beyond the mean, both per token of the log."""
-    tokens, weights = sum(one.tokens for one in bins), sum(one.weights for one in bins)
+    """Per bin, and for all: share of tokens, mean weight, shares of the size of all weights and of all push."""
+    tokens, size, push = (sum(getattr(one, name) for one in bins) for name in ("tokens", "size", "push"))
     if not tokens:
         return []
-    mean = weights / tokens
-    rows = [
+    whole = Bin(float("-inf"), float("inf"), tokens, sum(one.weights for one in bins), size, push)
+    return [
         {
-            "gap": one.name,
+            "gap": "all" if one is whole else one.name,
             "share_of_tokens": one.tokens / tokens,
             "mean_weight": one.weights / one.tokens if one.tokens else None,
-            "push": one.weights / tokens,
-            "push_beyond_mean": (one.weights - mean * one.tokens) / tokens,
+            "share_of_weights": one.size / size if size else None,
+            "share_of_push": one.push / push if push else None,
         }
-        for one in bins
+        for one in (*bins, whole)
     ]
-    return [*rows, {"gap": "all", "share_of_tokens": 1.0, "mean_weight": mean, "push": mean, "push_beyond_mean": 0.0}]
 
 
 def logs(path: Path, arm: str) -> list[Path]:
@@ -107,8 +119,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     files = [log for path in args.paths for log in logs(path, args.arm)]
-    pairs = (pair for log in files for pair in gaps_and_weights(log, args.phase))
-    bins = binned(pairs)
+    bins = binned(token for log in files for token in logged_tokens(log, args.phase))
     rows = summary(bins)
     if not rows:
         sys.exit(
@@ -116,14 +127,14 @@ def main() -> None:
             "a study's runs log them where they were made, an export holds none"
         )
     figures = {"runs": len(files), "phase": args.phase, "tokens": sum(one.tokens for one in bins), "results": rows}
-    headers = ["gap T - S, nats", "tokens, %", "mean weight", "push", "push beyond mean"]
+    headers = ["gap T - S, nats", "tokens, %", "mean weight", "of all weights, %", "of all push, %"]
     cells = [
         [
             row["gap"],
             round(100 * row["share_of_tokens"], 1),
             "-" if row["mean_weight"] is None else round(row["mean_weight"], 3),
-            round(row["push"], 4),
-            round(row["push_beyond_mean"], 4),
+            "-" if row["share_of_weights"] is None else round(100 * row["share_of_weights"], 1),
+            "-" if row["share_of_push"] is None else round(100 * row["share_of_push"], 1),
         ]
         for row in rows
     ]

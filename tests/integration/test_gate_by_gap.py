@@ -35,22 +35,23 @@ def printed_for(gate_by_gap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys
     return run
 
 
-def test_pushes_are_shares_of_the_whole_and_those_beyond_the_mean_cancel(gate_by_gap: ModuleType):
-    bins = gate_by_gap.binned([(-5.0, 0.0), (-0.5, 0.1), (0.0, 0.5), (0.005, 0.5), (2.0, 0.9)])
+def test_shares_are_of_the_whole_and_a_certain_token_takes_no_push(gate_by_gap: ModuleType):
+    known = [(-5.0, 0.0, 0.9), (-0.5, -0.1, 0.5), (0.0, 0.5, 1.0), (0.005, 0.5, 0.9), (2.0, 0.9, 0.1)]
+    bins = gate_by_gap.binned(gate_by_gap.Token(*each) for each in known)
     rows = {row["gap"]: row for row in gate_by_gap.summary(bins)}
-    assert rows["all"]["mean_weight"] == pytest.approx(0.4)
-    assert rows["under -3"]["mean_weight"] == 0.0 and rows["under -3"]["push_beyond_mean"] == pytest.approx(-0.08)
-    assert rows["-0.01 to 0.01"]["share_of_tokens"] == pytest.approx(0.4)
-    assert rows["-0.01 to 0.01"]["push"] == pytest.approx(0.2)
-    assert rows["over 1"]["push_beyond_mean"] == pytest.approx(0.1)
+    assert rows["all"]["mean_weight"] == pytest.approx(1.8 / 5)
+    assert rows["under -3"]["mean_weight"] == rows["under -3"]["share_of_push"] == 0.0
+    assert rows["-1 to -0.1"]["mean_weight"] == pytest.approx(-0.1)
+    assert rows["-0.01 to 0.01"]["share_of_tokens"] == pytest.approx(2 / 5)
+    assert rows["-0.01 to 0.01"]["share_of_weights"] == pytest.approx(1.0 / 2.0)  # sizes, so -0.1 counts as 0.1
+    assert rows["-0.01 to 0.01"]["share_of_push"] == pytest.approx(0.05 / 0.91)  # all: 0.1 / 2 + 0.5 / 10 + 0.9 * 0.9
     assert rows["0.1 to 1"]["mean_weight"] is None
-    parts = [row for name, row in rows.items() if name != "all"]
-    assert sum(row["push"] for row in parts) == pytest.approx(0.4)
-    assert sum(row["push_beyond_mean"] for row in parts) == pytest.approx(0.0)
+    for name in ("share_of_tokens", "share_of_weights", "share_of_push"):
+        assert sum(row[name] for key, row in rows.items() if key != "all") == pytest.approx(rows["all"][name]) == 1.0
 
 
 def test_a_gap_on_a_bound_belongs_to_the_bin_above(gate_by_gap: ModuleType):
-    bins = gate_by_gap.binned([(-0.01, 0.5), (0.01, 0.5)])
+    bins = gate_by_gap.binned(gate_by_gap.Token(gap, 0.5, 0.5) for gap in (-0.01, 0.01))
     assert [one.name for one in bins if one.tokens] == ["-0.01 to 0.01", "0.01 to 0.1"]
 
 
@@ -77,8 +78,9 @@ def test_a_run_of_sdar_logs_the_sigmoid_of_the_gap(printed_for: Run, gate_by_gap
     trainer = make_trainer(tmp_path, method="sdar", distill_coef=0.3, max_steps=2)
     trainer.train()
     log = tmp_path / "run" / "episodes.jsonl"
-    pairs = list(gate_by_gap.gaps_and_weights(log, "train"))
-    assert len(pairs) > 20 and len({gap for gap, _ in pairs}) > 5
-    for gap, weight in pairs:
-        assert weight == pytest.approx(1 / (1 + math.exp(-trainer.args.gate_beta * gap)), abs=1e-4)
-    assert printed_for(tmp_path / "run")["tokens"] == len(pairs)
+    tokens = list(gate_by_gap.logged_tokens(log, "train"))
+    assert len(tokens) > 20 and len({token.gap for token in tokens}) > 5
+    for token in tokens:
+        assert token.weight == pytest.approx(1 / (1 + math.exp(-trainer.args.gate_beta * token.gap)), abs=1e-4)
+        assert 0.0 < token.probability <= 1.0
+    assert printed_for(tmp_path / "run")["tokens"] == len(tokens)

@@ -68,7 +68,7 @@ def test_the_published_plan_has_five_hypotheses_with_ten_seeds_and_tunes_fairly_
 
 
 @pytest.mark.parametrize(
-    ("name", "shared"), [("household-hidden", 10), ("household-warm", 10), ("household-strength", 20)]
+    ("name", "shared"), [("household-hidden", 10), ("household-warm", 10), ("household-strength", 30)]
 )
 def test_the_plans_around_the_published_one_share_its_runs(name: str, shared: int) -> None:
     """With the values that its tuning chose; --reuse then takes these runs over."""
