@@ -77,10 +77,13 @@ def test_the_plans_around_the_published_one_share_its_runs(name: str, shared: in
     assert len({job.key for job in jobs_of(read_plan(name)).values()} & published) == shared
 
 
-def test_the_best_variant_is_confirmed_as_it_was_run_on_seeds_that_nothing_has_used() -> None:
+def test_a_variant_is_confirmed_as_it_was_run_on_seeds_that_nothing_has_used() -> None:
     archive = read_archive(ROOT / "docs" / "studies" / "household.jsonl.gz")
     published, fresh = read_plan("household"), read_plan("household-confirm")
-    assert not {*fresh.seeds} & {*published.seeds, *(published.tuning.seeds if published.tuning else ())}
+    annealed = read_plan("household-anneal")
+    assert annealed.tuning is not None and published.tuning is not None
+    assert not {*fresh.seeds} & {*published.seeds, *published.tuning.seeds}
+    assert not {*annealed.seeds} & {*fresh.seeds, *published.seeds, *published.tuning.seeds, *annealed.tuning.seeds}
     arms = tuple(dataclasses.replace(arm, seeds=None) for arm in published.arms)
     moved = jobs_of(dataclasses.replace(published, seeds=fresh.seeds, arms=arms), archive.tuned)
     assert {job.key for job in jobs_of(fresh).values()} <= {job.key for job in moved.values()}
