@@ -182,7 +182,7 @@
       badge(CLAIMS[episode.claims] ?? episode.claims, episode.claims === "stale" ? "stale" : ""),
       ...episode.claim_ids.map((claim) => badge(`read ${text(claim)}`)));
     if (episode.failure) badges.append(badge(episode.failure, "lost"));
-    // Before training all arms are one model, so only the arm's own episode of then is worth a button.
+    // Arms that share a start play the same before training, so of then the arm's own episode is enough.
     const siblings = data.episodes.filter((other) =>
       other.task === episode.task && other.phase === episode.phase && other.member === episode.member
       && (other.iteration > 0 || other.phase === "train" || other.arm === episode.arm));

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 from ..options import read_yaml
 from ..run_directory import RunDirectoryError, read_identity, read_json_lines
 from ..study.result_records import Count, TrainingPoint
+from ..study.sheets import csv_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +97,7 @@ def read_run(path: Path) -> RunRecords:
 def metrics_csv(run: RunRecords) -> str:
     """The lines of `metrics.jsonl` as CSV, a column per figure; a cell is empty where a line has none."""
     names = list(dict.fromkeys(name for line in run.metrics for name in line))
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(run.metrics)
-    return buffer.getvalue()
+    return csv_of(names, run.metrics)
 
 
 def _lines(path: Path) -> Sequence[Mapping[str, Any]]:

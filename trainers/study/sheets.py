@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .analysis import analyse, contrasts_of
@@ -50,11 +50,15 @@ def write_table(path: Path) -> Table:
 
 def csv_text(results: Sequence[Result]) -> str:
     """One line per arm, seed and iteration (0 is before training); a cell is empty where nothing was measured."""
+    return csv_of(CSV_COLUMNS, (line for result in results for line in _lines(result)))
+
+
+def csv_of(columns: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:
+    """CSV with a heading; what a line does not have is an empty cell."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
-    for result in results:
-        writer.writerows(_lines(result))
+    writer.writerows(lines)
     return buffer.getvalue()
 
 
