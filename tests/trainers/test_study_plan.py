@@ -89,6 +89,11 @@ def test_a_variant_is_confirmed_as_it_was_run_on_seeds_that_nothing_has_used() -
     assert {job.key for job in jobs_of(fresh).values()} <= {job.key for job in moved.values()}
 
 
+def test_the_plan_about_the_kl_shares_the_runs_at_the_tuned_one_with_the_confirmation() -> None:
+    confirmed = {job.key for job in jobs_of(read_plan("household-confirm")).values()}
+    assert len({job.key for job in jobs_of(read_plan("household-kl")).values()} & confirmed) == 2 * 8
+
+
 def test_axes_multiply_arms_but_a_student_without_a_teacher_is_not_repeated_on_the_teachers_axes() -> None:
     found = plan(axes={"privilege": ["skill", "none"], "stale": [0.0, 0.5]})
     assert [arm.key for arm in found.arms] == [
