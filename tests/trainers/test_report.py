@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from made_up_study import GAINS, make_up_study
 from page_structure import Structure
 
 from trainers.cli import main
-from trainers.report.document import Document, TableBlock, VerdictBlock, figures_of
+from trainers.report.document import Document, Paragraph, TableBlock, VerdictBlock, figures_of
 from trainers.report.run_document import run_document
 from trainers.report.run_records import read_run
 from trainers.report.study_document import study_document, study_view
@@ -147,6 +148,23 @@ def test_a_study_before_its_first_result_has_a_report(tmp_path: Path):
     make_up_study(tmp_path, methods=("grpo", "sdar"), seeds=(0,), missing=[("grpo", 0), ("sdar", 0)])
     written = write_report(tmp_path)
     assert "This study is not complete" in written.files[0].read_text(encoding="utf-8")
+
+
+def test_the_report_says_where_tuned_values_came_from_or_that_there_are_none(study: Study):
+    def said(changed: Study) -> tuple[str, str]:
+        document = study_document(study_view(changed))
+        (start,) = [section for section in document.sections if section.key == "start"]
+        return document.lead, " ".join(block.text for block in start.blocks if isinstance(block, Paragraph))
+
+    arms = tuple(dataclasses.replace(arm, tuned=arm.method) for arm in study.plan.arms)
+    brought = dataclasses.replace(study.plan, arms=arms, tuned={"sdar": {"beta": 0.03}})
+    for values, plan, lead, start in [
+        (study.tuned, brought, "", "The same number of configurations per arm"),
+        (None, brought, "", "The tuned values came with the plan. sdar: beta 0.03."),
+        (None, study.plan, "No arm was tuned, so a lead may be", "No arm was tuned for this study"),
+    ]:
+        found = said(dataclasses.replace(study, tuned=values, plan=plan))
+        assert (lead in found[0] if lead else "No arm was tuned" not in found[0]) and start in found[1]
 
 
 def test_many_arms_share_panels_with_those_that_the_hypotheses_speak_of(tmp_path: Path):

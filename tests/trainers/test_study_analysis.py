@@ -224,6 +224,18 @@ def test_the_table_says_what_is_missing_and_survives_its_file() -> None:
     assert "**Not complete**: 1 runs are missing: sdar, seed 2" in markdown(study, table)
 
 
+def test_a_lead_among_arms_that_nobody_tuned_is_not_said_without_that() -> None:
+    arms = (Arm("grpo", "grpo", "grpo"), Arm("sdar", "sdar", "sdar", tuned="sdar"))
+    untuned = study_of([0.1, 0.2])
+    tuned = dataclasses.replace(
+        untuned, plan=dataclasses.replace(untuned.plan, arms=arms, tuned={"sdar": {"beta": 0.03}})
+    )
+    assert "**Not tuned**: no arm was tuned, so a lead may be that of the settings" in markdown(
+        untuned, analyse(untuned)
+    )
+    assert "Not tuned" not in markdown(tuned, analyse(tuned))
+
+
 def test_results_csv_has_a_line_per_arm_seed_and_iteration() -> None:
     results = [make_result(arm, seed, [0.1, 0.2, 0.3]) for arm in ("grpo", "sdar") for seed in (0, 1)]
     lines = list(csv.DictReader(io.StringIO(csv_text(results))))

@@ -204,7 +204,7 @@ def tune(
 
 def show_table_of(console: Console, path: Path) -> None:
     """Analyse, write the table's files, and show it."""
-    from ..study.sheets import HEADINGS, collapse_words, mixed_words, table_rows, write_table
+    from ..study.sheets import HEADINGS, collapse_words, mixed_words, table_rows, untuned_words, write_table
 
     table = write_table(path)
     console.print("")
@@ -222,6 +222,8 @@ def show_table_of(console: Console, path: Path) -> None:
             console.print(f"collapsed: {words}")
     for words in mixed_words(table):
         console.print(f"mixed: {words}")
+    if untuned := untuned_words(table):
+        console.print(f"not tuned: {untuned}")
     if table.missing:
         console.print(f"not complete: {len(table.missing)} runs are missing")
     console.print(f"table.json, results.csv and report.md are in {path}; sdar report {path} shows it")

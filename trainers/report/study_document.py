@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..study.analysis import analyse
 from ..study.records import Study
+from ..study.sheets import untuned_words
 from .document import Block, DetailsBlock, Document, FigureBlock, Headline, Paragraph, Section
 from .figure import Figure
 from .study_figures import (
@@ -59,7 +60,7 @@ def study_document(view: Shown) -> Document:
         _section("policy", "Policy", [_figure(policy_figure(trained))]),
         _section("teacher", "Teacher", [_figure(teacher_figure(view)), *collapse_blocks(view)]),
         _section("cost", "Cost", [_figure(cost_figure(view)), cost_table(view)]),
-        _section("start", "Start and tuning", [warm_table(study), *tuning_blocks(view, study.tuned)]),
+        _section("start", "Start and tuning", [warm_table(study), *tuning_blocks(view)]),
         _section("configuration", "Configuration", configuration_blocks(view)),
     ]
     lead = (
@@ -72,6 +73,8 @@ def study_document(view: Shown) -> Document:
             " A tiny model that was taught to read hints: what shows here is a sign of an effect at this scale, not a "
             "reproduction of published numbers."
         )
+    if untuned := untuned_words(table):
+        lead += f" {untuned[0].upper()}{untuned[1:]}."
     return Document(
         title=plan.name,
         kind="Report of a study",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..study.analysis import contrasts_of
 from ..study.endpoints import ENDPOINTS
 from ..study.records import Study
-from ..study.result_records import Result, Tuned
+from ..study.result_records import Result
 from ..study.statistics import t_interval
 from ..study.table_records import ArmRow, Contrast, Estimate, Verdict
 from .document import Block, Cell, Column, DetailsBlock, FactsBlock, Paragraph, TableBlock, VerdictBlock
@@ -236,10 +236,18 @@ def warm_table(study: Study) -> TableBlock | None:
     return TableBlock(columns, tuple(rows), caption) if rows else None
 
 
-def tuning_blocks(view: Shown, tuned: Tuned | None) -> list[Block]:
-    """Every trial of every tuned arm, the chosen one marked."""
+def tuning_blocks(view: Shown) -> list[Block]:
+    """Every trial of every tuned arm, the chosen one marked; where the plan brought values, these."""
+    tuned = view.study.tuned
     if tuned is None:
-        return [Paragraph("No arm was tuned for this study: all run with their documented values.")]
+        brought = view.study.plan.tuned
+        if not brought:
+            return [Paragraph("No arm was tuned for this study: all run with their documented values.")]
+        listed = "; ".join(
+            f"{key}: {', '.join(f'{name} {plain_value(value)}' for name, value in values.items())}"
+            for key, values in brought.items()
+        )
+        return [Paragraph(f"The tuned values came with the plan. {listed}.")]
     labels = {arm.key: arm.label for arm in view.arms}
     rows = []
     for key, arm in tuned.arms.items():

@@ -160,6 +160,13 @@ def mixed_words(table: Table) -> list[str]:
     return said
 
 
+def untuned_words(table: Table) -> str | None:
+    """What to bear in mind where several arms are compared and none has tuned values."""
+    if len(table.arms) < 2 or any(row.tuned is not None for row in table.arms):
+        return None
+    return "no arm was tuned, so a lead may be that of the settings and not of the method"
+
+
 def markdown(study: Study, table: Table) -> str:
     """A short report: the table, the verdicts, what is missing, what collapsed, what it ran on."""
     plan = study.plan
@@ -177,6 +184,8 @@ def markdown(study: Study, table: Table) -> str:
         lines += [f"**Amended**: {note}.", ""]
     for words in mixed_words(table):
         lines += [f"**Mixed**: {words}.", ""]
+    if untuned := untuned_words(table):
+        lines += [f"**Not tuned**: {untuned}.", ""]
     lines += [_line(HEADINGS), _line(["---"] * len(HEADINGS)), *(_line(cells) for cells in table_rows(table)), ""]
     if table.verdicts:
         lines += ["## Hypotheses", ""]
