@@ -169,6 +169,13 @@ def test_an_arm_is_called_tuned_only_where_there_are_values(whole: Path, tmp_pat
     assert [row.tuned for row in write_table(tmp_path / "untuned").arms] == [None, None]
 
 
+def test_the_terminal_says_where_no_arm_was_tuned(whole: Path, tmp_path: Path, capsys: Any) -> None:
+    prepare(tmp_path / "untuned", make_plan(SDAR_TUNED, "here"))
+    for path, untuned in [(whole, False), (tmp_path / "untuned", True)]:
+        assert main(["study", "--table", "--output-dir", str(path)]) == 0
+        assert ("not tuned: no arm was tuned" in " ".join(capsys.readouterr().out.split())) is untuned
+
+
 def test_results_with_other_tuned_values_are_refused(whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "second"
     _, jobs = prepare(path, make_plan(SDAR_TUNED, "here"))

@@ -242,7 +242,11 @@ def tuning_blocks(view: Shown) -> list[Block]:
     if tuned is None:
         brought = view.study.plan.tuned
         if not brought:
-            return [Paragraph("No arm was tuned for this study: all run with their documented values.")]
+            return [
+                Paragraph(
+                    "No arm was tuned for this study: all run with documented values, or with those that the plan sets."
+                )
+            ]
         listed = "; ".join(
             f"{key}: {', '.join(f'{name} {plain_value(value)}' for name, value in values.items())}"
             for key, values in brought.items()
