@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from .parsing import parse_bare, parse_tagged
     from .prompts import PromptStyle, parse_completion, prompt_style, student_messages
     from .rendering import ChatRenderer
-    from .sampler import BatchSampler, Sample, SampleRequest
+    from .sampling.base import Sample, Sampler, SampleRequest
+    from .sampling.local import BatchSampler
     from .teacher import POSITIONS, PRIVILEGES, Teacher, TeacherReading
 
 # Other distributions install a package of this name too: whoever imports it can tell ours by this.
@@ -29,7 +30,8 @@ _HOME = {
     "parsing": ("parse_bare", "parse_tagged"),
     "prompts": ("PromptStyle", "parse_completion", "prompt_style", "student_messages"),
     "rendering": ("ChatRenderer",),
-    "sampler": ("BatchSampler", "Sample", "SampleRequest"),
+    "sampling.base": ("Sample", "SampleRequest", "Sampler"),
+    "sampling.local": ("BatchSampler",),
     "teacher": ("POSITIONS", "PRIVILEGES", "Teacher", "TeacherReading"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -52,6 +54,7 @@ __all__ = [
     "RandomAgent",
     "Sample",
     "SampleRequest",
+    "Sampler",
     "StopReason",
     "Teacher",
     "TeacherReading",

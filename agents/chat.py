@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sdar_envs.choices import require_choice
 from sdar_envs.privileged import Privileged, StudentView
@@ -18,27 +18,12 @@ from sdar_envs.privileged import Privileged, StudentView
 from .base import Action, Message, Parse, TurnTokens
 from .prompts import CONTEXTS, WHEN_FULL, prompt_style
 from .rendering import ChatRenderer
-from .sampler import BatchSampler, Sample, SampleRequest
+from .sampling.base import Sample, Sampler, SampleRequest
+from .sampling.local import BatchSampler
 from .teacher import Teacher, shorter_histories
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-class Sampler(Protocol):
-    """What the agent asks of a sampler; `BatchSampler` is the one for models."""
-
-    def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
-        """One completion per request, in their order."""
-        ...
-
-    def length(self, slot: int) -> int:
-        """Tokens that a slot holds."""
-        ...
-
-    def release(self, slots: Sequence[int]) -> None:
-        """Forget slots."""
-        ...
 
 
 @dataclass(slots=True)
@@ -122,13 +107,14 @@ class ChatAgent:
                 f"max_prompt_length + max_completion_length is expected to be within the model's {positions} "
                 f"positions, got {max_prompt_length} + {max_completion_length}: lower one of them"
             )
+        self.temperature = temperature
         self.max_prompt_length = max_prompt_length
         if teacher is not None and teacher.max_length is not None:
             room = teacher.max_length if positions is None else positions - max_completion_length
             self.max_prompt_length = max(max_prompt_length, min(teacher.max_length, room))
         self.sampler: Sampler = sampler or BatchSampler(
             model,
-            end_ids=_end_ids(self.renderer, model),
+            end_ids=end_ids(self.renderer, model),
             pad_id=self.renderer.pad_id,
             temperature=temperature,
             max_completion_length=max_completion_length,
@@ -146,7 +132,7 @@ class ChatAgent:
         known = privileged if privileged is not None else [None] * len(views)
         prompts = [self._prompt(view, secret) for view, secret in zip(views, known, strict=True)]
         requests = [
-            SampleRequest(view.slot, prompt.ids, prompt.continues, (*view.draw, "sample", view.turn))
+            SampleRequest(view.slot, prompt.ids, prompt.continues, (*view.draw, "sample", view.turn), self.temperature)
             for view, prompt in zip(views, prompts, strict=True)
             if prompt is not None
         ]
@@ -237,7 +223,7 @@ class ChatAgent:
         return Action(text, completion, parse, tokens, prompt.messages)
 
 
-def _end_ids(renderer: ChatRenderer, model: Any) -> list[int]:
+def end_ids(renderer: ChatRenderer, model: Any) -> list[int]:
     """Every id that ends a completion: the template's, the tokenizer's, the model's own."""
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     more = configured if isinstance(configured, list) else [configured]

@@ -19,7 +19,7 @@ from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.privileged import StudentView
 
 from .base import Message, Parse
-from .numbering import with_ids, with_numbers
+from .item_aliases import with_ids, with_numbers
 from .parsing import parse_bare, parse_tagged
 
 STYLES = ("paper", "compact", "plain")

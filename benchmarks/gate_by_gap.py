@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainers.run_directory import read_json_lines
+from trainers.run.directory import read_json_lines
 from trainers.study import load_study
 
 from .measure import emit, table

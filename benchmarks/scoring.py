@@ -15,13 +15,13 @@ import torch
 
 from agents.base import View
 from sdar_envs.randomness import counted_generator
-from trainers.batch import Row
-from trainers.batching import collate, loss_tokens, micro_batches
+from trainers.batch.row import WeighedRow
+from trainers.batch.token_batch import collate, loss_tokens, micro_batches
 from trainers.config import SDARConfig
-from trainers.logprobs import score_rows, score_views
+from trainers.forward.passes import score_rows, score_views
 from trainers.methods import METHODS, coefficient, needs_teacher
-from trainers.objective import objective
-from trainers.tiny_model import TinyModelConfig
+from trainers.methods.objective import objective
+from trainers.warm_start.tiny_model import TinyModelConfig
 
 from .measure import Timing, emit, measure, parser, table
 
@@ -41,7 +41,7 @@ def random_model(size: TinyModelConfig) -> Any:
     return model.eval()
 
 
-def random_rows(count: int, tokens: int, vocabulary: int) -> list[Row]:
+def random_rows(count: int, tokens: int, vocabulary: int) -> list[WeighedRow]:
     """Transcripts of `tokens` on average: turns of seven read and four sampled tokens behind a prompt of twenty."""
     draw = counted_generator("benchmarks.scoring", count, tokens)
     rows = []
@@ -51,7 +51,7 @@ def random_rows(count: int, tokens: int, vocabulary: int) -> list[Row]:
         positions = [p for p in range(20, length) if (p - 20) % 11 >= 7]
         block = [int(i) for i in draw.integers(0, vocabulary, BLOCK_TOKENS)]
         rows.append(
-            Row(
+            WeighedRow(
                 student=View(ids, positions),
                 teachers={"teacher": View(block + ids, [p + BLOCK_TOKENS for p in positions])},
                 behaviour_logprobs_T=[],

@@ -22,11 +22,11 @@ from typing import Any
 import torch
 
 from trainers.config import SDARConfig
-from trainers.engine import Engine, load_model
-from trainers.measurement import panel_name
+from trainers.engine.single import SingleProcess, load_model
+from trainers.evaluation.measured import panel_name
 from trainers.presets import load_preset
-from trainers.run_directory import RunDirectory
-from trainers.run_log import RunLog
+from trainers.run.directory import RunDirectory
+from trainers.run.log import RunLog
 from trainers.trainer import SDARTrainer
 
 from .measure import emit, parser, table
@@ -34,7 +34,7 @@ from .measure import emit, parser, table
 PHASES = ("rollout", "reference", "teacher", "update")
 
 
-class CpuEngine(Engine):
+class CpuEngine(SingleProcess):
     """The machine with a clock of CPU seconds, so that a trainer's own figures are in them."""
 
     def clock(self) -> float:
@@ -102,13 +102,13 @@ def initial_model(model: str | None, env_id: str, config: SDARConfig) -> tuple[A
     """Weights and tokenizer: of a folder, of the preset's warm start, or random ones of the preset's size."""
     if model == "random":
         from sdar_envs.demonstrations import script_of
-        from trainers.tiny_model import TinyModelConfig, build_model, build_tokenizer
+        from trainers.warm_start.tiny_model import TinyModelConfig, build_model, build_tokenizer
 
         size = TinyModelConfig()
         tokenizer = build_tokenizer(list(script_of(env_id).texts()), size.vocab_size)
         return build_model(tokenizer, size, seed=config.seed), tokenizer
     if model is None:
-        from trainers.warmup import warm_start
+        from trainers.warm_start.warm_start import warm_start
 
         model = str(warm_start(config, env_id).model_dir)
     return load_model(model)

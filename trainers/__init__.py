@@ -12,7 +12,8 @@ from sdar_envs.ownership import require_own_package
 
 if TYPE_CHECKING:
     from .config import SDARConfig
-    from .evaluation import Evaluation, Panel, evaluate, make_panel
+    from .evaluation.evaluate import Evaluation, evaluate
+    from .evaluation.evaluation_set import EvaluationSet, make_evaluation_set
     from .trainer import SDARTrainer
 
 # Other distributions install a package of this name too: whoever imports it can tell ours by this.
@@ -20,23 +21,36 @@ PACKAGE_MARKER = "sdar-gym"
 
 require_own_package("agents")
 
-_MODULE_OF = {
-    "SDARConfig": "config",
-    "SDARTrainer": "trainer",
-    "Evaluation": "evaluation",
-    "Panel": "evaluation",
-    "evaluate": "evaluation",
-    "make_panel": "evaluation",
+# Public name -> (module, name there).
+_HOME = {
+    "SDARConfig": ("config", "SDARConfig"),
+    "SDARTrainer": ("trainer", "SDARTrainer"),
+    "Evaluation": ("evaluation.evaluate", "Evaluation"),
+    "evaluate": ("evaluation.evaluate", "evaluate"),
+    "EvaluationSet": ("evaluation.evaluation_set", "EvaluationSet"),
+    "make_evaluation_set": ("evaluation.evaluation_set", "make_evaluation_set"),
+    # Earlier names of the two above.
+    "Panel": ("evaluation.evaluation_set", "EvaluationSet"),
+    "make_panel": ("evaluation.evaluation_set", "make_evaluation_set"),
 }
 
-__all__ = ["PACKAGE_MARKER", "Evaluation", "Panel", "SDARConfig", "SDARTrainer", "evaluate", "make_panel"]
+__all__ = [
+    "PACKAGE_MARKER",
+    "Evaluation",
+    "EvaluationSet",
+    "SDARConfig",
+    "SDARTrainer",
+    "evaluate",
+    "make_evaluation_set",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    module, own_name = _HOME[name]
+    return getattr(import_module(f".{module}", __name__), own_name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF})
+    return sorted({*globals(), *_HOME})

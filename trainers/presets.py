@@ -1,12 +1,11 @@
 """Presets: configurations by (model family, environment), as YAML files under ``assets/configs``.
 
-A preset is what a run starts from; files and flags change it. Its keys are `SDARConfig`'s, below ``config``; around
-them stand one line of summary, the family and the environment it is for. This file imports no torch.
+A preset is what a run starts from; files and flags change it. Its keys are those of `options.Options`, below
+``config``; around them stand one line of summary, the family and the environment it is for. This file imports no torch.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from sdar_envs.assets import asset_path
 from sdar_envs.choices import require_choice, unknown_choice
 
-from .config import SDARConfig
-from .options import read_yaml
+from .options import Options
+from .options.convert import read_yaml
+from .options.option import options_of
 
 if TYPE_CHECKING:
-    from .method import Method
+    from .methods.method import Method
 
 FAMILIES = ("tiny", "qwen")
 # A preset's coefficient is meant for SDAR, whose published one this is. Terms of the loss whose published coefficients
@@ -33,7 +33,7 @@ class Preset:
     """A named starting point.
 
     `family` says which models it is for: ``tiny`` is the model that the suite builds from nothing, ``qwen`` any
-    pretrained chat model of that kind. `config` holds the options that differ from `SDARConfig`'s defaults.
+    pretrained chat model of that kind. `config` holds the options that differ from the defaults, as plain values.
     """
 
     name: str
@@ -59,7 +59,7 @@ def load_preset(name: str) -> Preset:
 
 
 def read_preset(path: Path) -> Preset:
-    """Read a preset file, keys checked; the values are checked by `SDARConfig` when a run is configured.
+    """Read a preset file, keys checked; the values are checked when a run is configured.
 
     Raises:
         ValueError: A key is unknown or missing; the message names the file and the nearest key.
@@ -76,7 +76,7 @@ def read_preset(path: Path) -> Preset:
     config = content["config"] or {}
     if not isinstance(config, Mapping):
         raise ValueError(f"{path}: expected a mapping under config, got {type(config).__name__}")
-    options = [field.name for field in dataclasses.fields(SDARConfig)]
+    options = options_of(Options)
     for key in config:
         if key not in options:
             raise unknown_choice("key", key, options, str(path))
@@ -99,7 +99,7 @@ def preset_config(preset: Preset | None, method: str | None = None) -> dict[str,
     from .methods import get_method
 
     config: dict[str, Any] = {} if preset is None else dict(preset.config)
-    row = get_method(str(method or config.get("method", SDARConfig.method)))
+    row = get_method(str(method or config.get("method", Options.method)))
     coef = scaled_coefficient(config.pop("distill_coef", None), row)
     return config if coef is None else {**config, "distill_coef": coef}
 

@@ -1,46 +1,56 @@
-"""SDARTrainer: collect -> choose -> score -> weigh -> update -> evaluate, for any method and any text environment.
+"""SDARTrainer: collect -> select -> score -> weigh -> update -> evaluate, for any method and any text environment.
 
-This file holds the order of things; what each step does stands in `collecting`, `rows`, `lessons`, `scoring`,
-`advantages`, `methods`, `update` and `monitor`. It never asks for a method's name.
+This file holds the order of things; what each step does stands in the room of that name. It never asks for a method's
+name.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import methods
-from .actors import TeacherContext, make_actors
-from .advantages import compute_advantages
-from .anchors import merge_similar_anchors
-from .bandit import SkillBandit
-from .batch import Row
-from .callbacks import CallbackList, TrainerState
-from .checkpoint import CheckpointStore, open_checkpoint
-from .collecting import Collector
+from agents.sampling.base import Sampler
+
+from .batch.row import SampledRow, ScoredRow
 from .config import SDARConfig
-from .engine import Engine, fingerprint, frozen_copy, load_model, quiet_transformers
-from .environments import Environment, EnvironmentSource
-from .evaluation import Evaluation, Panel
-from .interrupts import Interrupts
-from .lessons import choose_lessons, mark_kept, measure_progress
-from .measurement import Measured
-from .monitor import Monitor
-from .progress import Progress, make_progress
-from .rows import build_rows, outcomes_of
-from .run_directory import RunDirectory, RunDirectoryError
-from .run_log import RunLog, require_sinks
-from .run_state import Progressed, restore_run, save_run
-from .scoring import Scorer
-from .summary import rollout_figures, run_summary
-from .tasks import TaskPlan
-from .update import Updater
+from .engine.base import Engine
+from .engine.checkpoint import CheckpointStore, open_checkpoint
+from .engine.single import SingleProcess, fingerprint, load_model, quiet_transformers
+from .engine.updater import Updater
+from .evaluation.evaluate import Evaluation
+from .evaluation.evaluation_set import EvaluationSet
+from .evaluation.measured import Measured
+from .evaluation.monitor import Monitor
+from .maths.advantages import compute_advantages
+from .maths.step_groups import merge_similar_anchors
+from .methods import get_method, weigh
+from .methods.method import IterationPlan
+from .options.references import load_object
+from .rollout.collect import Rollout
+from .rollout.collector import Collector
+from .rollout.dynamic_sampling import Resampled
+from .rollout.environments import Environment, EnvironmentSource
+from .rollout.policies import TeacherContext, make_policies
+from .rollout.rows import build_rows, outcomes_of
+from .rollout.selection import mark_kept, measure_progress, select_rows
+from .rollout.skill_bandit import SkillBandit
+from .rollout.tasks import TaskPlan
+from .run.callbacks import CallbackList, TrainerState
+from .run.directory import RunDirectory, RunDirectoryError
+from .run.interrupts import Interrupts
+from .run.log import RunLog
+from .run.progress import Progress, make_progress
+from .run.run_state import RunState, restore_run, save_run
+from .run.sinks import require_sinks
+from .run.summary import rollout_metrics, run_summary
+from .scoring.scorer import Scorer
 
 TOKEN_EPISODES = 2  # episodes per iteration whose tokens are logged one by one
-LAST_PANEL_TOKEN_EPISODES = 64  # and of the last panel
+LAST_EVALUATION_TOKEN_EPISODES = 64  # and of the last evaluation
 
 
 class SDARTrainer:
@@ -48,14 +58,18 @@ class SDARTrainer:
 
     Args:
         model: A model's name or folder, or a model object (then with `processing_class`).
-        env_id: A registered Gymnasium id, or a callable that makes an environment; keyword arguments for it stand in
-            ``args.env_kwargs``. Any environment with text in and text out will do.
+        env_id: A registered Gymnasium id (``module:id`` imports the module first), or a callable that makes an
+            environment; keyword arguments for it stand in ``args.env_kwargs``. Any environment with text in and text
+            out will do.
         args: The configuration; None takes the defaults.
         processing_class: The tokenizer, with a chat template.
-        teacher_context: Your own function from `info` to the text that the teacher is shown; it makes any environment
-            one with a teacher.
+        teacher_context: Your own function from `info` to the text that the teacher is shown, or ``module:function``; it
+            makes any environment one with a teacher.
         callbacks: Objects with methods of `callbacks.CallbackList`; those of transformers work.
-        panels: Panels by split instead of those made from the configuration.
+        evaluation_sets: Evaluation sets by split instead of those made from the configuration.
+        sampler: Samples completions for student, evaluator and privileged-prompt policy; None samples from the model
+            that is trained, in this process.
+        engine: Where and how the model computes; None is one process on the configured device.
 
     Raises:
         ValueError: The method needs a teacher and the environment gives it nothing to read; or as for `SDARConfig`.
@@ -69,44 +83,58 @@ class SDARTrainer:
         args: SDARConfig | None = None,
         *,
         processing_class: Any = None,
-        teacher_context: TeacherContext | None = None,
+        teacher_context: TeacherContext | str | None = None,
         callbacks: Sequence[Any] = (),
-        panels: Mapping[str, Panel] | None = None,
+        evaluation_sets: Mapping[str, EvaluationSet] | None = None,
+        sampler: Sampler | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.args = args or SDARConfig()
         require_sinks(self.args)
-        self.method = methods.get_method(self.args.method)
+        self.method = get_method(self.args.method)
         self.source = EnvironmentSource(env_id, self.args.environment_kwargs, self.args.success_threshold)
-        self.engine = Engine.of(self.args)
+        self._identity: dict[str, Any] = {"env_id": self.source.name}
+        if isinstance(teacher_context, str):
+            self._identity["teacher_context"] = teacher_context
+            teacher_context = load_teacher_context(teacher_context)
+        self.engine: Engine = engine or SingleProcess.of(self.args)
         loaded, self.processing_class = load_model(model, processing_class)
-        self.model = self.engine.prepare(loaded)
-        # With a coefficient of 0 throughout, a run has no teacher, whatever its row says.
-        coefs = [methods.coefficient(self.method, self.args, step) for step in range(max(self.args.max_steps, 1))]
-        self._teaches = any(methods.needs_teacher(self.method, coef) for coef in coefs)
+        self.root = self.engine.prepare(loaded)
+        self.model = self.root.language_model
+        # With a coefficient of 0 throughout, a run has no teacher, whatever its method says.
+        plans = [self.method.at(step, self.args) for step in range(max(self.args.max_steps, 1))]
+        self._teaches = any(plan.reads_teacher for plan in plans)
         # A method without anything to learn from is measured, and that is all.
-        self._steps = self.args.max_steps if methods.learns(self.method) else 0
+        self._steps = self.args.max_steps if self.method.learns else 0
         self.bandit = SkillBandit.of(self.args, self.source.skill_bank, self.method)
-        self.actors = make_actors(
+        self.policies = make_policies(
             self.model,
             self.processing_class,
             self.args,
             self.method,
             self.source,
             teacher_context,
-            teaches=any(coefs),
+            teaches=any(plan.coefficient for plan in plans),
             skill_choice=None if self.bandit is None else self.bandit.choose,
+            sampler=sampler,
         )
         self._initial = fingerprint(self.model)
-        reference = frozen_copy(self.model) if self._steps and methods.needs_reference(self.args) else None
-        pad_id = self.actors.renderer.pad_id
-        self.scorer = Scorer(self.model, reference, self.method, self.args, self.engine, pad_id, self.actors.readers)
-        self.updater = Updater(self.model, self.method, self.args, self.engine, pad_id)
-        self.monitor = Monitor(self.source, self.actors, self.args, dict(panels or {}), self.method.eval_views)
-        self.plan = TaskPlan(self.source.task_ids("train"), self.args)
-        self.collector = Collector(self.source, self.actors, self.method, self.args, self.plan)
-        self._told = self.collector.privileged_turns(max(coefs))
+        self._identity["initial_weights"] = self._initial
+        wants_reference = self._steps and any(plan.reads_reference for plan in plans)
+        reference = self.engine.frozen(self.root) if wants_reference else None
+        pad_id = self.policies.renderer.pad_id
+        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers)
+        self.updater = Updater(self.root, self.args, self.engine, pad_id)
+        sets = dict(evaluation_sets or {})
+        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
+        self.collector = Collector(
+            self.source, self.policies, self.args, TaskPlan(self.source.task_ids("train"), self.args)
+        )
+        # The evaluation at the end shows how the teacher reads it, so it holds what the strongest iteration asked for.
+        strongest = max(plans, key=lambda plan: plan.coefficient)
+        self._shown_turns = self.collector.privileged_turns(strongest)
         self.callbacks = CallbackList(list(callbacks), self.args, TrainerState(max_steps=self._steps))
-        self.progressed = Progressed()
+        self.state = RunState()
         self._last_watched: tuple[int, Measured] | None = None
 
     # What a user calls.
@@ -126,8 +154,7 @@ class SDARTrainer:
             KeyboardInterrupt: Ctrl-C; the iteration was finished and saved before.
         """
         resume = resume_from_checkpoint not in (None, False)
-        identity = {"env_id": self.source.name, "initial_weights": self._initial}
-        directory = RunDirectory(self.args.output_dir, self.args, resume=resume, extra=identity)
+        directory = RunDirectory(self.args.output_dir, self.args, resume=resume, extra=self._identity)
         try:
             self.monitor.use_folder(directory.path / "panels")
             store = CheckpointStore(directory.checkpoints, keep=self.args.save_total_limit)
@@ -135,7 +162,7 @@ class SDARTrainer:
                 path = None if resume_from_checkpoint is True else Path(str(resume_from_checkpoint))
                 self._restore(directory, store, path)
             log = RunLog(directory, self.args, lambda token: str(self.processing_class.decode([token])))
-            progress = make_progress(self._steps, done=self.progressed.step, title=self.method.name)
+            progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
             try:
                 return self._run(directory, store, log, progress)
             finally:
@@ -147,11 +174,12 @@ class SDARTrainer:
 
     @property
     def initial_weights(self) -> str:
-        """Fingerprint of the weights it was made with, as in `run.json`."""
+        """Fingerprint of the parameters it was made with, as in `run.json`."""
         return self._initial
 
     def evaluate(self, split: str | None = None, *, view: str | None = None) -> Evaluation:
-        """Play the panel of `split` (default: the watched one) behind `view` (the prompt that the method is about)."""
+        """Play the evaluation set of `split` (default: the watched one) under `view` (the prompt of the method)."""
+        self._sync_sampler(self.state.step)
         return self.monitor.student(split or self.args.eval_split, view=view or self.method.eval_views[0])
 
     def save_model(self, output_dir: str | Path) -> None:
@@ -163,8 +191,9 @@ class SDARTrainer:
     # The run.
 
     def _run(self, directory: RunDirectory, store: CheckpointStore, log: RunLog, progress: Progress) -> dict[str, Any]:
-        args, state = self.args, self.progressed
+        args, state = self.args, self.state
         start = self.engine.clock() - state.seconds
+        self._sync_sampler(state.step)
         self.callbacks.fire("on_train_begin")
         if not state.before:
             self._measure_start(log, progress)
@@ -173,18 +202,18 @@ class SDARTrainer:
             while state.step < self._steps and not self.callbacks.control.should_training_stop:
                 self._reset_requests()
                 self.callbacks.fire("on_step_begin")
-                figures = self.iteration(log)
+                metrics = self.iteration(log)
                 state.step += 1
                 self.callbacks.state.global_step = state.step
                 self.callbacks.fire("on_step_end")
                 control = self.callbacks.control
                 last = state.step == self._steps or control.should_training_stop
                 if control.should_evaluate or last or (args.eval_steps and state.step % args.eval_steps == 0):
-                    figures |= self._watch(log, progress, last=last)
+                    metrics |= self._watch(log, progress, last=last)
                 state.seconds = self.engine.clock() - start
                 if control.should_log or last or state.step % args.logging_steps == 0:
-                    self._log(log, figures)
-                progress.step(state.step, figures)
+                    self._log(log, metrics)
+                progress.step(state.step, metrics)
                 wanted = args.save_steps and state.step % args.save_steps == 0
                 if wanted or last or control.should_save or interrupts.received is not None:
                     self._save(directory, store)
@@ -199,60 +228,83 @@ class SDARTrainer:
         return summary
 
     def iteration(self, log: RunLog | None = None) -> dict[str, Any]:
-        """One iteration: collect, choose, score, weigh, update. Returns its figures.
+        """One iteration: collect, select, score, weigh, update. Returns its metrics.
 
         Raises:
             RuntimeError: Every episode's environment broke.
         """
-        step, clock, args = self.progressed.step, self.engine.clock, self.args
-        coef = methods.coefficient(self.method, args, step)
+        clock, args, plan = self.engine.clock, self.args, self.method.at(self.state.step, self.args)
+        mask_truncated = args.mask_truncated_completions
         start, cpu_start = clock(), time.process_time()
-        resampled = self.collector.collect(step, coef)
+
+        # Collect: episodes, and the rows of tokens that they make.
+        resampled = self.collector.collect(plan)
         rollouts = resampled.rollouts
-        rows = build_rows(rollouts)
-        merge_similar_anchors(rows, rollouts, args.gigpo_similarity)
+        seen = [[turn.view.observation for turn in rollout.episode.turns] for rollout in rollouts]
+        rows = merge_similar_anchors(build_rows(rollouts), seen, args.gigpo_similarity)
         collected = clock()
-        figures = rollout_figures(rollouts, rows, view=self.method.student_view)
+        metrics = rollout_metrics(rollouts, rows, view=self.method.student_view)
         self.callbacks.fire("on_rollout_end", rollouts=rollouts)
-        if methods.needs_plan(self.method, coef):
-            figures |= measure_progress(rows, rollouts, args, self.actors.plan_length)
-        learned, chosen = choose_lessons(self.method, rows, rollouts, args, coef=coef, plain=self.actors.plain)
-        figures |= chosen
-        figures |= self.scorer.score(learned, rollouts, coef=coef)
+
+        # Select: what of it is learned from, and given which prompt.
+        if plan.reads_plan_length:
+            progress = measure_progress(rows, rollouts, args, self.policies.plan_length)
+            rows = progress.rows
+            metrics |= progress.metrics
+        selected = select_rows(plan, rows, rollouts, self.policies.plain, mask_truncated=mask_truncated)
+        metrics |= selected.metrics
+
+        # Score and weigh: what teacher and reference say of the same tokens, and what each token counts.
+        scored, seconds = self.scorer.score(selected.rows, rollouts, plan)
+        metrics |= seconds
         advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage)
-        methods.prepare(self.method, learned, args, coef=coef, step=step)
+        by_index = {row.index: own for row, own in zip(rows, advantages.per_token, strict=True)}
+        learned = weigh(plan, scored, by_index, mask_truncated=mask_truncated)
+
+        # Log, as far as it is known before the update.
         cpu_logging = time.process_time()
+        latest = _latest(rows, learned)
         if log is not None:
-            shown = [row for row in rows if row.episode_id < TOKEN_EPISODES]
-            columns, view = partial(self.scorer.columns, coef=coef), self.method.student_view
-            log.episodes(rollouts, iteration=step, phase="train", view=view, rows=shown, columns=columns)
+            shown = [row for row in latest if row.episode_id < TOKEN_EPISODES]
+            columns, view = partial(self.scorer.columns, plan=plan), self.method.student_view
+            log.episodes(rollouts, iteration=plan.step, phase="train", view=view, rows=shown, columns=columns)
         weighed, cpu_weighed = clock(), time.process_time()
-        figures |= self.updater.update(learned, step=step, coef=coef)
+
+        # Update.
+        metrics |= self.updater.update(learned, plan)
+        self._sync_sampler(plan.step + 1)
         if self.bandit is not None:
-            figures |= self.bandit.learn(rows, rollouts, resampled.replaced)
-            self.progressed.retrieval = self.bandit.state()
-        figures |= {
+            metrics |= self.bandit.learn(latest, rollouts, resampled.replaced)
+            self.state.retrieval = self.bandit.state()
+        metrics |= {
             "groups": float(advantages.groups),
             "groups/flat": float(advantages.flat_groups),
             "groups/single": float(advantages.single_groups),
-            **advantages.figures,
-            **(resampled.figures(args.num_generations) if args.dynamic_sampling else {}),
-            "coefficient": coef,
+            **advantages.metrics,
+            **(resampled.metrics(args.num_generations) if args.dynamic_sampling else {}),
+            "coefficient": plan.coefficient,
             "seconds/rollout": collected - start,
             "seconds/update": clock() - weighed,
         }
-        state = self.progressed
-        state.cpu_seconds += cpu_logging - cpu_start + time.process_time() - cpu_weighed
-        figures["seconds/cpu"] = state.cpu_seconds
-        state.sampled_tokens += int(figures["tokens/sampled"] + figures.get("tokens/replaced", 0))
-        state.trained_tokens += sum(len(row.student.ids) for row in learned)
-        state.failed_episodes += int(figures["episodes/failed"])
-        return figures
+        self.state.cpu_seconds += cpu_logging - cpu_start + time.process_time() - cpu_weighed
+        metrics["seconds/cpu"] = self.state.cpu_seconds
+        self._count(metrics, learned, resampled)
+        return metrics
+
+    def _sync_sampler(self, version: int) -> None:
+        """Let the sampler draw with the parameters as they are now."""
+        self.policies.sampler.sync_weights(self.model, version)
+
+    def _count(self, metrics: Mapping[str, Any], learned: Sequence[ScoredRow], resampled: Resampled) -> None:
+        """Add what an iteration cost to the state of the run."""
+        self.state.sampled_tokens += int(metrics["tokens/sampled"] + metrics.get("tokens/replaced", 0))
+        self.state.trained_tokens += sum(len(row.student.ids) for row in learned)
+        self.state.failed_episodes += sum(rollout.episode.failed for rollout in resampled.rollouts)
 
     # Evaluation and logs.
 
     def _measure_start(self, log: RunLog, progress: Progress) -> None:
-        state = self.progressed
+        state = self.state
         watched = self.monitor.measure(self.args.eval_split, teacher=True)
         measured = [watched]
         if watched.teacher is not None:
@@ -264,56 +316,57 @@ class SDARTrainer:
             measured.append(test)
         for each in measured:
             progress.say(f"before: {each}")
-            log.panel(each, iteration=0)
+            log.evaluation(each, iteration=0)
             state.before |= each.described()
         state.watched_at = 0
-        self._log(log, watched.figures())
+        self._log(log, watched.metrics())
 
     def _watch(self, log: RunLog, progress: Progress, *, last: bool) -> dict[str, Any]:
-        """Measure on the watched panel, the hinted teacher beside the student where what is learned comes from it."""
+        """Measure on the watched set; with the privileged-prompt policy where what is learned comes from it."""
         start = self.engine.clock()
-        step = self.progressed.step
-        hints = self._teaches or self.method.student_view == "privileged"
-        watched = self.monitor.measure(self.args.eval_split, teacher=hints or last)
-        figures = watched.figures()
-        if watched.teacher is not None and hints:
+        step = self.state.step
+        with_teacher = self._teaches or self.method.student_view == "privileged"
+        watched = self.monitor.measure(self.args.eval_split, teacher=with_teacher or last)
+        metrics = watched.metrics()
+        if watched.teacher is not None and with_teacher:
             message = self.monitor.check_teacher(watched.teacher.success_rate)
             if message is not None:
                 progress.say(message)
-                figures["teacher/collapsed"] = 1.0
+                metrics["teacher/collapsed"] = 1.0
                 if self.args.stop_on_teacher_collapse:
                     self.callbacks.control.should_training_stop = True
-        if self.progressed.watched_at != step:  # a finished run that is resumed has it already
-            log.panel(watched, iteration=step)
-            self.progressed.watched_at = step
-        figures["seconds/evaluation"] = self.engine.clock() - start
-        self.callbacks.fire("on_evaluate", metrics=figures)
+        if self.state.watched_at != step:  # a finished run that is resumed has it already
+            log.evaluation(watched, iteration=step)
+            self.state.watched_at = step
+        metrics["seconds/evaluation"] = self.engine.clock() - start
+        self.callbacks.fire("on_evaluate", metrics=metrics)
         self._last_watched = (step, watched)
-        return figures
+        return metrics
 
-    def _log(self, log: RunLog, figures: dict[str, Any]) -> None:
-        log.metrics(self.progressed.step, figures)
-        self.callbacks.state.log_history.append({"step": self.progressed.step, **figures})
-        self.callbacks.fire("on_log", logs=figures)
+    def _log(self, log: RunLog, metrics: dict[str, Any]) -> None:
+        log.metrics(self.state.step, metrics)
+        self.callbacks.state.log_history.append({"step": self.state.step, **metrics})
+        self.callbacks.fire("on_log", logs=metrics)
 
     def _finish(self, directory: RunDirectory, log: RunLog, progress: Progress, start: float) -> dict[str, Any]:
         """The last measurements, and `summary.json`; the clock that stood at `start` counts them too."""
-        if self._last_watched is None or self._last_watched[0] != self.progressed.step:
+        if self._last_watched is None or self._last_watched[0] != self.state.step:
             self._watch(log, progress, last=True)
         assert self._last_watched is not None
         _, watched = self._last_watched
         test = None
         if self.args.test_episodes:
-            coef = methods.coefficient(self.method, self.args, max(self.progressed.step - 1, 0))
-            test = self.monitor.measure("test", teacher=False, privileged_turns=self._told)
-            self._log_last_panel(log, test, coef)
+            # Nothing is drawn any more: counted draws of a weight that is only shown are those of iteration 0.
+            plan = dataclasses.replace(self.method.at(max(self.state.step - 1, 0), self.args), step=0)
+            test = self.monitor.measure("test", teacher=False, privileged_turns=self._shown_turns)
+            self._log_last_evaluation(log, test, plan)
         progress.say(f"after: {test or watched}")
-        self.progressed.seconds = self.engine.clock() - start
+        self.state.seconds = self.engine.clock() - start
         summary = run_summary(
             method=self.method.name,
             env_id=self.source.name,
-            config=self.args,
-            progressed=self.progressed,
+            options=self.args,
+            state=self.state,
             counters=self.updater.counters,
             watched=watched,
             test=test,
@@ -321,23 +374,26 @@ class SDARTrainer:
         directory.write_summary(summary)
         return summary
 
-    def _log_last_panel(self, log: RunLog, test: Measured, coef: float) -> None:
-        """The last panel with token arrays: what the student wrote, and how the teacher reads it."""
-        rows: list[Row] = []
+    def _log_last_evaluation(self, log: RunLog, test: Measured, plan: IterationPlan) -> None:
+        """The last evaluation with token arrays: what the student wrote, and how the teacher reads it."""
+        rows: list[ScoredRow] = []
         scorer = self.scorer.at_temperature(self.args.eval_temperature)
         if "plain" in test.views:
-            rollouts = test.views["plain"].rollouts
-            rows = [row for row in build_rows(rollouts) if row.episode_id < LAST_PANEL_TOKEN_EPISODES]
-            mark_kept(self.method, rows, rollouts, self.args, coef=coef)
-            if methods.needs_plan(self.method, coef):
-                measure_progress(rows, rollouts, self.args, self.actors.plan_length)
-            scorer.score(rows, rollouts, coef=coef)
-        log.panel(test, iteration=self.progressed.step, rows=rows, columns=partial(scorer.columns, coef=coef))
+            rows = self._shown_rows(scorer, test.views["plain"].rollouts, plan)
+        columns = partial(scorer.columns, plan=plan)
+        log.evaluation(test, iteration=self.state.step, rows=rows, columns=columns)
+
+    def _shown_rows(self, scorer: Scorer, rollouts: Sequence[Rollout], plan: IterationPlan) -> list[ScoredRow]:
+        shown = [row for row in build_rows(rollouts) if row.episode_id < LAST_EVALUATION_TOKEN_EPISODES]
+        rows = mark_kept(plan, shown, rollouts).rows
+        if plan.reads_plan_length:
+            rows = measure_progress(rows, rollouts, self.args, self.policies.plan_length).rows
+        return scorer.score(rows, rollouts, plan)[0]
 
     # State.
 
     def _save(self, directory: RunDirectory, store: CheckpointStore) -> None:
-        save_run(store, directory, self.progressed, self.updater, self.args, self._initial, self.save_model)
+        save_run(store, directory, self.state, self.updater, self.args, self._initial, self.save_model)
         self.callbacks.fire("on_save")
 
     def _restore(self, directory: RunDirectory, store: CheckpointStore, path: Path | None) -> None:
@@ -347,15 +403,34 @@ class SDARTrainer:
                 f"{directory.path} has checkpoints of its own, and {checkpoint.path} is none of them: resume from one "
                 "of its own, or choose another output_dir"
             )
-        self.progressed = restore_run(checkpoint, directory, self.updater, self.args, self._initial)
+        self.state = restore_run(checkpoint, directory, self.updater, self.args, self._initial)
         if checkpoint is not None:
-            # Their log lengths are those of a story that is not told any more.
+            # Their log lengths are those of a run that did not go on.
             store.drop_after(checkpoint.step)
-        self.monitor.teacher_start = self.progressed.teacher_start
+        self.monitor.teacher_start = self.state.teacher_start
         if self.bandit is not None:
-            self.bandit.load(self.progressed.retrieval)
-        self.callbacks.state.global_step = self.progressed.step
+            self.bandit.load(self.state.retrieval)
+        self.callbacks.state.global_step = self.state.step
 
     def _reset_requests(self) -> None:
         control = self.callbacks.control
         control.should_evaluate = control.should_save = control.should_log = False
+
+
+def load_teacher_context(reference: str) -> TeacherContext:
+    """A user's own teacher context by ``module:function``; a file in the current folder is found.
+
+    Raises:
+        ValueError: There is no such module or function, or it cannot be called.
+    """
+    found = load_object(reference, "teacher context")
+    if not callable(found):
+        raise ValueError(f"teacher context {reference!r}: expected a function from info to text, got {found!r}")
+    context: TeacherContext = found
+    return context
+
+
+def _latest(rows: Sequence[SampledRow], learned: Sequence[SampledRow]) -> list[SampledRow]:
+    """All rows of an iteration, each at the latest stage that it has reached."""
+    reached = {row.index: row for row in learned}
+    return [reached.get(row.index, row) for row in rows]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.base import Parse
-from agents.numbering import numbered_ids, with_ids, with_numbers
+from agents.item_aliases import numbered_ids, with_ids, with_numbers
 from agents.prompts import prompt_style
 from sdar_envs.privileged import StudentView
 

@@ -12,8 +12,8 @@ from turn_rows import rows_of
 
 from agents.base import Turn
 from agents.chat import ChatAgent
-from agents.plain import plain_view
-from agents.sampler import Sample, SampleRequest
+from agents.relabel import plain_view
+from agents.sampling.base import Sample, SampleRequest
 from agents.teacher import PRIVILEGES, Teacher
 from sdar_envs.privileged import Privileged
 

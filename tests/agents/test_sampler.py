@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import make_model
 
-from agents.fast_forward import FastForward
-from agents.sampler import BatchSampler, Sample, SampleRequest, _draw
+from agents.sampling.base import Sample, SampleRequest
+from agents.sampling.fast_forward import FastForward
+from agents.sampling.local import BatchSampler, _draw
 from sdar_envs.randomness import counted_generator
 
 VOCABULARY = 90

@@ -20,7 +20,7 @@ pytest.importorskip("uvicorn", reason='serving needs the extra: pip install "sda
 from chromium import CONTRAST, MISSING, browser, executable, open_site
 
 import sdar_envs  # noqa: F401  # registers the ids
-from trainers.run_directory import read_json_lines
+from trainers.run.directory import read_json_lines
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(executable() is None, reason=MISSING)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdar_envs.demonstrations import script_of
-from trainers.tiny_model import TinyModelConfig, build_model, build_tokenizer, save_model
+from trainers.warm_start.tiny_model import TinyModelConfig, build_model, build_tokenizer, save_model
 
 ENV_ID = "sdar/Household-v0"
 

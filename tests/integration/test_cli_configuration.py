@@ -12,7 +12,7 @@ from trainers.cli.flags import read_pairs, read_scalar
 from trainers.cli.setup import add_setup_arguments, resolve_setup
 from trainers.cli.terminal import clean, one_line
 from trainers.config import SDARConfig
-from trainers.options import merge, nested
+from trainers.options.convert import merge, nested
 from trainers.presets import load_preset, preset_for, preset_names, read_preset
 
 

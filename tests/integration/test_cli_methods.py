@@ -16,8 +16,8 @@ from small_runs import make_trainer, weights
 from trainers.cli import main
 from trainers.cli.methods import fitted, formula, markdown, show_all, show_one
 from trainers.config import SDARConfig
-from trainers.method import GROUPS, Method
 from trainers.methods import METHODS
+from trainers.methods.method import GROUPS, Method
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
 

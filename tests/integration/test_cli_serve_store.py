@@ -28,7 +28,7 @@ from store_visitor import Visitor
 
 import sdar_envs  # noqa: F401  # registers the ids
 from trainers.cli import main
-from trainers.run_directory import read_json_lines
+from trainers.run.directory import read_json_lines
 
 SMALL = ["--env-kwargs", "size=small", "num_products=300"]
 

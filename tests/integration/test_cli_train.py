@@ -55,7 +55,7 @@ def test_a_run_ends_with_its_table_its_directory_and_what_to_do_next(model: Path
 
 
 def test_episodes_hold_their_schema_and_which_claims_were_read(run: Path) -> None:
-    from trainers.run_directory import read_json_lines
+    from trainers.run.directory import read_json_lines
 
     records = read_json_lines(run / "episodes.jsonl")
     keys = {"schema", "run", "iteration", "group", "member", "phase", "view", "env_id", "task_id", "task_type", "seed"}
@@ -101,7 +101,7 @@ def test_the_summary_holds_what_a_reader_of_runs_is_promised(run: Path) -> None:
 
 
 def test_stale_claims_are_logged_as_stale(model: Path, tmp_path: Path) -> None:
-    from trainers.run_directory import read_json_lines
+    from trainers.run.directory import read_json_lines
 
     words = [*SHORT_RUN, "--max-steps", "1", "--test-episodes", "0", "--set", "env_kwargs.stale=1.0"]
     assert main(["train", "--model", str(model), *words, "--output-dir", str(tmp_path / "run")]) == 0
@@ -285,7 +285,7 @@ def test_a_directory_that_holds_a_run_is_refused_before_the_warm_start(run: Path
 def test_what_can_not_work_is_said_before_the_warm_start(
     run: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainers.run_log.find_spec", lambda name: None)  # a sink's package may be installed here
+    monkeypatch.setattr("trainers.run.sinks.find_spec", lambda name: None)  # a sink's package may be installed here
     for words, remedy in (
         (["--resume", *SHORT_RUN, "--learning-rate", "0.5", "--output-dir", str(run)], "learning_rate (0.0007 there"),
         (["--resume", "--env", "toy/Other-v0", "--output-dir", str(run)], "differs in env_id"),

@@ -15,13 +15,13 @@ from small_runs import make_trainer, weights
 from agents.base import Action, Episode, Turn
 from sdar_envs.core import Transition
 from sdar_envs.privileged import PrivilegedFields, StudentView
-from trainers.batch import Row
+from trainers.batch.row import WeighedRow
 from trainers.cli.evaluate import show_summaries
 from trainers.cli.summary_table import show_summary
 from trainers.cli.terminal import make_console
-from trainers.episode_log import episode_record, privileged_record
-from trainers.rollout import Rollout, TaskDraw
-from trainers.run_directory import read_json_lines
+from trainers.rollout.collect import Rollout, TaskDraw
+from trainers.run.directory import read_json_lines
+from trainers.run.episode_log import episode_record, privileged_record
 
 CANARY = "canary-4711"
 
@@ -70,12 +70,12 @@ def records(folder: Path, name: str = "metrics") -> list[dict[str, Any]]:
     return read_json_lines(folder / "run" / f"{name}.jsonl")
 
 
-def lessons_of(trainer: Any) -> list[Row]:
+def lessons_of(trainer: Any) -> list[WeighedRow]:
     """Let the trainer keep what it learns from; filled by its next iterations."""
-    seen: list[Row] = []
+    seen: list[WeighedRow] = []
     update = trainer.updater.update
 
-    def remembering(rows: Sequence[Row], **options: Any) -> Any:
+    def remembering(rows: Sequence[WeighedRow], **options: Any) -> Any:
         seen.extend(rows)
         return update(rows, **options)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_runs import make_trainer, weights
 
-from trainers.run_directory import read_json_lines
+from trainers.run.directory import read_json_lines
 
 STEPS: dict[str, Any] = {"beta": 0.0, "distill_coef": 0.3, "num_mini_batches": 2}
 
@@ -56,7 +56,7 @@ def test_the_log_has_signal_and_weight_of_every_row_on_the_last_panel_too(method
 def test_distributions_are_kept_for_the_update_and_for_no_panel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainers import scoring
+    from trainers.scoring import scorer as scoring
 
     read: list[int] = []
     original = scoring.read_distributions

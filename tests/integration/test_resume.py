@@ -12,8 +12,8 @@ import pytest
 import torch
 from small_runs import make_trainer, weights
 
-from trainers.checkpoint import CheckpointError
-from trainers.run_directory import RunDirectoryError, read_json_lines
+from trainers.engine.checkpoint import CheckpointError
+from trainers.run.directory import RunDirectoryError, read_json_lines
 
 OPTIONS: dict[str, Any] = {
     "method": "sdar",

@@ -17,11 +17,12 @@ from sdar_envs.searchqa.corpus import Passage
 from sdar_envs.searchqa.env import SearchQAEnv
 from sdar_envs.searchqa.index import VectorIndex
 from sdar_envs.searchqa.retriever import Hit, RetrievalError
-from trainers.batch_env import LoopBatchEnv
-from trainers.environments import EnvironmentSource
-from trainers.evaluation import evaluate, make_panel
-from trainers.rollout import TaskDraw, collect
-from trainers.rows import outcomes_of
+from trainers.evaluation.evaluate import evaluate
+from trainers.evaluation.evaluation_set import make_evaluation_set
+from trainers.rollout.batch_env import LoopBatchEnv
+from trainers.rollout.collect import TaskDraw, collect
+from trainers.rollout.environments import EnvironmentSource
+from trainers.rollout.rows import outcomes_of
 
 SMALL: dict[str, Any] = {"size": "small", "topk": 1, "passage_style": "plain"}
 ENV_ID = "sdar/SearchQA-v0"
@@ -37,13 +38,13 @@ def draws(count: int) -> list[TaskDraw]:
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 @pytest.mark.parametrize("kwargs", [SMALL, {}], ids=["small", "full"])
 def test_the_expert_answers_every_question(split: str, kwargs: dict[str, Any]):
-    panel = make_panel(EnvironmentSource(ENV_ID, kwargs), split=split, episodes=60)
+    panel = make_evaluation_set(EnvironmentSource(ENV_ID, kwargs), split=split, episodes=60)
     result = evaluate(ExpertAgent(), panel)
     assert result.success_rate == 1.0 and result.invalid_action_rate == 0.0
 
 
 def test_a_random_agent_wins_next_to_nothing():
-    result = evaluate(RandomAgent(), make_panel(EnvironmentSource(ENV_ID, SMALL), split="test", episodes=60))
+    result = evaluate(RandomAgent(), make_evaluation_set(EnvironmentSource(ENV_ID, SMALL), split="test", episodes=60))
     assert result.success_rate <= 0.05
 
 

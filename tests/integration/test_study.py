@@ -21,19 +21,20 @@ import pytest
 import torch
 from short_runs import ENV_ID, save_random_model
 
-from trainers.evaluation import Panel
-from trainers.study import execute, load_study
+from trainers.evaluation.evaluation_set import EvaluationSet
+from trainers.study import load_study
+from trainers.study import worker as execute
 from trainers.study.analysis import untimed_table
 from trainers.study.archive import export_study
-from trainers.study.execute import JobLocked, is_locked, locked, run_job
 from trainers.study.merging import merge_studies, untimed
 from trainers.study.plain_json import encode, read_json
 from trainers.study.plan import make_plan
 from trainers.study.plan_records import Plan, StudyError
 from trainers.study.records import Study
-from trainers.study.sheets import write_table
+from trainers.study.study_dir import prepare
+from trainers.study.table_files import write_table
 from trainers.study.table_records import Table
-from trainers.study.workspace import prepare
+from trainers.study.worker import JobLocked, is_locked, locked, run_job
 
 # Two iterations of two groups of two short episodes, and panels of eight.
 COMMON = {
@@ -105,7 +106,7 @@ def test_arms_of_a_seed_begin_alike_and_are_measured_on_the_same_panels(study: S
     panels = {result.after.panel_hash for result in study.results if result.after}
     assert len(panels) == 2  # each seed has a house of its own
     for result in study.results:
-        watched = Panel.load(study.run_dir(result) / "panels" / "valid.json")
+        watched = EvaluationSet.load(study.run_dir(result) / "panels" / "valid.json")
         assert (result.watched_hash, len(watched.task_ids)) == (watched.hash, result.curve[0].overall.n)
 
 

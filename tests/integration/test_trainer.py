@@ -13,11 +13,11 @@ from scripted_agents import CrashingWorld, ParityEnv, ParityWorld
 from small_runs import make_trainer, save_model, small_config, weights
 from transformers import AutoModelForCausalLM, TrainerCallback
 
-import trainers.scoring
+import trainers.scoring.scorer
 from agents.base import View
 from trainers import methods
-from trainers.engine import Engine
-from trainers.run_directory import read_json_lines
+from trainers.engine.single import SingleProcess
+from trainers.run.directory import read_json_lines
 from trainers.trainer import SDARTrainer
 
 
@@ -318,7 +318,7 @@ def test_the_seconds_of_a_run_hold_its_first_and_its_last_panel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(Engine, "clock", lambda self: now[0])
+    monkeypatch.setattr(SingleProcess, "clock", lambda self: now[0])
     trainer = make_trainer(tmp_path, method="grpo", test_episodes=2)
     real = trainer.monitor.student
 

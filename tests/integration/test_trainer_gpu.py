@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_runs import make_trainer, weights
 
-from trainers.run_directory import read_json_lines
+from trainers.run.directory import read_json_lines
 
 pytestmark = [
     pytest.mark.gpu,

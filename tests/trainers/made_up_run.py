@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sdar_envs.randomness import counted_generator
-from trainers.statistics import wilson
+from trainers.evaluation.intervals import wilson
 
 KINDS = ("clean", "cool", "heat", "light", "place", "two")
 SHOWN = 24  # tasks of the panel whose episodes are logged

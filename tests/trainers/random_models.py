@@ -10,7 +10,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from agents.base import View
-from trainers.batch import Row
+from trainers.batch.row import WeighedRow
 
 VOCABULARY = 37
 
@@ -48,7 +48,7 @@ def random_views(count: int, seed: int = 0, longest: int = 24, vocabulary: int =
     return views
 
 
-def random_rows(count: int, seed: int = 0, group: int = 4) -> list[Row]:
+def random_rows(count: int, seed: int = 0, group: int = 4) -> list[WeighedRow]:
     """Rows with every per-token field filled at random, as they stand before an update."""
     draw = random.Random(1000 + seed)
     rows = []
@@ -59,7 +59,7 @@ def random_rows(count: int, seed: int = 0, group: int = 4) -> list[Row]:
             return [draw.uniform(low, high) for _ in range(tokens)]
 
         rows.append(
-            Row(
+            WeighedRow(
                 student=view,
                 teachers={"teacher": View([1, 2, 3, *view.ids], [p + 3 for p in view.loss_positions])},
                 behaviour_logprobs_T=numbers(-4, -3),

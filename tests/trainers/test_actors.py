@@ -9,10 +9,10 @@ from scripted_agents import ParityWorld
 from tiny_models import CHATML_THINKING, make_model, make_tokenizer
 
 from sdar_envs.privileged import Privileged, StudentView
-from trainers.actors import Actors, make_actors
 from trainers.config import SDARConfig
-from trainers.environments import EnvironmentSource
 from trainers.methods import METHODS
+from trainers.rollout.environments import EnvironmentSource
+from trainers.rollout.policies import Policies, make_policies
 
 KNOWN = Privileged(
     {
@@ -33,7 +33,7 @@ KNOWN = Privileged(
 )
 
 
-def actors_of(**options: Any) -> Actors:
+def actors_of(**options: Any) -> Policies:
     """Actors over a random Qwen3 model whose template rewrites history."""
     config = SDARConfig(
         **{
@@ -49,7 +49,7 @@ def actors_of(**options: Any) -> Actors:
     tokenizer = make_tokenizer(CHATML_THINKING)
     source = EnvironmentSource(ParityWorld, {})
     try:
-        return make_actors(make_model("qwen3", len(tokenizer)), tokenizer, config, METHODS["sdar"], source, None)
+        return make_policies(make_model("qwen3", len(tokenizer)), tokenizer, config, METHODS["sdar"], source, None)
     finally:
         source.close()
 

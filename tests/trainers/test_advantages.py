@@ -13,22 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.base import View
-from trainers.advantages import (
+from trainers.batch.outcome import EpisodeOutcome
+from trainers.batch.row import WeighedRow
+from trainers.config import SDARConfig
+from trainers.maths.advantages import (
     ADVANTAGES,
     Advantages,
-    EpisodeOutcome,
     compute_advantages,
     group_advantages,
     leave_one_out_advantages,
 )
-from trainers.batch import Row
-from trainers.config import SDARConfig
 
 
-def turn_rows(episode: int, turns: int, *, group: int = 0, invalid: Sequence[int] = (), tokens: int = 2) -> list[Row]:
+def turn_rows(
+    episode: int, turns: int, *, group: int = 0, invalid: Sequence[int] = (), tokens: int = 2
+) -> list[WeighedRow]:
     """Window mode: one row per turn."""
     return [
-        Row(
+        WeighedRow(
             student=View([0] * (tokens + 1), list(range(1, tokens + 1))),
             teachers={},
             behaviour_logprobs_T=[0.0] * tokens,
@@ -41,9 +43,9 @@ def turn_rows(episode: int, turns: int, *, group: int = 0, invalid: Sequence[int
     ]
 
 
-def transcript_row(episode: int, turns: int, *, group: int = 0, invalid: Sequence[int] = ()) -> Row:
+def transcript_row(episode: int, turns: int, *, group: int = 0, invalid: Sequence[int] = ()) -> WeighedRow:
     """Transcript mode: one row, one token per turn."""
-    return Row(
+    return WeighedRow(
         student=View([0] * (turns + 1), list(range(1, turns + 1))),
         teachers={},
         behaviour_logprobs_T=[0.0] * turns,
@@ -55,7 +57,7 @@ def transcript_row(episode: int, turns: int, *, group: int = 0, invalid: Sequenc
 
 
 def advantages(
-    rows: list[Row], returns: dict[int, float], *, failed: Sequence[int] = (), **options: Any
+    rows: list[WeighedRow], returns: dict[int, float], *, failed: Sequence[int] = (), **options: Any
 ) -> tuple[Advantages, dict[int, list[float]]]:
     """The result, and the distinct per-token values of each episode, rising."""
     groups = {row.episode_id: row.group_id for row in rows}
@@ -237,7 +239,7 @@ def test_an_episode_without_an_outcome_is_refused() -> None:
 
 
 def test_an_estimator_is_found_by_name_and_a_new_one_can_be_put_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
-    def halves(rows: Sequence[Row], outcomes: Any, config: SDARConfig) -> Advantages:
+    def halves(rows: Sequence[WeighedRow], outcomes: Any, config: SDARConfig) -> Advantages:
         return Advantages([[0.5] * len(row) for row in rows], 1, 0, 0)
 
     monkeypatch.setitem(ADVANTAGES, "halves", halves)

@@ -12,14 +12,13 @@ from random_models import gradients, random_rows, tiny_model
 
 from agents.base import Action, Episode, StopReason, Turn, TurnTokens
 from sdar_envs.privileged import StudentView
-from trainers.batching import loss_denominator
 from trainers.config import SDARConfig
-from trainers.engine import Engine
+from trainers.engine.single import SingleProcess
+from trainers.engine.updater import Updater, loss_denominator
 from trainers.methods import METHODS
-from trainers.resampling import flat_groups, replace_flat_groups
-from trainers.rollout import Rollout, TaskDraw
-from trainers.tasks import TaskPlan
-from trainers.update import Updater
+from trainers.rollout.collect import Rollout, TaskDraw
+from trainers.rollout.dynamic_sampling import flat_groups, replace_flat_groups
+from trainers.rollout.tasks import TaskPlan
 
 CONFIG = SDARConfig(
     method="grpo",
@@ -35,7 +34,7 @@ CONFIG = SDARConfig(
 
 
 def accumulated(config: SDARConfig, rows: Any) -> list[torch.Tensor]:
-    engine = Engine.of(config)
+    engine = SingleProcess.of(config)
     updater = Updater(engine.prepare(tiny_model()), METHODS["grpo"], config, engine, pad_id=0)
     updater.accumulate(rows, coef=0.0)
     return gradients(updater.model)

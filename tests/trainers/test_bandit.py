@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from agents.base import Episode, StopReason, View
 from sdar_envs.privileged import StudentView
-from trainers.bandit import SkillBandit, ucb_scores
-from trainers.batch import Row
+from trainers.batch.row import WeighedRow
 from trainers.config import SDARConfig
 from trainers.methods import METHODS
-from trainers.rollout import Rollout, TaskDraw
-from trainers.tasks import TaskPlan, group_key
+from trainers.rollout.collect import Rollout, TaskDraw
+from trainers.rollout.skill_bandit import SkillBandit, ucb_scores
+from trainers.rollout.tasks import TaskPlan, group_key
 
 ARMS = ("clean", "heat", "place")
 
@@ -39,8 +39,8 @@ def rollout(group: int, member: int, success: bool, *, step: int = 0, failed: bo
     )
 
 
-def row(episode: int, gap: float, return_: float, tokens: int = 2) -> Row:
-    fresh = Row(View([0] * 3, [1, 2][:tokens]), {}, [-2.0] * tokens, [0] * tokens, episode, 0, return_=return_)
+def row(episode: int, gap: float, return_: float, tokens: int = 2) -> WeighedRow:
+    fresh = WeighedRow(View([0] * 3, [1, 2][:tokens]), {}, [-2.0] * tokens, [0] * tokens, episode, 0, return_=return_)
     fresh.teacher_logprobs_T = {"teacher": [-2.0 + gap] * tokens}
     return fresh
 

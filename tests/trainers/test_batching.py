@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_models import random_rows
 
-from trainers.batching import collate, loss_tokens, micro_batches, mini_batches
+from trainers.batch.token_batch import collate, loss_tokens, micro_batches, mini_batches
 
 
 @given(st.lists(st.integers(1, 60), max_size=30), st.integers(1, 200))

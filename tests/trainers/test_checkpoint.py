@@ -14,8 +14,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainers import checkpoint
-from trainers.checkpoint import (
+from trainers.engine import checkpoint
+from trainers.engine.checkpoint import (
     CheckpointError,
     CheckpointStore,
     load_optimizer_state,

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy.special import rel_entr
 from torch import Tensor
 
-from trainers.config import DIVERGENCES, SDARConfig
-from trainers.divergences import divergence, with_tail
+from trainers.config import SDARConfig
+from trainers.maths.divergences import divergence, with_tail
+from trainers.options.method import DIVERGENCES
 
 
 def distribution(*probabilities: float) -> Tensor:

@@ -12,15 +12,16 @@ import pytest
 import toy_world
 from scripted_agents import CrashingWorld, EchoEnv, Peeker, ScriptedAgent
 
-from trainers.environments import EnvironmentSource
-from trainers.evaluation import Panel, PanelError, evaluate, make_panel, panel_hash
-from trainers.statistics import wilson
+from trainers.evaluation.evaluate import evaluate
+from trainers.evaluation.evaluation_set import EvaluationSet, EvaluationSetError, content_hash, make_evaluation_set
+from trainers.evaluation.intervals import wilson
+from trainers.rollout.environments import EnvironmentSource
 
 toy_world.register()
 
 
-def toy_panel(episodes: int = 30, **kwargs: Any) -> Panel:
-    return make_panel("toy/Boxes-v0", {"horizon": 3}, "valid", episodes, **kwargs)
+def toy_panel(episodes: int = 30, **kwargs: Any) -> EvaluationSet:
+    return make_evaluation_set("toy/Boxes-v0", {"horizon": 3}, "valid", episodes, **kwargs)
 
 
 def test_a_panel_survives_its_file_and_its_hash_is_that_of_the_rest(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_a_panel_survives_its_file_and_its_hash_is_that_of_the_rest(tmp_path: Pa
     stated = content.pop("hash")
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert stated == hashlib.sha256(text.encode()).hexdigest() == panel.hash
-    assert Panel.load(tmp_path / "panel.json") == panel
+    assert EvaluationSet.load(tmp_path / "panel.json") == panel
     assert content["task_ids"] == [f"valid:{i}" for i in range(5)] and content["world_version"] == "0"
 
 
@@ -42,21 +43,21 @@ def test_a_panel_that_was_changed_by_hand_is_refused(tmp_path: Path, key: str, v
     toy_panel(5).save(tmp_path / "panel.json")
     content = json.loads((tmp_path / "panel.json").read_text())
     (tmp_path / "panel.json").write_text(json.dumps({**content, key: value}))
-    with pytest.raises(PanelError, match="was changed after it was written"):
-        Panel.load(tmp_path / "panel.json")
+    with pytest.raises(EvaluationSetError, match="was changed after it was written"):
+        EvaluationSet.load(tmp_path / "panel.json")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"hash": "x"}', "\ufeff{}"])
 def test_a_file_that_is_no_panel_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "broken.json").write_text(text, encoding="utf-8")
-    with pytest.raises(PanelError, match=r"broken\.json"):
-        Panel.load(tmp_path / "broken.json")
+    with pytest.raises(EvaluationSetError, match=r"broken\.json"):
+        EvaluationSet.load(tmp_path / "broken.json")
 
 
 def test_every_field_moves_the_hash() -> None:
     panel = toy_panel(3)
     for key, value in {"temperature": 0.7, "max_turns": 9, "env_kwargs": {}, "world_version": "1"}.items():
-        assert panel_hash({**panel.content(), key: value}) != panel.hash
+        assert content_hash({**panel.content(), key: value}) != panel.hash
 
 
 def test_a_split_with_fewer_tasks_gives_all_of_them() -> None:
@@ -64,7 +65,7 @@ def test_a_split_with_fewer_tasks_gives_all_of_them() -> None:
     with pytest.raises(ValueError, match="at least 1 episode"):
         toy_panel(0)
     with pytest.raises(ValueError, match="unknown split 'vaild'"):
-        make_panel("toy/Boxes-v0", {}, "vaild", 3)
+        make_evaluation_set("toy/Boxes-v0", {}, "vaild", 3)
 
 
 def test_evaluation_is_the_same_for_any_number_of_environments() -> None:
@@ -90,7 +91,7 @@ def test_success_is_the_sum_of_wins_over_the_sum_of_episodes() -> None:
 
 def test_broken_episodes_are_in_no_rate() -> None:
     source = EnvironmentSource(lambda **kw: CrashingWorld(crash=("valid:2", 1), horizon=3, **kw))
-    panel = make_panel(source, split="valid", episodes=10)
+    panel = make_evaluation_set(source, split="valid", episodes=10)
     result = evaluate(ScriptedAgent(), panel, source=source)
     assert result.outcomes[2] is None and result.failed == 1 and result.overall.episodes == 9
 
@@ -106,7 +107,7 @@ def test_the_hinted_player_is_told_at_every_turn_and_the_student_nothing_is_even
 def test_another_version_of_the_world_is_refused() -> None:
     panel = toy_panel(3)
     later = type("Later", (toy_world.ToyWorld,), {"world_version": "2"})
-    with pytest.raises(PanelError, match="expected world version 0, got 2"):
+    with pytest.raises(EvaluationSetError, match="expected world version 0, got 2"):
         evaluate(
             ScriptedAgent(),
             dataclasses.replace(panel, env_id=EnvironmentSource(later).name, env_kwargs={}),
@@ -116,7 +117,9 @@ def test_another_version_of_the_world_is_refused() -> None:
 
 def test_another_environment_than_the_panels_is_refused() -> None:
     panel = toy_panel(3)
-    with pytest.raises(PanelError, match=r'is for toy/Boxes-v0 {"horizon": 3}, got toy/Boxes-v0 {"horizon": 4}'):
+    with pytest.raises(
+        EvaluationSetError, match=r'is for toy/Boxes-v0 {"horizon": 3}, got toy/Boxes-v0 {"horizon": 4}'
+    ):
         evaluate(ScriptedAgent(), panel, source=EnvironmentSource("toy/Boxes-v0", {"horizon": 4}))
     same = EnvironmentSource("toy/Boxes-v0", {"split": "test", "horizon": 3})
     assert evaluate(ScriptedAgent(), panel, source=same) == evaluate(ScriptedAgent(), panel)
@@ -139,7 +142,7 @@ def test_a_task_that_an_environment_does_not_have_is_refused_with_its_reason() -
 def test_an_agent_of_another_temperature_is_refused() -> None:
     agent = ScriptedAgent()
     agent.temperature = 1.0  # type: ignore[attr-defined]
-    with pytest.raises(PanelError, match=r"asks for temperature 0\.4, the agent samples at 1\.0"):
+    with pytest.raises(EvaluationSetError, match=r"asks for temperature 0\.4, the agent samples at 1\.0"):
         evaluate(agent, toy_panel(3))
 
 
@@ -157,7 +160,7 @@ def test_tasks_of_one_layout_widen_the_interval() -> None:
 
     source = EnvironmentSource(Rooms)
     always_first = ScriptedAgent(lambda view: "take coin" if "A coin" in view.observation else "open 1")
-    result = evaluate(always_first, make_panel(source, split="valid", episodes=30), source=source)
+    result = evaluate(always_first, make_evaluation_set(source, split="valid", episodes=30), source=source)
     assert result.success_rate == pytest.approx(1 / 3) and result.clusters[:6] == ("0",) * 5 + ("1",)
     assert result.clustered_ci95 is not None
     assert result.clustered_ci95[1] - result.clustered_ci95[0] > result.ci95[1] - result.ci95[0]
@@ -165,7 +168,7 @@ def test_tasks_of_one_layout_widen_the_interval() -> None:
 
 def test_a_third_partys_environment_has_panels_of_seeds() -> None:
     source = EnvironmentSource(EchoEnv, {"turns": 2}, success_threshold=2.0)
-    panel = make_panel(source, split="test", episodes=4)
+    panel = make_evaluation_set(source, split="test", episodes=4)
     assert panel.task_ids == ("2000000", "2000001", "2000002", "2000003")
     assert panel.world_version == "unknown" and panel.env_id.endswith(":EchoEnv")
     assert evaluate(ScriptedAgent(lambda view: view.observation), panel, source=source).success_rate == 1.0

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from agents.base import Action, Episode, Turn, TurnTokens, View
 from sdar_envs.privileged import StudentView
-from trainers.advantages import Advantages, EpisodeOutcome, compute_advantages
-from trainers.anchors import discounted_returns, merge_similar_anchors, step_returns
-from trainers.batch import Row
+from trainers.batch.outcome import EpisodeOutcome
+from trainers.batch.row import WeighedRow
 from trainers.config import SDARConfig
-from trainers.rollout import Rollout, TaskDraw
-from trainers.rows import build_rows
+from trainers.maths.advantages import Advantages, compute_advantages
+from trainers.maths.step_groups import discounted_returns, merge_similar_anchors, step_returns
+from trainers.rollout.collect import Rollout, TaskDraw
+from trainers.rollout.rows import build_rows
 
 Step = tuple[str, float]  # what was seen, what it brought
 
@@ -31,11 +32,11 @@ def rows_of(
     invalid: Sequence[int] = (),
     transcript: bool = False,
     tokens: int = 2,
-) -> list[Row]:
+) -> list[WeighedRow]:
     """An episode as one row, or as one row per turn."""
     parts = [list(range(len(steps)))] if transcript else [[turn] for turn in range(len(steps))]
     return [
-        Row(
+        WeighedRow(
             student=View([0] * (tokens * len(turns) + 1), list(range(1, tokens * len(turns) + 1))),
             teachers={},
             behaviour_logprobs_T=[0.0] * (tokens * len(turns)),
@@ -51,7 +52,9 @@ def rows_of(
     ]
 
 
-def estimate(rows: Sequence[Row], failed: Sequence[int] = (), **options: Any) -> tuple[Advantages, dict[Any, float]]:
+def estimate(
+    rows: Sequence[WeighedRow], failed: Sequence[int] = (), **options: Any
+) -> tuple[Advantages, dict[Any, float]]:
     """The result, and the advantage of each (episode, turn); every token of a turn must have the same."""
     groups = {row.episode_id: row.group_id for row in rows}
     returns = dict.fromkeys(groups, 0.0)
@@ -112,7 +115,7 @@ def test_without_a_discounted_future_only_the_immediate_reward_counts() -> None:
     assert values == {(0, 0): 0.5, (0, 1): 0.0, (1, 0): -0.5, (1, 1): 0.0}  # the episodes are equal
 
 
-def random_episodes(seed: int) -> list[Row]:
+def random_episodes(seed: int) -> list[WeighedRow]:
     draw = random.Random(seed)
     rows = []
     for episode in range(draw.randrange(2, 9)):

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from agents.base import Action, Episode, StopReason, Turn, TurnTokens, View
 from sdar_envs.privileged import Privileged, StudentView
-from trainers.advantages import EpisodeOutcome
-from trainers.batch import Row
+from trainers.batch.outcome import EpisodeOutcome
+from trainers.batch.row import WeighedRow
 from trainers.config import SDARConfig
-from trainers.lessons import best_successes, choose_lessons, mark_kept, measure_progress, successes
 from trainers.methods import METHODS
-from trainers.rollout import Rollout, TaskDraw
-from trainers.rows import build_rows
+from trainers.methods.filters import best_successes, successes
+from trainers.rollout.collect import Rollout, TaskDraw
+from trainers.rollout.rows import build_rows
+from trainers.rollout.selection import mark_kept, measure_progress, select_rows
 
 OUTCOMES = st.lists(
     st.builds(
@@ -116,10 +117,12 @@ STORIES = [
 ]
 
 
-def chosen(name: str, *, coef: float | None = None, plain: Any = refused, **options: Any) -> tuple[list[Row], Any]:
+def chosen(
+    name: str, *, coef: float | None = None, plain: Any = refused, **options: Any
+) -> tuple[list[WeighedRow], Any]:
     method, rows = METHODS[name], build_rows(STORIES)
     coef = method.coef if coef is None else coef
-    learned, figures = choose_lessons(method, rows, STORIES, SDARConfig(**options), coef=coef, plain=plain)
+    learned, figures = select_rows(method, rows, STORIES, SDARConfig(**options), coef=coef, plain=plain)
     return learned, (rows, figures)
 
 
@@ -174,7 +177,7 @@ def test_a_truncated_row_that_is_masked_is_no_lesson() -> None:
     rows = build_rows(STORIES)
     rows[0].truncated = True
     config = SDARConfig(mask_truncated_completions=True)
-    learned, _ = choose_lessons(METHODS["rft"], rows, STORIES, config, coef=1.0, plain=refused)
+    learned, _ = select_rows(METHODS["rft"], rows, STORIES, config, coef=1.0, plain=refused)
     assert [row.episode_id for row in learned] == [2, 3]
 
 

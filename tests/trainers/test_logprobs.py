@@ -11,8 +11,9 @@ from random_models import gradients, largest_difference, random_views, tiny_mode
 from torch import Tensor
 
 from agents.base import View
-from trainers import logprobs
-from trainers.logprobs import head_logprobs, score_rows, score_views
+from trainers.forward import logprobs
+from trainers.forward.logprobs import head_logprobs
+from trainers.forward.passes import score_rows, score_views
 
 KINDS = ("qwen3", "qwen2", "gpt2")
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainers import losses, signals
+from trainers.maths import losses, signals
 
 NUMBERS = st.floats(-6.0, 0.0)
 

@@ -10,17 +10,18 @@ import torch
 from random_models import random_rows
 from torch import Tensor
 
-from trainers import losses, methods, signals
-from trainers.batch import Row
-from trainers.batching import TokenBatch, collate, loss_tokens
+from trainers import methods
+from trainers.batch.row import WeighedRow
+from trainers.batch.token_batch import TokenBatch, collate, loss_tokens
 from trainers.config import SDARConfig
+from trainers.maths import losses, signals
 from trainers.methods import METHODS, Method, apply, coefficient, get_method, needs_teacher
-from trainers.objective import objective, summarise
+from trainers.methods.objective import objective, summarise
 
 SDAR, GRPO = METHODS["sdar"], METHODS["grpo"]
 
 
-def batch_of(rows: list[Row], method: Method = SDAR) -> TokenBatch:
+def batch_of(rows: list[WeighedRow], method: Method = SDAR) -> TokenBatch:
     """A micro-batch as it is after the forward pass, with a live S that differs a little from O."""
     batch = collate(rows, teacher_views=method.teacher_views)
     generator = torch.Generator().manual_seed(5)
@@ -30,7 +31,7 @@ def batch_of(rows: list[Row], method: Method = SDAR) -> TokenBatch:
     return batch
 
 
-def live_gradient(method: Method, rows: list[Row], config: SDARConfig, coef: float) -> tuple[Tensor, Tensor]:
+def live_gradient(method: Method, rows: list[WeighedRow], config: SDARConfig, coef: float) -> tuple[Tensor, Tensor]:
     batch = batch_of(rows, method)
     result = objective(method, batch, config, coef=coef, denominator=loss_tokens(rows))
     result.loss.backward()

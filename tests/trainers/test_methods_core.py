@@ -17,17 +17,18 @@ from random_models import random_rows
 from scipy import integrate
 from torch import Tensor
 
-from trainers import methods, signals
-from trainers.batch import Row
-from trainers.batching import TokenBatch, collate
+from trainers import methods
+from trainers.batch.row import WeighedRow
+from trainers.batch.token_batch import TokenBatch, collate
 from trainers.config import SDARConfig
-from trainers.divergences import divergence
+from trainers.maths import signals
+from trainers.maths.divergences import divergence
 from trainers.methods import METHODS, apply, coefficient, needs_entropy, needs_teacher, prepare
 
 CONFIG = SDARConfig()
 
 
-def filled(rows: list[Row], seed: int = 5) -> list[Row]:
+def filled(rows: list[WeighedRow], seed: int = 5) -> list[WeighedRow]:
     """Rows with the sampler's entropies too."""
     generator = torch.Generator().manual_seed(seed)
     for row in rows:
@@ -35,7 +36,7 @@ def filled(rows: list[Row], seed: int = 5) -> list[Row]:
     return rows
 
 
-def live_batch(rows: list[Row], drift: float = 0.1) -> TokenBatch:
+def live_batch(rows: list[WeighedRow], drift: float = 0.1) -> TokenBatch:
     """A micro-batch after the forward pass: S is O plus a drift, entropy and a divergence are live."""
     batch = collate(rows, teacher_views=("teacher",))
     generator = torch.Generator().manual_seed(5)
@@ -182,7 +183,7 @@ def test_skill_sd_is_the_gradient_of_the_ratio_times_k3_and_vanishes_at_agreemen
 # --- rlsd ---
 
 
-def scaled_advantages(rows: list[Row], coef: float, config: SDARConfig = CONFIG) -> tuple[Tensor, TokenBatch]:
+def scaled_advantages(rows: list[WeighedRow], coef: float, config: SDARConfig = CONFIG) -> tuple[Tensor, TokenBatch]:
     batch = live_batch(rows)
     injected = apply(METHODS["rlsd"], batch, config, coef=coef)
     assert injected.extra_BT is None
@@ -326,7 +327,7 @@ def test_the_constant_gate_is_the_number_it_is_given() -> None:
     assert torch.allclose(found[batch.mask_BT], torch.tensor(0.037))
 
 
-def shuffled(rows: list[Row], step: int = 0, seed: int = 0) -> list[float]:
+def shuffled(rows: list[WeighedRow], step: int = 0, seed: int = 0) -> list[float]:
     prepare(METHODS["shuffled-teacher"], rows, dataclasses.replace(CONFIG, seed=seed), coef=1.0, step=step)
     return [w for row in rows for w in row.weights_T]
 

@@ -10,18 +10,18 @@ import torch
 from random_models import random_rows
 from torch import Tensor
 
-from trainers.batch import Row
-from trainers.batching import TokenBatch, collate, loss_tokens
+from trainers.batch.row import WeighedRow
+from trainers.batch.token_batch import TokenBatch, collate, loss_tokens
 from trainers.config import SDARConfig
-from trainers.method import learns, needs_plan, needs_teacher, relays
 from trainers.methods import METHODS, Method, apply, coefficient, prepare
-from trainers.objective import objective
+from trainers.methods.method import learns, needs_plan, needs_teacher, relays
+from trainers.methods.objective import objective
 
 CLONING = ("context-distillation", "rft")
 PLAIN = SDARConfig(beta=0.0)
 
 
-def batch_of(rows: list[Row], **options: Any) -> TokenBatch:
+def batch_of(rows: list[WeighedRow], **options: Any) -> TokenBatch:
     """A micro-batch with a live S that differs from O by a few hundredths, inside every clip."""
     batch = collate(rows, **options)
     batch.student_BT = (batch.behaviour_BT + 0.02 * torch.sin(100.0 * batch.behaviour_BT)).requires_grad_()
@@ -29,7 +29,7 @@ def batch_of(rows: list[Row], **options: Any) -> TokenBatch:
 
 
 def live_gradient(
-    method: Method, rows: list[Row], coef: float | None = None, config: SDARConfig = PLAIN
+    method: Method, rows: list[WeighedRow], coef: float | None = None, config: SDARConfig = PLAIN
 ) -> tuple[Tensor, Tensor]:
     """The loss and its gradient on S."""
     coef = coefficient(method, config, 0) if coef is None else coef
@@ -43,7 +43,7 @@ def live_gradient(
     return result.loss.detach(), grad
 
 
-def rows_with(kept: list[bool] | None = None, progress: float | None = None) -> list[Row]:
+def rows_with(kept: list[bool] | None = None, progress: float | None = None) -> list[WeighedRow]:
     rows = random_rows(6)
     for index, row in enumerate(rows):
         row.kept = True if kept is None else kept[index]

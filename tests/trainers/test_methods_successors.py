@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.base import View
-from trainers.batch import Row
-from trainers.batching import TokenBatch, collate, loss_tokens
+from trainers.batch.row import WeighedRow
+from trainers.batch.token_batch import TokenBatch, collate, loss_tokens
 from trainers.config import SDARConfig
 from trainers.methods import METHODS, apply, coefficient, needs_plan, needs_teacher, prepare
-from trainers.objective import objective
+from trainers.methods.objective import objective
 
 CONFIG = SDARConfig(beta=0.0)
 LOG3 = math.log(3.0)
@@ -35,11 +35,11 @@ def row_of(
     first: int = 0,
     behaviour: float = -4.0,
     **fields: Any,
-) -> Row:
+) -> WeighedRow:
     """A row whose tokens have the given gaps T - O, turn by turn; the second reading is a nat above the first."""
     gaps = [gap for turn in turns for gap in turn]
     count = len(gaps)
-    row = Row(
+    row = WeighedRow(
         student=View([0] * (count + 1), list(range(1, count + 1))),
         teachers={},
         behaviour_logprobs_T=[behaviour] * count,
@@ -59,7 +59,7 @@ def row_of(
     return row
 
 
-def by_turn(row: Row, turns: Sequence[Sequence[float]]) -> list[Row]:
+def by_turn(row: WeighedRow, turns: Sequence[Sequence[float]]) -> list[WeighedRow]:
     """The same episode as one row per turn (window mode)."""
     return [
         row_of(
@@ -74,18 +74,18 @@ def by_turn(row: Row, turns: Sequence[Sequence[float]]) -> list[Row]:
     ]
 
 
-def batch_of(rows: list[Row], name: str) -> TokenBatch:
+def batch_of(rows: list[WeighedRow], name: str) -> TokenBatch:
     batch = collate(rows, teacher_views=METHODS[name].teacher_views)
     batch.student_BT = batch.behaviour_BT.clone().requires_grad_()
     return batch
 
 
-def prepared(name: str, rows: list[Row], config: SDARConfig = CONFIG) -> list[Row]:
+def prepared(name: str, rows: list[WeighedRow], config: SDARConfig = CONFIG) -> list[WeighedRow]:
     prepare(METHODS[name], rows, config, coef=1.0, step=0)
     return rows
 
 
-def advantages(name: str, rows: list[Row], coef: float, config: SDARConfig = CONFIG) -> list[list[float]]:
+def advantages(name: str, rows: list[WeighedRow], coef: float, config: SDARConfig = CONFIG) -> list[list[float]]:
     """What the policy gradient gets for each row after `prepare` on all of them."""
     prepared(name, rows, config)
     injected = apply(METHODS[name], batch_of(rows, name), config, coef=coef)
@@ -93,9 +93,9 @@ def advantages(name: str, rows: list[Row], coef: float, config: SDARConfig = CON
     return [values[: len(row)] for row, values in zip(rows, injected.advantages_BT.tolist(), strict=True)]
 
 
-def random_episodes(seed: int, windows: bool = False) -> list[Row]:
+def random_episodes(seed: int, windows: bool = False) -> list[WeighedRow]:
     draw = random.Random(seed)
-    rows: list[Row] = []
+    rows: list[WeighedRow] = []
     for episode in range(draw.randrange(2, 7)):
         turns = [[draw.uniform(-2, 2) for _ in range(draw.randrange(1, 4))] for _ in range(draw.randrange(1, 5))]
         row = row_of(
@@ -171,7 +171,7 @@ def test_weights_do_not_depend_on_how_rows_are_ordered_or_cut_into_micro_batches
             assert values == pytest.approx(whole[same[id(row)]], abs=1e-5)
 
 
-def _weights(name: str, rows: list[Row], fresh: list[Row] | None = None) -> list[list[float]]:
+def _weights(name: str, rows: list[WeighedRow], fresh: list[WeighedRow] | None = None) -> list[list[float]]:
     if fresh is not None:
         prepared(name, fresh)
     injected = apply(METHODS[name], batch_of(rows, name), CONFIG, coef=1.0)
@@ -186,7 +186,7 @@ UP_AND_DOWN = [[LOG3 / 2, LOG3 / 2], [-LOG3]]  # the belief goes from 1/2 to 3/4
 
 @pytest.mark.parametrize("windows", [False, True])
 def test_turns_that_revise_the_belief_with_the_outcome_get_more_of_the_advantage(windows: bool) -> None:
-    def episode(number: int, advantage: float) -> list[Row]:
+    def episode(number: int, advantage: float) -> list[WeighedRow]:
         row = row_of(UP_AND_DOWN, episode=number, return_=float(number == 0), advantage=advantage)
         return by_turn(row, UP_AND_DOWN) if windows else [row]
 
@@ -304,7 +304,7 @@ def test_in_a_turn_the_added_advantages_sum_to_zero(seed: int) -> None:
 def test_groups_without_variance_are_taught_nothing_and_groups_of_little_are_clipped_more() -> None:
     calm, spiky = [[0.0, 1.0]] * 30, [[0.0] * 299 + [9.0]]
 
-    def group(number: int, best: float) -> list[Row]:
+    def group(number: int, best: float) -> list[WeighedRow]:
         return [
             row_of(spiky, episode=10 * number, group=number, return_=best),
             row_of(calm, episode=10 * number + 1, group=number),
@@ -325,7 +325,7 @@ def test_published_coefficient_and_span() -> None:
     assert coefficient(method, SDARConfig(distill_decay=0), 0) == 0.02
 
 
-def confident_groups() -> list[Row]:
+def confident_groups() -> list[WeighedRow]:
     """In group 0 the teacher expects the winner, in group 1 the loser, in group 2 all win."""
     high, low = [[2.0, 1.0], [1.0, 2.0]], [[-2.0, -1.0], [-1.0, -2.0]]
     returns = {0: (1.0, 0.0), 1: (0.0, 1.0), 2: (1.0, 1.0)}

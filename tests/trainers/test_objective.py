@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from random_models import gradients, largest_difference, random_rows, tiny_model
 from torch import Tensor
 
-from trainers.batch import Row
-from trainers.batching import collate, loss_tokens, micro_batches
+from trainers.batch.row import WeighedRow
+from trainers.batch.token_batch import collate, loss_tokens, micro_batches
 from trainers.config import SDARConfig
-from trainers.logprobs import score_views
+from trainers.forward.passes import score_views
 from trainers.methods import METHODS
-from trainers.objective import Objective, objective, summarise
+from trainers.methods.objective import Objective, objective, summarise
 
 SDAR = METHODS["sdar"]
 
@@ -27,7 +27,7 @@ SDAR = METHODS["sdar"]
 # --- invariance: micro-batch split, row order, padding ---
 
 
-def parameter_gradient(model: Any, rows: list[Row], split: list[list[int]], **options: Any) -> list[Tensor]:
+def parameter_gradient(model: Any, rows: list[WeighedRow], split: list[list[int]], **options: Any) -> list[Tensor]:
     config = SDARConfig(beta=0.1, distill_coef=0.3, entropy_coef=0.01, **options)
     model.zero_grad(set_to_none=True)
     tokens = loss_tokens(rows)
@@ -109,7 +109,7 @@ def test_figures_of_a_step_do_not_depend_on_the_split() -> None:
 # --- against a slow reference ---
 
 
-def slow_loss(rows: list[Row], student: list[list[float]], config: SDARConfig, coef: float) -> float:
+def slow_loss(rows: list[WeighedRow], student: list[list[float]], config: SDARConfig, coef: float) -> float:
     """The loss of grpo + sdar token by token in Python floats."""
     total, tokens = 0.0, 0
     for row, scores in zip(rows, student, strict=True):
@@ -127,7 +127,7 @@ def slow_loss(rows: list[Row], student: list[list[float]], config: SDARConfig, c
 
 
 @st.composite
-def filled_rows(draw: st.DrawFn) -> tuple[list[Row], list[list[float]]]:
+def filled_rows(draw: st.DrawFn) -> tuple[list[WeighedRow], list[list[float]]]:
     logprob = st.floats(-6.0, 0.0)
     rows, student = [], []
     for index, length in enumerate(draw(st.lists(st.integers(0, 4), min_size=1, max_size=4))):
@@ -149,7 +149,7 @@ def filled_rows(draw: st.DrawFn) -> tuple[list[Row], list[list[float]]]:
 @settings(max_examples=60, deadline=None)
 @given(filled_rows(), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_loss_and_gradient_are_finite_and_equal_a_slow_reference(
-    case: tuple[list[Row], list[list[float]]], coef: float, beta: float
+    case: tuple[list[WeighedRow], list[list[float]]], coef: float, beta: float
 ) -> None:
     rows, student = case
     config = SDARConfig(beta=beta, distill_coef=coef)

@@ -13,13 +13,13 @@ from random_models import gradients, random_rows, tiny_model
 from small_runs import make_trainer, weights
 from torch import Tensor
 
-from trainers import scoring
 from trainers import trainer as trainer_module
-from trainers.batch import Row
+from trainers.batch.row import WeighedRow
 from trainers.config import SDARConfig
-from trainers.engine import Engine
+from trainers.engine.single import SingleProcess
+from trainers.engine.updater import Updater
 from trainers.methods import METHODS, Method, coefficient, prepare
-from trainers.update import Updater
+from trainers.scoring import scorer as scoring
 
 CONFIG = SDARConfig(
     beta=0.1,
@@ -46,7 +46,7 @@ def without_injection(method: Method) -> Method:
     return dataclasses.replace(method, **bare)
 
 
-def untaught(count: int) -> list[Row]:
+def untaught(count: int) -> list[WeighedRow]:
     """Rows that no teacher has read."""
     rows = random_rows(count)
     for row in rows:
@@ -56,7 +56,7 @@ def untaught(count: int) -> list[Row]:
 
 def one_step(method: Method) -> tuple[list[float], list[Tensor], list[Tensor]]:
     """Losses of the micro-batches, gradients and the weights after an optimiser step, at coefficient 0."""
-    engine = Engine.of(CONFIG)
+    engine = SingleProcess.of(CONFIG)
     own = Updater(engine.prepare(tiny_model()), method, CONFIG, engine, pad_id=0)
     rows, coef = untaught(6), coefficient(method, CONFIG, 0)
     assert coef == 0.0
@@ -102,7 +102,7 @@ ON = sorted(
 @pytest.mark.parametrize("name", ON)
 def test_a_row_that_is_switched_on_is_not_its_backbone(name: str) -> None:
     method = METHODS[name]
-    engine, results = Engine.of(CONFIG), []
+    engine, results = SingleProcess.of(CONFIG), []
     for row in (method, without_injection(method)):
         own = Updater(engine.prepare(tiny_model()), row, CONFIG, engine, pad_id=0)
         rows = random_rows(6)

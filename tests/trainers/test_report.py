@@ -18,7 +18,7 @@ from trainers.report.run_records import read_run
 from trainers.report.study_document import study_document, study_view
 from trainers.report.study_figures import TOGETHER, axes_of
 from trainers.report.write import one_seed, write_report
-from trainers.run_directory import RunDirectoryError
+from trainers.run.directory import RunDirectoryError
 from trainers.study.analysis import analyse
 from trainers.study.plan_records import StudyError
 from trainers.study.records import Study, load_study

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainers.evaluation.intervals import wilson
 from trainers.report.document import FigureBlock
 from trainers.report.figure import (
     Axis,
@@ -30,7 +31,6 @@ from trainers.report.palette import DARK, LIGHT, colour_index, dash_of
 from trainers.report.scales import make_scale, number_text, spread, text_width, tick_step
 from trainers.report.series import count_line, interpolate, mean_line
 from trainers.report.svg import WIDTH, draw
-from trainers.statistics import wilson
 from trainers.study.result_records import Count
 
 FINITE = st.floats(-1e6, 1e6, allow_subnormal=False)

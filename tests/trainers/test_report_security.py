@@ -14,14 +14,14 @@ from made_up_run import SECRET, write_run
 from made_up_study import make_up_study
 from page_structure import Structure
 
-from trainers.plain_text import clean
 from trainers.report.figure import Axis, Bar, BarPanel, Figure, Line, LinePanel
 from trainers.report.markdown import escaped, render_markdown
 from trainers.report.page import json_block, render_page
+from trainers.report.plain_text import clean
 from trainers.report.run_document import run_document
 from trainers.report.run_records import read_run
 from trainers.report.write import write_report
-from trainers.run_directory import RunDirectoryError
+from trainers.run.directory import RunDirectoryError
 
 TEXTS = (*PAYLOADS, *AGENT_TEXTS)
 

@@ -11,10 +11,10 @@ from toy_world import ToyWorld
 
 from agents.base import Action, StopReason
 from sdar_envs.privileged import Privileged
-from trainers.batch_env import LoopBatchEnv
-from trainers.environments import EnvironmentSource, SeedTasks
-from trainers.rollout import Rollout, TaskDraw, collect
-from trainers.rows import build_rows, outcomes_of
+from trainers.rollout.batch_env import LoopBatchEnv
+from trainers.rollout.collect import Rollout, TaskDraw, collect
+from trainers.rollout.environments import EnvironmentSource, SeedTasks
+from trainers.rollout.rows import build_rows, outcomes_of
 
 
 def draws(count: int, tasks: int = 30) -> list[TaskDraw]:

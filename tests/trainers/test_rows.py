@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from agents.base import Action, Episode, StopReason, Turn, TurnTokens, View
 from sdar_envs.privileged import Privileged, StudentView
-from trainers.rollout import Rollout, TaskDraw
-from trainers.rows import build_rows, read_teachers
+from trainers.rollout.collect import Rollout, TaskDraw
+from trainers.rollout.rows import build_rows, read_teachers
 
 
 def turn(number: int, prompt: Sequence[int], completion: Sequence[int], *, continues: bool, valid: bool = True) -> Turn:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from trainers.config import SDARConfig
-from trainers.run_directory import JsonLines, RunDirectory, RunDirectoryError, read_json_lines
-from trainers.run_log import RunLog
+from trainers.run.directory import JsonLines, RunDirectory, RunDirectoryError, read_json_lines
+from trainers.run.log import RunLog
 
 CONFIG = SDARConfig()
 

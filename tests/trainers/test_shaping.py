@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainers.shaping import potentials, progress, shaping_rewards
+from trainers.maths.plan_progress import potentials, progress, shaping_rewards
 
 LENGTHS = st.lists(st.none() | st.integers(1, 12), min_size=1, max_size=12)
 

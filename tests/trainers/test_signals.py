@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers import signals
+from trainers.maths import signals
 
 GAPS = st.floats(-8.0, 8.0)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from trainers.config import SDARConfig
-from trainers.run_directory import RunDirectory
-from trainers.run_log import SINKS, RunLog
+from trainers.run.directory import RunDirectory
+from trainers.run.log import RunLog
+from trainers.run.sinks import SINKS
 
 LINES = [(0, {"valid/success_rate": 0.125}), (1, {"success": 0.25, "kl": 0.002}), (2, {"success": 0.5, "kl": math.nan})]
 

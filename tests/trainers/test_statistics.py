@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.statistics import Z95, clustered, paired_difference, wilson
+from trainers.evaluation.intervals import Z95, clustered, paired_difference, wilson
 
 
 def test_wilson_by_hand() -> None:

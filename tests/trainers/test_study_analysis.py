@@ -15,7 +15,7 @@ from trainers.study.endpoints import contrast, endpoint, task_outcomes
 from trainers.study.plain_json import decode, encode
 from trainers.study.plan_records import Arm, Claimed, Hypothesis, StudyError, Term
 from trainers.study.result_records import Trial
-from trainers.study.sheets import csv_text, markdown
+from trainers.study.table_files import csv_text, markdown
 from trainers.study.table_records import Table
 from trainers.study.tuning import best
 from trainers.study.verdicts import judge_claim

@@ -21,10 +21,10 @@ from trainers.study.plan import make_plan
 from trainers.study.plan_records import Job, Plan, StudyError
 from trainers.study.records import save_record
 from trainers.study.result_records import Trial, Tuned, TunedArm, Warm
-from trainers.study.sheets import markdown, write_table
 from trainers.study.software import commit_of
+from trainers.study.study_dir import prepare
+from trainers.study.table_files import markdown, write_table
 from trainers.study.tuning import save_tuned
-from trainers.study.workspace import prepare
 
 CONTENT: dict[str, Any] = {"env_id": "sdar/Household-v0", "seeds": 2, "arms": ["grpo", "sdar"]}
 TUNED = Tuned(30, (9,), {"sdar": TunedArm({"beta": 0.2}, (Trial({"beta": 0.2}, 0.5, {"9": 0.5}, ("trial",)),))})

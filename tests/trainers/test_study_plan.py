@@ -19,8 +19,8 @@ from trainers.study.plan import make_plan, plan_names, read_plan
 from trainers.study.plan_records import Derived, Plan, StudyError
 from trainers.study.result_records import Trial, Tuned, TunedArm
 from trainers.study.runner import State
+from trainers.study.study_dir import prepare
 from trainers.study.tuning import trial_jobs
-from trainers.study.workspace import prepare
 
 ROOT = Path(__file__).parents[2]
 CONTENT: dict[str, Any] = {"env_id": "sdar/Household-v0", "seeds": 2, "arms": ["grpo", "sdar"]}
@@ -288,7 +288,7 @@ def test_a_kill_while_a_study_is_laid_out_leaves_one_that_goes_on(tmp_path, monk
     path.mkdir()
     (path / ".study.json.1.tmp").write_text('{"half')
     with monkeypatch.context() as patched:
-        patched.setattr("trainers.study.workspace.write_jobs", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("trainers.study.study_dir.write_jobs", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(path, plan())
     _, jobs = prepare(path, plan())

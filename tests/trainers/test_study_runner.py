@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from trainers.study import runner
-from trainers.study.board import Clock, GridBoard, LineBoard, counts_line
-from trainers.study.execute import LOCKED, discard_damaged, locked
+from trainers.study.progress_display import Clock, GridBoard, LineBoard, counts_line
 from trainers.study.runner import Failure, State, Task, failures_text, is_done, run_tasks
+from trainers.study.worker import LOCKED, discard_damaged, locked
 
 DONE = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('{}')"
 
@@ -166,7 +166,7 @@ def test_a_line_comes_every_minute_even_while_nothing_is_counted_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("trainers.study.board.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("trainers.study.progress_display.time.monotonic", lambda: now[0])
     board = LineBoard("study x")
     state = State({"warm": task(tmp_path, "warm")}, elsewhere={"warm"})  # a warm start that another runner makes
     board.update(state)
@@ -177,7 +177,7 @@ def test_a_line_comes_every_minute_even_while_nothing_is_counted_yet(
 
 def test_the_remaining_time_is_that_of_the_iterations_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("trainers.study.board.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("trainers.study.progress_display.time.monotonic", lambda: now[0])
     state, clock = state_of(tmp_path), Clock()
     state.failed.clear()
     state.running = dict.fromkeys(("sdar", "opsd"))  # type: ignore[assignment]

@@ -14,13 +14,13 @@ from tiny_models import CHATML, make_model, make_tokenizer
 
 from agents.base import View
 from agents.teacher import split_privilege
-from trainers.actors import Actors, make_actors
-from trainers.batch import Row
-from trainers.batching import collate
+from trainers.batch.row import WeighedRow
+from trainers.batch.token_batch import collate
 from trainers.config import SDARConfig
-from trainers.environments import EnvironmentSource
 from trainers.methods import METHODS, apply, prepare
-from trainers.teacher_views import TEACHER_COMBINES, combine_readings, readings_of
+from trainers.rollout.environments import EnvironmentSource
+from trainers.rollout.policies import Policies, make_policies
+from trainers.rollout.teacher_views import TEACHER_COMBINES, combine_readings, readings_of
 
 BOTH = "skill+plan"
 
@@ -79,11 +79,11 @@ def test_agreement_never_goes_further_than_any_teacher_and_mean_lies_between(tea
         assert float(same) == pytest.approx(teachers[0], abs=1e-12)
 
 
-def row(**readings: list[float]) -> Row:
+def row(**readings: list[float]) -> WeighedRow:
     """A row with log-probs by reading; O is -2 at every token."""
     count = len(next(iter(readings.values())))
     view = View([0] * (count + 1), list(range(1, count + 1)))
-    fresh = Row(view, {}, [-2.0] * count, [0] * count, episode_id=0, group_id=0)
+    fresh = WeighedRow(view, {}, [-2.0] * count, [0] * count, episode_id=0, group_id=0)
     fresh.teacher_logprobs_T = {name.replace("_", ":"): values for name, values in readings.items()}
     return fresh
 
@@ -119,13 +119,13 @@ def test_any_row_with_a_teacher_takes_the_combined_one(name: str) -> None:
     assert injected.weight_BT is not None and math.isfinite(float(injected.weight_BT.sum()))
 
 
-def actors_of(name: str, *, env: Any = ParityWorld, context: Any = None, **options: Any) -> Actors:
+def actors_of(name: str, *, env: Any = ParityWorld, context: Any = None, **options: Any) -> Policies:
     config = SDARConfig(
         prompt_style="compact", max_completion_length=8, max_prompt_length=400, teacher_budget=100, **options
     )
     tokenizer, source = make_tokenizer(CHATML), EnvironmentSource(env, {})
     try:
-        return make_actors(make_model("qwen2", len(tokenizer)), tokenizer, config, METHODS[name], source, context)
+        return make_policies(make_model("qwen2", len(tokenizer)), tokenizer, config, METHODS[name], source, context)
     finally:
         source.close()
 

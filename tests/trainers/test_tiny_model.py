@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.tiny_model import TinyModelConfig, build_model, build_tokenizer, named_things, save_model
+from trainers.warm_start.tiny_model import TinyModelConfig, build_model, build_tokenizer, named_things, save_model
 
 CORPUS = [
     "You arrive at cabinet 1. On the cabinet 1, you see a apple 1, and a bread 2.",

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.turns import belief_revisions, mean_within, neighbourhood, standardised_within
+from trainers.maths.turn_signals import belief_revisions, mean_within, neighbourhood, standardised_within
 
 LOG3 = math.log(3.0)
 

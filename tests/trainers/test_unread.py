@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trainers.cli.unread import unread
+from trainers.cli.unused_options import unread
 from trainers.config import SDARConfig
 from trainers.methods import METHODS
 
@@ -66,7 +66,7 @@ def test_a_row_reads_the_options_that_it_names(name: str) -> None:
 
 
 def test_every_name_that_is_told_of_is_an_option() -> None:
-    from trainers.cli import unread as module
+    from trainers.cli import unused_options as module
 
     options = {option.name for option in dataclasses.fields(SDARConfig)}
     assert options >= {*module.COEFFICIENT, *module.OF_ADVANTAGES, *module.OF_LEARNING}

@@ -10,16 +10,16 @@ import torch
 from random_models import random_rows, tiny_model
 
 from trainers.config import SDARConfig
-from trainers.engine import Engine, choose_device, fingerprint
+from trainers.engine.single import SingleProcess, choose_device, fingerprint
+from trainers.engine.updater import MasterWeights, Updater, learning_rate_at, make_optimizer
 from trainers.methods import METHODS
-from trainers.tasks import TaskPlan
-from trainers.update import MasterWeights, Updater, learning_rate_at, make_optimizer
+from trainers.rollout.tasks import TaskPlan
 
 CONFIG = SDARConfig(method="grpo", beta=0.0, learning_rate=1e-2, device="cpu", bf16=False, gradient_checkpointing=False)
 
 
 def updater(config: SDARConfig = CONFIG, kind: str = "qwen3") -> Updater:
-    engine = Engine.of(config)
+    engine = SingleProcess.of(config)
     return Updater(engine.prepare(tiny_model(kind)), METHODS[config.method], config, engine, pad_id=0)
 
 

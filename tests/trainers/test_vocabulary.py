@@ -11,22 +11,24 @@ from random_models import VOCABULARY, gradients, largest_difference, random_rows
 from torch import Tensor
 
 from agents.base import View
-from trainers import logprobs, vocabulary
-from trainers.batch import Row
-from trainers.config import DIVERGENCES, SDARConfig
-from trainers.divergences import divergence, with_tail
-from trainers.engine import Engine
-from trainers.logprobs import score_rows, score_views
+from trainers.batch.row import WeighedRow
+from trainers.config import SDARConfig
+from trainers.engine.single import SingleProcess
+from trainers.engine.updater import Updater
+from trainers.forward import distributions as vocabulary
+from trainers.forward import logprobs
+from trainers.forward.distributions import against, check_memory, read_distributions
+from trainers.forward.passes import score_rows, score_views
+from trainers.maths.divergences import divergence, with_tail
 from trainers.methods import METHODS
-from trainers.update import Updater
-from trainers.vocabulary import against, check_memory, read_distributions
+from trainers.options.method import DIVERGENCES
 
 CONFIG = SDARConfig(
     method="opsd-full", beta=0.0, device="cpu", bf16=False, gradient_checkpointing=False, micro_batch_tokens=60
 )
 
 
-def read(model: Any, rows: list[Row], config: SDARConfig = CONFIG) -> list[Row]:
+def read(model: Any, rows: list[WeighedRow], config: SDARConfig = CONFIG) -> list[WeighedRow]:
     """Rows with what the model, as the teacher, thinks of them."""
     scores, tokens = read_distributions(model, [row.teachers["teacher"] for row in rows], config, pad_id=0)
     for row, logprobs_T, kept in zip(rows, scores, tokens, strict=True):
@@ -49,7 +51,7 @@ def moved(model: Any, seed: int = 3) -> None:
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
 
 
-def live_divergence(model: Any, rows: list[Row], config: SDARConfig) -> list[Tensor]:
+def live_divergence(model: Any, rows: list[WeighedRow], config: SDARConfig) -> list[Tensor]:
     look = against(rows, config, torch.device("cpu"))
     views = [row.student for row in rows]
     options: dict[str, Any] = {"temperature": config.temperature, "pad_id": 0, "grad": False, "look": look}
@@ -104,7 +106,7 @@ def test_chunks_of_the_head_change_neither_the_divergence_nor_its_gradient(monke
 
 
 def updater(model: Any, config: SDARConfig) -> Updater:
-    engine = Engine.of(config)
+    engine = SingleProcess.of(config)
     return Updater(engine.prepare(model), METHODS[config.method], config, engine, pad_id=0)
 
 

@@ -10,13 +10,13 @@ import torch
 
 from agents.base import View
 from sdar_envs.demonstrations import demonstrate, script_of
-from trainers.actors import make_actors
-from trainers.behaviour_cloning import Cloner, CloningConfig
 from trainers.config import SDARConfig
-from trainers.environments import EnvironmentSource
 from trainers.methods import METHODS
-from trainers.tiny_model import TinyModelConfig, build_model, build_tokenizer
-from trainers.warmup import (
+from trainers.rollout.environments import EnvironmentSource
+from trainers.rollout.policies import make_policies
+from trainers.warm_start.behaviour_cloning import Cloner, CloningConfig
+from trainers.warm_start.tiny_model import TinyModelConfig, build_model, build_tokenizer
+from trainers.warm_start.warm_start import (
     WarmStartConfig,
     WarmStartFailed,
     _until_warm,
@@ -45,12 +45,12 @@ def cloned():
     demonstrations = [demonstrate(script, ARGS.env_kwargs, key=(0, i), hinted=i % 2 == 0) for i in range(12)]
     source = EnvironmentSource(ENV, ARGS.env_kwargs)
     blank = build_tokenizer(list(script.texts()), 512)
-    worded = make_actors(build_model(blank, TinyModelConfig(), seed=0), blank, ARGS, METHODS["grpo"], source, None)
+    worded = make_policies(build_model(blank, TinyModelConfig(), seed=0), blank, ARGS, METHODS["grpo"], source, None)
     assert worded.hinted is not None
     texts = rendered_texts(demonstrations, worded.hinted)
     tokenizer = build_tokenizer([*texts, *script.texts()], 600)
     model = build_model(tokenizer, TinyModelConfig(), seed=0)
-    actors = make_actors(model, tokenizer, ARGS, METHODS["grpo"], source, None)
+    actors = make_policies(model, tokenizer, ARGS, METHODS["grpo"], source, None)
     assert actors.hinted is not None
     views = demonstration_views(demonstrations, actors.evaluator, actors.hinted)
     yield demonstrations, tokenizer, views

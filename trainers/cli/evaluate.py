@@ -18,7 +18,8 @@ from .terminal import duration, interval, make_console, percent, show_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..evaluation import Evaluation, Panel, Rate
+    from ..evaluation.evaluate import Evaluation, Rate
+    from ..evaluation.evaluation_set import EvaluationSet
 
 USAGE = "[RUN|MODEL ...] [--agent expert|random] [options]"
 EPILOGUE = """examples:
@@ -80,8 +81,8 @@ def run(options: argparse.Namespace) -> int:
 
 def play_panel(console: Console, names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """Play the panel with each agent and show one table; returns the figures as plain values."""
-    from ..environments import EnvironmentSource
-    from ..evaluation import evaluate
+    from ..evaluation.evaluate import evaluate
+    from ..rollout.environments import EnvironmentSource
     from .players import load_player
 
     panel = get_panel(names[0], options)
@@ -106,7 +107,7 @@ def play_panel(console: Console, names: Sequence[str], options: argparse.Namespa
     return {"panel": panel.hash, "results": {name: found.to_json() for name, found in results.items()}}
 
 
-def note_another_world(console: Console, who: str, panel: Panel) -> None:
+def note_another_world(console: Console, who: str, panel: EvaluationSet) -> None:
     """Say so when a run was trained in another world than the panel's: that is allowed, and easily overlooked."""
     from .players import is_run_directory, read_run
 
@@ -118,14 +119,14 @@ def note_another_world(console: Console, who: str, panel: Panel) -> None:
             )
 
 
-def get_panel(first: str, options: argparse.Namespace) -> Panel:
+def get_panel(first: str, options: argparse.Namespace) -> EvaluationSet:
     """The panel of the file that was named, else a new one, which is written there if a file was named."""
-    from ..environments import EnvironmentSource
-    from ..evaluation import Panel, make_panel
+    from ..evaluation.evaluation_set import EvaluationSet, make_evaluation_set
+    from ..rollout.environments import EnvironmentSource
     from .players import environment_of, is_run_directory, read_run
 
     if options.panel and Path(options.panel).is_file():
-        return Panel.load(options.panel)
+        return EvaluationSet.load(options.panel)
     env_id, env_kwargs = environment_of(first, options.env, read_pairs(options.env_kwargs, "--env-kwargs"))
     temperature, max_turns = options.temperature, options.max_turns
     if is_run_directory(first):
@@ -133,7 +134,7 @@ def get_panel(first: str, options: argparse.Namespace) -> Panel:
         temperature = config.eval_temperature if temperature is None else temperature
         max_turns = config.max_turns if max_turns is None else max_turns
     source = EnvironmentSource(env_id, env_kwargs)
-    panel = make_panel(
+    panel = make_evaluation_set(
         source, split=options.split, episodes=options.episodes, max_turns=max_turns,
         temperature=0.4 if temperature is None else temperature, sampler_batch=options.sampler_batch,
     )  # fmt: skip
@@ -174,7 +175,7 @@ def _rate(rate: Rate | None) -> str:
 
 def difference(first: Evaluation, other: Evaluation) -> list[str]:
     """Two cells: the paired difference in points, and its interval, clustered by what tasks share."""
-    from ..statistics import paired_difference
+    from ..evaluation.intervals import paired_difference
 
     found = paired_difference(first.outcomes, other.outcomes, other.clusters)
     if found is None:

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..options import merge
+from ..options.convert import merge
 from .evaluate import OVERRIDES
 from .flags import (
     add_config_flags,
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show both prompts."""
-    from ..environments import EnvironmentSource
+    from ..rollout.environments import EnvironmentSource
     from .inspection import inspect_prompts, load_tokenizer
     from .players import environment_of
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
     from agents.base import Action, Turn
     from agents.chat import ChatAgent
-    from agents.sampler import Sample, SampleRequest
+    from agents.sampling.scripted import ScriptedSampler
     from agents.teacher import Teacher, TeacherReading
     from sdar_envs.privileged import Privileged, StudentView
 
-    from ..actors import Actors
     from ..config import SDARConfig
-    from ..environments import EnvironmentSource
+    from ..rollout.environments import EnvironmentSource
+    from ..rollout.policies import Policies
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -74,17 +74,19 @@ def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedT
     """A tokenizer as the warm start makes it, from fewer demonstrations: counts differ from a run's by little."""
     from sdar_envs.demonstrations import script_of
 
-    from ..actors import make_actors
     from ..methods import METHODS
-    from ..tiny_model import build_tokenizer
-    from ..warmup import WarmStartConfig, play_demonstrations, rendered_texts
+    from ..rollout.policies import make_policies
+    from ..warm_start.tiny_model import build_tokenizer
+    from ..warm_start.warm_start import WarmStartConfig, play_demonstrations, rendered_texts
 
     warm = WarmStartConfig(demonstrations=200)
     script = script_of(source.name)
     texts = list(script.texts())
-    worded = make_actors(None, build_tokenizer(texts, 512), config, METHODS["grpo"], source, None, sampler=Script())
-    assert worded.hinted is not None  # what has demonstrations has a teacher's side
-    corpus = rendered_texts(play_demonstrations(config, source.name, warm), worded.hinted)
+    worded = make_policies(
+        None, build_tokenizer(texts, 512), config, METHODS["grpo"], source, None, sampler=ScriptedSampler()
+    )
+    assert worded.privileged_policy is not None  # what has demonstrations has a teacher's side
+    corpus = rendered_texts(play_demonstrations(config, source.name, warm), worded.privileged_policy)
     return build_tokenizer([*corpus, *texts], max(warm.model.vocab_size, script.vocabulary))
 
 
@@ -113,42 +115,12 @@ def chatml_tokenizer() -> PreTrainedTokenizerBase:
     return fast
 
 
-class Script:
-    """Stands in for a sampler: answers with the completion that was put into `text`."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self.actors: Actors | None = None
-        self._lengths: dict[int, int] = {}
-
-    def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
-        """The scripted completion as ids, for every request."""
-        from agents.sampler import Sample
-
-        assert self.actors is not None
-        ids = tuple(self.actors.renderer.encode_completion(self.text))
-        for request in requests:
-            before = self.length(request.slot) if request.continues else 0
-            self._lengths[request.slot] = before + len(request.prompt_ids) + len(ids)
-        zeros = (0.0,) * len(ids)
-        return [Sample(ids, zeros, zeros, False) for _ in requests]
-
-    def length(self, slot: int) -> int:
-        """Tokens that a slot holds."""
-        return self._lengths.get(slot, 0)
-
-    def release(self, slots: Sequence[int]) -> None:
-        """Forget slots."""
-        for slot in slots:
-            self._lengths.pop(slot, None)
-
-
 class Demonstrator:
-    """Acts as told, then by the plan, else by the first admissible action; the student's agent builds the prompts."""
+    """Plays given actions, then the plan, else the first admissible action; the student's agent builds the prompts."""
 
     reads_privileged = True
 
-    def __init__(self, student: ChatAgent, script: Script, actions: Sequence[str]) -> None:
+    def __init__(self, student: ChatAgent, script: ScriptedSampler, actions: Sequence[str]) -> None:
         self._student = student
         self._script = script
         self._actions = list(actions)
@@ -159,7 +131,8 @@ class Demonstrator:
         planned = "" if known is None else known.reveal().get("next_action", "")
         listed = views[0].admissible_actions
         action = self._actions.pop(0) if self._actions else planned or (listed[0] if listed else "look")
-        self._script.text = self._student.style.completion_for(action, views[0])
+        completion = self._student.style.completion_for(action, views[0])
+        self._script.add(self._student.renderer.encode_completion(completion))
         return self._student.act(views)
 
 
@@ -177,18 +150,18 @@ def inspect_prompts(
     Raises:
         ValueError: Unknown split or task, or a prompt that does not fit at all.
     """
-    from ..actors import make_actors
-    from ..batch_env import LoopBatchEnv
     from ..methods import METHODS
-    from ..rollout import TaskDraw, collect
-    from ..rows import build_rows
+    from ..rollout.batch_env import LoopBatchEnv
+    from ..rollout.collect import TaskDraw, collect
+    from ..rollout.policies import make_policies
+    from ..rollout.rows import build_rows
 
-    script = Script()
+    script = ScriptedSampler()
     method = METHODS["sdar" if source.has_privileged else "grpo"]
-    script.actors = actors = make_actors(None, tokenizer, config, method, source, None, sampler=script)
+    policies = make_policies(None, tokenizer, config, method, source, None, sampler=script)
     env = LoopBatchEnv.of(source, split, 1)
     try:
-        agent = Demonstrator(actors.evaluator, script, actions)
+        agent = Demonstrator(policies.evaluator, script, actions)
         rollout = collect(agent, env, [TaskDraw(task_id, ("inspect",))], max_turns=turns)[0]
     finally:
         env.close()
@@ -199,13 +172,13 @@ def inspect_prompts(
     row = build_rows([rollout])[-1]
     shown = [rollout.episode.turns[number] for number in row.row_turns]
     known = [rollout.privileged[number] for number in row.row_turns]
-    teacher = next(iter(actors.readers.values()), None)
+    teacher = next(iter(policies.readers.values()), None)
     reading = teacher.read(shown, known) if teacher is not None else None
     decode = _decoder(tokenizer)
     return Inspection(
         student=(Segment(decode(row.student.ids)),),
         teacher=() if teacher is None or reading is None else _segments(teacher, reading, shown, known, decode),
-        parts=_parts(actors, shown, len(row.student.ids), reading),
+        parts=_parts(policies, shown, len(row.student.ids), reading),
         notes=tuple(_notes(config, rollout.episode.turns, row.row_turns, reading)),
         turns=len(rollout.episode.turns),
     )
@@ -234,10 +207,10 @@ def _segments(
 
 
 def _parts(
-    actors: Actors, turns: Sequence[Turn], total: int, reading: TeacherReading | None
+    policies: Policies, turns: Sequence[Turn], total: int, reading: TeacherReading | None
 ) -> tuple[tuple[str, int, int | None], ...]:
     """Tokens by part; what no message and no completion accounts for is the chat template's own."""
-    count = actors.renderer.encode_text
+    count = policies.renderer.encode_text
     messages = [message for turn in turns for message in turn.action.messages]
     sizes = {role: sum(len(count(m["content"])) for m in messages if m["role"] == role) for role in ("system", "user")}
     sampled = sum(len(turn.action.tokens.completion_ids) for turn in turns if turn.action.tokens)

@@ -16,7 +16,7 @@ from .terminal import make_console, one_line, show_table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..method import Method
+    from ..methods.method import Method
 
 USAGE = "[NAME] [--json | --markdown]"
 EPILOGUE = """examples:
@@ -116,8 +116,8 @@ def columns(width: int) -> list[str]:
 
 def grouped() -> dict[str, list[Method]]:
     """All rows by group: those that do not learn, those that learn from the reward alone, then the others."""
-    from ..method import GROUPS
     from ..methods import METHODS
+    from ..methods.method import GROUPS
 
     table = sorted(METHODS.values(), key=lambda m: 2 if m.injection != "none" else int(m.pg_coef != 0.0))
     rows = {group: [method for method in table if method.group == group] for group in GROUPS}

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from agents.base import Action, Agent
     from sdar_envs.privileged import Privileged, StudentView
 
-    from ..batch_env import BatchEnv, Reply
-    from ..environments import EnvironmentSource
-    from ..rollout import Rollout
+    from ..rollout.batch_env import BatchEnv, Reply
+    from ..rollout.collect import Rollout
+    from ..rollout.environments import EnvironmentSource
 
 HELP = "a line is an action; :actions lists the admissible ones, :quit leaves"
 SHOWN_ACTIONS = 60
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Play the episodes that were asked for."""
-    from ..environments import EnvironmentSource
+    from ..rollout.environments import EnvironmentSource
     from .players import append_json_line, environment_of, load_player
 
     console = make_console()
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         for number, task_id in enumerate(tasks):
             rollout = play(source, agent, task_id, screen, split=options.split, draw=("play", options.seed, number))
             if options.record:
-                from ..episode_log import episode_record
+                from ..run.episode_log import episode_record
 
                 record = episode_record(rollout, run="play", iteration=0, phase=options.split, seed=options.seed)
                 append_json_line(options.record, record)
@@ -154,8 +154,8 @@ def play(
     Raises:
         Leave: The human left.
     """
-    from ..batch_env import LoopBatchEnv
-    from ..rollout import TaskDraw, collect
+    from ..rollout.batch_env import LoopBatchEnv
+    from ..rollout.collect import TaskDraw, collect
 
     turns = "every" if screen.privileged or agent.reads_privileged else "never"
     shown = ShownEnv(LoopBatchEnv.of(source, split, 1, privileged_turns=turns), screen)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..options import merge
+from ..options.convert import merge
 from .setup import DEFAULT_ENV, build_config, choose_preset
 
 if TYPE_CHECKING:
     from agents.base import Agent
 
     from ..config import SDARConfig
-    from ..environments import EnvironmentSource
+    from ..rollout.environments import EnvironmentSource
 
 BASELINES = ("expert", "random")
 
@@ -66,9 +66,9 @@ def read_run(path: str | Path) -> RunFacts:
     Raises:
         ValueError: It has no checkpoint yet, or does not say what its environment is.
     """
-    from ..checkpoint import CheckpointStore, open_checkpoint
-    from ..options import read_yaml
-    from ..run_directory import read_identity
+    from ..engine.checkpoint import CheckpointStore, open_checkpoint
+    from ..options.convert import read_yaml
+    from ..run.directory import read_identity
 
     folder = _run_folder(Path(path))
     identity = read_identity(folder)
@@ -152,19 +152,19 @@ def model_agent(model_path: str, config: SDARConfig, source: EnvironmentSource, 
         ValueError: The environment has nothing for a teacher to read.
         OSError: There is no such model.
     """
-    from ..actors import make_actors
-    from ..engine import Engine, load_model
+    from ..engine.single import SingleProcess, load_model
     from ..methods import METHODS
+    from ..rollout.policies import make_policies
 
     quiet_about_files(model_path)
     model, tokenizer = load_model(model_path)
-    # Acting asks nothing of the method; grpo is the row that needs no teacher.
-    actors = make_actors(Engine.of(config).prepare(model), tokenizer, config, METHODS["grpo"], source, None)
+    # Acting asks nothing of the method; grpo is the method that needs no teacher.
+    policies = make_policies(SingleProcess.of(config).prepare(model), tokenizer, config, METHODS["grpo"], source, None)
     if not hinted:
-        return actors.evaluator
-    if actors.hinted is None:
+        return policies.evaluator
+    if policies.privileged_policy is None:
         raise ValueError(f"--hinted expects an environment with info['privileged'], and {source.name} has none")
-    return actors.hinted
+    return policies.privileged_policy
 
 
 def quiet_about_files(model: str | None) -> None:
@@ -177,7 +177,7 @@ def quiet_about_files(model: str | None) -> None:
 
 def append_json_line(path: str | Path, record: Mapping[str, Any]) -> None:
     """Append one record to a JSON-lines file."""
-    from ..run_directory import JsonLines
+    from ..run.directory import JsonLines
 
     log = JsonLines(Path(path))
     try:

@@ -20,7 +20,7 @@ from .flags import read_pairs
 if TYPE_CHECKING:
     from sdar_envs.webshop.visits import ShopEnv, Visit
 
-    from ..environments import EnvironmentSource
+    from ..rollout.environments import EnvironmentSource
 
 ENV_ID = "sdar/WebShop-v0"
 # The original's port.
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     from sdar_envs.webshop.server import StoreOptions, make_app
     from sdar_envs.webshop.visits import Visits
 
-    from ..environments import EnvironmentSource
+    from ..rollout.environments import EnvironmentSource
     from .envs import check_env_kwargs
     from .terminal import make_console
 
@@ -144,7 +144,7 @@ def _recorder(path: Path, source: EnvironmentSource, options: argparse.Namespace
     Raises:
         OSError: The file can not be written.
     """
-    from .. import episode_log  # noqa: F401  # now, so that nobody waits for it at the first purchase
+    from ..run import episode_log  # noqa: F401  # now, so that nobody waits for it at the first purchase
     from .players import append_json_line
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,8 +172,8 @@ def visit_record(visit: Visit, env_id: str, *, split: str, privileged: bool) -> 
     """
     from agents.base import Action, Episode, Parse, StopReason, Turn
 
-    from ..episode_log import episode_record
-    from ..rollout import Rollout, TaskDraw
+    from ..rollout.collect import Rollout, TaskDraw
+    from ..run.episode_log import episode_record
 
     turns = [
         Turn(

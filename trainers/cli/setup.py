@@ -12,7 +12,7 @@ from typing import Any
 from sdar_envs.choices import unknown_choice
 
 from ..config import SDARConfig
-from ..options import merge, nested, read_yaml
+from ..options.convert import merge, nested, read_yaml
 from ..presets import Preset, load_preset, preset_config, preset_for, preset_names
 from .flags import add_config_flags, check_keys, given_flags, read_pairs
 

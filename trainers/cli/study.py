@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Plan, run what is missing, analyse."""
     from ..study.plan_records import StudyError
-    from ..study.workspace import held_plan, prepare, read_tuned
+    from ..study.study_dir import held_plan, prepare, read_tuned
 
     console = make_console()
     path = Path(options.output_dir)
@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
 def bring_in(console: Console, path: Path, options: argparse.Namespace, *, prepare_first: bool) -> None:
     """Merge what other machines have done; a directory without a study takes over the plan of the first."""
     from ..study.merging import merge_studies
-    from ..study.workspace import held_plan, prepare
+    from ..study.study_dir import held_plan, prepare
 
     if options.dry_run:
         raise ValueError("--merge writes, and --dry-run does not: give one of them")
@@ -174,8 +174,8 @@ def tune(
 ) -> tuple[int, Plan, dict[tuple[str, int], Job]]:
     """Run the plan's trials and choose; the plan's jobs are laid out again with what was chosen."""
     from ..study.plan_records import StudyError
+    from ..study.study_dir import prepare, read_tuned, write_jobs
     from ..study.tuning import choose, save_tuned, trial_jobs
-    from ..study.workspace import prepare, read_tuned, write_jobs
 
     trials = [job for jobs in trial_jobs(plan).values() for job in jobs.values()]
     seeds = sorted({job.seed for job in trials})
@@ -204,7 +204,7 @@ def tune(
 
 def show_table_of(console: Console, path: Path) -> None:
     """Analyse, write the table's files, and show it."""
-    from ..study.sheets import HEADINGS, collapse_words, mixed_words, table_rows, untuned_words, write_table
+    from ..study.table_files import HEADINGS, collapse_words, mixed_words, table_rows, untuned_words, write_table
 
     table = write_table(path)
     console.print("")
@@ -231,7 +231,7 @@ def show_table_of(console: Console, path: Path) -> None:
 
 def run_jobs(console: Console, path: Path, folder: str, jobs: list[Job], options: argparse.Namespace) -> int:
     """Run what is missing; exit status 0 when all is done, 1 when something failed, 130 when interrupted."""
-    from ..study.board import make_board
+    from ..study.progress_display import make_board
     from ..study.runner import failures_text, run_tasks, tasks_of, tidy
 
     chosen = None if options.only_seeds is None else set(listed_seeds(options.only_seeds))
@@ -344,7 +344,7 @@ def listed_seeds(text: str) -> list[int]:
 def show_plan(console: Console, path: Path, plan: Plan, jobs: dict[tuple[str, int], Job]) -> None:
     """Arms, seeds and work in a few lines."""
     from ..study.jobs import tuned_as
-    from ..study.workspace import read_tuned
+    from ..study.study_dir import read_tuned
 
     chosen = read_tuned(path)
     steps = sum(int(job.config.get("max_steps", 150)) for job in {job.key: job for job in jobs.values()}.values())

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..plain_text import clean as clean
-from ..plain_text import one_line as one_line
+from ..report.plain_text import clean as clean
+from ..report.plain_text import one_line as one_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,14 +11,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..options import nested
+from ..options.convert import nested
 from .flags import read_pairs
 from .terminal import duration, make_console, one_line, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..warmup import WarmStart
+    from ..warm_start.warm_start import WarmStart
     from .setup import Setup
 
 EPILOGUE = """examples:
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     from .players import quiet_about_files
     from .setup import resolve_setup
     from .summary_table import show_directory, show_next_steps, show_summary
-    from .unread import unread
+    from .unused_options import unread
 
     setup = resolve_setup(options)
     warm_pairs = nested(read_pairs(options.warm_start, "--warm-start"))
@@ -96,9 +96,9 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
         RunDirectoryError: The directory holds another run.
         ImportError: A sink's package is missing.
     """
-    from ..engine import choose_device
-    from ..run_directory import require_same_run
-    from ..run_log import require_sinks
+    from ..engine.single import choose_device
+    from ..run.directory import require_same_run
+    from ..run.sinks import require_sinks
     from .players import require_model
 
     if (path / "run.json").is_file():
@@ -120,7 +120,7 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
     """
     from sdar_envs.demonstrations import SCRIPTS
 
-    from ..warmup import warm_start, warm_start_config
+    from ..warm_start.warm_start import warm_start, warm_start_config
 
     if setup.env_id not in SCRIPTS:
         raise ValueError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..run_directory import EPISODE_SCHEMA, RunDirectoryError
+from ..run.directory import EPISODE_SCHEMA, RunDirectoryError
 
 Record = Mapping[str, Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from ..plain_text import one_line
 from .document import Block, Cell, DetailsBlock, Document, FactsBlock, FigureBlock, Paragraph, TableBlock, VerdictBlock
 from .page import panel_numbers
+from .plain_text import one_line
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&$])")
 

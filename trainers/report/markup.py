@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from markupsafe import Markup, escape
 
-from ..plain_text import clean
+from .plain_text import clean
 
 Content = str | Markup
 

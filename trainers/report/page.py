@@ -20,10 +20,10 @@ from markupsafe import Markup
 
 from sdar_envs.assets import asset_path, asset_text
 
-from ..plain_text import clean
 from .document import Block, Cell, Column, DetailsBlock, Document, FigureBlock, TableBlock
 from .figure import Bar, LinePanel, Panel, StackPanel
 from .palette import DARK, LIGHT, colour_index
+from .plain_text import clean
 from .scales import number_text
 from .svg import NARROW, WIDTH, draw
 

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..plain_text import one_line
 from .figure import BarPanel, Figure, IntervalPanel, LinePanel, Panel, StackPanel, value_texts
 from .palette import LIGHT, colour_index, dash_of
+from .plain_text import one_line
 from .scales import spread
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from .document import (
     TableBlock,
 )
 from .figure import Axis, Bar, BarPanel, Figure, Line, LinePanel, make_figure
+from .number_format import facts_of, percent, percent_range, plain_value, points, points_range
 from .run_records import RunRecords
 from .series import count_line
 from .training_figures import EPISODES, TEACHER, Trace, phases_panel, policy_figure, quantity_panels, weights_figure
-from .words import facts_of, percent, percent_range, plain_value, points, points_range
 
 SUCCESS = Axis("success, %", low=0.0)
 STUDENT, TEACHER_COLOUR = 1, 2

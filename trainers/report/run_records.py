@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..options import read_yaml
-from ..run_directory import RunDirectoryError, read_identity, read_json_lines
+from ..options.convert import read_yaml
+from ..run.directory import RunDirectoryError, read_identity, read_json_lines
 from ..study.result_records import Count, TrainingPoint
-from ..study.sheets import csv_of
+from ..study.table_files import csv_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from ..statistics import wilson
+from ..evaluation.intervals import wilson
 from ..study.result_records import Count
 from ..study.statistics import t_interval
 from .figure import BandPoint, Line, Point

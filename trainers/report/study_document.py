@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..study.analysis import analyse
 from ..study.records import Study
-from ..study.sheets import untuned_words
+from ..study.table_files import untuned_words
 from .document import Block, DetailsBlock, Document, FigureBlock, Headline, Paragraph, Section
 from .figure import Figure
 from .study_figures import (

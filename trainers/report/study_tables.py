@@ -11,9 +11,9 @@ from ..study.result_records import Result
 from ..study.statistics import t_interval
 from ..study.table_records import ArmRow, Contrast, Estimate, Verdict
 from .document import Block, Cell, Column, DetailsBlock, FactsBlock, Paragraph, TableBlock, VerdictBlock
+from .number_format import facts_of, percent, percent_range, plain_value, points, points_range
 from .scales import with_minus
 from .study_figures import ENDPOINT_NAMES, MAIN_ENDPOINTS, Shown, sentence
-from .words import facts_of, percent, percent_range, plain_value, points, points_range
 
 SHOWN = ("area", "valid_B", "valid_2B", "test", "test_fresh", "test_stale")
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..plain_text import clean
 from .episodes import Record
 from .palette import colour_index
+from .plain_text import clean
 
 SCHEMA = "sdar/viewer/1"
 COLUMNS = ("behaviour", "student", "teacher", "signal", "weight", "entropy")

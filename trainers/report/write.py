@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..run_directory import RunDirectoryError
+from ..run.directory import RunDirectoryError
 from ..study.records import Study, load_study
 from ..study.result_records import Result
-from ..study.sheets import csv_text
+from ..study.table_files import csv_text
 from . import EPISODES
 from .document import Document, figures_of
 from .episodes import load_episodes, load_privileged

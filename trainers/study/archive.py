@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .execute import WARM_FOLDER
 from .plain_json import DamagedFileError, decode, encode, write_text
 from .plan_records import Plan, StudyError
 from .records import Study, load_study, read_results, save_record
 from .result_records import Result, Tuned
+from .worker import WARM_FOLDER
 
 FORMAT = 1
 _FOLDERS = ("jobs", "trials")

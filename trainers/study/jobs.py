@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..config import SDARConfig
-from ..environments import EnvironmentSource
-from ..options import merge
+from ..options.convert import merge
+from ..rollout.environments import EnvironmentSource
 from .plan_records import FORMAT, Arm, Job, Plan, StudyError
 from .result_records import Tuned
 
@@ -94,7 +94,7 @@ class _Maker:
         return self._made[arm.key, seed]
 
     def _make(self, arm: Arm, seed: int) -> Job:
-        from ..warmup import cache_key, warm_start_config
+        from ..warm_start.warm_start import cache_key, warm_start_config
 
         plan = self.plan
         overrides = effective_overrides(plan, arm, self.tuned)

@@ -18,11 +18,11 @@ from typing import Any
 
 from .analysis import require_pairing
 from .archive import read_archive, unpack
-from .execute import WARM_FOLDER, is_locked
 from .plain_json import encode, read_json
 from .plan_records import Plan, StudyError
 from .records import Study, load_study, read_results, save_record
-from .workspace import fixed_fields, held_plan, prepare
+from .study_dir import fixed_fields, held_plan, prepare
+from .worker import WARM_FOLDER, is_locked
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 from sdar_envs.assets import asset_path
 from sdar_envs.choices import require_choice, unknown_choice
 
-from ..options import merge, nested, read_yaml
+from ..options.convert import merge, nested, read_yaml
 from ..presets import load_preset, preset_for, scaled_coefficient
 from .endpoints import ENDPOINTS
 from .plain_json import DamagedFileError, decode
@@ -254,7 +254,7 @@ def _seeded(value: Any, env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[str
     """Given, or what the environment takes of `SEEDED` and the plan does not fix."""
     if value is not None:
         return tuple(str(name) for name in value)
-    from ..environments import EnvironmentSource
+    from ..rollout.environments import EnvironmentSource
 
     source = EnvironmentSource(env_id, env_kwargs)
     takes = source.options

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from .execute import LOCKED, WARM_FOLDER, is_locked, trim_episodes, warm_lock
 from .plain_json import DamagedFileError, read_json
 from .plan_records import Job
+from .worker import LOCKED, WARM_FOLDER, is_locked, trim_episodes, warm_lock
 
 POLL_SECONDS = 0.2
 ATTEMPTS = 2  # of a task whose process was killed; one that failed by itself would fail again
@@ -237,7 +237,7 @@ def _spawn(task: Task) -> subprocess.Popen[bytes]:
     task.log.parent.mkdir(parents=True, exist_ok=True)
     with task.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "trainers.study.execute", *task.arguments],
+            [sys.executable, "-m", "trainers.study.worker", *task.arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

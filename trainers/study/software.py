@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ..run_directory import versions
+from ..run.directory import versions
 
 # What a result depends on; changes elsewhere in a checkout are none of it.
 CODE = ("sdar_envs", "agents", "trainers", "assets")

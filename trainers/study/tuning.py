@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..options import merge
+from ..options.convert import merge
 from .endpoints import PRIMARY, endpoint
 from .jobs import jobs_of, model_fingerprint
 from .plan_records import Arm, Job, Plan, StudyError, Tuning

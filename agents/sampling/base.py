@@ -1,0 +1,74 @@
+"""The seam between agents and whatever samples: requests with token ids in, samples with token ids out.
+
+One sampler serves the student, its evaluator and the privileged-prompt policy. It holds a copy of, or a reference to,
+the parameters of a model; `sync_weights` says that they have changed, and every sample carries the version that it was
+drawn with. This file knows no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """One completion to sample.
+
+    With `continues`, `prompt_ids` follow what the slot's cache holds (its last sampled token included); without, they
+    are the whole prompt and the slot starts afresh. `draw` is the key of the uniforms: it must name the turn.
+    `temperature` None takes the sampler's own; 0 is greedy.
+    """
+
+    slot: int
+    prompt_ids: Sequence[int]
+    continues: bool
+    draw: tuple[int | str, ...]
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A sampled completion: `ids` with the end token if it came; `truncated` if the limit came first.
+
+    `logprobs` are natural logarithms at the sampling temperature (at temperature 1 for greedy decoding), `entropies`
+    of the same distribution in nats; both parallel to `ids`. `version` is that of the parameters that drew it.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    entropies: tuple[float, ...]
+    truncated: bool
+    version: int = 0
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Anything that samples completions for many slots: `local.BatchSampler` does, from a model in this process."""
+
+    @property
+    def exact_draws(self) -> bool:
+        """Whether the keys of requests are honoured, so that a sample is a function of model, prompt and key."""
+        ...
+
+    def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
+        """One completion per request, in their order."""
+        ...
+
+    def length(self, slot: int) -> int:
+        """Tokens that a slot holds: prompts and completions so far; 0 for an unknown slot."""
+        ...
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Forget slots: their episodes have ended."""
+        ...
+
+    def sync_weights(self, model: Any, version: int) -> None:
+        """Sample with the parameters of `model` as they are now; they are named `version` on every sample.
+
+        Args:
+            model: The causal language model that is trained.
+            version: Optimiser-visible version of its parameters: the number of iterations done.
+        """
+        ...

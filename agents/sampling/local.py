@@ -1,0 +1,382 @@
+"""Batched sampling over a kept cache: each turn feeds only what is new, and finished episodes cost nothing.
+
+The loop is ours, the forward pass the model's own (or, for small Qwen models, the lean one of `fast_forward`). Draws
+are counted: token i of a request takes the i-th uniform of that request's generator, by inverse CDF, so that a sample
+does not depend on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from sdar_envs.randomness import counted_generator
+
+from .base import Sample, SampleRequest
+from .fast_forward import FastForward
+from .kv_cache import SlotCache
+
+_PREFILL_TOKENS = 32_768  # padded prompt tokens per forward pass: bounds activation memory
+_IDLE_SHARE = 0.25  # rows without a request stay in the block up to this share: dropping them copies the cache
+_HOLE_SHARE = 0.25  # columns beyond the longest row, as a share of all, before the block is closed up
+_SHRINK_SHARE = 0.3  # share of rows still writing below which only they are carried on within a turn
+
+
+class BatchSampler:
+    """Samples completions for many slots at once.
+
+    Args:
+        model: Any causal language model of transformers. It is used in evaluation mode and left as it was.
+        end_ids: Ids that end a completion.
+        pad_id: Fills positions without a token; it may equal an end id.
+        temperature: Of requests that name none. 0 is greedy.
+        max_completion_length: Tokens per completion.
+        max_context: Tokens per slot, prompt and completions together.
+        fast: Use the lean forward pass where it is supported.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        end_ids: Sequence[int],
+        pad_id: int,
+        temperature: float = 1.0,
+        max_completion_length: int,
+        max_context: int,
+        fast: bool = True,
+    ) -> None:
+        if temperature < 0:
+            raise ValueError(f"BatchSampler expects temperature >= 0, got {temperature}")
+        if max_completion_length < 1:
+            raise ValueError(f"BatchSampler expects max_completion_length >= 1, got {max_completion_length}")
+        self.model = model
+        self.end_ids = list(end_ids)
+        self.pad_id = pad_id
+        self.temperature = temperature
+        self.max_completion_length = max_completion_length
+        self.max_context = max_context
+        self._fast = FastForward(model) if fast and FastForward.supports(model) else None
+        parameters = inspect.signature(model.forward).parameters
+        self._takes = {name for name in ("position_ids", "logits_to_keep") if name in parameters}
+        self._keeps_cache = "position_ids" in self._takes and _attends_to_everything(model)
+        self._cache: SlotCache | None = None
+        self._rows: list[int | None] = []  # slot of each row of the cache; None when it was released
+        self._parked: list[tuple[SlotCache, list[int | None]]] = []
+        self._pending: dict[int, int] = {}  # slot -> its last sampled token, which no forward pass has read yet
+        self._lengths: dict[int, int] = {}  # slot -> tokens, the pending one included
+        self._histories: dict[int, list[int]] = {}  # slot -> all its ids, for models whose cache cannot be kept
+        self._room = 0  # columns that a block has needed so far: allocated at once, growing copies everything
+        self.version = 0  # of the parameters, by whoever trains them
+        self.forward_rows = 0  # rows x passes so far: what generation cost
+
+    @property
+    def exact_draws(self) -> bool:
+        """Always: token i of a request takes the i-th uniform of the request's key."""
+        return True
+
+    def sync_weights(self, model: Any, version: int) -> None:
+        """Sample from `model`, whose parameters are read anew at every call; samples carry `version`.
+
+        Raises:
+            ValueError: It is another model than the one that the sampler was made for.
+        """
+        if model is not self.model:
+            raise ValueError("BatchSampler samples from the model it was made with: make another sampler for this one")
+        self.version = version
+
+    def length(self, slot: int) -> int:
+        """Tokens that a slot holds: prompts and completions so far; 0 for an unknown slot."""
+        return self._lengths.get(slot, 0)
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Forget slots; their rows leave the cache."""
+        gone = set(slots)
+        for slot in gone:
+            self._pending.pop(slot, None)
+            self._lengths.pop(slot, None)
+            self._histories.pop(slot, None)
+        self._rows = [None if slot in gone else slot for slot in self._rows]
+        self._parked = [(cache, [None if slot in gone else slot for slot in rows]) for cache, rows in self._parked]
+        self._parked = [entry for entry in self._parked if any(slot is not None for slot in entry[1])]
+        if all(slot is None for slot in self._rows):
+            self._cache, self._rows = None, []
+
+    def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
+        """Sample one completion per request, in their order.
+
+        Raises:
+            ValueError: A slot is asked for twice, continues without a past, has an empty new prompt, or no room.
+        """
+        if not requests:
+            return []
+        limits = [self._limit(request) for request in requests]
+        if len({request.slot for request in requests}) != len(requests):
+            raise ValueError("BatchSampler.sample expects each slot once per call")
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                if self._fast is not None:
+                    self._fast.refresh()
+                samples = self._sample(requests, limits)
+        finally:
+            self.model.train(was_training)
+        for request, sample in zip(requests, samples, strict=True):
+            before = self._lengths.get(request.slot, 0) if request.continues else 0
+            self._lengths[request.slot] = before + len(request.prompt_ids) + len(sample.ids)
+            self._pending[request.slot] = sample.ids[-1]
+            if not self._keeps_cache:
+                past = self._histories[request.slot] if request.continues else []
+                self._histories[request.slot] = [*past, *request.prompt_ids, *sample.ids]
+        return samples
+
+    def _limit(self, request: SampleRequest) -> int:
+        where = f"slot {request.slot}"
+        if request.continues and request.slot not in self._pending:
+            raise ValueError(f"{where} is expected to hold an earlier turn to continue, and is empty: begin it afresh")
+        if not request.continues and not request.prompt_ids:
+            raise ValueError(f"{where} is expected to begin with a prompt, got no ids")
+        held = self._lengths[request.slot] if request.continues else 0
+        room = self.max_context - held - len(request.prompt_ids)
+        if room < 1:
+            raise ValueError(
+                f"{where} holds {held} tokens and {len(request.prompt_ids)} more leave no room to answer within "
+                f"max_context={self.max_context}: cut the history, or end the episode"
+            )
+        return min(self.max_completion_length, room)
+
+    def _sample(self, requests: Sequence[SampleRequest], limits: Sequence[int]) -> list[Sample]:
+        fresh = {request.slot for request in requests if not request.continues}
+        if fresh & self._pending.keys():
+            self.release(sorted(fresh & self._pending.keys()))
+        going = {request.slot: list(request.prompt_ids) for request in requests if request.continues}
+        starting = {request.slot: list(request.prompt_ids) for request in requests if not request.continues}
+        if not self._keeps_cache:
+            starting = {slot: [*self._histories[slot], *ids] for slot, ids in going.items()} | starting
+            going = {}
+        cache, rows, logits = self._feed(going, starting)
+        of_slot = {request.slot: index for index, request in enumerate(requests)}
+        order = [None if slot is None else of_slot.get(slot) for slot in rows]
+        samples = self._decode(cache, logits, order, requests, limits)
+        if self._keeps_cache:
+            self._cache, self._rows = cache, rows
+            self._room = max(self._room, cache.used)
+        return samples
+
+    # Feeding prompts.
+
+    def _feed(
+        self, going: dict[int, list[int]], starting: dict[int, list[int]]
+    ) -> tuple[SlotCache, list[int | None], torch.Tensor]:
+        """Feed each slot its new tokens; returns the block, the slot of each row, and the last logits per row."""
+        parts: list[tuple[SlotCache, list[int | None], torch.Tensor]] = []
+        if going:
+            cache, rows = self._working_rows(going, exact=bool(starting))
+            blocks = [[] if slot not in going else [self._pending[slot], *going[slot]] for slot in rows]
+            parts.append((cache, rows, self._forward(cache, blocks)))
+        elif self._cache is not None:
+            self._park(self._cache, self._rows)
+            self._cache, self._rows = None, []
+        if starting:
+            parts += self._prefill(starting)
+        if len(parts) == 1:
+            return parts[0]
+        merged = SlotCache.merge([part[0] for part in parts])
+        return merged, [slot for part in parts for slot in part[1]], torch.cat([part[2] for part in parts])
+
+    def _prefill(self, starting: dict[int, list[int]]) -> list[tuple[SlotCache, list[int | None], torch.Tensor]]:
+        if not self._keeps_cache:
+            cache = SlotCache(len(starting), self._device(), past=_own_cache(self.model))
+            return [(cache, list(starting), self._forward(cache, list(starting.values())))]
+        # Members of a group begin with the same prompt: it is read once.
+        sharing: dict[tuple[int, ...], list[int]] = {}
+        for slot, ids in starting.items():
+            sharing.setdefault(tuple(ids), []).append(slot)
+        prompts = sorted(sharing, key=len)
+        parts: list[tuple[SlotCache, list[int | None], torch.Tensor]] = []
+        while prompts:
+            take = len(prompts)
+            while take > 1 and take * len(prompts[take - 1]) > _PREFILL_TOKENS:
+                take -= 1
+            chunk, prompts = prompts[:take], prompts[take:]
+            cache = SlotCache(len(chunk), self._device())
+            logits = self._forward(cache, [list(ids) for ids in chunk])
+            repeats = [row for row, ids in enumerate(chunk) for _ in sharing[ids]]
+            rows: list[int | None] = [slot for ids in chunk for slot in sharing[ids]]
+            if len(repeats) > len(chunk):
+                cache, logits = cache.select(repeats, room=self._room), logits[repeats]
+            parts.append((cache, rows, logits))
+        return parts
+
+    def _working_rows(self, going: dict[int, list[int]], *, exact: bool) -> tuple[SlotCache, list[int | None]]:
+        """The block that holds the slots of `going`; with `exact`, no others."""
+        stored = [] if self._cache is None else [(self._cache, self._rows)]
+        stored += self._parked
+        self._cache, self._rows, self._parked = None, [], []
+        parts: list[tuple[SlotCache, list[int | None]]] = []
+        for cache, rows in stored:
+            wanted = [row for row, slot in enumerate(rows) if slot in going]
+            if not wanted:
+                self._park(cache, rows)
+                continue
+            idle = len(rows) - len(wanted)
+            if idle and (exact or len(stored) > 1 or idle > _IDLE_SHARE * len(rows)):
+                rest = [row for row, slot in enumerate(rows) if slot is not None and slot not in going]
+                if rest:
+                    self._park(cache.select(rest), [rows[row] for row in rest])
+                cache, rows = cache.select(wanted), [rows[row] for row in wanted]
+            parts.append((cache, rows))
+        block = SlotCache.merge([cache for cache, _ in parts])
+        longest = int(block.lengths.max())
+        if block.used - longest > _HOLE_SHARE * block.used:
+            block = block.compacted()
+        return block, [slot for _, rows in parts for slot in rows]
+
+    def _park(self, cache: SlotCache, rows: list[int | None]) -> None:
+        if any(slot is not None for slot in rows):
+            self._parked.append((cache, rows))
+
+    # Sampling.
+
+    def _decode(
+        self,
+        cache: SlotCache,
+        logits: torch.Tensor,
+        order: list[int | None],
+        requests: Sequence[SampleRequest],
+        limits: Sequence[int],
+    ) -> list[Sample]:
+        longest = max(limits)
+        draws = np.empty((len(requests), longest))
+        for index, request in enumerate(requests):
+            draws[index] = counted_generator(*request.draw).random(longest)
+        ids: list[list[int]] = [[] for _ in requests]
+        logprobs: list[list[float]] = [[] for _ in requests]
+        entropies: list[list[float]] = [[] for _ in requests]
+        ended = [False] * len(requests)
+        alive = [index is not None for index in order]
+        chain: list[tuple[SlotCache, list[int]]] = []
+        ends = set(self.end_ids)
+        settings = self._settings(order, requests, draws)
+        for step in range(longest):
+            tokens, chosen, entropy = _draw(logits, settings[0], settings[1], settings[2][:, step])
+            columns = (tokens.tolist(), chosen.tolist(), entropy.tolist())
+            for row, (asked, token, logprob, h) in enumerate(zip(order, *columns, strict=True)):
+                if asked is None or not alive[row]:
+                    continue
+                index = asked
+                ids[index].append(token)
+                logprobs[index].append(logprob)
+                entropies[index].append(h)
+                if token in ends:
+                    ended[index] = True
+                    alive[row] = False
+                elif step + 1 >= limits[index]:
+                    alive[row] = False
+            writing = sum(alive)
+            if not writing:
+                break
+            if self._keeps_cache and writing <= _SHRINK_SHARE * len(alive):
+                left = [row for row, is_alive in enumerate(alive) if is_alive]
+                chain.append((cache, left))
+                cache, tokens = cache.select(left), tokens[left]
+                order, alive = [order[row] for row in left], [True] * len(left)
+                settings = (settings[0][left], settings[1][left], settings[2][left])
+            valid = torch.tensor(alive, device=cache.device)[:, None]
+            logits = self._forward_block(cache, tokens[:, None].masked_fill(~valid, self.pad_id), valid)
+        for whole, left in reversed(chain):
+            whole.absorb(cache, left)
+            cache = whole
+        return [
+            Sample(tuple(ids[i]), tuple(logprobs[i]), tuple(entropies[i]), truncated=not ended[i], version=self.version)
+            for i in range(len(requests))
+        ]
+
+    def _settings(
+        self, order: list[int | None], requests: Sequence[SampleRequest], draws: np.ndarray
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Per row: temperature (1 where greedy), whether it is greedy, and the uniforms ``[rows, steps]``."""
+        at = [0 if index is None else index for index in order]
+        wanted = [r.temperature if r.temperature is not None else self.temperature for r in requests]
+        temperatures = torch.tensor([wanted[index] for index in at], dtype=torch.float32, device=self._device())
+        greedy = temperatures == 0
+        return temperatures.masked_fill(greedy, 1.0), greedy, torch.from_numpy(draws[at]).to(self._device())
+
+    # The forward pass.
+
+    def _device(self) -> torch.device:
+        device: torch.device = self.model.device
+        return device
+
+    def _forward(self, cache: SlotCache, blocks: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Feed one block per row, right-aligned; returns the last column's logits ``[rows, vocabulary]``."""
+        width = max(len(block) for block in blocks)
+        ids = np.full((len(blocks), width), self.pad_id, dtype=np.int64)
+        valid = np.zeros((len(blocks), width), dtype=bool)
+        for row, block in enumerate(blocks):
+            if block:
+                ids[row, -len(block) :] = block
+                valid[row, -len(block) :] = True
+        device = self._device()
+        return self._forward_block(cache, torch.from_numpy(ids).to(device), torch.from_numpy(valid).to(device))
+
+    def _forward_block(self, cache: SlotCache, ids: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        positions = cache.open_columns(valid)
+        self.forward_rows += len(ids)
+        if self._fast is not None:
+            return self._fast(ids, positions, cache)
+        options: dict[str, Any] = {}
+        if "position_ids" in self._takes:
+            options["position_ids"] = positions
+        if "logits_to_keep" in self._takes:
+            options["logits_to_keep"] = 1
+        output = self.model(
+            input_ids=ids, attention_mask=cache.mask.long(), past_key_values=cache.past, use_cache=True, **options
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+
+def _draw(
+    logits: torch.Tensor, temperatures: torch.Tensor, greedy: torch.Tensor, uniforms: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Draw a token per row by inverse CDF.
+
+    Args:
+        logits: ``[rows, vocabulary]`` in any precision.
+        temperatures: ``[rows]``, positive.
+        greedy: ``[rows]``: take the most likely token instead.
+        uniforms: ``[rows]`` in [0, 1).
+
+    Returns:
+        Tokens, their log-probs (fp32), and the distributions' entropies, each ``[rows]``.
+    """
+    everything = torch.log_softmax(logits.float() / temperatures[:, None], dim=-1)
+    probabilities = everything.exp()
+    # fp64 sums, and a draw strictly below the total: the token found always has a positive probability.
+    sums = probabilities.cumsum(-1, dtype=torch.float64)
+    targets = uniforms.clamp(max=1 - 1e-12) * sums[:, -1]
+    tokens = torch.searchsorted(sums, targets[:, None], right=True)[:, 0]
+    tokens = torch.where(greedy, everything.argmax(-1), tokens)
+    logprobs = everything.gather(1, tokens[:, None])[:, 0]
+    entropies = torch.special.entr(probabilities).sum(-1)
+    return tokens, logprobs, entropies
+
+
+def _attends_to_everything(model: Any) -> bool:
+    """Whether all layers are full attention: a sliding window or a recurrent state does not bear holes."""
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    return kinds == {"full_attention"} and (window is None or hasattr(config, "layer_types"))
+
+
+def _own_cache(model: Any) -> Any:
+    from transformers import DynamicCache
+
+    return DynamicCache(config=model.config.get_text_config())

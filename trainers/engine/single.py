@@ -1,0 +1,190 @@
+"""One process on one device: precision, memory switches, and models made ready for them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..forward.root import PolicyModel
+from ..options import MachineOptions
+from ..options.option import AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class SingleProcess:
+    """An engine of one process; `base.Engine` has the contract.
+
+    With a 16-bit `dtype` the parameters that sample and learn are 16-bit, and the optimiser keeps float32 masters of
+    them (`updater.MasterWeights`): at learning rates of 1e-6 most updates are smaller than a bfloat16 step.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    gradient_checkpointing: bool
+
+    @classmethod
+    def of(cls, options: MachineOptions) -> SingleProcess:
+        """Resolve every ``auto``: a GPU where there is one, with bfloat16 and gradient checkpointing on it.
+
+        Raises:
+            ValueError: The device does not exist here.
+        """
+        device = choose_device(options.device)
+        on_gpu = device.type == "cuda"
+        bf16 = on_gpu if options.bf16 == AUTO else bool(options.bf16)
+        recompute = on_gpu if options.gradient_checkpointing == AUTO else bool(options.gradient_checkpointing)
+        return cls(device, torch.bfloat16 if bf16 else torch.float32, recompute)
+
+    @property
+    def rank(self) -> int:
+        """The only one."""
+        return 0
+
+    @property
+    def world_size(self) -> int:
+        """One process."""
+        return 1
+
+    @property
+    def is_writer(self) -> bool:
+        """It is."""
+        return True
+
+    def prepare(self, model: Any) -> PolicyModel:
+        """Move a model to the device and precision, without dropout and without a cache in the forward pass.
+
+        Dropout would make the log-probs of sampling and of training those of two different policies.
+        """
+        model.to(device=self.device, dtype=self.dtype)
+        disable_dropout(model)
+        if self.gradient_checkpointing:
+            # The name of transformers 5.23 and later, then the one before it.
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
+        return PolicyModel(model).eval()
+
+    @contextmanager
+    def learning(self, root: PolicyModel) -> Iterator[None]:
+        """The mode of a backward pass.
+
+        Transformers recomputes activations only in training mode, and keeps no cache in it, so sampling and scoring
+        stay in evaluation mode. Without dropout the two compute the same.
+        """
+        root.train(self.gradient_checkpointing)
+        try:
+            yield
+        finally:
+            root.eval()
+
+    def frozen(self, root: PolicyModel) -> PolicyModel:
+        """A copy of the parameters as they are now, without gradients."""
+        copied = copy.deepcopy(root)
+        copied.requires_grad_(False)
+        return copied.eval()
+
+    def sum_over_ranks(self, value: float) -> float:
+        """The number itself."""
+        return value
+
+    def clip(self, parameters: Sequence[nn.Parameter], max_norm: float) -> float:
+        """Scale gradients to a norm of at most `max_norm`; returns the norm before."""
+        return float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
+
+    def whole_state(self, root: PolicyModel) -> Mapping[str, torch.Tensor]:
+        """All parameters of the language model, by its own names."""
+        state: Mapping[str, torch.Tensor] = root.language_model.state_dict()
+        return state
+
+    def load_whole(self, root: PolicyModel, state: Mapping[str, torch.Tensor]) -> None:
+        """Put back what `whole_state` gave."""
+        root.language_model.load_state_dict(state)
+
+    def clock(self) -> float:
+        """A wall clock that waits for the device first."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a configuration.
+
+    Raises:
+        ValueError: No such device on this machine.
+    """
+    if name == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, got {name!r} ({error})") from None
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise ValueError(f"device: got {name!r}, but torch sees {torch.cuda.device_count()} GPUs: use auto or cpu")
+    return device
+
+
+def load_model(model: Any, processing_class: Any = None) -> tuple[Any, Any]:
+    """A causal LM and its tokenizer: by name or folder, or as given.
+
+    Raises:
+        ValueError: A model object without a tokenizer, or a folder that does not exist and is no model name.
+    """
+    if isinstance(model, (str, Path)):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(model) if processing_class is None else processing_class
+        with quiet_transformers():
+            return AutoModelForCausalLM.from_pretrained(model), tokenizer
+    if processing_class is None:
+        raise ValueError(
+            "a model object was given without its tokenizer: pass processing_class=, or the model's name or folder"
+        )
+    return model, processing_class
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Without the progress bars of loading and saving, which would tear a run's own."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def disable_dropout(model: nn.Module) -> None:
+    """Set every dropout probability to 0, in modules and in what the configuration hands to attention."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0  # type: ignore[assignment]
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 over names, shapes and 64 evenly spaced values of every tensor: tells initial models apart cheaply."""
+    digest = hashlib.sha256()
+    for name, tensor in _tensors(model):
+        flat = tensor.detach().reshape(-1)
+        # In float32 the last place of a tensor with more than 2**24 values would be rounded to one beyond its end.
+        picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel()), dtype=torch.float64).round().long()
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(flat[picks.to(flat.device)].float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from sorted(model.state_dict().items())

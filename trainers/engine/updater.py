@@ -1,0 +1,274 @@
+"""The optimiser step: rows in, parameters changed, metrics out.
+
+Mini-batches are optimiser steps; micro-batches only cut their work, because every loss is divided by the loss tokens of
+the whole step. A non-finite gradient changes nothing: the step is skipped and counted, and too many of them end the
+run. Not here: the loss itself (`objective`), where rows come from (`rows`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..batch.row import SampledRow, WeighedRow, require_stage
+from ..batch.token_batch import collate, loss_tokens, micro_batches, mini_batches
+from ..forward.distributions import against
+from ..forward.passes import score_views
+from ..forward.root import PolicyModel
+from ..methods.method import IterationPlan
+from ..methods.objective import Objective, objective, summarise
+from ..options import OptimiserOptions, Options
+from .base import Engine
+
+# The share of skipped updates is judged against at least this many, so that one early skip does not end a run.
+SKIP_WINDOW = 500
+
+
+class NonFiniteGradientsError(RuntimeError):
+    """Updates were skipped too often because their gradients were not finite."""
+
+
+@dataclass(slots=True)
+class UpdateCounters:
+    """What a run must remember of its updates."""
+
+    updates: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    tokens: int = 0
+
+
+@dataclass(slots=True)
+class MasterWeights:
+    """Float32 masters of 16-bit parameters; a float32 parameter is its own master."""
+
+    named: list[tuple[str, nn.Parameter]]
+    masters: list[nn.Parameter] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.masters = [
+            parameter if parameter.dtype == torch.float32 else nn.Parameter(parameter.detach().float().clone())
+            for _, parameter in self.named
+        ]
+
+    def take_gradients(self) -> None:
+        """Move the gradients of 16-bit parameters to their masters, adding to what is there.
+
+        Called after every micro-batch: added up in 16 bits, small parts would be lost, and the sum would depend on how
+        a step is cut.
+        """
+        for (_, parameter), master in zip(self.named, self.masters, strict=True):
+            if master is not parameter and parameter.grad is not None:
+                own, parameter.grad = parameter.grad.float(), None
+                master.grad = own if master.grad is None else master.grad.add_(own)
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Round the masters into the parameters."""
+        for (_, parameter), master in zip(self.named, self.masters, strict=True):
+            if master is not parameter:
+                parameter.copy_(master)
+
+    def named_masters(self) -> list[tuple[str, nn.Parameter]]:
+        """What the optimiser updates, by parameter name."""
+        return [(name, master) for (name, _), master in zip(self.named, self.masters, strict=True)]
+
+    def separate(self) -> dict[str, Tensor]:
+        """The masters that are not the parameters themselves, for a checkpoint."""
+        pairs = zip(self.named, self.masters, strict=True)
+        return {name: master for (name, parameter), master in pairs if master is not parameter}
+
+    @torch.no_grad()
+    def load_separate(self, path: Path) -> None:
+        """Put back what `separate` gave, and round it into the parameters."""
+        from safetensors.torch import load_file
+
+        saved = load_file(path)
+        for (name, parameter), master in zip(self.named, self.masters, strict=True):
+            if master is not parameter:
+                master.copy_(saved[name])
+        self.publish()
+
+
+def learning_rate_at(options: Options, step: int) -> float:
+    """The learning rate of iteration `step` (from 0): linear warm-up, then constant or linearly to 0 at the end."""
+    rate, total = options.learning_rate, options.max_steps
+    if step < options.warmup_steps:
+        return rate * (step + 1) / options.warmup_steps
+    if options.lr_scheduler_type == "constant":
+        return rate
+    return rate * max(0.0, (total - step) / max(1, total - options.warmup_steps))
+
+
+def loss_denominator(tokens: float, options: Options) -> float:
+    """What the sums of an optimiser step are divided by, over all its micro-batches.
+
+    ``dapo``: its loss tokens, so that each counts the same within a step, and less in a step of long episodes.
+    ``dr_grpo`` (arXiv 2503.20783, with ``scale_rewards`` ``none``): the tokens that it could have had at most, the same
+    at every step, so that a token counts the same however long its episode and its step are.
+
+    Args:
+        tokens: Loss tokens of the whole optimiser step, over all micro-batches and ranks.
+        options: Kind of loss, and the sizes that bound a step.
+    """
+    if options.loss_type == "dapo":
+        return tokens
+    if options.mini_batch_rows is not None:
+        turns = options.max_turns if options.context == "transcript" else 1
+        return options.mini_batch_rows * turns * options.max_completion_length
+    episodes = options.tasks_per_step * options.num_generations
+    return episodes * options.max_turns * options.max_completion_length / options.num_mini_batches
+
+
+def make_optimizer(options: OptimiserOptions, named: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
+    """The configured optimiser; weight decay acts on matrices only, as usual for transformers."""
+    groups: list[dict[str, Any]] = [
+        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": options.weight_decay},
+        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if options.optim == "sgd":
+        return torch.optim.SGD(groups, lr=options.learning_rate)
+    betas = (options.adam_beta1, options.adam_beta2)
+    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=betas, eps=options.adam_epsilon)
+
+
+class Updater:
+    """Owns the optimiser of a policy.
+
+    Args:
+        root: The policy, prepared by the engine.
+        options: Optimiser, clip and batch options.
+        engine: The machine; knows the mode of a backward pass.
+        pad_id: Any valid id.
+    """
+
+    def __init__(self, root: PolicyModel, options: Options, engine: Engine, pad_id: int) -> None:
+        self.root = root
+        self.options = options
+        self.engine = engine
+        self.pad_id = pad_id
+        named = root.language_model.named_parameters()
+        self.masters = MasterWeights([(name, p) for name, p in named if p.requires_grad])
+        self.optimizer = make_optimizer(options, self.masters.named_masters())
+        self.counters = UpdateCounters()
+
+    def update(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> dict[str, float]:
+        """All optimiser steps of an iteration.
+
+        Args:
+            rows: What the iteration learns from, weighed.
+            plan: The iteration: its number sets the learning rate and the counted order of rows.
+
+        Returns:
+            Metrics of the iteration; ``sampling/logp_diff_*`` compare the sampler's log-probs with the trainer's at
+            the first optimiser step, before any parameter has moved.
+
+        Raises:
+            NonFiniteGradientsError: Too many updates were skipped.
+            TypeError: A row has skipped a step before.
+        """
+        require_stage(rows, WeighedRow, "Updater.update", "weigh the rows first (methods.weigh)")
+        rate = learning_rate_at(self.options, plan.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        usable = [row for row in rows if len(row)]
+        wanted = self.options.mini_batch_rows
+        count = self.options.num_mini_batches if wanted is None else math.ceil(len(usable) / wanted)
+        parts: list[Objective] = []
+        first: list[Objective] = []
+        norms: list[float] = []
+        losses = 0.0
+        skipped = 0
+        for repeat in range(self.options.num_iterations if usable else 0):
+            for rows_of_step in mini_batches(usable, max(count, 1), key=(plan.seed, plan.step, repeat)):
+                own, norm = self.optimiser_step(rows_of_step, plan)
+                first = first or own
+                parts += own
+                losses += sum(float(part.loss.detach()) for part in own)
+                norms.append(norm)
+                skipped += not math.isfinite(norm)
+        metrics = dict(summarise(parts))
+        shift = summarise(first)
+        finite = [norm for norm in norms if math.isfinite(norm)]
+        metrics |= {
+            "loss": losses / max(len(norms), 1),
+            "grad_norm": sum(finite) / max(len(finite), 1),
+            "learning_rate": rate,
+            "updates_skipped": float(skipped),
+            "sampling/logp_diff_mean": shift.get("policy/logprob_shift", 0.0),
+            "sampling/logp_diff_max": shift.get("policy/logprob_shift_max", 0.0),
+        }
+        return metrics
+
+    def optimiser_step(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> tuple[list[Objective], float]:
+        """One optimiser step over `rows`; returns its micro-batches' metrics and the gradient norm before clipping."""
+        with self.engine.learning(self.root):
+            parts = self.accumulate(rows, plan)
+        norm = self.engine.clip(self.masters.masters, self.options.max_grad_norm)
+        self.counters.updates += 1
+        if math.isfinite(norm):
+            self.optimizer.step()
+            self.masters.publish()
+            self.counters.skipped_in_a_row = 0
+            self.counters.tokens += loss_tokens(rows, mask_truncated=self.options.mask_truncated_completions)
+        else:
+            self._count_skip(rows)
+        self.optimizer.zero_grad(set_to_none=True)
+        return parts, norm
+
+    def accumulate(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> list[Objective]:
+        """Add the gradient of the whole step's loss to the masters, micro-batch by micro-batch."""
+        options = self.options
+        mask_truncated = options.mask_truncated_completions
+        tokens = self.engine.sum_over_ranks(loss_tokens(rows, mask_truncated=mask_truncated))
+        denominator = loss_denominator(tokens, options)
+        views = plan.method.teacher_views if plan.coefficient else ()
+        parts = []
+        for indices in micro_batches([len(row.student.ids) for row in rows], options.micro_batch_tokens):
+            picked = [rows[index] for index in indices]
+            read = plan.reads_vocabulary and any(row.teacher_tokens is not None for row in picked)
+            scored = score_views(
+                self.root,
+                [row.student for row in picked],
+                temperature=options.temperature,
+                pad_id=self.pad_id,
+                chunk=options.logprob_chunk,
+                grad=True,
+                entropy=plan.reads_entropy,
+                look=against(picked, options, self.engine.device, temperature=options.temperature) if read else None,
+            )
+            batch = collate(
+                picked, device=scored.logprobs_BT.device, teacher_views=views, mask_truncated=mask_truncated
+            )
+            batch.student_BT = scored.logprobs_BT
+            if scored.entropy_BT is not None:
+                batch.entropy_BT = scored.entropy_BT
+            if plan.reads_vocabulary:
+                # Where no row was read, there is nothing to differ from, and no token where it would count.
+                batch.divergence_BT = scored.spread(*scored.looked) if read else torch.zeros_like(scored.logprobs_BT)
+            part = objective(plan, batch, options, denominator=denominator)
+            part.loss.backward()
+            self.masters.take_gradients()
+            part.loss = part.loss.detach()
+            parts.append(part)
+        return parts
+
+    def _count_skip(self, rows: Sequence[SampledRow]) -> None:
+        counters = self.counters
+        counters.skipped += 1
+        counters.skipped_in_a_row += 1
+        allowed = self.options.max_skipped_share * max(counters.updates, SKIP_WINDOW)
+        if counters.skipped_in_a_row >= self.options.max_consecutive_skips or counters.skipped > allowed:
+            raise NonFiniteGradientsError(
+                f"{counters.skipped} of {counters.updates} updates had non-finite gradients, the last "
+                f"{counters.skipped_in_a_row} in a row, and were skipped; episodes of the last one: "
+                f"{sorted({row.episode_id for row in rows})[:8]}. Lower learning_rate or max_grad_norm, or check the "
+                "rewards; no skipped update changed a parameter"
+            )

@@ -1,0 +1,198 @@
+"""Evaluation on a fixed set: success is the sum of wins over the sum of episodes, with intervals.
+
+Not here: what is played (`evaluation_set`), formulas of intervals (`intervals`), playing itself (`rollout.collect`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.base import Agent, Episode
+
+from ..rollout.batch_env import LoopBatchEnv
+from ..rollout.collect import Rollout, TaskDraw, collect
+from ..rollout.environments import EnvironmentSource
+from .evaluation_set import EvaluationSet, EvaluationSetError, without_split
+from .intervals import clustered, wilson
+
+
+def _world(env_id: str, env_kwargs: Mapping[str, Any]) -> str:
+    return f"{env_id} {json.dumps(without_split(env_kwargs), sort_keys=True)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A success rate with its Wilson interval."""
+
+    wins: int
+    episodes: int
+
+    @property
+    def success_rate(self) -> float:
+        """Wins over episodes; 0 when nothing was played."""
+        return self.wins / self.episodes if self.episodes else 0.0
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Wilson's interval."""
+        return wilson(self.wins, self.episodes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for a summary."""
+        return {
+            "success_rate": self.success_rate,
+            "ci95": list(self.ci95),
+            "episodes": self.episodes,
+            "wins": self.wins,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How an agent did on an evaluation set.
+
+    `outcomes` has one entry per task of the set: whether it was won, None where the environment broke. Failed
+    episodes are in no rate. `clustered_ci95` widens the interval where tasks share a room, a product, a source.
+    """
+
+    evaluation_set: EvaluationSet
+    outcomes: tuple[bool | None, ...] = field(repr=False)
+    clusters: tuple[str, ...] = field(repr=False)
+    overall: Rate
+    by_task_type: dict[str, Rate]
+    clustered_ci95: tuple[float, float] | None
+    mean_score: float
+    mean_return: float
+    invalid_action_rate: float
+    mean_turns: float
+    failed: int
+    tokens: int
+    rollouts: list[Rollout] = field(default_factory=list, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        low, high = self.ci95
+        return (
+            f"success {100 * self.success_rate:.1f} % (95 % interval {100 * low:.1f} to {100 * high:.1f}), "
+            f"{self.overall.wins} of {self.overall.episodes} episodes of {self.evaluation_set.env_id} "
+            f"{self.evaluation_set.split}"
+        )
+
+    @property
+    def success_rate(self) -> float:
+        """Wins over episodes."""
+        return self.overall.success_rate
+
+    @property
+    def ci95(self) -> tuple[float, float]:
+        """Wilson's interval of the success rate."""
+        return self.overall.ci95
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `summary.json` and the log."""
+        return {
+            **self.overall.to_json(),
+            "clustered_ci95": list(self.clustered_ci95) if self.clustered_ci95 else None,
+            "by_task_type": {name: rate.to_json() for name, rate in self.by_task_type.items()},
+            "mean_score": self.mean_score,
+            "mean_return": self.mean_return,
+            "invalid_action_rate": self.invalid_action_rate,
+            "mean_turns": self.mean_turns,
+            "failed": self.failed,
+            "tokens": self.tokens,
+            "split": self.evaluation_set.split,
+            "panel_hash": self.evaluation_set.hash,
+        }
+
+
+def evaluate(
+    agent: Agent,
+    evaluation_set: EvaluationSet,
+    *,
+    source: EnvironmentSource | None = None,
+    environments: int | None = None,
+    privileged_turns: str | None = None,
+    seal_info: bool = False,
+    run_seed: int = 0,
+) -> Evaluation:
+    """Play a whole evaluation set with `agent`, which must sample at its temperature.
+
+    Args:
+        agent: Who plays. Unless it declares `reads_privileged`, nothing privileged is even computed.
+        evaluation_set: What is played.
+        source: Where to make environments; None makes them from the set's id and keyword arguments.
+        environments: Live environments at most; more slots than environments cost time and change nothing.
+        privileged_turns: When environments fill in the teacher's side (`batch_env.PRIVILEGED_TURNS`); None is every
+            turn for an agent that reads it, and never for others.
+        seal_info: As in `collect.collect`, for a user's own ``teacher_context``.
+        run_seed: Changes the draws of sampling, not the tasks.
+
+    Raises:
+        EvaluationSetError: The environment is another one than the set's or another version of its world, or the agent
+            samples at another temperature.
+        RuntimeError: Not one episode could be played.
+    """
+    fixed = evaluation_set
+    source = source or EnvironmentSource(fixed.env_id, fixed.env_kwargs)
+    wanted, got = _world(fixed.env_id, fixed.env_kwargs), _world(source.name, source.env_kwargs)
+    if wanted != got:
+        raise EvaluationSetError(f"the evaluation set is for {wanted}, got {got}: make one of that environment")
+    if source.world_version != fixed.world_version:
+        raise EvaluationSetError(
+            f"evaluation set of {fixed.env_id}: expected world version {fixed.world_version}, got "
+            f"{source.world_version}: make a new one; scores across versions do not compare"
+        )
+    temperature = getattr(agent, "temperature", fixed.temperature)
+    if temperature != fixed.temperature:
+        raise EvaluationSetError(
+            f"the evaluation set asks for temperature {fixed.temperature}, the agent samples at {temperature}"
+        )
+    slots = min(fixed.sampler_batch, len(fixed.task_ids))
+    batch_env = LoopBatchEnv.of(
+        source,
+        fixed.split,
+        slots,
+        environments=environments,
+        privileged_turns=privileged_turns or ("every" if agent.reads_privileged else "never"),
+    )
+    tasks = [TaskDraw(task_id, fixed.draw(i, run_seed), group=i) for i, task_id in enumerate(fixed.task_ids)]
+    try:
+        rollouts = collect(agent, batch_env, tasks, max_turns=fixed.max_turns, seal_info=seal_info)
+    finally:
+        batch_env.close()
+    if all(rollout.episode.failed for rollout in rollouts):
+        raise RuntimeError(f"every episode of the evaluation set failed; the first: {rollouts[0].failure}")
+    clusters = tuple(source.cluster_of(task_id) for task_id in fixed.task_ids)
+    return summarise(fixed, rollouts, clusters)
+
+
+def summarise(evaluation_set: EvaluationSet, rollouts: Sequence[Rollout], clusters: Sequence[str]) -> Evaluation:
+    """Count the rollouts of an evaluation set, parallel to its tasks."""
+    episodes = [rollout.episode for rollout in rollouts]
+    played = [episode for episode in episodes if not episode.failed]
+    kinds = sorted({episode.task_type for episode in played})
+    turns = sum(len(episode.turns) for episode in played)
+    invalid = sum(not turn.is_action_valid for episode in played for turn in episode.turns)
+    count = max(len(played), 1)
+    kept = [(float(e.success), c) for e, c in zip(episodes, clusters, strict=True) if not e.failed]
+    return Evaluation(
+        evaluation_set=evaluation_set,
+        outcomes=tuple(None if episode.failed else episode.success for episode in episodes),
+        clusters=tuple(clusters),
+        overall=_rate(played),
+        by_task_type={kind: _rate([e for e in played if e.task_type == kind]) for kind in kinds},
+        clustered_ci95=clustered([outcome for outcome, _ in kept], [cluster for _, cluster in kept]),
+        mean_score=sum(episode.score for episode in played) / count,
+        mean_return=sum(episode.return_ for episode in played) / count,
+        invalid_action_rate=invalid / max(turns, 1),
+        mean_turns=turns / count,
+        failed=len(episodes) - len(played),
+        tokens=sum(len(t.action.tokens.completion_ids) for e in played for t in e.turns if t.action.tokens),
+        rollouts=list(rollouts),
+    )
+
+
+def _rate(episodes: Sequence[Episode]) -> Rate:
+    return Rate(sum(episode.success for episode in episodes), len(episodes))

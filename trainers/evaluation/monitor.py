@@ -1,0 +1,110 @@
+"""Watching a run: the student on its evaluation sets, and beside it the privileged-prompt policy.
+
+Student and teacher are one set of weights; the cheapest way for them to agree is to ignore what the teacher is shown.
+So the success of the policy that acts under the privileged prompt is measured on the same set, and a fall below a share
+of its start is reported. `valid`
+is watched while training; `test` is read before the first and after the last iteration, and nothing is chosen by it.
+A method may be evaluated under several prompts (`Method.eval_views`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..options import Options
+from ..rollout.environments import EnvironmentSource
+from ..rollout.policies import Policies
+from .evaluate import Evaluation, evaluate
+from .evaluation_set import EvaluationSet, make_evaluation_set
+from .measured import Measured
+
+
+@dataclass
+class Monitor:
+    """Evaluates the policies of a run on fixed sets; `views` are the prompts that the method is evaluated under."""
+
+    source: EnvironmentSource
+    policies: Policies
+    options: Options
+    evaluation_sets: dict[str, EvaluationSet] = field(default_factory=dict)
+    views: tuple[str, ...] = ("plain",)
+    teacher_start: float | None = None
+
+    def evaluation_set(self, split: str) -> EvaluationSet:
+        """The run's evaluation set of a split, made when first asked for."""
+        if split not in self.evaluation_sets:
+            options = self.options
+            watched = split == options.eval_split
+            self.evaluation_sets[split] = make_evaluation_set(
+                self.source,
+                split=split,
+                episodes=options.eval_episodes if watched else max(options.test_episodes, 1),
+                max_turns=options.max_turns,
+                temperature=options.eval_temperature,
+                sampler_batch=options.episodes_together,
+            )
+        return self.evaluation_sets[split]
+
+    def use_folder(self, folder: Path) -> None:
+        """Take the evaluation sets that a run directory holds, and write those that it lacks."""
+        folder.mkdir(exist_ok=True)
+        for split in (self.options.eval_split, "test"):
+            path = folder / f"{split}.json"
+            if path.exists():
+                self.evaluation_sets[split] = EvaluationSet.load(path)
+            elif split == self.options.eval_split or self.options.test_episodes:
+                self.evaluation_set(split).save(path)
+
+    def measure(self, split: str, *, teacher: bool, privileged_turns: str = "never") -> Measured:
+        """The student on a set under each of its prompts, and with `teacher` the privileged-prompt policy beside it.
+
+        A student under the privileged prompt is that policy, and is not played twice.
+        """
+        views = {view: self.student(split, view=view, privileged_turns=privileged_turns) for view in self.views}
+        privileged = None
+        if teacher:
+            privileged = views["privileged"] if "privileged" in views else self.teacher(split)
+        return Measured(split, views, privileged)
+
+    def student(self, split: str, *, view: str = "plain", privileged_turns: str = "never") -> Evaluation:
+        """The student under one prompt on an evaluation set.
+
+        Args:
+            split: The set's.
+            view: Of `method.VIEWS`.
+            privileged_turns: When rollouts are to hold the sealed side for later readings, for the plain prompt.
+        """
+        return self._evaluate(split, view, privileged_turns)
+
+    def teacher(self, split: str) -> Evaluation | None:
+        """The privileged-prompt policy on the same set; None where the environment gives it nothing to read."""
+        return None if self.policies.privileged_policy is None else self._evaluate(split, "privileged", "never")
+
+    def _evaluate(self, split: str, view: str, turns: str) -> Evaluation:
+        agent = self.policies.evaluator
+        if view == "privileged":
+            assert (
+                self.policies.privileged_policy is not None
+            )  # `make_policies` refuses a method that asks for more than there is
+            agent, turns = self.policies.privileged_policy, self.policies.privileged_turns
+        return evaluate(
+            agent,
+            self.evaluation_set(split),
+            source=self.source,
+            privileged_turns=turns,
+            seal_info=self.policies.seals_info and turns != "never",
+        )
+
+    def check_teacher(self, rate: float) -> str | None:
+        """Compare the privileged-prompt policy with its start; a message when it has lost what it could."""
+        if self.teacher_start is None:
+            self.teacher_start = rate
+        share = self.options.teacher_health_floor
+        if rate >= share * self.teacher_start:
+            return None
+        return (
+            f"WARNING: the privileged-prompt policy wins {100 * rate:.1f} %, less than {share:g} of its start "
+            f" ({100 * self.teacher_start:.1f} %): it is learning to ignore what it is shown, and teaches "
+            "nothing then. Lower distill_coef or learning_rate, or raise beta"
+        )

@@ -1,0 +1,160 @@
+"""What a teacher thinks of *every* next token, kept from its reading until the update and compared with the student.
+
+The teacher is the weights that sampled, and most updates of an iteration come after those weights are gone, so
+something must be stored per loss token:
+
+=================  =======================================================  =======================================
+divergence_top_k   stored per loss token, in host memory                    then, at the update
+=================  =======================================================  =======================================
+0 (all tokens)     the last hidden state, H values; and one copy of the     the old head turns them into logits
+                   LM head per iteration                                    again, chunk by chunk: exact
+k                  k ids, k + 1 log-probs (8 k + 4 bytes)                   compared on k tokens and a tail
+=================  =======================================================  =======================================
+
+Hidden states are a small part of what logits would be (H of 2,048 against a vocabulary of 150,000), and the whole
+``[N, V]`` never exists: with 100 tokens per turn, 50 turns and 128 episodes they are 2.6 GB in bfloat16 where logits
+would be 190 GB. Above ``divergence_memory_gb`` a run is refused before anything is read.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.base import View
+
+from ..batch.row import ScoredRow
+from ..batch.teacher_tokens import TeacherTokens
+from ..batch.token_batch import micro_batches
+from ..maths.divergences import divergence, with_tail
+from ..options import MethodOptions, Options
+from .logprobs import Look, Scored, check_head
+from .root import PolicyModel
+
+
+def required_bytes(head: Any, tokens: int, top_k: int) -> int:
+    """Host memory of `tokens` loss tokens: hidden states in the model's precision, or ids and log-probs."""
+    weight = head.weight
+    vocabulary, hidden = weight.shape
+    if 0 < top_k < vocabulary:
+        return int(tokens * (8 * top_k + 4))
+    return int(tokens * hidden * weight.element_size())
+
+
+def check_memory(head: Any, views: Sequence[View], options: Options) -> None:
+    """Refuse what would not fit, before any forward pass.
+
+    Raises:
+        ValueError: Over ``divergence_memory_gb``; the message says what would be stored and what can be done.
+    """
+    tokens = sum(len(view.loss_positions) for view in views)
+    needed = required_bytes(head, tokens, options.divergence_top_k) / 1e9
+    if needed <= options.divergence_memory_gb:
+        return
+    smaller = min(100, max(1, options.divergence_top_k // 2)) if options.divergence_top_k else 100
+    raise ValueError(
+        f"method {options.method!r} keeps its teacher's next-token distributions until the update: {tokens:,} loss "
+        f"tokens take {needed:.2f} GB, expected at most divergence_memory_gb={options.divergence_memory_gb:g}. Set "
+        f"divergence_top_k={smaller} ({required_bytes(head, tokens, smaller) / 1e9:.2f} GB), lower tasks_per_step or "
+        "num_generations, or raise divergence_memory_gb"
+    )
+
+
+@torch.no_grad()
+def read_distributions(
+    root: PolicyModel, views: Sequence[View], options: Options, *, pad_id: int
+) -> tuple[list[list[float]], list[TeacherTokens]]:
+    """Score the sampled tokens as `passes.score_rows` does, and keep the distributions they were drawn against.
+
+    Raises:
+        ValueError: They would take more than ``divergence_memory_gb``.
+    """
+    head = root.head
+    check_memory(head, views, options)
+    check_head(root.language_model)
+    top_k = options.divergence_top_k if options.divergence_top_k < head.weight.shape[0] else 0
+    kept = None if top_k else copy.deepcopy(head).requires_grad_(False)
+
+    def most_likely(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
+        logprobs_NV = torch.log_softmax(logits_NV, -1)
+        ids_NK = logprobs_NV.topk(top_k, dim=-1).indices
+        return ids_NK.to(torch.int32), with_tail(logprobs_NV, ids_NK)
+
+    scores: list[list[float]] = [[] for _ in views]
+    tokens = [TeacherTokens()] * len(views)
+    for indices in micro_batches([len(view.ids) for view in views], options.micro_batch_tokens):
+        picked = [views[index] for index in indices]
+        if not any(view.loss_positions for view in picked):
+            continue
+        scored: Scored = root(
+            picked,
+            temperature=options.temperature,
+            pad_id=pad_id,
+            chunk=options.logprob_chunk,
+            look=most_likely if top_k else None,
+            keep_hidden=not top_k,
+        )
+        counts = [len(view.loss_positions) for view in picked]
+        kept_N = scored.looked if scored.hidden_NH is None else (scored.hidden_NH,)
+        stored = [part.cpu().split(counts) for part in kept_N]
+        logprobs = scored.logprobs_BT.tolist()
+        for place, index in enumerate(indices):
+            scores[index] = logprobs[place][: counts[place]]
+            # Copies: a part of a split would keep its whole micro-batch in memory.
+            own = [part[place].clone() for part in stored]
+            tokens[index] = TeacherTokens(None, None, *own) if top_k else TeacherTokens(own[0], kept)
+    return scores, tokens
+
+
+def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.device, *, temperature: float) -> Look:
+    """What compares a student's logits with the kept distributions: ``(divergence_N,)``, with gradient.
+
+    Rows that the teacher has not read count with zeros in its place; their loss tokens are outside the teacher's mask.
+
+    Args:
+        rows: The rows of the micro-batch that is scored, in its order; at least one was read.
+        options: Divergence and its alpha.
+        device: The student's.
+        temperature: The sampling temperature.
+
+    Raises:
+        ValueError: No row has been read.
+    """
+    read = next((row.teacher_tokens for row in rows if row.teacher_tokens is not None), None)
+    if read is None:
+        raise ValueError("against: expected at least one row with teacher_tokens, got none: score the teacher first")
+    kind, alpha = options.divergence, options.divergence_alpha
+    if read.hidden_TH is not None:
+        hidden_NH, head = _stack(rows, "hidden_TH").to(device), read.head
+        assert head is not None
+
+        def whole(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
+            with torch.no_grad():
+                teacher_NV = torch.log_softmax(head(hidden_NH[part]).float() / temperature, -1)
+            return (divergence(torch.log_softmax(logits_NV, -1), teacher_NV, kind, alpha),)
+
+        return whole
+    ids_NK = _stack(rows, "top_ids_TK").to(device).long()
+    logprobs_NK = _stack(rows, "top_logprobs_TK").to(device)
+
+    def reduced(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
+        student_NK = with_tail(torch.log_softmax(logits_NV, -1), ids_NK[part])
+        return (divergence(student_NK, logprobs_NK[part], kind, alpha),)
+
+    return reduced
+
+
+def _stack(rows: Sequence[ScoredRow], name: str) -> Tensor:
+    """One field of all rows under each other; zeros for a row that was not read."""
+    parts = [None if row.teacher_tokens is None else getattr(row.teacher_tokens, name) for row in rows]
+    like = next(part for part in parts if part is not None)
+    return torch.cat(
+        [
+            like.new_zeros((len(row), *like.shape[1:])) if part is None else part
+            for row, part in zip(rows, parts, strict=True)
+        ]
+    )

@@ -1,0 +1,215 @@
+"""Log-probabilities of sampled tokens under a causal LM, without the full logits tensor.
+
+The backbone runs once over the right-padded batch; hidden states are taken at the loss positions only (the position
+*before* each sampled token), and the LM head runs on those, in checkpointed chunks where a large vocabulary would need
+memory. Logits are divided by the sampling temperature in float32 before the log-softmax. Right padding under causal
+attention cannot reach a real token, so no padding mask is built and the fast causal kernels stay available.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from agents.base import View
+
+# Below this the logits of a micro-batch are small, and recomputing them in the backward pass costs time for nothing.
+CHUNKED_VOCABULARY = 8192
+
+
+# Something else to compute from the logits of some loss tokens, while they are there: (logits_NV, which of all loss
+# tokens) -> tensors ``[N, ...]``. Logits are float32 and divided by the temperature.
+Look = Callable[[Tensor, slice], tuple[Tensor, ...]]
+
+
+class Scored(NamedTuple):
+    """Per view and sampled token: log-prob, mask (true on real tokens), and what was asked for besides.
+
+    `entropy_BT` is in nats; `looked` is what `Look` returned, ``[N, ...]`` over the loss tokens of all views;
+    `hidden_NH` are the hidden states that the head read, where they were asked for.
+    """
+
+    logprobs_BT: Tensor
+    mask_BT: Tensor
+    entropy_BT: Tensor | None
+    looked: tuple[Tensor, ...] = ()
+    hidden_NH: Tensor | None = None
+
+    def spread(self, values_N: Tensor) -> Tensor:
+        """Values over the loss tokens of all views in turn, as ``[B, T]``, 0 outside the mask."""
+        return torch.zeros(self.mask_BT.shape, device=values_N.device).masked_scatter(self.mask_BT, values_N)
+
+
+class LossStates(NamedTuple):
+    """Last hidden states in front of the loss tokens of all views in turn, and the tokens' ids."""
+
+    hidden_NH: Tensor
+    targets_N: Tensor
+    mask_BT: Tensor
+
+
+class HeadOutput(NamedTuple):
+    """Log-probs ``[N]``, entropies ``[N]`` when asked for, and what a `Look` returned."""
+
+    logprobs_N: Tensor
+    entropy_N: Tensor | None
+    looked: tuple[Tensor, ...] = ()
+
+
+def check_head(model: Any) -> None:
+    """Refuse models whose logits are more than a linear head on the last hidden state.
+
+    Raises:
+        ValueError: The configuration scales or caps logits; the message names the setting.
+    """
+    for name, neutral in (("final_logit_softcapping", None), ("logit_scale", 1.0), ("logits_scaling", 1.0)):
+        value = getattr(model.config, name, neutral)
+        if value is not None and value != neutral:
+            raise ValueError(
+                f"{type(model).__name__}: expected logits that are a linear head on the hidden states, got "
+                f"{name}={value}; such models are not supported here"
+            )
+
+
+def score(
+    model: Any,
+    views: Sequence[View],
+    *,
+    temperature: float,
+    pad_id: int,
+    chunk: int = 1024,
+    entropy: bool = False,
+    look: Look | None = None,
+    keep_hidden: bool = False,
+) -> Scored:
+    """Score the sampled tokens of `views` in one pass of the backbone.
+
+    This is the body of `root.PolicyModel.forward`, through which everything else calls it.
+
+    Args:
+        model: A causal LM of transformers (``get_decoder``, ``get_output_embeddings``), on any device and precision.
+        views: Sequences with their loss positions; unequal lengths and counts are padded on the right.
+        temperature: The sampling temperature, above 0; logits are divided by it.
+        pad_id: Any valid id; what stands in padding changes nothing.
+        chunk: Loss tokens per LM-head chunk when the vocabulary is large; 0 never chunks.
+        entropy: Whether to return entropies too.
+        look: Computes something else from the same logits.
+        keep_hidden: Whether to return the hidden states that the head read.
+
+    Returns:
+        Float32 ``[B, T]`` log-probs (0 outside the mask), the mask, entropies or None, and what `look` gave; T is the
+        largest number of loss positions.
+
+    Raises:
+        ValueError: No views, a temperature of 0 or less, or a loss position outside its sequence.
+    """
+    if not views:
+        raise ValueError("score: expected at least one view, got none")
+    if not temperature > 0:
+        raise ValueError(f"temperature: expected above 0 to score samples, got {temperature}")
+    check_head(model)
+    states = loss_states(model, views, pad_id=pad_id)
+    output = head_logprobs(
+        model.get_output_embeddings(),
+        states.hidden_NH,
+        states.targets_N,
+        temperature=temperature,
+        chunk=chunk,
+        entropy=entropy,
+        look=look,
+    )
+    scored = Scored(output.logprobs_N, states.mask_BT, None, output.looked, states.hidden_NH if keep_hidden else None)
+    entropy_BT = None if output.entropy_N is None else scored.spread(output.entropy_N)
+    return scored._replace(logprobs_BT=scored.spread(output.logprobs_N), entropy_BT=entropy_BT)
+
+
+def loss_states(model: Any, views: Sequence[View], *, pad_id: int) -> LossStates:
+    """Run the backbone once over `views` and take what the LM head needs.
+
+    Raises:
+        ValueError: A loss position outside its sequence.
+    """
+    device = model.get_output_embeddings().weight.device
+    ids_BL, flat_N, counts = _lay_out(views, pad_id)
+    ids_BL, flat = ids_BL.to(device), flat_N.to(device)
+    mask_BT = (torch.arange(max(counts))[None, :] < torch.tensor(counts)[:, None]).to(device)
+    position_ids = torch.arange(ids_BL.shape[1], device=device)[None, :]
+    decoder = model.get_decoder()
+    hidden_BLH = decoder(input_ids=ids_BL, position_ids=position_ids, use_cache=False).last_hidden_state
+    hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[flat - 1]
+    return LossStates(hidden_NH, ids_BL.reshape(-1)[flat], mask_BT)
+
+
+def _lay_out(views: Sequence[View], pad_id: int) -> tuple[Tensor, Tensor, list[int]]:
+    """Padded ids ``[B, L]``, the flat index of every loss token in them, and the loss tokens per view."""
+    length = max(len(view.ids) for view in views)
+    ids: list[list[int]] = []
+    flat: list[int] = []
+    for row, view in enumerate(views):
+        if view.loss_positions and (min(view.loss_positions) < 1 or max(view.loss_positions) >= len(view.ids)):
+            raise ValueError(
+                f"view {row}: expected loss positions from 1 to {len(view.ids) - 1}, got "
+                f"{min(view.loss_positions)} to {max(view.loss_positions)}"
+            )
+        ids.append(list(view.ids) + [pad_id] * (length - len(view.ids)))
+        flat.extend(row * length + position for position in view.loss_positions)
+    counts = [len(view.loss_positions) for view in views]
+    return torch.tensor(ids, dtype=torch.long), torch.tensor(flat, dtype=torch.long), counts
+
+
+def head_logprobs(
+    head: torch.nn.Module,
+    hidden_NH: Tensor,
+    targets_N: Tensor,
+    *,
+    temperature: float,
+    chunk: int = 1024,
+    entropy: bool = False,
+    look: Look | None = None,
+) -> HeadOutput:
+    """Log-probs (and entropies) of target ids from hidden states, in float32, chunked where it pays."""
+    vocabulary = head.weight.shape[0]  # type: ignore[index]
+    count = hidden_NH.shape[0]
+    step = count if chunk <= 0 or count <= chunk or vocabulary < CHUNKED_VOCABULARY else chunk
+    parts: list[HeadOutput] = []
+    for start in range(0, max(count, 1), max(step, 1)):
+        part = slice(start, start + step)
+        piece = (head, hidden_NH[part], targets_N[part], temperature, entropy, look, part)
+        if torch.is_grad_enabled() and step < count:
+            parts.append(checkpoint(_head_chunk, *piece, use_reentrant=False, preserve_rng_state=False))
+        else:
+            parts.append(_head_chunk(*piece))
+    if len(parts) == 1:
+        return parts[0]
+    return HeadOutput(
+        torch.cat([part.logprobs_N for part in parts]),
+        torch.cat([part.entropy_N for part in parts if part.entropy_N is not None]) if entropy else None,
+        tuple(torch.cat(pieces) for pieces in zip(*(part.looked for part in parts), strict=True)),
+    )
+
+
+def _head_chunk(
+    head: torch.nn.Module,
+    hidden_NH: Tensor,
+    targets_N: Tensor,
+    temperature: float,
+    entropy: bool,
+    look: Look | None,
+    part: slice,
+) -> HeadOutput:
+    logits_NV = head(hidden_NH).float()
+    if temperature != 1.0:
+        logits_NV = logits_NV / temperature
+    normaliser_N = torch.logsumexp(logits_NV, dim=-1)
+    logprobs_N = logits_NV.gather(-1, targets_N[:, None]).squeeze(-1) - normaliser_N
+    looked = () if look is None else look(logits_NV, part)
+    if not entropy:
+        return HeadOutput(logprobs_N, None, looked)
+    probabilities_NV = torch.exp(logits_NV - normaliser_N[:, None])
+    # A logit of -inf has probability 0; its product with the logit would be NaN.
+    expected_N = (probabilities_NV * logits_NV.clamp(min=torch.finfo(torch.float32).min)).sum(-1)
+    return HeadOutput(logprobs_N, normaliser_N - expected_N, looked)

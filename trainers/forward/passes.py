@@ -1,0 +1,69 @@
+"""Passes over many views: cut by padded tokens, without gradients, one list of log-probs per view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from agents.base import View
+
+from ..batch.token_batch import micro_batches
+from .logprobs import Look, Scored
+from .root import PolicyModel
+
+
+def score_views(
+    root: PolicyModel,
+    views: Sequence[View],
+    *,
+    temperature: float,
+    pad_id: int,
+    chunk: int = 1024,
+    grad: bool,
+    entropy: bool = False,
+    look: Look | None = None,
+) -> Scored:
+    """Score the sampled tokens of `views` in one pass; see `logprobs.score`.
+
+    Args:
+        root: The policy, or the reference policy.
+        views: Sequences with their loss positions.
+        temperature: The sampling temperature, above 0.
+        pad_id: Any valid id.
+        chunk: Loss tokens per LM-head chunk when the vocabulary is large; 0 never chunks.
+        grad: Whether gradients are wanted.
+        entropy: Whether to return entropies too, with gradients when `grad`.
+        look: Computes something else from the same logits, with gradients when `grad`.
+
+    Raises:
+        ValueError: As `logprobs.score`.
+    """
+    with torch.set_grad_enabled(grad):
+        scored: Scored = root(views, temperature=temperature, pad_id=pad_id, chunk=chunk, entropy=entropy, look=look)
+    return scored
+
+
+@torch.no_grad()
+def score_rows(
+    root: PolicyModel,
+    views: Sequence[View],
+    *,
+    temperature: float,
+    pad_id: int,
+    token_budget: int,
+    chunk: int = 1024,
+) -> list[list[float]]:
+    """Score many views without gradients, in length-sorted micro-batches; one list of log-probs per view.
+
+    Used for the teacher's reading and the reference policy.
+    """
+    results: list[list[float]] = [[] for _ in views]
+    for indices in micro_batches([len(view.ids) for view in views], token_budget):
+        picked = [views[index] for index in indices]
+        if not any(view.loss_positions for view in picked):
+            continue
+        scored = score_views(root, picked, temperature=temperature, pad_id=pad_id, chunk=chunk, grad=False)
+        for index, view, values in zip(indices, picked, scored.logprobs_BT.tolist(), strict=True):
+            results[index] = values[: len(view.loss_positions)]
+    return results

@@ -1,0 +1,155 @@
+"""How a method is carried out: its signal and weight, its injection, and what must be known of a whole iteration.
+
+The coefficient that a method names is the published one and applies unless ``distill_coef`` is set. A coefficient of 0
+(or a schedule that has come to 0) means that no teacher is asked and that the loss is bit for bit that of the method
+without injection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..batch.row import ScoredRow, WeighedRow, advanced, require_stage
+from ..batch.token_batch import TokenBatch, collate
+from ..maths import losses
+from .method import COMBINES, IterationPlan, Method
+
+
+@dataclass(slots=True)
+class Injected:
+    """What `apply` adds: advantages for the policy gradient, and loss values per token that are added to it.
+
+    `extra_BT` (None when nothing is added to the loss) already holds the coefficient and carries its gradient on S.
+    `signal_BT`, `weight_BT` and `where_BT` (tokens where they apply) are detached and for the log.
+    """
+
+    advantages_BT: Tensor
+    extra_BT: Tensor | None = None
+    signal_BT: Tensor | None = None
+    weight_BT: Tensor | None = None
+    where_BT: Tensor | None = None
+
+
+def teacher_logprobs(method: Method, batch: TokenBatch) -> Tensor:
+    """T: the first reading of the method's teachers, or the combination of all; zeros when it asks none."""
+    if not method.teacher_views:
+        return torch.zeros_like(batch.behaviour_BT)
+    missing = [view for view in method.teacher_views if view not in batch.teachers]
+    if missing:
+        raise ValueError(
+            f"method {method.name!r} reads the views {', '.join(method.teacher_views)}, but the batch lacks "
+            f"{', '.join(missing)}: score them, or set distill_coef to 0"
+        )
+    stacked = torch.stack([batch.teachers[view] for view in method.teacher_views])
+    return stacked[0] if method.combine is None else COMBINES[method.combine](stacked)
+
+
+def signal_and_weight(plan: IterationPlan, batch: TokenBatch) -> tuple[Tensor, Tensor]:
+    """The method's detached signal (ones where it names none) and weight, zero where they are not defined."""
+    method, options = plan.method, plan.options
+    where = batch.taught_BT
+    with torch.no_grad():
+        if method.signal is None:
+            signal = where.to(batch.behaviour_BT.dtype)
+        else:
+            signal = losses.select(where, method.signal(batch, teacher_logprobs(method, batch), options))
+        if method.timing == "iteration" and batch.weights_BT is not None:
+            return signal, losses.select(where, batch.weights_BT)
+        return signal, losses.select(where, method.weight(signal, batch, options))
+
+
+def weigh(
+    plan: IterationPlan,
+    rows: Sequence[ScoredRow],
+    advantages: Mapping[int, Sequence[float]] | None,
+    *,
+    mask_truncated: bool,
+) -> list[WeighedRow]:
+    """Rows with their advantages and with what the method must know of the whole iteration.
+
+    Weights that are fixed for an iteration (``timing``) and ``statistics`` are taken here, with O in the place of S: on
+    all rows at once, and before the first update.
+
+    Args:
+        plan: The iteration.
+        rows: All rows that it learns from.
+        advantages: Per loss token, by the row's ``index``; None where nothing is learned from rewards (rows that are
+            only shown), which counts as 0.
+        mask_truncated: Leave truncated rows out.
+
+    Raises:
+        TypeError: A row has not been scored.
+        ValueError: A row has no advantages.
+    """
+    require_stage(rows, ScoredRow, "weigh", "score the rows first (scoring.Scorer.score)")
+    missing = [row.index for row in rows if advantages is not None and row.index not in advantages]
+    if missing:
+        raise ValueError(f"weigh: expected advantages for every row, got none for rows {missing[:5]}")
+    weighed = [
+        advanced(
+            row,
+            WeighedRow,
+            advantages_T=[0.0] * len(row) if advantages is None else advantages[row.index],
+            step=plan.step,
+            seed=plan.seed,
+        )
+        for row in rows
+    ]
+    method = plan.method
+    frozen = method.timing == "iteration"
+    if not (frozen or method.statistics) or plan.coefficient == 0.0 or not rows:
+        return weighed
+    batch = collate(weighed, teacher_views=method.teacher_views, mask_truncated=mask_truncated)
+    batch.student_BT = batch.behaviour_BT
+    if method.statistics is not None:
+        with torch.no_grad():
+            batch.statistics = dict(method.statistics(batch, teacher_logprobs(method, batch), plan.options))
+    weights: Sequence[Sequence[float] | None] = [None] * len(weighed)
+    if frozen:
+        _, weight_BT = signal_and_weight(plan, batch)
+        weights = [own[: len(row)] for row, own in zip(weighed, weight_BT.tolist(), strict=True)]
+    return [
+        advanced(row, WeighedRow, statistics=batch.statistics, weights_T=own)
+        for row, own in zip(weighed, weights, strict=True)
+    ]
+
+
+def apply(plan: IterationPlan, batch: TokenBatch) -> Injected:
+    """Turn the method's signal into what is added to GRPO: the one place where injections are carried out.
+
+    ==========  =====================================================  ======================================
+    injection   effect, w the weight and c the coefficient             gradient on S
+    ==========  =====================================================  ======================================
+    none        nothing                                                none
+    aux         loss + c (-w S)                                        -c w
+    adv_mul     A becomes A ((1 - c) + c w)                            through the clipped policy gradient
+    adv_add     A becomes A + c w                                      through the clipped policy gradient
+    divergence  loss + c w D, D a live divergence of whole             c w dD/dS, all tokens of the vocabulary
+                next-token distributions (``batch.divergence_BT``)
+    ==========  =====================================================  ======================================
+
+    Tokens that a wanted teacher has not read keep their advantage and get no auxiliary term. With a coefficient of 0
+    the batch comes back untouched and neither signal nor weight is evaluated.
+    """
+    method, coef = plan.method, plan.coefficient
+    if method.injection == "none" or coef == 0.0:
+        return Injected(batch.advantages_BT)
+    signal, weight = signal_and_weight(plan, batch)
+    where = batch.taught_BT
+    injected = Injected(batch.advantages_BT, None, signal, weight, where)
+    if method.injection == "aux":
+        injected.extra_BT = coef * losses.weighted_score(batch.live_student(), weight, where)
+    elif method.injection == "adv_mul":
+        factor = torch.where(where, (1.0 - coef) + coef * weight, 1.0)
+        injected.advantages_BT = batch.advantages_BT * factor
+    elif method.injection == "adv_add":
+        injected.advantages_BT = batch.advantages_BT + coef * weight
+    else:
+        if batch.divergence_BT is None:
+            raise ValueError(f"method {method.name!r} needs TokenBatch.divergence_BT, which is empty")
+        injected.extra_BT = coef * weight * losses.select(where, batch.divergence_BT)
+    return injected

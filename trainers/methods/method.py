@@ -1,0 +1,267 @@
+"""One method: its fields, its checks, and what an iteration of it reads.
+
+A method says which readings of a teacher are made, which token signal comes of them, which token weight, and where the
+weight enters:
+
+    teacher views -> combine -> signal -> weight -> injection (times coefficient times schedule)
+
+`Method.at` resolves that for one iteration into an `IterationPlan`, which is handed down to every step. Methods stand
+in `core` and its neighbours, the table in `table`; `apply` carries a method out.
+
+Notation in ``gradient``: S live student, O the policy that sampled, T teacher, R reference log-prob of the sampled
+token; H entropy of the student; A advantage, r = exp(S - O), N loss tokens of the optimiser step, lambda the
+coefficient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from sdar_envs.choices import require_choice
+
+from ..batch.outcome import EpisodeOutcome
+from ..batch.token_batch import TokenBatch
+from ..maths import signals
+from ..options import MethodOptions, Options
+from .schedules import Schedule, constant, linear_decay
+
+VIEWS = ("plain", "privileged")
+GROUPS = ("core", "ours", "equal information", "control", "successor")
+INJECTIONS = ("none", "aux", "adv_mul", "adv_add", "divergence")
+NEEDS = frozenset({"privileged", "entropy", "vocabulary", "step_rewards", "plan"})
+FIDELITIES = ("code", "paper", "digest", "ours")
+COMBINES: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": signals.mean_of_teachers,
+    "max": signals.max_of_teachers,
+}
+
+SignalFunction = Callable[[TokenBatch, Tensor, MethodOptions], Tensor]  # (batch, teacher_BT, options) -> [B, T]
+WeightFunction = Callable[[Tensor, TokenBatch, MethodOptions], Tensor]  # (signal_BT, batch, options) -> [B, T]
+# (batch of all rows of the iteration, teacher_BT, options) -> numbers by name
+StatisticsFunction = Callable[[TokenBatch, Tensor, MethodOptions], Mapping[str, float]]
+# (episodes of the iteration, options) -> for each whether it is kept
+KeepFunction = Callable[[Sequence[EpisodeOutcome], MethodOptions], Sequence[bool]]
+
+
+# --- signals and weights as methods name them; formulas are in `maths.signals` ---
+
+
+def live_gap(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
+    """T - S: the gap by the parameters of this very update."""
+    return signals.gap(teacher_BT, batch.live_student())
+
+
+def sampled_gap(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
+    """T - O: the gap by the policy that sampled, so a pure effect of what the teacher reads."""
+    return signals.gap(teacher_BT, batch.behaviour_BT)
+
+
+def gate(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
+    """sigmoid(beta x): between 0 and 1, beta being ``gate_beta``."""
+    return signals.sigmoid_gate(signal_BT, options.gate_beta)
+
+
+def identity(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
+    """x: the signal itself."""
+    return signal_BT.detach()
+
+
+@dataclass(frozen=True)
+class Method:
+    """One training method.
+
+    Attributes:
+        name: Its registered name.
+        summary: One sentence.
+        gradient: What the method adds to the gradient on S, per loss token.
+        source: Where it is from.
+        fidelity: What our form was checked against: ``code``, ``paper``, ``digest`` (second-hand), or ``ours``.
+        group: Where it stands in the table, one of `GROUPS`.
+        note: What a reader must know beside that: choices we made, differences from the source.
+        options: Names of `SDARConfig` options that this row reads beyond the common ones.
+        student_view: Whose prompt the student acts behind when it trains, one of `VIEWS`.
+        learn_view: Whose prompt it learns behind; None for the one it acted behind. ``plain`` behind a ``privileged``
+            `student_view` lays the sampled tokens behind the prompt without the privileged block (`lessons`).
+        keep: Which episodes of an iteration the injection learns from; None for all. With a `pg_coef` of 0 the others
+            leave the update altogether, KL and entropy terms included.
+        teacher_views: Names of the teacher's readings, in the order `combine` gets them.
+        combine: How several readings become one: a key of `COMBINES`. None takes the first; a signal may read all of
+            them from ``batch.teachers``.
+        teacher_weights: Which weights read as the teacher; ``old`` are those that sampled the iteration.
+        signal: Token signal; None where nothing is injected.
+        weight: Map from signal to weight.
+        injection: Where the weight enters, one of `INJECTIONS`; see `apply`.
+        coef: The published coefficient.
+        schedule: Factor of the coefficient over iterations.
+        pg_coef: Coefficient of the policy-gradient term.
+        advantage: Name in `advantages.ADVANTAGES`; None takes the configuration's.
+        eval_views: Prompts, of `VIEWS`, behind which the student is evaluated. The first is what the method is about:
+            `summary.json` has it under ``before`` and ``after``.
+        timing: ``update``: signal and weight are computed at every update with the live S; ``iteration``: once per
+            iteration over all its rows, with O in the place of S (`prepare`), for maps that look at more than a token.
+        statistics: Figures over all rows of the iteration, with O in the place of S and the sampler's entropy, taken
+            before the first update; signal and weight find them in ``batch.statistics``.
+        needs: Beyond log-probs, of ``privileged``, ``entropy``, ``vocabulary``, ``step_rewards``, and ``plan`` for the
+            length of the remaining plan at every turn.
+    """
+
+    name: str
+    summary: str
+    gradient: str
+    source: str
+    fidelity: str
+    group: str = "ours"
+    note: str = ""
+    options: tuple[str, ...] = ()
+    student_view: str = "plain"
+    learn_view: str | None = None
+    keep: KeepFunction | None = None
+    teacher_views: tuple[str, ...] = ()
+    combine: str | None = None
+    teacher_weights: str = "old"
+    signal: SignalFunction | None = None
+    weight: WeightFunction = identity
+    injection: str = "none"
+    coef: float = 0.0
+    schedule: Schedule = constant
+    pg_coef: float = 1.0
+    advantage: str | None = None
+    eval_views: tuple[str, ...] = ("plain",)
+    timing: str = "update"
+    statistics: StatisticsFunction | None = None
+    needs: frozenset[str] = field(default_factory=frozenset)
+
+    def __post_init__(self) -> None:
+        where = f"method {self.name!r}"
+        require_choice("group", self.group, GROUPS, where)
+        require_choice("injection", self.injection, INJECTIONS, where)
+        require_choice("fidelity", self.fidelity, FIDELITIES, where)
+        require_choice("student_view", self.student_view, VIEWS, where)
+        for view in self.eval_views:
+            require_choice("eval_views", view, VIEWS, where)
+        if not self.eval_views or len(set(self.eval_views)) < len(self.eval_views):
+            raise ValueError(f"{where}: expected eval_views without repetition, at least one, got {self.eval_views}")
+        if self.learn_view not in (None, self.student_view, "plain"):
+            raise ValueError(
+                f"{where}: learn_view={self.learn_view!r} does not go with student_view={self.student_view!r}: "
+                "a student that acted under the plain prompt learns given that prompt"
+            )
+        if self.student_view == "privileged" and self.teacher_views:
+            raise ValueError(
+                f"{where}: a teacher reads what a student did under the plain prompt, not under the privileged one"
+            )
+        require_choice("teacher_weights", self.teacher_weights, ("old",), where)
+        require_choice("timing", self.timing, ("update", "iteration"), where)
+        if unknown := self.needs - NEEDS:
+            raise ValueError(f"{where}: needs knows {', '.join(sorted(NEEDS))}, got {', '.join(sorted(unknown))}")
+        if self.injection == "none" and (self.teacher_views or self.signal is not None):
+            raise ValueError(f"{where}: injection 'none' uses no teacher view and no signal; name an injection")
+        if self.injection not in ("none", "divergence") and self.signal is None:
+            raise ValueError(f"{where}: injection {self.injection!r} needs a signal")
+        if (self.injection == "divergence") != ("vocabulary" in self.needs):
+            raise ValueError(f"{where}: injection 'divergence' needs the 'vocabulary', and nothing else does")
+        if "vocabulary" in self.needs and len(self.teacher_views) != 1:
+            raise ValueError(f"{where}: a divergence is to one teacher's distribution, got {len(self.teacher_views)}")
+        if self.combine is not None:
+            require_choice("combine", self.combine, COMBINES, where)
+
+    # What follows from the fields.
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is anything that could change a parameter; a method without it is only evaluated."""
+        return self.pg_coef != 0.0 or self.injection != "none"
+
+    @property
+    def relabels(self) -> bool:
+        """Whether it learns given another prompt than the one that the student acted under."""
+        return self.learn_view not in (None, self.student_view)
+
+    def schedule_for(self, options: MethodOptions) -> Schedule:
+        """The schedule that applies: ``distill_decay`` where it is set (0 is constant), else the method's own."""
+        if options.distill_decay is None:
+            return self.schedule
+        return linear_decay(options.distill_decay) if options.distill_decay else constant
+
+    def coefficient(self, step: int, options: MethodOptions) -> float:
+        """The coefficient at iteration `step` (from 0): configured value and decay where set, else the method's own."""
+        if self.injection == "none":
+            return 0.0
+        base = self.coef if options.distill_coef is None else options.distill_coef
+        return base * self.schedule_for(options)(step)
+
+    def at(self, step: int, options: Options) -> IterationPlan:
+        """What iteration `step` (from 0) computes and reads."""
+        return IterationPlan.resolve(self, options, step=step, coefficient=self.coefficient(step, options))
+
+    def check_options(self, options: Options) -> None:
+        """Refuse what acts through advantages alone where the method learns without them.
+
+        Raises:
+            ValueError: The message names the option and what is expected.
+        """
+        if self.pg_coef != 0.0 or self.injection == "none":
+            return
+        where = f"method {options.method!r} has no policy gradient"
+        if options.kl_placement == "advantage" and options.beta != 0.0:
+            raise ValueError(
+                f"SDARConfig.kl_placement: {where}, so beta={options.beta:g} in the advantage would hold nothing: "
+                "expected kl_placement=loss, or beta=0"
+            )
+        if options.dynamic_sampling:
+            raise ValueError(
+                f"SDARConfig.dynamic_sampling: {where}, so groups of equal returns teach it as much as others, "
+                f"successes most of all: expected 0, got {options.dynamic_sampling}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class IterationPlan:
+    """A method at one iteration, resolved once: its coefficient, and what must be read for it.
+
+    With a coefficient of 0 no teacher is asked, and the loss is bit for bit that of the method without injection.
+
+    Attributes:
+        method: The method.
+        options: What its functions read.
+        step: The iteration, from 0.
+        seed: Of the run; with `step` the key of counted draws.
+        coefficient: Of the injection, schedule included.
+        reads_teacher: A teacher pass is run: there is a reading, and a coefficient that lets it matter.
+        reads_vocabulary: The teacher's whole next-token distributions are kept until the update.
+        reads_entropy: The update computes the student's entropy.
+        reads_reference: The reference policy is scored.
+        reads_plan_length: The length of the remaining plan is asked for at every turn.
+    """
+
+    method: Method
+    options: MethodOptions
+    step: int
+    seed: int
+    coefficient: float
+    reads_teacher: bool
+    reads_vocabulary: bool
+    reads_entropy: bool
+    reads_reference: bool
+    reads_plan_length: bool
+
+    @classmethod
+    def resolve(cls, method: Method, options: Options, *, step: int = 0, coefficient: float) -> IterationPlan:
+        """The plan at a given coefficient; `Method.at` takes the coefficient of the iteration."""
+        counts = coefficient != 0.0
+        teacher = bool(method.teacher_views) and method.injection != "none" and counts
+        return cls(
+            method=method,
+            options=options,
+            step=step,
+            seed=options.seed,
+            coefficient=coefficient,
+            reads_teacher=teacher,
+            reads_vocabulary=teacher and "vocabulary" in method.needs,
+            reads_entropy=options.entropy_coef != 0.0 or (counts and "entropy" in method.needs),
+            reads_reference=options.beta != 0.0,
+            reads_plan_length=counts and "plan" in method.needs,
+        )

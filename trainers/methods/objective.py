@@ -1,0 +1,145 @@
+"""The whole loss of a micro-batch for any row of the methods table, and the figures it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..batch.token_batch import TokenBatch
+from ..maths import losses
+from ..options import PolicyOptions
+from .apply import Injected, apply, teacher_logprobs
+from .method import IterationPlan, Method
+
+
+@dataclass(slots=True)
+class Objective:
+    """The loss of a micro-batch, ready for ``backward``, and its figures.
+
+    `sums` are detached sums over this micro-batch's tokens and `counts` what to divide them by once all micro-batches
+    (and ranks) are added up; `maxima` combine by ``max``. `summarise` does it.
+    """
+
+    loss: Tensor
+    sums: dict[str, Tensor]
+    counts: dict[str, Tensor]
+    maxima: dict[str, Tensor]
+
+
+def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *, denominator: float) -> Objective:
+    """The whole loss of a micro-batch: policy gradient, KL to the reference, entropy, and the method's injection.
+
+    ``loss = (pg_coef PG + beta KL - entropy_coef H + injected) summed over loss tokens / denominator``. Terms with a
+    coefficient of 0 are not built, so that switching one off leaves the others bit for bit as they were.
+
+    Args:
+        plan: The method at this iteration.
+        batch: A micro-batch with the live ``student_BT`` (and ``entropy_BT`` where the plan reads it).
+        options: Clip widths, coefficients and estimators.
+        denominator: Loss tokens of the whole optimiser step, over all micro-batches and ranks.
+    """
+    mask, student = batch.mask_BT, batch.live_student()
+    injected = apply(plan, batch)
+    advantages = injected.advantages_BT
+    use_reference = plan.reads_reference
+    if use_reference and batch.reference_BT is None:
+        raise ValueError("beta is not 0, but TokenBatch.reference_BT is empty: score the reference, or set beta to 0")
+    if use_reference and batch.reference_BT is not None and options.kl_placement == "advantage":
+        advantages = advantages - options.beta * (batch.behaviour_BT - batch.reference_BT)
+    policy = losses.clipped_policy_gradient(
+        student,
+        batch.behaviour_BT,
+        advantages,
+        mask,
+        epsilon=options.epsilon,
+        epsilon_high=options.epsilon_high,
+        delta=options.delta,
+    )
+    total = losses.global_mean(plan.method.pg_coef * policy.loss_BT, mask, denominator)
+    sums, counts, maxima = _policy_figures(policy, batch)
+    tokens = counts["policy/loss"]
+
+    def report(name: str, values_BT: Tensor) -> None:
+        sums[name], counts[name] = losses.select(mask, values_BT.detach()).sum(), tokens
+
+    if use_reference and batch.reference_BT is not None:
+        kl = losses.kl_estimate(
+            student,
+            batch.reference_BT,
+            mask,
+            estimator=options.kl_estimator,
+            behaviour_BT=batch.behaviour_BT if options.use_bias_correction_kl else None,
+        )
+        report("kl", kl)
+        if options.kl_placement == "loss":
+            total = total + options.beta * losses.global_mean(kl, mask, denominator)
+    if batch.entropy_BT is not None:
+        report("entropy", batch.entropy_BT)
+    if options.entropy_coef != 0.0:
+        if batch.entropy_BT is None:
+            raise ValueError("entropy_coef is not 0, but TokenBatch.entropy_BT is empty: score with entropy=True")
+        total = total - options.entropy_coef * losses.global_mean(batch.entropy_BT, mask, denominator)
+    if injected.extra_BT is not None:
+        total = total + losses.global_mean(injected.extra_BT, mask, denominator)
+    _distillation_figures(plan.method, injected, batch, sums, counts)
+    return Objective(total, sums, counts, maxima)
+
+
+def _policy_figures(
+    policy: losses.PolicyGradient, batch: TokenBatch
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    mask = batch.mask_BT
+    tokens = mask.sum()
+    shift = losses.select(mask, batch.live_student().detach() - batch.behaviour_BT).abs()
+    sums = {
+        "policy/loss": losses.select(mask, policy.loss_BT.detach()).sum(),
+        "policy/ratio": losses.select(mask, policy.ratio_BT).sum(),
+        "policy/logprob_shift": shift.sum(),  # |S - O|: rounding at the first update, drift at later ones
+        "policy/clipped_low": policy.clipped_low_BT.sum(),
+        "policy/clipped_high": policy.clipped_high_BT.sum(),
+        "policy/dual_clipped": policy.dual_clipped_BT.sum(),
+    }
+    counts = dict.fromkeys(sums, tokens)
+    return sums, counts, {"policy/logprob_shift_max": shift.max() if shift.numel() else tokens.new_zeros(())}
+
+
+def _distillation_figures(
+    method: Method, injected: Injected, batch: TokenBatch, sums: dict[str, Tensor], counts: dict[str, Tensor]
+) -> None:
+    if injected.signal_BT is None or injected.weight_BT is None or injected.where_BT is None:
+        return
+    where, signal, weight = injected.where_BT, injected.signal_BT, injected.weight_BT
+    figures = {
+        "distill/signal": signal,
+        "distill/weight": weight,
+        "distill/weight_over_half": (weight > 0.5).float(),
+        "distill/signal_negative": (signal < 0).float(),
+    }
+    if batch.divergence_BT is not None:
+        figures["distill/divergence"] = batch.divergence_BT.detach()
+    if method.injection == "aux" and batch.student_BT is not None and method.teacher_views:
+        figures["distill/value"] = losses.gated_gap(
+            batch.student_BT.detach(), teacher_logprobs(method, batch), weight, where
+        )
+    for name, values in figures.items():
+        sums[name], counts[name] = losses.select(where, values).sum(), where.sum()
+    rejected = where & (signal < 0)
+    sums["distill/weight_rejected"], counts["distill/weight_rejected"] = (
+        losses.select(rejected, weight).sum(),
+        rejected.sum(),
+    )
+    sums["distill/share_read"], counts["distill/share_read"] = where.sum(), batch.mask_BT.sum()
+
+
+def summarise(parts: Sequence[Objective]) -> Mapping[str, float]:
+    """Figures of an optimiser step from those of its micro-batches: sums over counts, maxima by ``max``."""
+    figures: dict[str, float] = {}
+    for name in sorted({name for part in parts for name in part.sums}):
+        total = sum(float(part.sums[name]) for part in parts if name in part.sums)
+        count = sum(float(part.counts[name]) for part in parts if name in part.counts)
+        figures[name] = total / count if count else 0.0
+    for name in sorted({name for part in parts for name in part.maxima}):
+        figures[name] = max(float(part.maxima[name]) for part in parts if name in part.maxima)
+    return figures

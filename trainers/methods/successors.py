@@ -1,0 +1,306 @@
+"""What others have built since: rows of the table, apart from the core, each with what it was checked against.
+
+Every choice that is ours stands in the row's note. Formulas over turns and windows are in `turns`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..batch.token_batch import TokenBatch
+from ..maths import losses, signals
+from ..maths.turn_signals import (
+    Turns,
+    belief_revisions,
+    group_returns,
+    mean_within,
+    neighbourhood,
+    standardised_within,
+)
+from ..options import MethodOptions
+from .method import Method, gate, identity, live_gap, sampled_gap
+from .table import register
+
+PRIVILEGED = frozenset({"privileged"})
+
+# PCSD: tokens of the longest window, weight per token of distance in it, and how much a falling trend can take away.
+PCSD_WINDOW, PCSD_DECAY, PCSD_ATTENUATION = 8, 0.8, 0.5
+# ADRS: sharpness of the reliability gate, and the published clip of 0.2 in units of the published eta of 0.02.
+ADRS_TAU, ADRS_CLIP = 2.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """1 for `length` iterations from `start` on, else 0."""
+
+    start: int
+    length: int
+
+    def __call__(self, step: int) -> float:
+        """The factor."""
+        return float(self.start <= step < self.start + self.length)
+
+    def __str__(self) -> str:
+        return f"iterations {self.start} to {self.start + self.length - 1} only"
+
+
+def placed(values_N: Tensor, where_BT: Tensor, like_BT: Tensor) -> Tensor:
+    """Values per counted token in their places, zeros elsewhere."""
+    full = torch.zeros_like(like_BT)
+    full[where_BT] = values_N.to(full.dtype)
+    return full
+
+
+# --- AgentOPSD ---
+
+
+def belief_multiplier(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
+    """clip(1 + c sign(A) z_k, 1 - c, 1 + c), z_k the turn's revision of the belief, standardised in its episode."""
+    where = batch.taught_BT
+    turns = Turns.of(batch, where)
+    prior_E = group_returns(batch)[0][turns.row_E]
+    revision_K = belief_revisions(turns.sums(signal_BT[where]), turns.episode_K, prior_E)
+    z_BT = placed(standardised_within(revision_K, turns.episode_K)[turns.turn_N], where, signal_BT)
+    band = options.weight_clip
+    return torch.clamp(1.0 + band * torch.sign(batch.advantages_BT) * z_BT, 1.0 - band, 1.0 + band)
+
+
+register(
+    Method(
+        name="agent-opsd",
+        summary=(
+            "Turns that revise the belief in success the way the episode ended get more of its advantage, others less: "
+            "the teacher's gaps, summed by turn, are read as evidence in log-odds."
+        ),
+        gradient=(
+            "that of grpo with A ((1 - lambda) + lambda clip(1 + c sign(A) z, 1 - c, 1 + c)) in place of A; z is "
+            "V_k - V_{k-1} standardised in the episode, logit V_k = logit V_0 + sum over j <= k of D_j, D_k the sum of "
+            "T - O over turn k"
+        ),
+        source="arXiv 2608.05987 and its published code",
+        fidelity="code",
+        group="successor",
+        note=(
+            "V_0 is the mean return of the group, as in the code (its prior of 0.5 is a fallback that is never used), "
+            "within 1e-4 of 0 and 1: with returns of 10, as in the published ALFWorld runs, one win in eight saturates "
+            "it. The code's centred, decaying and telescoping variants are switched off there, and left out here."
+        ),
+        options=("weight_clip",),
+        teacher_views=("teacher",),
+        signal=sampled_gap,
+        weight=belief_multiplier,
+        injection="adv_mul",
+        coef=0.5,
+        timing="iteration",
+        needs=PRIVILEGED,
+    )
+)
+
+
+# --- PCSD ---
+
+
+def persistent_gate(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
+    """sigmoid(beta d) eta: d lies between the gap and its mean over the last tokens, eta is below 1 where it falls."""
+    around = neighbourhood(signal_BT, batch.turn_ids_BT, batch.taught_BT, longest=PCSD_WINDOW, decay=PCSD_DECAY)
+    usual = batch.statistics["gap_variance"]
+    share_BT = around.variance_BT / (around.variance_BT + usual) if usual > 0.0 else torch.zeros_like(signal_BT)
+    smoothed_BT = (1.0 - share_BT) * signal_BT + share_BT * around.mean_BT
+    eta_BT = 1.0 - PCSD_ATTENUATION * torch.clamp(-around.trend_BT, min=0.0)
+    return gate(smoothed_BT, batch, options) * eta_BT
+
+
+def mean_gap_variance(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> dict[str, float]:
+    """The mean over the iteration's tokens of the gap's variance among the last tokens of the turn."""
+    where = batch.taught_BT
+    around = neighbourhood(
+        live_gap(batch, teacher_BT, options), batch.turn_ids_BT, where, longest=PCSD_WINDOW, decay=PCSD_DECAY
+    )
+    total = losses.select(where, around.variance_BT).double().sum()
+    return {"gap_variance": float(total / max(int(where.sum()), 1))}
+
+
+register(
+    Method(
+        name="pcsd",
+        summary=(
+            "sdar with a gate on persistent support: where the gap is noisy it is smoothed over the last tokens, and "
+            "where it is falling the push is weakened."
+        ),
+        gradient="that of grpo, and -lambda sigmoid(beta d) eta / N: raises every sampled token, by lambda/N at most",
+        source="arXiv 2608.01837, by second-hand descriptions; no code was published",
+        fidelity="digest",
+        group="successor",
+        note=(
+            "Known: windows of 1 token where the local variance v of the gap is low and of 8 where it is high, with "
+            "continuous interpolation; exponential decay; eta = 1 - gamma relu(-slope / scale) with a least-squares "
+            "slope; sigmoid(beta d) eta; lambda 0.01. Chosen by us: windows look back and stay within a turn; d = "
+            "(1 - u) gap + u (decayed mean of 8), u = v / (v + mean v of the iteration); decay 0.8 per token; the "
+            "scale that makes slope / scale the correlation with position; gamma 0.5; beta that of sdar. A constant "
+            "gap gives sdar exactly."
+        ),
+        options=("gate_beta",),
+        teacher_views=("teacher",),
+        signal=live_gap,
+        weight=persistent_gate,
+        statistics=mean_gap_variance,
+        injection="aux",
+        coef=0.01,
+        needs=PRIVILEGED,
+    )
+)
+
+
+# --- OPID ---
+
+
+def routed_gap(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
+    """T - O by the reading for the step in turns that came no nearer to the goal, by that for the episode elsewhere."""
+    episode_BT = signals.gap(batch.teachers["teacher"], batch.behaviour_BT)
+    if batch.progress_BT is None:
+        return episode_BT
+    step_BT = signals.gap(batch.teachers["hints"], batch.behaviour_BT)
+    return torch.where(batch.progress_BT <= 0.0, step_BT, episode_BT)
+
+
+register(
+    Method(
+        name="opid",
+        summary=(
+            "Hindsight re-scores the actions: the shift of their log-prob is added to the advantage, at critical steps "
+            "by a skill for the step, elsewhere by a skill for the episode."
+        ),
+        gradient="that of grpo with A + lambda (T - O) in place of A: unbounded in both directions",
+        source="arXiv 2606.26790 and its published code",
+        fidelity="code",
+        group="successor",
+        note=(
+            "The published skills are written by a large language model that reads each finished episode, and it names "
+            "up to five critical steps. We have no such analyser: the episode's skill is what `privilege` shows, the "
+            "step's are the world's own hints, and critical is a turn that brought the goal no nearer, which only "
+            "hindsight tells. Formula, priority of the step and lambda are those of the code."
+        ),
+        options=("shaping_lambda",),
+        teacher_views=("teacher", "hints"),
+        signal=routed_gap,
+        weight=identity,
+        injection="adv_add",
+        coef=0.001,
+        needs=PRIVILEGED | {"plan"},
+    )
+)
+
+
+# --- ADRS ---
+
+
+def relative_score(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
+    """T, centred and scaled within its turn."""
+    where = batch.taught_BT
+    scores_N = teacher_BT[where].double()
+    return placed(standardised_within(scores_N, Turns.of(batch, where).turn_N), where, teacher_BT)
+
+
+def whitened_in_groups(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
+    """The score whitened over its group's tokens and clipped, the tighter the less the group's returns differ."""
+    where = batch.taught_BT
+    group_N = _groups(batch, where)[:, None].expand_as(where)[where]
+    white_BT = placed(standardised_within(signal_BT[where].double(), group_N), where, signal_BT)
+    spread_B = group_returns(batch)[1]
+    differing = {group: s for group, s in zip(batch.group_ids_B.tolist(), spread_B.tolist(), strict=True) if s > 0.0}
+    usual = float(torch.tensor(sorted(differing.values())).median()) if differing else 1.0
+    limit_B1 = (ADRS_CLIP * (spread_B / usual).clamp(max=1.0))[:, None].to(white_BT.dtype)
+    return torch.minimum(torch.maximum(white_BT, -limit_B1), limit_B1)
+
+
+def reliability(batch: TokenBatch, teacher_BT: Tensor) -> Tensor:
+    """sigmoid(tau V) per row: how far returns follow the teacher in the row's group; 1/2 where they do not differ.
+
+    V is the mean return of the turns that the teacher expects minus that of the others; a turn counts as expected with
+    weight sigmoid(c - mean c), c being its mean T.
+    """
+    where = batch.taught_BT
+    turns = Turns.of(batch, where)
+    confidence_K = turns.means(teacher_BT[where])
+    aligned_K = torch.sigmoid(confidence_K - confidence_K.mean())
+    return_K = batch.returns_B.to(where.device)[turns.row_K].double()
+    group_B = _groups(batch, where)
+    group_K = group_B[turns.row_K]
+    value_K = mean_within(return_K, group_K, aligned_K) - mean_within(return_K, group_K, 1.0 - aligned_K)
+    value_G = torch.zeros(where.shape[0], dtype=torch.float64, device=where.device)
+    value_G[group_K] = value_K
+    return torch.sigmoid(ADRS_TAU * value_G)[group_B]
+
+
+def gated_and_whitened(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
+    """The score times the reliability of its group's teacher, whitened over the iteration."""
+    where = batch.taught_BT
+    gated_BT = signal_BT * reliability(batch, batch.teachers["teacher"])[:, None].to(signal_BT.dtype)
+    one_group = torch.zeros(int(where.sum()), dtype=torch.long, device=where.device)
+    return placed(standardised_within(gated_BT[where].double(), one_group), where, signal_BT)
+
+
+def _groups(batch: TokenBatch, where_BT: Tensor) -> Tensor:
+    """The group of each row, numbered from 0."""
+    return torch.unique(batch.group_ids_B.to(where_BT.device), return_inverse=True)[1]  # type: ignore[no-any-return]
+
+
+ADRS_SOURCE = "arXiv 2608.03223 and its published code"
+
+register(
+    Method(
+        name="adrs",
+        summary=(
+            "The teacher's relative preference among the tokens of a turn is added to the advantage, whitened, for a "
+            "span of iterations: reward shaping in the place of a distillation loss."
+        ),
+        gradient="that of grpo with A + eta clip(white(q)) in place of A; q is T centred and scaled within its turn",
+        source=ADRS_SOURCE,
+        fidelity="code",
+        group="successor",
+        note=(
+            "The code adds q to the token rewards before the advantage operator, where it sums to 0 in every turn and "
+            "changes nothing; what acts is the second addition, after it: whitened over the tokens of a group, clipped "
+            "to 10 deviations (0.2 at its eta), less in groups of little variance, none in groups without. There the "
+            "paper's reliability gate, one number per group, cancels: see adrs-gated. q is made of T alone, not of "
+            "T - O, so a token that anyone expects is rewarded, too. The span is that of the published ALFWorld "
+            "script; distill_decay=0 teaches throughout."
+        ),
+        teacher_views=("teacher",),
+        signal=relative_score,
+        weight=whitened_in_groups,
+        injection="adv_add",
+        coef=0.02,
+        schedule=Span(20, 50),
+        timing="iteration",
+        needs=PRIVILEGED,
+    )
+)
+register(
+    Method(
+        name="adrs-gated",
+        summary="adrs whitened over the iteration, so that the gate on how far returns follow the teacher can act.",
+        gradient=(
+            "that of grpo with A + eta white(m q) in place of A; m = sigmoid(2 V), V the mean return of the group's "
+            "turns that the teacher expects minus that of the others"
+        ),
+        source=ADRS_SOURCE,
+        fidelity="digest",
+        group="successor",
+        note=(
+            "The gate is that of the code, at the level of groups. Whitening over the iteration and not over the group "
+            "is our reading of what the gate is for. No clip; flat groups are taught with m = 1/2."
+        ),
+        teacher_views=("teacher",),
+        signal=relative_score,
+        weight=gated_and_whitened,
+        injection="adv_add",
+        coef=0.02,
+        schedule=Span(20, 50),
+        timing="iteration",
+        needs=PRIVILEGED,
+    )
+)

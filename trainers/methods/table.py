@@ -1,0 +1,48 @@
+"""The register of methods by name.
+
+A name is one of the table, or ``module:name`` for a method of a user's own: the module is imported (a file in the
+current folder is found, too), and `name` is what it registers, or a variable of it that holds a `Method`.
+"""
+
+from __future__ import annotations
+
+from sdar_envs.choices import require_choice
+
+from ..options.references import load_object
+from .method import Method
+
+METHODS: dict[str, Method] = {}
+
+
+def register(method: Method) -> Method:
+    """Add a method to the table.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if method.name in METHODS:
+        raise ValueError(f"method {method.name!r} is registered already; choose another name")
+    METHODS[method.name] = method
+    return method
+
+
+def get_method(name: str) -> Method:
+    """Look a method up, by its name in the table or as ``module:name``.
+
+    Raises:
+        ValueError: There is none of that name; the message lists the choices and the nearest. Or the module cannot be
+            imported, or holds no method of that name.
+    """
+    if ":" not in name:
+        return METHODS[require_choice("method", name, METHODS, "the table of methods")]
+    return _own_method(name)
+
+
+def _own_method(reference: str) -> Method:
+    _, _, name = reference.partition(":")
+    found = load_object(reference, "method", registered=METHODS)
+    if not isinstance(found, Method):
+        raise ValueError(
+            f"method {reference!r}: expected {name} to be a trainers.methods.Method, got {type(found).__name__}"
+        )
+    return found

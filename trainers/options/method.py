@@ -1,0 +1,132 @@
+"""What the method is, and what its teacher reads."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+from agents.teacher import POSITIONS, PRIVILEGES, split_privilege
+from sdar_envs.skills import RETRIEVALS
+
+from .option import OptionGroup, option
+from .reading import INJECTION, JSD, LEARNING, NAMED_BY_METHOD, SEVERAL_CONTEXTS, UCB
+
+DIVERGENCES = ("reverse_kl", "forward_kl", "jsd")  # formulas in `maths.divergences`, which imports torch
+_option = partial(option, group="method")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions(OptionGroup):
+    """The method, its coefficient, its formulas' numbers, and the privileged context.
+
+    `distill_coef` None takes the method's published coefficient.
+    """
+
+    method: str = _option("sdar", "row of the methods table")
+    distill_coef: float | None = _option(
+        None,
+        "coefficient of the method's teacher term; none takes the published one",
+        low=0.0,
+        read=(LEARNING, INJECTION),
+    )
+    distill_decay: int | None = _option(
+        None,
+        "iterations over which that coefficient falls linearly to 0; 0 keeps it, none takes the method's schedule",
+        low=0,
+        read=(LEARNING, INJECTION),
+    )
+    gate_beta: float = _option(5.0, "sharpness of the sigmoid gate", low=0.0, read=(NAMED_BY_METHOD,))
+    gate_constant: float = _option(
+        0.5,
+        "weight of every token in constant-gate: the mean gate of the run it is paired with",
+        low=0.0,
+        high=1.0,
+        read=(NAMED_BY_METHOD,),
+    )
+    soft_or_scale: str = _option(
+        "raw",
+        "entropy and gap in the soft-OR gate: as they are, or each scaled to [0, 1] over the iteration",
+        choices=("raw", "batch"),
+        read=(NAMED_BY_METHOD,),
+    )
+    weight_clip: float = _option(
+        0.2,
+        "half-width of the band around 1 for weights that multiply the advantage",
+        low=0.0,
+        high=1.0,
+        read=(NAMED_BY_METHOD,),
+    )
+    weight_limit: float | None = _option(
+        10.0,
+        "largest weight of the sampled forward KL, exp(gap) - 1; none is off",
+        above=0.0,
+        read=(NAMED_BY_METHOD,),
+    )
+    divergence: str = _option(
+        "reverse_kl",
+        "divergence of whole next-token distributions: KL(student, teacher), KL(teacher, student), or between",
+        choices=DIVERGENCES,
+        read=(NAMED_BY_METHOD,),
+    )
+    divergence_alpha: float = _option(
+        0.5,
+        "the teacher's share in the mixture of the generalised JSD",
+        low=0.0,
+        high=1.0,
+        read=(JSD, NAMED_BY_METHOD),
+    )
+    divergence_top_k: int = _option(
+        0,
+        "the teacher's most likely next tokens that are kept, the rest in one; 0 keeps all",
+        low=0,
+        read=(NAMED_BY_METHOD,),
+    )
+    keep_per_task: int = _option(
+        4,
+        "episodes of one task that are cloned at most: the best of those that succeeded",
+        low=1,
+        read=(NAMED_BY_METHOD,),
+    )
+    shaping_lambda: float = _option(
+        0.0,
+        "how far a turn is credited with later changes of the plan's length",
+        low=0.0,
+        high=1.0,
+        read=(NAMED_BY_METHOD,),
+    )
+    privilege: str = _option(
+        "skill",
+        f"what the teacher is shown ({', '.join(PRIVILEGES)}), or several joined by +, each a reading of its own",
+    )
+    teacher_combine: str = _option(
+        "mean",
+        "how joined privileges become one teacher: mean probability, the highest, or where all agree in sign",
+        choices=("mean", "max", "agreement"),
+        read=(SEVERAL_CONTEXTS,),
+    )
+    position: str = _option("auto", "where the privileged context stands", choices=POSITIONS)
+    retrieval: str = _option(
+        "task_type",
+        "how skills are retrieved; ucb learns while training which skill of the bank the teacher reads",
+        choices=(*RETRIEVALS, "ucb"),
+    )
+    ucb_c: float = _option(math.sqrt(2.0), "what uncertainty is worth to retrieval=ucb", low=0.0, read=(UCB,))
+    ucb_reward: str = _option(
+        "success",
+        "what retrieval=ucb rewards a skill by: success of the episodes, or the gap of what was rewarded",
+        choices=("success", "gap"),
+        read=(UCB,),
+    )
+    teacher_budget: int = _option(2048, "tokens of the privileged context at most", low=1)
+
+    def check(self) -> None:
+        """A privilege that can be shown, and a JSD that is none of its ends."""
+        super().check()
+        split_privilege(self.privilege)
+        if self.divergence == "jsd" and not 0.0 < self.divergence_alpha < 1.0:
+            raise ValueError(
+                f"{type(self).__name__}.divergence_alpha: expected between 0 and 1 for a JSD, got "
+                f"{self.divergence_alpha:g}; at the ends it is 0 for any two distributions: choose "
+                "divergence=forward_kl (towards 0) or reverse_kl (towards 1)"
+            )

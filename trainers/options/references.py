@@ -1,0 +1,67 @@
+"""A user's own code by reference: ``module:name``, with the current folder searched last.
+
+The ``sdar`` command does not begin with the current folder on the import path, so a file that lies there would not be
+found. The folder is added at the end of the path, and only for a module that is found nowhere else and lies in it, so
+that no folder of a project ever stands in for an installed package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sdar_envs.choices import require_choice
+
+
+def import_own(name: str) -> ModuleType:
+    """Import a module; a file or package of the current folder is found, too.
+
+    Raises:
+        ValueError: There is no such module; the message says where it was looked for.
+        ImportError: It is there and one of its own imports is not.
+    """
+    top = name.partition(".")[0]
+    folder = Path.cwd()
+    here = (folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()
+    if here and str(folder) not in sys.path and importlib.util.find_spec(top) is None:
+        sys.path.append(str(folder))
+        importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and something that it imports is not
+        raise ValueError(
+            f"expected an importable module {name!r}, found none: it is looked for among installed packages and in the "
+            f"current folder, {folder}"
+        ) from None
+
+
+def load_object(reference: str, kind: str, *, registered: Mapping[str, Any] | None = None) -> Any:
+    """What ``module:name`` refers to: an entry that the module adds to a table, or a variable of it.
+
+    Args:
+        reference: The reference.
+        kind: What it should be, for messages.
+        registered: A table that the module may add to when it is imported.
+
+    Raises:
+        ValueError: It has another form, or the module cannot be imported or has nothing of that name; the message
+            names the nearest.
+    """
+    module_name, colon, name = reference.partition(":")
+    if not (colon and module_name and name):
+        raise ValueError(f"{kind} {reference!r}: expected module:name, such as my_module:my_{kind.replace(' ', '_')}")
+    before = set(registered or ())
+    module = import_own(module_name)
+    if registered is not None and name in registered:
+        return registered[name]
+    public = [each for each in vars(module) if not each.startswith("_")]
+    added = [each for each in registered or () if each not in before]
+    require_choice(kind, name, [*added, *public], f"the module {module_name}")
+    return getattr(module, name)

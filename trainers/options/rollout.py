@@ -1,0 +1,50 @@
+"""How episodes are played: how many, how long, and how prompts are built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from agents.prompts import CONTEXTS, STYLES, WHEN_FULL
+
+from .option import OptionGroup, option
+from .reading import LEARNING
+
+_option = partial(option, group="rollout")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutOptions(OptionGroup):
+    """Sizes of an iteration, lengths, sampling, and the student's prompt."""
+
+    max_steps: int = _option(150, "training iterations", low=0, read=(LEARNING,))
+    tasks_per_step: int = _option(16, "tasks per iteration", low=1, read=(LEARNING,))
+    num_generations: int = _option(8, "episodes per task: the group", low=1, read=(LEARNING,))
+    max_turns: int = _option(50, "turns per episode at most", low=1)
+    temperature: float = _option(1.0, "sampling temperature, in all log-probs too", above=0.0)
+    max_completion_length: int = _option(512, "tokens per completion at most", low=1)
+    max_prompt_length: int = _option(2048, "tokens of the student's prompt at most", low=1)
+    context: str = _option(
+        "window", "a fresh prompt per turn with the last turns, or one growing chat", choices=CONTEXTS
+    )
+    history_length: int = _option(2, "turns in a window", low=0)
+    prompt_style: str = _option("paper", "prompt templates", choices=STYLES)
+    list_actions: bool = _option(True, "list the admissible actions in the prompt")
+    enable_thinking: bool | None = _option(None, "thinking switch of the chat template")
+    append_history: bool = _option(
+        False,
+        "where a chat template rewrites earlier turns: keep them as sampled, in one row, instead of a row per turn",
+    )
+    when_full: str = _option(
+        "new_row",
+        "what a transcript that outgrows max_prompt_length does: go on with a shortened history, or stop",
+        choices=WHEN_FULL,
+    )
+    sampler_batch: int | None = _option(None, "episodes sampled together; none is all of an iteration", low=1)
+    success_threshold: float | None = _option(
+        None, "return that counts as success where info has no success; none is the registered one, else 1"
+    )
+    env_kwargs: dict[str, Any] = _option(  # noqa: RUF009  # it makes a new one each time
+        None, "keyword arguments of the environment", make=dict
+    )

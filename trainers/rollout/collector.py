@@ -1,0 +1,67 @@
+"""Collecting an iteration: its tasks played by the student, with the teacher's side asked for where it is wanted."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..methods.method import IterationPlan
+from ..options import Options
+from .batch_env import LoopBatchEnv
+from .collect import collect
+from .dynamic_sampling import Resampled, replace_flat_groups
+from .environments import EnvironmentSource
+from .policies import Policies
+from .tasks import TaskPlan
+
+
+class Collector:
+    """Plays the training tasks of a run; its environments are made when first needed and kept.
+
+    Args:
+        source: The environment.
+        policies: Who acts.
+        options: Sizes of a batch.
+        tasks: Which tasks an iteration plays.
+    """
+
+    def __init__(self, source: EnvironmentSource, policies: Policies, options: Options, tasks: TaskPlan) -> None:
+        self.source = source
+        self.policies = policies
+        self.options = options
+        self.tasks = tasks
+        self._env: LoopBatchEnv | None = None
+
+    def privileged_turns(self, plan: IterationPlan) -> str:
+        """When the privileged side is asked for."""
+        if plan.reads_plan_length:
+            return "every"
+        reads = plan.reads_teacher or plan.method.student_view == "privileged"
+        return self.policies.privileged_turns if reads else "never"
+
+    def collect(self, plan: IterationPlan) -> Resampled:
+        """The episodes of an iteration, group by group.
+
+        Raises:
+            RuntimeError: Every episode's environment broke.
+        """
+        options, turns = self.options, self.privileged_turns(plan)
+        if self._env is None:
+            self._env = LoopBatchEnv.of(self.source, "train", options.episodes_together)
+        self._env.privileged_turns = turns
+        play = partial(
+            collect,
+            self.policies.student,
+            self._env,
+            max_turns=options.max_turns,
+            seal_info=self.policies.seals_info and turns != "never",
+        )
+        rollouts = play(self.tasks.draws(plan.step))
+        if all(rollout.episode.failed for rollout in rollouts):
+            raise RuntimeError(f"every episode of iteration {plan.step} failed; the first: {rollouts[0].failure}")
+        return replace_flat_groups(rollouts, play, self.tasks, step=plan.step, tries=options.dynamic_sampling)
+
+    def close(self) -> None:
+        """Close the environments."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None

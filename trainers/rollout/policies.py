@@ -1,0 +1,213 @@
+"""Who acts and who reads in a run: student, evaluator, privileged-prompt policy, and the readers of rows.
+
+All of them are the same parameters given different prompts, and share one sampler; this file makes them of the options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agents.base import Turn, View
+from agents.chat import ChatAgent, end_ids
+from agents.relabel import plain_view
+from agents.rendering import ChatRenderer
+from agents.sampling.base import Sampler
+from agents.sampling.local import BatchSampler
+from agents.teacher import EVERY_TURN, Teacher, split_privilege
+from sdar_envs.privileged import Privileged, StudentView
+
+from ..methods.method import Method
+from ..options import Options
+from .environments import EnvironmentSource
+from .teacher_views import TEACHER, readings_of
+
+# Where a privilege is read from, if not from "skills".
+_KEY_OF = {name: name for name in ("plan", "next_action", "facts", "hints")}
+
+TeacherContext = Callable[[dict[str, Any]], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The agents of a run.
+
+    `student` collects training episodes, `evaluator` plays evaluation sets with the student's prompt,
+    `privileged_policy` plays them with the teacher's; `readers` read rows, by the name of the reading
+    (`teacher_views`). Of several joined privileges the privileged-prompt policy reads the first. `teacher`,
+    `privileged_policy` and `readers` are empty where the environment gives a teacher nothing to read. `sampler` serves
+    all of them. `privileged_turns` says when the privileged side must be asked, `seals_info` that it is read from the
+    whole `info` (a user's own context).
+    """
+
+    student: ChatAgent
+    evaluator: ChatAgent
+    privileged_policy: ChatAgent | None
+    readers: Mapping[str, Teacher]
+    teacher: Teacher | None
+    renderer: ChatRenderer
+    sampler: Sampler
+    privileged_turns: str
+    seals_info: bool
+
+    def plain(self, turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> View | None:
+        """A row given the plain prompt (`selection.PlainReading`); None where it quotes a privileged context whole."""
+        if self.teacher is not None and self.teacher.quotes(turns, privileged):
+            return None
+        return plain_view(self.renderer, turns)
+
+    def plan_length(self, privileged: Privileged | None) -> int | None:
+        """Actions that the shortest known plan still needs (`selection.PlanLength`)."""
+        return None if self.teacher is None else self.teacher.plan_length(privileged)
+
+
+def privileged_turns(privileges: Iterable[str], teacher_context: TeacherContext | None) -> str:
+    """When the teacher's side must be asked: what stands in the system role is read once per episode."""
+    return "every" if teacher_context is not None or EVERY_TURN & set(privileges) else "first"
+
+
+def make_policies(
+    model: Any,
+    tokenizer: Any,
+    options: Options,
+    method: Method,
+    source: EnvironmentSource,
+    teacher_context: TeacherContext | None,
+    *,
+    teaches: bool = True,
+    skill_choice: Callable[[StudentView], str] | None = None,
+    sampler: Sampler | None = None,
+) -> Policies:
+    """Build the agents of a run.
+
+    Args:
+        model: Prepared by the engine.
+        tokenizer: With a chat template.
+        options: Prompts, lengths, temperatures, privilege.
+        method: Says whose prompt the student acts under, which readings are made, and what else must be known.
+        source: The environment.
+        teacher_context: A user's own function from `info` to what the teacher is shown.
+        teaches: Whether the method's coefficient lets what it knows beyond the student matter at all.
+        skill_choice: Names the skill that ``privilege=skill`` shows for an episode (`skill_bandit`); None for what the
+            environment retrieved.
+        sampler: Samples for all of them; None makes the local one, of the model, which is needed then.
+
+    Raises:
+        ValueError: The method reads privileged information and the environment has none, or not the part asked for.
+    """
+    own = split_privilege(options.privilege)
+    readings = _readings(method, options, teacher_context)
+    shown = {*own, *readings.values()}
+    needed = sorted({_KEY_OF.get(privilege, "skills") for privilege in shown if privilege != "none"})
+    can_teach = teacher_context is not None or (
+        source.has_privileged and all(key in source.privileged_keys for key in needed)
+    )
+    acts_under_it = "privileged" in (method.student_view, *method.eval_views)
+    if not can_teach and ((teaches and "privileged" in method.needs) or acts_under_it):
+        raise ValueError(without_privileged(method, options, source, needed))
+    if teaches and "plan" in method.needs and "plan" not in source.privileged_keys:
+        raise ValueError(without_plan(method, source))
+    renderer = ChatRenderer(tokenizer, enable_thinking=options.enable_thinking, append_history=options.append_history)
+
+    def teacher_of(privilege: str) -> Teacher:
+        return Teacher(
+            renderer,
+            options.prompt_style,
+            privilege=privilege,
+            position=options.position,
+            budget_tokens=options.teacher_budget,
+            max_length=_longest(model, options),
+            teacher_context=teacher_context,
+            skill_bank=source.skill_bank,
+            skill_choice=skill_choice,
+        )
+
+    teacher = None
+    if can_teach or "plan" in source.privileged_keys:
+        teacher = teacher_of(own[0] if can_teach else "none")
+    readers: dict[str, Teacher] = {}
+    if teacher is not None and can_teach:
+        readers = {name: teacher if shows == own[0] else teacher_of(shows) for name, shows in readings.items()}
+
+    if sampler is None:
+        longest = max(options.max_prompt_length, _longest(model, options) if can_teach else 0)
+        sampler = BatchSampler(
+            model,
+            end_ids=end_ids(renderer, model),
+            pad_id=renderer.pad_id,
+            max_completion_length=options.max_completion_length,
+            max_context=longest + options.max_completion_length,
+        )
+
+    def chat(temperature: float, with_teacher: bool) -> ChatAgent:
+        return ChatAgent(
+            model,
+            tokenizer,
+            style=options.prompt_style,
+            context=options.context,
+            history_length=options.history_length,
+            temperature=temperature,
+            max_completion_length=options.max_completion_length,
+            max_prompt_length=options.max_prompt_length,
+            enable_thinking=options.enable_thinking,
+            list_actions=options.list_actions,
+            teacher=teacher if with_teacher else None,
+            append_history=options.append_history,
+            when_full=options.when_full,
+            sampler=sampler,
+        )
+
+    return Policies(
+        student=chat(options.temperature, method.student_view == "privileged"),
+        evaluator=chat(options.eval_temperature, False),
+        privileged_policy=chat(options.eval_temperature, True) if can_teach else None,
+        readers=readers,
+        teacher=teacher,
+        renderer=renderer,
+        sampler=sampler,
+        privileged_turns=privileged_turns(shown, teacher_context),
+        seals_info=teacher_context is not None,
+    )
+
+
+def _readings(method: Method, options: Options, teacher_context: TeacherContext | None) -> dict[str, str]:
+    """The readings of the run by name, with the privilege of each; a user's own context is one reading."""
+    if teacher_context is None:
+        return readings_of(method, options)
+    if others := [view for view in method.teacher_views if view != TEACHER]:
+        raise ValueError(
+            f"method {method.name!r} also reads {', '.join(others)} of the environment's own privileged side, and "
+            "teacher_context= takes its place: leave it out, or choose a method with one teacher"
+        )
+    return {view: split_privilege(options.privilege)[0] for view in method.teacher_views}
+
+
+def _longest(model: Any, options: Options) -> int:
+    """Tokens before a teacher's completion: room for the privileged context beside the student's prompt."""
+    wanted = options.max_prompt_length + options.teacher_budget
+    positions = None if model is None else getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return wanted if positions is None else min(wanted, positions - options.max_completion_length)
+
+
+def without_plan(method: Method, source: EnvironmentSource) -> str:
+    """Why a run cannot start that needs to know how far away the goal is."""
+    got = ", ".join(source.privileged_keys) or "none"
+    return (
+        f"method {method.name!r} learns from the length of the remaining plan, and {source.name} gives none: expected "
+        f"info['privileged']['plan'], the optimal actions that are left, at every reset and step; got the keys {got}. "
+        "Add it to the environment, or choose a method that needs no plan, such as method='grpo'"
+    )
+
+
+def without_privileged(method: Method, options: Options, source: EnvironmentSource, needed: Sequence[str]) -> str:
+    """Why a run cannot start: what the environment must provide for this method, and what else can be done."""
+    got = f"got the keys {', '.join(source.privileged_keys)}" if source.has_privileged else "got none"
+    return (
+        f"method {method.name!r} learns from a teacher that reads what the student may not, and {source.name} gives it "
+        "nothing to read. Expected a mapping under info['privileged'] at every reset and step, with the keys "
+        "task_type, plan, next_action, hints, facts and skills (sdar_envs.privileged.PrivilegedFields; "
+        f"privilege={options.privilege!r} reads {', '.join(map(repr, needed))}); {got}. Add it to the environment, "
+        "pass teacher_context=, your own function from info to text, or choose a method without a teacher, such as "
+        "method='grpo'"
+    )

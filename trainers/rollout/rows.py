@@ -1,0 +1,203 @@
+"""Rollouts to rows: the sampled ids with everything known about each, and the teacher's reading of the same ids.
+
+Ids are taken from the turns as they were sampled; no text is tokenised again. A turn whose prompt continues the row
+before it extends that row, any other begins a new one, so one function serves transcripts and windows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from agents.base import Turn, TurnTokens, View
+from sdar_envs.privileged import Privileged
+
+from ..batch.outcome import EpisodeOutcome
+from ..batch.row import SampledRow
+from .collect import Rollout
+
+
+class Reading(Protocol):
+    """What a teacher made of a row: its view, and whether the whole privileged block is in it."""
+
+    @property
+    def view(self) -> View:
+        """The sampled tokens behind the teacher's prompt."""
+        ...
+
+    @property
+    def block_tokens(self) -> int:
+        """Tokens of privileged text that were put in."""
+        ...
+
+    @property
+    def history_cut(self) -> int:
+        """Turns of history that had to go for them."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reading may be learned from."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads rows behind another prompt: `agents.teacher.Teacher` does."""
+
+    def read(self, turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> Reading:
+        """The teacher's view of the same sampled tokens."""
+        ...
+
+
+def build_rows(rollouts: Sequence[Rollout]) -> list[SampledRow]:
+    """The rows of all rollouts that did not fail; ``episode_id`` is the rollout's index.
+
+    Raises:
+        ValueError: A turn has no token ids (its agent is no model), or continues a row that does not exist.
+    """
+    rows: list[_RowBuilder] = []
+    for episode_id, rollout in enumerate(rollouts):
+        if rollout.episode.failed:
+            continue
+        row: _RowBuilder | None = None
+        for number, turn in enumerate(rollout.episode.turns):
+            tokens = turn.action.tokens
+            if tokens is None:
+                raise ValueError(
+                    f"episode {rollout.episode.task_id}, turn {number}: expected token ids to learn from, got none; "
+                    "only an agent that samples from a model can be trained"
+                )
+            if not tokens.continues:
+                row = _RowBuilder(episode_id, rollout)
+                rows.append(row)
+            elif row is None:
+                raise ValueError(f"episode {rollout.episode.task_id}: the first turn continues a row that is not there")
+            assert row is not None
+            row.append(turn, tokens, number)
+    return [row.build(index) for index, row in enumerate(rows)]
+
+
+@dataclass(slots=True)
+class _RowBuilder:
+    """A row while its turns are being put together."""
+
+    episode_id: int
+    rollout: Rollout
+    ids: list[int] = field(default_factory=list)
+    loss_positions: list[int] = field(default_factory=list)
+    behaviour_logprobs_T: list[float] = field(default_factory=list)
+    entropies_T: list[float] = field(default_factory=list)
+    turn_ids_T: list[int] = field(default_factory=list)
+    invalid_T: list[bool] = field(default_factory=list)
+    row_turns: list[int] = field(default_factory=list)
+    step_rewards: list[float] = field(default_factory=list)
+    anchor_ids: list[str] = field(default_factory=list)
+    truncated: bool = False
+
+    def append(self, turn: Turn, tokens: TurnTokens, number: int) -> None:
+        """Add the prompt and the sampled tokens of a turn."""
+        count = len(tokens.completion_ids)
+        self.ids.extend(tokens.prompt_ids)
+        self.loss_positions.extend(range(len(self.ids), len(self.ids) + count))
+        self.ids.extend(tokens.completion_ids)
+        self.behaviour_logprobs_T.extend(tokens.logprobs)
+        self.entropies_T.extend(tokens.entropies)
+        self.turn_ids_T.extend([number] * count)
+        self.invalid_T.extend([not turn.is_action_valid] * count)
+        self.row_turns.append(number)
+        self.step_rewards.append(turn.reward)
+        self.anchor_ids.append(_anchor(self.rollout.episode.task_id, turn.view.observation))
+        self.truncated = self.truncated or tokens.truncated
+
+    def build(self, index: int) -> SampledRow:
+        """The finished row."""
+        return SampledRow(
+            index=index,
+            student=View(self.ids, self.loss_positions),
+            behaviour_logprobs_T=self.behaviour_logprobs_T,
+            turn_ids_T=self.turn_ids_T,
+            episode_id=self.episode_id,
+            group_id=self.rollout.task.group,
+            row_turns=self.row_turns,
+            anchor_ids=self.anchor_ids,
+            step_rewards=self.step_rewards,
+            invalid_T=self.invalid_T,
+            entropies_T=self.entropies_T,
+            truncated=self.truncated,
+            return_=self.rollout.episode.return_,
+        )
+
+
+def _anchor(task_id: str, observation: str) -> str:
+    text = f"{task_id}\x1f{observation}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
+
+
+def outcomes_of(rollouts: Sequence[Rollout]) -> list[EpisodeOutcome]:
+    """What advantages and filters need of each rollout, numbered as in `build_rows`."""
+    return [
+        EpisodeOutcome(
+            index,
+            rollout.task.group,
+            rollout.episode.return_,
+            failed=rollout.episode.failed,
+            success=rollout.episode.success,
+            turns=len(rollout.episode.turns),
+        )
+        for index, rollout in enumerate(rollouts)
+    ]
+
+
+@dataclass(slots=True)
+class ReadingMetrics:
+    """How the readings went: rows read whole, rows left out, tokens of the context, messages of history cut."""
+
+    read: int = 0
+    incomplete: int = 0
+    block_tokens: int = 0
+    history_cut: int = 0
+
+    def metrics(self) -> dict[str, float]:
+        """Means per read row, and the count of rows whose privileged context did not fit or was not there."""
+        count = max(self.read, 1)
+        return {
+            "teacher/block_tokens": self.block_tokens / count,
+            "teacher/history_cut": self.history_cut / count,
+            "teacher/privileged_dropped": float(self.incomplete),
+        }
+
+
+def read_teachers(
+    rows: Sequence[SampledRow], rollouts: Sequence[Rollout], readers: Mapping[str, Reader]
+) -> tuple[list[dict[str, View]], ReadingMetrics]:
+    """Each reader's view of each row, by name. An incomplete reading is left out and counted, never used.
+
+    Raises:
+        ValueError: A reading does not hold exactly the sampled ids.
+    """
+    metrics = ReadingMetrics()
+    views: list[dict[str, View]] = []
+    for row in rows:
+        rollout = rollouts[row.episode_id]
+        turns = [rollout.episode.turns[number] for number in row.row_turns]
+        known = [rollout.privileged[number] for number in row.row_turns]
+        sampled = row.student.sampled_ids()
+        own: dict[str, View] = {}
+        for name, reader in readers.items():
+            reading = reader.read(turns, known)
+            if not reading.complete:
+                metrics.incomplete += 1
+                continue
+            if reading.view.sampled_ids() != sampled:
+                raise ValueError(
+                    f"episode {rollout.episode.task_id}, view {name!r}: expected the {len(sampled)} sampled ids at the "
+                    "loss positions, got others; the teacher must score what the student sampled"
+                )
+            own[name] = reading.view
+            metrics.read += 1
+            metrics.block_tokens += reading.block_tokens
+            metrics.history_cut += reading.history_cut
+        views.append(own)
+    return views, metrics

@@ -1,0 +1,238 @@
+"""The run directory: one folder that explains a run without the code that made it.
+
+`config.yaml`, `versions.json`, `metrics.jsonl`, `episodes.jsonl`, `checkpoints/`, `panels/`, `summary.json`. Privileged
+text is written only when asked for, and only into a file of its own. A directory that another process uses, or that
+holds another configuration, is refused with the reason. Not here: what the metrics mean.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+from ..options import Options
+
+EPISODE_SCHEMA = "sdar/episode/1"
+_PACKAGES = ("sdar-gym", "torch", "transformers", "gymnasium", "numpy", "textworld")
+
+
+class RunDirectoryError(RuntimeError):
+    """The directory can not be used for this run; the message says why and what to do."""
+
+
+class JsonLines:
+    """An append-only file of one JSON object per line, whose length is known, so that a resume can cut it back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[bytes] | None = None
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one line."""
+        line = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_plain)
+        self._open().write(line.encode("utf-8", "replace") + b"\n")
+
+    def flush(self, *, sync: bool = False) -> int:
+        """Hand everything to the operating system (and with `sync` to the disk); return the length in bytes."""
+        file = self._open()
+        file.flush()
+        if sync:
+            os.fsync(file.fileno())
+        return file.tell()
+
+    def cut(self, length: int) -> None:
+        """Drop what lies behind `length` bytes.
+
+        Raises:
+            RunDirectoryError: The file is shorter: it is not the one that the checkpoint belongs to.
+        """
+        file = self._open()
+        if file.tell() < length:
+            raise RunDirectoryError(
+                f"{self.path}: expected at least {length} bytes, got {file.tell()}: it was changed after the checkpoint"
+            )
+        file.truncate(length)
+        file.seek(length)
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> IO[bytes]:
+        if self._file is None:
+            self._file = self.path.open("ab")
+        return self._file
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1, default=_plain) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers of numpy and torch as Python's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"a log record can not hold {type(value).__name__}")
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """All complete records of a log; a last line that was cut by a crash is left out."""
+    records = []
+    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines):
+        if not line:
+            continue
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            if number < len(lines) - 1:
+                raise
+    return records
+
+
+class RunDirectory:
+    """A run's folder, locked while it is open.
+
+    Args:
+        path: The folder; made when missing.
+        options: The run's configuration.
+        resume: Whether an earlier part of the same run may be in it.
+        extra: Further keys that make a run what it is (model, environment); compared like the configuration.
+
+    Raises:
+        RunDirectoryError: In use, or holding another run.
+    """
+
+    def __init__(
+        self, path: str | Path, options: Options, *, resume: bool = False, extra: Mapping[str, Any] | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        try:
+            self._claim(options, resume, dict(extra or {}))
+        except BaseException:
+            self._lock.close()
+            raise
+        self.metrics = JsonLines(self.path / "metrics.jsonl")
+        self.episodes = JsonLines(self.path / "episodes.jsonl")
+        self.privileged = JsonLines(self.path / "privileged.jsonl") if options.log_privileged else None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints live."""
+        return self.path / "checkpoints"
+
+    def logs(self) -> dict[str, JsonLines]:
+        """The open logs by name."""
+        named = {"metrics": self.metrics, "episodes": self.episodes}
+        return named if self.privileged is None else {**named, "privileged": self.privileged}
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write `summary.json` in one step."""
+        _write_json(self.path / "summary.json", summary)
+
+    def close(self) -> None:
+        """Close the logs and give the lock back."""
+        for log in self.logs().values():
+            log.close()
+        self._lock.close()
+
+    def _take_lock(self) -> IO[str]:
+        file = (self.path / ".lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise RunDirectoryError(
+                f"{self.path} is in use by {holder}: wait for it, or choose another output_dir"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        return file
+
+    def _claim(self, options: Options, resume: bool, extra: dict[str, Any]) -> None:
+        identity = self.path / "run.json"
+        mine = {"digest": options.digest(), **extra}
+        if identity.exists():
+            require_same_run(self.path, options, extra)
+            if not resume:
+                raise RunDirectoryError(
+                    f"{self.path} holds an earlier part of this run: pass resume_from_checkpoint=True (sdar train "
+                    "--resume) to go on with it, or choose another output_dir"
+                )
+        options.to_yaml(self.path / "config.yaml")
+        if not (self.path / "versions.json").exists() or not identity.exists():
+            (self.path / "versions.json").write_text(json.dumps(versions(), indent=1) + "\n", encoding="utf-8")
+        _write_json(identity, mine)
+
+
+def read_identity(path: Path) -> dict[str, Any]:
+    """What `run.json` says makes the run of a directory what it is.
+
+    Raises:
+        RunDirectoryError: It is damaged.
+    """
+    try:
+        held = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        held = error
+    if not isinstance(held, dict):
+        raise RunDirectoryError(f"{path / 'run.json'}: expected the identity of a run as JSON, got {held}")
+    return held
+
+
+def require_same_run(path: Path, options: Options, extra: Mapping[str, Any]) -> None:
+    """Refuse a directory that holds a run with another configuration, or with another value of a key in `extra`.
+
+    Raises:
+        RunDirectoryError: The message names what differs.
+    """
+    held = read_identity(path)
+    different = sorted(key for key, value in extra.items() if held.get(key) != value)
+    if held.get("digest") != options.digest():
+        different += _changed_options(path, options) or ["the configuration"]
+    if different:
+        raise RunDirectoryError(
+            f"{path} holds another run; it differs in {', '.join(different)}: choose another output_dir"
+        )
+
+
+def _changed_options(path: Path, options: Options) -> list[str]:
+    import yaml
+
+    try:
+        old = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return []
+    new = json.loads(json.dumps(options.to_dict()))
+    counted = [option.name for option in dataclasses.fields(options) if option.metadata.get("maths", True)]
+    return [f"{key} ({old.get(key)!r} there, {new[key]!r} here)" for key in counted if old.get(key) != new[key]]
+
+
+def versions() -> dict[str, Any]:
+    """What the run was made with: Python, platform, package versions."""
+    found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found

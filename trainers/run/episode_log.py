@@ -1,0 +1,140 @@
+"""Episodes as JSON records: what `episodes.jsonl` holds per line, and the privileged side's record apart from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agents.base import Turn
+
+from ..batch.row import SampledRow
+from ..rollout.collect import Rollout
+from .directory import EPISODE_SCHEMA
+
+
+def episode_record(
+    rollout: Rollout,
+    *,
+    run: str,
+    iteration: int,
+    phase: str,
+    seed: int,
+    view: str = "plain",
+    tokens: Mapping[int, Mapping[str, list[Any]]] | None = None,
+) -> dict[str, Any]:
+    """One line of `episodes.jsonl`.
+
+    Of an episode that was acted behind the privileged prompt no text is kept: what was written there may say what was
+    read, and the world may answer to it. Its observations, completions and actions are null.
+
+    Args:
+        rollout: The episode; of its privileged side only the ids of claims that were read are kept, and whether they
+            were stale.
+        run: Name of the run.
+        iteration: Iterations done when it was played.
+        phase: Why it was played: ``train``, the name of an evaluation (`measured.measured_name`), or
+            ``teacher``, which is the privileged-prompt policy on the watched set.
+        seed: The run's seed.
+        view: The prompt that it was acted behind, of `method.VIEWS`.
+        tokens: Token arrays by turn number, from `token_arrays`; turns that have them get the student's messages too.
+    """
+    episode = rollout.episode
+    claim_ids, stale = claims_of(rollout)
+    arrays: Mapping[int, Mapping[str, list[Any]]] = tokens or {}
+    return {
+        "schema": EPISODE_SCHEMA,
+        "run": run,
+        "iteration": iteration,
+        "group": rollout.task.group,
+        "member": rollout.task.member,
+        "phase": phase,
+        "view": view,
+        "env_id": episode.env_id,
+        "task_id": episode.task_id,
+        "task_type": episode.task_type,
+        "instruction": episode.turns[0].view.instruction if episode.turns else "",
+        "seed": seed,
+        "success": episode.success,
+        "score": episode.score,
+        "return": episode.return_,
+        "stop_reason": str(episode.stop_reason),
+        "failure": rollout.failure,
+        "claim_ids": claim_ids,
+        "stale": stale,
+        "turns": [
+            _turn_record(turn, arrays.get(number)) if view == "plain" else _withheld(turn)
+            for number, turn in enumerate(episode.turns)
+        ],
+    }
+
+
+def _withheld(turn: Turn) -> dict[str, Any]:
+    return {**_turn_record(turn, None), "observation": None, "completion": None, "action": None}
+
+
+def _turn_record(turn: Turn, tokens: Mapping[str, list[Any]] | None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "observation": turn.view.observation,
+        "completion": turn.action.completion,
+        "action": turn.action.text,
+        "parse": str(turn.action.parse),
+        "valid": turn.is_action_valid,
+        "reward": turn.reward,
+    }
+    if tokens is not None:
+        # What the student read, as far as it is new in this turn; written where tokens are, since it is long.
+        record["messages"] = [dict(message) for message in turn.action.messages]
+        record["tokens"] = tokens
+    return record
+
+
+def claims_of(rollout: Rollout) -> tuple[list[str], list[bool]]:
+    """Ids of the claims that the skill bank returned for this episode, and whether each was stale; no text."""
+    first = rollout.privileged[0] if rollout.privileged else None
+    fields: Mapping[str, Any] = {} if first is None else first.reveal()  # names of claims, not what they say
+    skills = fields.get("skills")
+    if not isinstance(skills, Mapping):
+        return [], []
+    return list(skills.get("claim_ids", [])), [bool(stale) for stale in skills.get("stale", [])]
+
+
+def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str, view: str = "plain") -> dict[str, Any]:
+    """One line of `privileged.jsonl`, written only with ``log_privileged``: the teacher's side, turn by turn.
+
+    Of an episode that was acted behind the privileged prompt it holds what `episode_record` leaves out, too.
+    """
+    acted = {} if view == "plain" else {"acted": [_turn_record(turn, None) for turn in rollout.episode.turns]}
+    return {
+        "schema": EPISODE_SCHEMA,
+        "run": run,
+        "iteration": iteration,
+        "phase": phase,
+        "group": rollout.task.group,
+        "member": rollout.task.member,
+        "task_id": rollout.episode.task_id,
+        "turns": [None if known is None else known.reveal() for known in rollout.privileged],
+        **acted,
+    }
+
+
+def token_arrays(
+    rows: Sequence[SampledRow], texts: Mapping[int, str], columns: Mapping[str, Sequence[Sequence[float]]]
+) -> dict[int, dict[str, list[Any]]]:
+    """Per turn of one episode: ids, their texts, and a list of numbers per column, parallel to the sampled tokens.
+
+    Args:
+        rows: The episode's rows.
+        texts: Text of every sampled id.
+        columns: Name to values, parallel to `rows` and then to their loss tokens; a row without values has an empty
+            list.
+    """
+    arrays: dict[int, dict[str, list[Any]]] = {}
+    for index, row in enumerate(rows):
+        for place, (turn, token) in enumerate(zip(row.turn_ids_T, row.student.sampled_ids(), strict=True)):
+            own = arrays.setdefault(turn, {"id": [], "text": [], **{name: [] for name in columns}})
+            own["id"].append(token)
+            own["text"].append(texts[token])
+            for name, values in columns.items():
+                if values[index]:
+                    own[name].append(round(float(values[index][place]), 5))
+    return arrays

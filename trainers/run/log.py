@@ -1,0 +1,105 @@
+"""What a run writes while it goes on: metric lines, episodes, and further sinks by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ..batch.row import SampledRow
+from ..evaluation.measured import Measured
+from ..options import RunOptions
+from ..rollout.collect import Rollout
+from .directory import RunDirectory
+from .episode_log import episode_record, privileged_record, token_arrays
+from .sinks import SINKS
+
+Columns = Callable[[Sequence[SampledRow]], Mapping[str, Sequence[Sequence[float]]]]
+
+
+class RunLog:
+    """Writes a run's records.
+
+    Args:
+        directory: The open run directory.
+        options: Seed, sinks, and whether the privileged side is written.
+        decode: Token id to text, for token arrays.
+
+    """
+
+    def __init__(self, directory: RunDirectory, options: RunOptions, decode: Callable[[int], str]) -> None:
+        self.directory = directory
+        self.options = options
+        self.decode = decode
+        self.sinks = [SINKS[name](directory) for name in options.report_to]
+
+    def metrics(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """One metric line; sinks get its numbers. What is not finite is null, which JSON has."""
+        numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))}
+        unknown = {name: None for name, value in numbers.items() if not math.isfinite(value)}
+        self.directory.metrics.write({"step": step, **metrics, **unknown})
+        for sink in self.sinks:
+            sink.log(step, numbers)
+
+    def episodes(
+        self,
+        rollouts: Sequence[Rollout],
+        *,
+        iteration: int,
+        phase: str,
+        view: str = "plain",
+        rows: Sequence[SampledRow] = (),
+        columns: Columns | None = None,
+    ) -> None:
+        """One line per episode; those that `rows` belong to get token arrays.
+
+        Args:
+            rollouts: Episodes.
+            iteration: Iterations done when they were played.
+            phase: Why they were played.
+            view: The prompt they were acted behind; behind the privileged one nothing is logged token by token.
+            rows: Rows to log token by token; their ``episode_id`` is the index in `rollouts`.
+            columns: Computes the numbers per token of those rows.
+        """
+        arrays = self._arrays(rows if view == "plain" else (), columns)
+        seed = self.options.seed
+        where: dict[str, Any] = {"run": self.directory.path.name, "iteration": iteration, "phase": phase, "view": view}
+        for index, rollout in enumerate(rollouts):
+            self.directory.episodes.write(episode_record(rollout, **where, seed=seed, tokens=arrays.get(index)))
+            if self.directory.privileged is not None:
+                self.directory.privileged.write(privileged_record(rollout, **where))
+
+    def evaluation(
+        self, measured: Measured, *, iteration: int, rows: Sequence[SampledRow] = (), columns: Columns | None = None
+    ) -> None:
+        """The episodes of all that was measured, each under its name; `rows` are of the plain prompt."""
+        for name, (view, evaluation) in measured.named().items():
+            if name == "teacher" and measured.plays_its_teacher:
+                continue
+            self.episodes(
+                evaluation.rollouts,
+                iteration=iteration,
+                phase=name,
+                view=view,
+                rows=rows if view == "plain" else (),
+                columns=columns,
+            )
+
+    def _arrays(
+        self, rows: Sequence[SampledRow], columns: Columns | None
+    ) -> dict[int, dict[int, dict[str, list[Any]]]]:
+        if not rows:
+            return {}
+        values = {} if columns is None else columns(rows)
+        texts = {token: self.decode(token) for token in sorted({t for row in rows for t in row.student.sampled_ids()})}
+        arrays = {}
+        for episode_id in sorted({row.episode_id for row in rows}):
+            own = [index for index, row in enumerate(rows) if row.episode_id == episode_id]
+            picked = {name: [column[index] for index in own] for name, column in values.items()}
+            arrays[episode_id] = token_arrays([rows[index] for index in own], texts, picked)
+        return arrays
+
+    def close(self) -> None:
+        """Finish the sinks."""
+        for sink in self.sinks:
+            sink.close()

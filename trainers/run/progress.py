@@ -1,0 +1,108 @@
+"""What a person sees while a run goes on: a bar with live numbers on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+# Figure in the log, its short name, and how it is written.
+_SHOWN = (
+    ("success", "success", "{:.2f}"),
+    ("success_privileged", "success with the block", "{:.2f}"),
+    ("valid/success_rate", "valid", "{:.3f}"),
+    ("valid_privileged/success_rate", "valid with the block", "{:.3f}"),
+    ("teacher/success_rate", "privileged", "{:.3f}"),
+    ("distill/weight", "weight", "{:.2f}"),
+    ("entropy", "entropy", "{:.2f}"),
+    ("kl", "kl", "{:.3f}"),
+)
+
+
+class Progress(Protocol):
+    """A view of a run."""
+
+    def step(self, done: int, metrics: Mapping[str, Any]) -> None:
+        """An iteration is done."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        ...
+
+    def close(self) -> None:
+        """The run is over."""
+        ...
+
+
+def make_progress(total: int, *, done: int = 0, title: str = "training") -> Progress:
+    """A bar when standard error is a terminal, else lines at least ten seconds apart."""
+    return BarProgress(total, done, title) if sys.stderr.isatty() else LineProgress(total, title)
+
+
+def metrics_line(metrics: Mapping[str, Any]) -> str:
+    """The few numbers worth watching, in one line."""
+    shown = [(short, form.format(metrics[name])) for name, short, form in _SHOWN if metrics.get(name) is not None]
+    return "  ".join(f"{short} {value}" for short, value in shown)
+
+
+class LineProgress:
+    """Plain lines on standard error: the first, the last, and one every `seconds` in between."""
+
+    def __init__(self, total: int, title: str, *, seconds: float = 10.0) -> None:
+        self.total = total
+        self.title = title
+        self.seconds = seconds
+        self._last = float("-inf")
+        self._metrics: dict[str, Any] = {}
+
+    def step(self, done: int, metrics: Mapping[str, Any]) -> None:
+        """Print a line when it is time."""
+        self._metrics.update(metrics)  # an evaluation's metrics stay in sight until the next one
+        now = time.monotonic()
+        if done == self.total or now - self._last >= self.seconds:
+            self._last = now
+            self.say(f"{self.title} {done}/{self.total}  {metrics_line(self._metrics)}")
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class BarProgress:
+    """A bar with the live numbers after it."""
+
+    def __init__(self, total: int, done: int, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}", markup=False),
+            console=Console(stderr=True, markup=False, emoji=False, highlight=False),
+        )
+        self._task = self._bar.add_task(title, total=total, completed=done, metrics="")
+        self._metrics: dict[str, Any] = {}
+        self._bar.start()
+
+    def step(self, done: int, metrics: Mapping[str, Any]) -> None:
+        """Move the bar."""
+        self._metrics.update(metrics)
+        self._bar.update(self._task, completed=done, metrics=metrics_line(self._metrics))
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._bar.console.print(text)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._bar.stop()

@@ -1,0 +1,104 @@
+"""Metrics that sum up: an iteration's episodes, and a whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..batch.row import SampledRow
+from ..engine.updater import UpdateCounters
+from ..evaluation.intervals import paired_difference
+from ..evaluation.measured import Measured, described, measured_name
+from ..options import Options
+from ..rollout.collect import Rollout
+from .run_state import RunState
+
+# How well the agent did that collected an iteration: another quantity under another prompt, so another name.
+OUTCOMES = ("success", "return", "score")
+
+
+def rollout_metrics(rollouts: Sequence[Rollout], rows: Sequence[SampledRow], *, view: str = "plain") -> dict[str, Any]:
+    """What an iteration's episodes say about the student: rates over episodes that did not fail.
+
+    Args:
+        rollouts: The episodes.
+        rows: Their rows.
+        view: The prompt they were acted under. Outcomes under the privileged one are named ``success_privileged``
+            and so on, and there is no ``success`` then.
+    """
+    played = [rollout.episode for rollout in rollouts if not rollout.episode.failed]
+    turns = [turn for episode in played for turn in episode.turns]
+    episodes, steps = max(len(played), 1), max(len(turns), 1)
+    metrics = {
+        "success": sum(episode.success for episode in played) / episodes,
+        "return": sum(episode.return_ for episode in played) / episodes,
+        "score": sum(episode.score for episode in played) / episodes,
+        "turns": len(turns) / episodes,
+        "invalid_action_share": sum(not turn.is_action_valid for turn in turns) / steps,
+        "malformed_share": sum(turn.action.parse != "ok" for turn in turns) / steps,
+        "truncated_share": sum(bool(t.action.tokens and t.action.tokens.truncated) for t in turns) / steps,
+        "context_full": sum(episode.stop_reason == "context_full" for episode in played),
+        "episodes/failed": len(rollouts) - len(played),
+        # Of the distribution that sampled, whether or not the loss needs an entropy.
+        "sampling/entropy": sum(sum(row.entropies_T) for row in rows) / max(sum(len(row) for row in rows), 1),
+        "tokens/sampled": sum(len(row) for row in rows),
+        "tokens/rows": sum(len(row.student.ids) for row in rows),
+    }
+    return {measured_name(name, view) if name in OUTCOMES else name: value for name, value in metrics.items()}
+
+
+def run_summary(
+    *,
+    method: str,
+    env_id: str,
+    options: Options,
+    state: RunState,
+    counters: UpdateCounters,
+    watched: Measured,
+    test: Measured | None,
+) -> dict[str, Any]:
+    """What `summary.json` holds: before and after on the test set (on the watched one where there is none), paired.
+
+    ``before`` and ``after`` are of the prompt that the method is about, which their ``view`` names; ``views`` has every
+    prompt it was evaluated under.
+
+    Args:
+        method: Its name.
+        env_id: What was trained on.
+        options: Seed and watched split.
+        state: The start's evaluations, seconds and tokens.
+        counters: Of the optimiser.
+        watched: The student and the privileged-prompt policy on the watched set, at the end.
+        test: The student on the test set, at the end.
+    """
+    last = watched if test is None else test
+    views = {view: _before_and_after(last, view, state) for view in last.views}
+    own = views[last.view]
+    return {
+        "method": method,
+        "env_id": env_id,
+        "seed": options.seed,
+        "steps": state.step,
+        "seconds": state.seconds,
+        "cpu_seconds": state.cpu_seconds,
+        "tokens": state.sampled_tokens,
+        "trained_tokens": state.trained_tokens,
+        "failed_episodes": state.failed_episodes,
+        "updates": counters.updates,
+        "updates_skipped": counters.skipped,
+        "before": own["before"],
+        "after": own["after"],
+        "watched": {"split": watched.split, **_before_and_after(watched, watched.view, state)},
+        "teacher": {"before": state.before.get("teacher"), "after": watched.described().get("teacher")},
+        "difference": own["difference"],
+        "views": views,
+    }
+
+
+def _before_and_after(measured: Measured, view: str, state: RunState) -> dict[str, Any]:
+    name, after = measured_name(measured.split, view), measured.views[view]
+    difference = None
+    if outcomes := state.before_outcomes.get(name):
+        found = paired_difference(outcomes, after.outcomes, after.clusters)
+        difference = None if found is None else {"mean": found[0], "ci95": list(found[1])}
+    return {"before": state.before.get(name), "after": described(after, view), "difference": difference}

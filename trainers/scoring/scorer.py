@@ -1,0 +1,201 @@
+"""Readings of the sampled tokens that need no gradient: by the reference policy, and by the teacher given its prompt.
+
+Both are made only where a coefficient lets them matter. The teacher is the policy that sampled: it reads before any
+update of the iteration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+
+from agents.base import View
+
+from ..batch.row import SampledRow, ScoredRow, WeighedRow, advanced
+from ..batch.teacher_tokens import TeacherTokens
+from ..batch.token_batch import collate
+from ..engine.base import Engine
+from ..forward.distributions import read_distributions
+from ..forward.passes import score_rows
+from ..forward.root import PolicyModel
+from ..methods.apply import signal_and_weight, weigh
+from ..methods.method import IterationPlan
+from ..options import Options
+from ..rollout.collect import Rollout
+from ..rollout.rows import Reader, read_teachers
+from ..rollout.teacher_views import combine_readings
+
+logger = logging.getLogger(__name__)
+
+
+class Scorer:
+    """Turns sampled rows into scored ones: reference and teacher log-probs.
+
+    Args:
+        root: The live policy.
+        reference: The frozen initial policy; None where its coefficient is 0.
+        options: Temperature and batch options.
+        engine: The machine's clock.
+        pad_id: Any valid id.
+        readers: A reader per reading of the method's teachers (`teacher_views`).
+    """
+
+    def __init__(
+        self,
+        root: PolicyModel,
+        reference: PolicyModel | None,
+        options: Options,
+        engine: Engine,
+        pad_id: int,
+        readers: Mapping[str, Reader],
+    ) -> None:
+        self.root = root
+        self.reference = reference
+        self.options = options
+        self.engine = engine
+        self.pad_id = pad_id
+        self.readers = readers
+        self.for_update = True  # what only an update looks at is scored, too: the reference, whole distributions
+        self._warned = False  # that readings were left out; once is enough
+
+    def at_temperature(self, temperature: float) -> Scorer:
+        """The same scorer for rows of an evaluation, sampled at another temperature, which no update learns from."""
+        options = dataclasses.replace(self.options, temperature=temperature) if temperature > 0 else self.options
+        scorer = Scorer(self.root, self.reference, options, self.engine, self.pad_id, self.readers)
+        scorer.for_update = False
+        return scorer
+
+    def score(
+        self, rows: Sequence[SampledRow], rollouts: Sequence[Rollout], plan: IterationPlan
+    ) -> tuple[list[ScoredRow], dict[str, float]]:
+        """Score rows of an iteration.
+
+        Args:
+            rows: The rows that are learned from (or shown).
+            rollouts: Their episodes, by ``row.episode_id``.
+            plan: Says what is read.
+
+        Returns:
+            The rows in their order, and metrics with the seconds that it took.
+        """
+        metrics: dict[str, float] = {}
+        start = self.engine.clock()
+        scored = [advanced(row, ScoredRow) for row in self._with_behaviour(rows)]
+        if self.for_update and plan.reads_reference:
+            scored = self._score_reference(scored)
+        middle = self.engine.clock()
+        if plan.reads_teacher:
+            scored, metrics = self._score_teachers(scored, rollouts, plan)
+        metrics["seconds/reference"] = middle - start
+        metrics["seconds/teacher"] = self.engine.clock() - middle
+        return scored, metrics
+
+    def _with_behaviour(self, rows: Sequence[SampledRow]) -> list[SampledRow]:
+        """Rows under another prompt than the one they were sampled under get what this policy says of them there."""
+        relabelled = [row for row in rows if len(row) and not row.behaviour_logprobs_T]
+        if not relabelled:
+            return list(rows)
+        values = self._pass(self.root, [row.student for row in relabelled])
+        found = {id(row): logprobs for row, logprobs in zip(relabelled, values, strict=True)}
+        return [
+            advanced(row, type(row), behaviour_logprobs_T=found[id(row)]) if id(row) in found else row for row in rows
+        ]
+
+    def _score_reference(self, rows: Sequence[ScoredRow]) -> list[ScoredRow]:
+        if self.reference is None:
+            raise ValueError("the reference policy is wanted (beta is not 0) and was not kept")
+        values = self._pass(self.reference, [row.student for row in rows])
+        return [
+            advanced(row, ScoredRow, reference_logprobs_T=logprobs) for row, logprobs in zip(rows, values, strict=True)
+        ]
+
+    def _score_teachers(
+        self, rows: Sequence[ScoredRow], rollouts: Sequence[Rollout], plan: IterationPlan
+    ) -> tuple[list[ScoredRow], dict[str, float]]:
+        views, reading = read_teachers(rows, rollouts, self.readers)
+        logprobs: list[dict[str, Sequence[float]]] = [{} for _ in rows]
+        tokens: list[TeacherTokens | None] = [None] * len(rows)
+        for name in self.readers:
+            places = [place for place, own in enumerate(views) if name in own]
+            picked = [views[place][name] for place in places]
+            if self.for_update and plan.reads_vocabulary:
+                values, distributions = read_distributions(self.root, picked, self.options, pad_id=self.pad_id)
+                for place, distribution in zip(places, distributions, strict=True):
+                    tokens[place] = distribution if len(rows[place]) else None
+            else:
+                values = self._pass(self.root, picked)
+            for place, value in zip(places, values, strict=True):
+                logprobs[place][name] = value
+        behaviour = [row.behaviour_logprobs_T for row in rows]
+        combined, agreement = combine_readings(logprobs, behaviour, self.readers, self.options.teacher_combine)
+        self._warn(reading.incomplete, reading.read)
+        scored = [
+            advanced(
+                row, ScoredRow, teachers=views[place], teacher_logprobs_T=combined[place], teacher_tokens=tokens[place]
+            )
+            for place, row in enumerate(rows)
+        ]
+        return scored, {**reading.metrics(), **agreement}
+
+    def _warn(self, incomplete: int, read: int) -> None:
+        """Say once that the teacher is silent about rows whose privileged context could not be read."""
+        if not incomplete or self._warned:
+            return
+        self._warned = True
+        logger.warning(
+            "WARNING: %d of %d readings lack their privileged context, because it is over teacher_budget=%d tokens, "
+            "or too long beside the prompt, or was not there: the teacher is silent about these rows. Raise "
+            "teacher_budget or max_prompt_length, or show it less (privilege, retrieval); sdar inspect shows why",
+            incomplete,
+            incomplete + read,
+            self.options.teacher_budget,
+        )
+
+    def _pass(self, root: PolicyModel, views: Sequence[View]) -> list[list[float]]:
+        return score_rows(
+            root,
+            views,
+            temperature=self.options.temperature,
+            pad_id=self.pad_id,
+            token_budget=self.options.micro_batch_tokens,
+            chunk=self.options.logprob_chunk,
+        )
+
+    def columns(self, rows: Sequence[SampledRow], plan: IterationPlan) -> dict[str, list[list[float]]]:
+        """Numbers per sampled token for the log: behaviour, student, teacher, signal, weight, entropy.
+
+        Rows that a view has not read, or that were left out of the update, have an empty list there; a method without a
+        teacher has no teacher's column.
+
+        Args:
+            rows: At any stage. A weighed row shows what it was weighed with; a scored one is weighed here.
+            plan: The iteration that they belong to.
+        """
+        method = plan.method
+        student = self._pass(self.root, [row.student for row in rows])
+        columns = {
+            "behaviour": [list(row.behaviour_logprobs_T) for row in rows],
+            "student": student,
+            "entropy": [list(row.entropies_T) for row in rows],
+        }
+        learned = [row for row in rows if isinstance(row, ScoredRow) and (row.kept or method.pg_coef != 0.0)]
+        read = [row for row in learned if all(view in row.teacher_logprobs_T for view in method.teacher_views)]
+        if not read or method.injection == "none" or plan.coefficient == 0.0:
+            return columns
+        weighed: Sequence[ScoredRow] = read
+        if not all(isinstance(row, WeighedRow) for row in read):  # rows of an evaluation, which no update looks at
+            weighed = weigh(plan, read, None, mask_truncated=self.options.mask_truncated_completions)
+        batch = collate(weighed, teacher_views=method.teacher_views)
+        batch.student_BT = batch.behaviour_BT
+        signal, weight = signal_and_weight(plan, batch)
+        place = {row.index: at for at, row in enumerate(read)}
+
+        def of_read(values: Sequence[Sequence[float]]) -> list[list[float]]:
+            return [list(values[place[row.index]][: len(row)]) if row.index in place else [] for row in rows]
+
+        if method.teacher_views:
+            columns["teacher"] = of_read([row.teacher_logprobs_T[method.teacher_views[0]] for row in read])
+        columns["signal"] = of_read(signal.tolist())
+        columns["weight"] = of_read(weight.tolist())
+        return columns

@@ -1,0 +1,222 @@
+"""From a finished run directory to its `Result`: counts by task, curves, means, collapses.
+
+Curves are counted from `episodes.jsonl` and figures read from `metrics.jsonl`; nothing is played again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.evaluation_set import EvaluationSet
+from ..rollout.environments import EnvironmentSource
+from ..run.directory import read_identity, read_json_lines
+from .collapse import collapses_of
+from .plan_records import Job
+from .result_records import Cost, Count, CurvePoint, PanelResult, Result, TrainingPoint, Warm
+from .stale_tasks import FRESH, STALE, claims_of_tasks
+
+# What of a metric line a result keeps, where the line has it.
+FIGURES = (
+    *("success", "success_privileged", "turns", "invalid_action_share", "groups/flat", "coefficient"),
+    *("entropy", "sampling/entropy", "kl", "grad_norm", "policy/logprob_shift", "policy/clipped_high"),
+    *("distill/signal", "distill/weight", "distill/weight_over_half", "distill/signal_negative"),
+    *("distill/weight_rejected", "distill/share_read"),
+    *("teacher/privileged_dropped", "seconds/rollout", "seconds/teacher", "seconds/update"),
+)
+
+
+# What the trainer adds to a phase's name behind the privileged prompt.
+PRIVILEGED = "_privileged"
+
+
+@dataclass(slots=True)
+class _Played:
+    """Episodes of one phase behind one iteration, in the order of the panel."""
+
+    outcomes: list[str] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+
+
+def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
+    """Read a finished run directory.
+
+    Args:
+        run: The directory.
+        job: What was run.
+        warm: Its warm start.
+        key: The job's key.
+
+    Raises:
+        OSError: A file is missing.
+        ValueError: A file does not fit the others, e.g. a panel that was not played whole.
+    """
+    from ..config import SDARConfig
+
+    config = SDARConfig.from_yaml(run / "config.yaml")
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    lines = read_json_lines(run / "metrics.jsonl")
+    source = EnvironmentSource(job.env_id, config.environment_kwargs)
+    split = config.eval_split
+    try:
+        panels = {path.stem: EvaluationSet.load(path) for path in sorted((run / "panels").glob("*.json"))}
+        claims = {name: claims_of_tasks(source, panel.task_ids) for name, panel in panels.items()}
+    finally:
+        source.close()
+    trained, played = _count_episodes(run / "episodes.jsonl")
+    for line in lines:  # groups that gave way to others (dynamic sampling) were played, too
+        if line.get("groups/replaced"):
+            trained[int(line["step"])] += int(line["groups/replaced"]) * config.num_generations
+    episodes = _cumulative(trained)
+    clock = {int(line["step"]): float(line["seconds/cpu"]) for line in lines if "seconds/cpu" in line}
+    training = tuple(
+        TrainingPoint(step, episodes.get(step, 0), clock.get(step, 0.0), _figures(line))
+        for line in lines
+        if (step := int(line["step"])) > 0 and ("success" in line or "success_privileged" in line)
+    )
+    view = "plain" if (split, 0) in played else "privileged"
+    suffix = "" if view == "plain" else PRIVILEGED
+    curve = []
+    for (phase, step), panel in sorted(played.items()):
+        if phase == split + suffix:
+            line = next((line for line in lines if line["step"] == step and f"{phase}/success_rate" in line), {})
+            curve.append(_point(panel, claims[split], step, episodes.get(step, 0), clock.get(step, 0.0), line))
+    options = {name: value for name, value in config.to_dict().items() if name != "output_dir"}
+    tested = panels.get("test"), claims.get("test", ""), int(summary["steps"])
+    before, after = _test_panels(played, "test" + suffix, *tested)
+    _, both = (None, None) if suffix else _test_panels(played, "test" + PRIVILEGED, *tested)
+    return Result(
+        key=key,
+        arm=job.arm.key,
+        label=job.arm.label,
+        method=job.arm.method,
+        role=job.arm.role,
+        coordinates=dict(job.arm.coordinates),
+        seed=job.seed,
+        env_id=job.env_id,
+        config=options,
+        config_digest=config.digest(),
+        initial_weights=str(read_identity(run).get("initial_weights", "")),
+        warm=warm,
+        curve=tuple(curve),
+        training=training,
+        means=_means(training),
+        before=before,
+        after=after,
+        collapses=collapses_of(curve, training),
+        cost=Cost(
+            cpu_seconds=round(float(summary["cpu_seconds"]), 3),
+            tokens=int(summary["tokens"]),
+            updates=int(summary["updates"]),
+            updates_skipped=int(summary["updates_skipped"]),
+        ),
+        versions=json.loads((run / "versions.json").read_text(encoding="utf-8")),
+        view=view,
+        after_privileged=both,
+        watched_hash=panels[split].hash if curve else "",
+    )
+
+
+def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _Played]]:
+    """Training episodes per iteration (from 1), and the episodes of panels by phase and iterations done."""
+    trained: dict[int, int] = defaultdict(int)
+    played: dict[tuple[str, int], _Played] = defaultdict(_Played)
+    for record in episode_lines(path):
+        if record["phase"] == "train":
+            trained[int(record["iteration"]) + 1] += 1
+            continue
+        panel = played[str(record["phase"]), int(record["iteration"])]
+        failed = record["stop_reason"] == "failed"
+        panel.outcomes.append("-" if failed else str(int(record["success"])))
+        panel.types.append(str(record["task_type"]))
+    return trained, dict(played)
+
+
+def episode_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of `episodes.jsonl`, one at a time: a long run's file is tens of megabytes."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _cumulative(trained: Mapping[int, int]) -> dict[int, int]:
+    total, sums = 0, {0: 0}
+    for step in sorted(trained):
+        total += trained[step]
+        sums[step] = total
+    return sums
+
+
+def _point(
+    played: _Played, claims: str, step: int, episodes: int, cpu_seconds: float, line: Mapping[str, Any]
+) -> CurvePoint:
+    overall = _count(played.outcomes)
+    hinted = line.get("teacher/success_rate")
+    return CurvePoint(
+        iteration=step,
+        episodes=episodes,
+        cpu_seconds=round(cpu_seconds, 3),
+        overall=overall,
+        fresh=_of_claims(played, claims, FRESH),
+        stale=_of_claims(played, claims, STALE),
+        by_task_type=_by_type(played),
+        teacher=None if hinted is None else Count(round(float(hinted) * overall.n), overall.n),
+    )
+
+
+def _test_panels(
+    played: Mapping[tuple[str, int], _Played], phase: str, panel: EvaluationSet | None, claims: str, last: int
+) -> tuple[PanelResult | None, PanelResult | None]:
+    """The test panel before and after training; a run of no iterations plays both at iteration 0."""
+    if panel is None or (phase, last) not in played:
+        return None, None
+    size = len(panel.task_ids)
+    ends = (played[phase, 0], slice(0, size)), (played[phase, last], slice(-size, None))
+    before, after = (
+        _panel(_Played(whole.outcomes[part], whole.types[part]), claims, panel.hash) for whole, part in ends
+    )
+    return before, after
+
+
+def _panel(played: _Played, claims: str, panel_hash: str) -> PanelResult:
+    return PanelResult(
+        outcomes="".join(played.outcomes),
+        claims=claims,
+        overall=_count(played.outcomes),
+        fresh=_of_claims(played, claims, FRESH),
+        stale=_of_claims(played, claims, STALE),
+        by_task_type=_by_type(played),
+        panel_hash=panel_hash,
+    )
+
+
+def _count(outcomes: Sequence[str]) -> Count:
+    return Count(sum(o == "1" for o in outcomes), sum(o != "-" for o in outcomes))
+
+
+def _of_claims(played: _Played, claims: str, kind: str) -> Count:
+    return _count([o for o, c in zip(played.outcomes, claims, strict=True) if c == kind])
+
+
+def _by_type(played: _Played) -> dict[str, Count]:
+    pairs = list(zip(played.outcomes, played.types, strict=True))
+    return {kind: _count([o for o, t in pairs if t == kind]) for kind in sorted(set(played.types))}
+
+
+def _figures(line: Mapping[str, Any]) -> dict[str, float | None]:
+    found = {name: line[name] for name in FIGURES if name in line}
+    return {name: None if value is None else float(f"{float(value):.5g}") for name, value in found.items()}
+
+
+def _means(training: Sequence[TrainingPoint]) -> dict[str, float]:
+    """Means over the iterations that have a figure, in full precision of what was kept."""
+    values: dict[str, list[float]] = defaultdict(list)
+    for point in training:
+        for name, value in point.figures.items():
+            if value is not None and not name.startswith("seconds/"):
+                values[name].append(value)
+    return {name: sum(listed) / len(listed) for name, listed in values.items()}

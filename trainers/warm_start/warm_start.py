@@ -1,0 +1,368 @@
+"""The warm start: from random weights to a student that can play a little and a teacher that reads hints.
+
+Distillation from a privileged context needs a model that already uses such a context. A pretrained model does; a tiny
+one has to be taught. Here it clones imperfect demonstrations from many *other* worlds, about half of them with the
+privileged block in the prompt: it learns the language, how to search, and that a hint is worth following, but none of
+the regularities of the world it will be trained in. Warming goes on until student and hinted teacher are *measured* in
+their bands on the `valid` split: the number of steps that takes varies a lot between seeds, and the loss does not show
+it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.base import Episode, Turn, View
+from agents.sampling.scripted import ScriptedSampler
+from sdar_envs.cache import cache_folder
+from sdar_envs.choices import unknown_choice
+from sdar_envs.demonstrations import Demonstration, demonstrate, script_of
+
+from .behaviour_cloning import Cloner, CloningConfig
+from .tiny_model import TinyModelConfig, build_model, build_tokenizer, save_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from agents.chat import ChatAgent
+
+    from ..options import Options
+
+
+class WarmStartFailed(RuntimeError):
+    """Student and hinted teacher did not reach their bands within the step limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStartConfig:
+    """What is cloned, for how long, and what must be measured before it counts as warm.
+
+    Success rates are of `gate_episodes` episodes of the `valid` split at the evaluation temperature. The gate is asked
+    every `gate_every` steps from `min_steps` on; once it opens, the learning rate decays to a tenth over `decay_steps`
+    and the bands are measured again; outside them, cloning goes on at the full rate. A student above `student_high`
+    has little left to learn from a teacher, so that is no warm start either.
+    """
+
+    demonstrations: int = 4000
+    hinted_share: float = 0.55
+    min_steps: int = 300
+    max_steps: int = 2400
+    gate_every: int = 100
+    decay_steps: int = 100
+    gate_episodes: int = 192
+    student_low: float = 0.05
+    student_high: float = 0.35
+    teacher_lead: float = 0.30
+    model: TinyModelConfig = field(default_factory=TinyModelConfig)
+    cloning: CloningConfig = field(default_factory=CloningConfig)
+
+
+def warm_start_config(values: Mapping[str, Any], where: str) -> WarmStartConfig:
+    """`WarmStartConfig` from plain values; mappings under ``model`` and ``cloning`` reach the parts of those names.
+
+    Raises:
+        ValueError: An unknown key (the nearest is named), or a value of a wrong type.
+    """
+    config: WarmStartConfig = _replaced(WarmStartConfig(), values, where)
+    return config
+
+
+def _replaced(config: Any, values: Mapping[str, Any], where: str) -> Any:
+    known = [option.name for option in fields(config)]
+    changed = {}
+    for key, value in values.items():
+        if key not in known:
+            raise unknown_choice("key", key, known, where)
+        before = getattr(config, key)
+        if is_dataclass(before) and isinstance(value, Mapping):
+            changed[key] = _replaced(before, value, f"{where} {key}")
+        elif isinstance(before, float) and isinstance(value, int | float) and not isinstance(value, bool):
+            changed[key] = float(value)
+        elif type(value) is type(before):
+            changed[key] = value
+        else:
+            raise ValueError(f"{where}: {key} expects {type(before).__name__}, got {value!r}")
+    return replace(config, **changed)
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """A warm model on disk and what was measured: success rates on `valid`, without and with the privileged block."""
+
+    model_dir: Path
+    student_success: float
+    teacher_success: float
+    steps: int
+    seconds: float
+    cached: bool
+
+
+Report = Callable[[str], None]
+
+
+def warm_start(
+    args: Options,
+    env_id: str,
+    *,
+    config: WarmStartConfig | None = None,
+    cache_dir: Path | None = None,
+    report: Report | None = None,
+) -> WarmStart:
+    """A warm model for `env_id`, from the cache when the same one was made before.
+
+    The key of the cache is everything the weights depend on: seed, environment, prompt options, `config`, the world's
+    version and the versions of torch, transformers and tokenizers. The number of threads is not in it: another order
+    of sums makes other weights, and no warmer ones.
+
+    Args:
+        args: Seed, environment and prompt options of the run that will follow; the warm start reads prompts as it will.
+        env_id: An environment with demonstrations (`sdar_envs.demonstrations.SCRIPTS`).
+        config: What to clone and what to measure.
+        cache_dir: Where warm models are kept; None for ``$XDG_CACHE_HOME/sdar-gym``.
+        report: Called with a line of progress now and then.
+
+    Raises:
+        WarmStartFailed: The bands were not reached within `max_steps`; the message holds what was measured.
+        ValueError: The environment has no demonstrations.
+    """
+    config = config or WarmStartConfig()
+    say = report or (lambda line: None)
+    root = (cache_dir or cache_folder()) / "warm-start"
+    directory = root / cache_key(args, env_id, config)
+    if (directory / "warm_start.json").is_file():
+        facts = json.loads((directory / "warm_start.json").read_text(encoding="utf-8"))
+        say(f"warm start: from the cache ({directory.name})")
+        return _result(directory, facts, cached=True)
+    root.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    model, tokenizer, facts = _warm(args, env_id, config, say)
+    facts["seconds"] = round(time.perf_counter() - started, 1)
+    # Written beside and renamed, so that an interrupted write is never taken for a warm model.
+    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=root))
+    try:
+        save_model(model, tokenizer, partial, **facts)
+        if not directory.exists():
+            os.replace(partial, directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return _result(directory, facts, cached=False)
+
+
+def cache_key(args: Options, env_id: str, config: WarmStartConfig) -> str:
+    """Hash of everything a warm model depends on, 24 hexadecimal digits."""
+    import tokenizers
+    import torch
+    import transformers
+
+    from ..rollout.environments import EnvironmentSource
+
+    source = EnvironmentSource(env_id, args.environment_kwargs)
+    try:
+        version = source.world_version
+    finally:
+        source.close()
+    parts = {
+        "format": 1,
+        "seed": args.seed,
+        "env_id": env_id,
+        "env_kwargs": args.environment_kwargs,
+        "world_version": version,
+        "prompt": {name: getattr(args, name) for name in _PROMPT_OPTIONS},
+        "config": asdict(config),
+        "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+_PROMPT_OPTIONS = (
+    "prompt_style",
+    "context",
+    "history_length",
+    "append_history",
+    "when_full",
+    "enable_thinking",
+    "list_actions",
+    "privilege",
+    "position",
+    "teacher_budget",
+    "max_prompt_length",
+    "max_completion_length",
+    "eval_temperature",
+)
+
+
+def _result(directory: Path, facts: Mapping[str, Any], *, cached: bool) -> WarmStart:
+    return WarmStart(
+        model_dir=directory,
+        student_success=facts["student_success"],
+        teacher_success=facts["teacher_success"],
+        steps=facts["steps"],
+        seconds=facts["seconds"],
+        cached=cached,
+    )
+
+
+def _warm(
+    args: Options, env_id: str, config: WarmStartConfig, say: Report
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, dict[str, Any]]:
+    from ..evaluation.evaluate import evaluate
+    from ..evaluation.evaluation_set import make_evaluation_set
+    from ..methods import METHODS
+    from ..rollout.environments import EnvironmentSource
+    from ..rollout.policies import make_policies
+
+    source = EnvironmentSource(env_id, args.environment_kwargs)
+    # Any method's evaluator and hinted agent are the same; the plainest row stands for all.
+    method = METHODS["grpo"]
+    say(f"warm start: playing {config.demonstrations:,} demonstrations")
+    demonstrations = play_demonstrations(args, env_id, config)
+    texts = list(script_of(env_id).texts())
+    provisional = build_tokenizer(texts, 512)
+    worded = make_policies(build_model(provisional, config.model, seed=0), provisional, args, method, source, None)
+    assert worded.privileged_policy is not None, "an environment with demonstrations has a teacher's side"
+    corpus = rendered_texts(demonstrations, worded.privileged_policy)
+    tokenizer = build_tokenizer([*corpus, *texts], max(config.model.vocab_size, script_of(env_id).vocabulary))
+    model = build_model(tokenizer, config.model, seed=args.seed)
+    policies = make_policies(model, tokenizer, args, method, source, None)
+    plain, hinted = policies.evaluator, policies.privileged_policy
+    assert hinted is not None
+    views = demonstration_views(demonstrations, plain, hinted)
+    cloner = Cloner(model, views, config.cloning, key=("warm-start", args.seed), pad_id=policies.renderer.pad_id)
+    panel = make_evaluation_set(source, split="valid", episodes=config.gate_episodes, temperature=args.eval_temperature)
+
+    def measure() -> tuple[float, float]:
+        model.eval()
+        rates = [evaluate(agent, panel, source=source).success_rate for agent in (plain, hinted)]
+        say(f"warm start: step {cloner.steps}, student {rates[0]:.2f}, hinted teacher {rates[1]:.2f}")
+        return rates[0], rates[1]
+
+    try:
+        student, teacher = _until_warm(cloner, config, measure, say)
+    finally:
+        source.close()
+    facts = {
+        "steps": cloner.steps,
+        "student_success": student,
+        "teacher_success": teacher,
+        "gate_episodes": config.gate_episodes,
+        "panel_hash": panel.hash,
+        "demonstrations": len(demonstrations),
+        "demonstration_success": {
+            "hinted": _share(demonstrations, hinted=True),
+            "unhinted": _share(demonstrations, hinted=False),
+        },
+        "tokens_per_demonstration": round(sum(len(view.ids) for view in views) / len(views), 1),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "vocabulary": len(tokenizer),
+        "seed": args.seed,
+        "env_id": env_id,
+    }
+    return model, tokenizer, facts
+
+
+def _until_warm(
+    cloner: Cloner, config: WarmStartConfig, measure: Callable[[], tuple[float, float]], say: Report
+) -> tuple[float, float]:
+    """Clone until the bands are measured, then decay the learning rate and measure again; repeat until both hold."""
+    measured = "nothing yet"
+    while cloner.steps < config.max_steps:
+        target = config.min_steps if cloner.steps < config.min_steps else cloner.steps + config.gate_every
+        while cloner.steps < target:
+            loss = cloner.step()
+            if cloner.steps % config.gate_every == 0 and cloner.steps < target:
+                say(f"warm start: step {cloner.steps}, cloning loss {loss:.2f}")
+        student, teacher = measure()
+        measured = f"student {student:.2f}, hinted teacher {teacher:.2f} at step {cloner.steps}"
+        if student < config.student_low * 0.5 or teacher - student < config.teacher_lead * 0.75:
+            continue
+        # Nearly warm: a decaying rate settles it, and what counts is measured behind the decay.
+        for step in range(config.decay_steps):
+            cloner.step(1.0 - 0.9 * (step + 1) / config.decay_steps)
+        student, teacher = measure()
+        measured = f"student {student:.2f}, hinted teacher {teacher:.2f} at step {cloner.steps}"
+        if config.student_low <= student <= config.student_high and teacher - student >= config.teacher_lead:
+            return student, teacher
+    raise WarmStartFailed(
+        f"warm start: after {cloner.steps} steps expected a student between {config.student_low:.2f} and "
+        f"{config.student_high:.2f} and a hinted teacher at least {config.teacher_lead:.2f} above it; last measured: "
+        f"{measured}. Try another seed, more max_steps, or a shorter horizon of the environment"
+    )
+
+
+def play_demonstrations(args: Options, env_id: str, config: WarmStartConfig) -> list[Demonstration]:
+    """The demonstrations of a warm start, hinted ones first in every hundred; counted by the seed."""
+    script = script_of(env_id)
+    hinted = round(100 * config.hinted_share)
+    return [
+        demonstrate(script, args.environment_kwargs, key=(args.seed, index), hinted=index % 100 < hinted)
+        for index in range(config.demonstrations)
+    ]
+
+
+def rendered_texts(demonstrations: Sequence[Demonstration], hinted: ChatAgent) -> list[str]:
+    """What the model will read and write, without the template's markers: the corpus of the tokenizer.
+
+    Args:
+        demonstrations: Whose prompts and actions.
+        hinted: An agent with a teacher; its style and its teacher's wording are used, its tokenizer is not.
+    """
+    style, teacher = hinted.style, hinted.teacher
+    texts: list[str] = []
+    for demonstration in demonstrations:
+        contents = [message["content"] for message in style.opening(demonstration.views[0])]
+        for view in demonstration.views[1:]:
+            contents += [message["content"] for message in style.turn(view)]
+        if demonstration.hinted and teacher is not None:
+            contents.append(teacher.block(demonstration.privileged[0], demonstration.views[0]))
+        acted = zip(demonstration.actions, demonstration.views, strict=True)
+        texts += [*contents, *(style.completion_for(action, view) for action, view in acted)]
+    return texts
+
+
+def demonstration_views(demonstrations: Sequence[Demonstration], plain: ChatAgent, hinted: ChatAgent) -> list[View]:
+    """Token rows of demonstrations, exactly as the agents would have read and written them.
+
+    The agents build the prompts while a script stands in for their sampler, so that what is cloned cannot drift from
+    what rollouts look like.
+    """
+    from ..rollout.collect import Rollout, TaskDraw
+    from ..rollout.rows import build_rows
+
+    views: list[View] = []
+    for demonstration in demonstrations:
+        agent = hinted if demonstration.hinted else plain
+        episode = Episode(env_id="", task_id="", task_type="", draw=())
+        with _scripted(agent, demonstration):
+            for view, known in zip(demonstration.views, demonstration.privileged, strict=True):
+                [action] = agent.act([view], [known] if agent.reads_privileged else None)
+                episode.turns.append(Turn(view, action, 0.0, True))
+        agent.release([0])
+        views += [row.student for row in build_rows([Rollout(episode, TaskDraw("", ()))])]
+    return views
+
+
+@contextmanager
+def _scripted(agent: ChatAgent, demonstration: Demonstration) -> Iterator[None]:
+    own = agent.sampler
+    acted = zip(demonstration.actions, demonstration.views, strict=True)
+    completions = [agent.style.completion_for(action, view) for action, view in acted]
+    agent.sampler = ScriptedSampler(agent.renderer.encode_completion(completion) for completion in completions)
+    try:
+        yield
+    finally:
+        agent.sampler = own
+
+
+def _share(demonstrations: Sequence[Demonstration], *, hinted: bool) -> float:
+    chosen = [demonstration.success for demonstration in demonstrations if demonstration.hinted is hinted]
+    return round(sum(chosen) / len(chosen), 4) if chosen else 0.0
