@@ -82,9 +82,8 @@ def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedT
     warm = WarmStartConfig(demonstrations=200)
     script = script_of(source.name)
     texts = list(script.texts())
-    worded = make_policies(
-        None, build_tokenizer(texts, 512), config, METHODS["grpo"], source, None, sampler=ScriptedSampler()
-    )
+    provisional, method = build_tokenizer(texts, 512), METHODS["grpo"]
+    worded = make_policies(None, provisional, config, method, source, None, sampler=ScriptedSampler())
     assert worded.privileged_policy is not None  # what has demonstrations has a teacher's side
     corpus = rendered_texts(play_demonstrations(config, source.name, warm), worded.privileged_policy)
     return build_tokenizer([*corpus, *texts], max(warm.model.vocab_size, script.vocabulary))

@@ -87,7 +87,8 @@ class EvaluationSet:
         if stated != content_hash(content):
             raise EvaluationSetError(
                 f"{path}: the evaluation set was changed after it was written: its hash is stated as "
-                f"{str(stated)[:12]}... and is {content_hash(content)[:12]}...; make a new one, since results on another one do not compare"
+                f"{str(stated)[:12]}... and is {content_hash(content)[:12]}...; make a new one, since results on "
+                "another one do not compare"
             )
         return cls(**content)
 
