@@ -98,9 +98,9 @@ class HouseholdEnv(GameEnv):
     @property
     def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none
         """The version of everything that scores in this house depend on, see `version.py`."""
-        from .version import world_version  # it plays this environment
+        from .version import world_version  # not needed to play
 
-        return world_version(self.size, self.instruction)
+        return world_version(HouseholdEnv, self.size, self.instruction)
 
     def task_ids(self, split: str | None = None) -> NumberedTaskIds:
         """The task ids of a split, e.g. ``train:000123``; task types come in turn."""

@@ -1,12 +1,12 @@
 """The version of generated questions: a hash of what is asked, found and paid, not of how the files are written.
 
-A comment or a renamed function changes nothing; a word that a student or a teacher may read does, and so does anything
-that moves a hit. Each size has a version of its own. Official records add a hash of their own (`env`).
+A word that a student or a teacher may read changes it, and so does anything that changes what a search finds. Each size
+has a version of its own. Official records add a hash of their own (`env`). `sdar_envs/versioning.py` has what the worlds'
+versions share.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from functools import cache
@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..assets import asset_path
-from ..skills import parse_skill_file
+from ..versioning import skill_prose, text_digest
 from . import answers, episodes, rewards, wording
 from .corpus import Passage
 from .encoder import HashedEncoder
@@ -59,13 +58,10 @@ def world_version(size: str) -> str:
             for kind, said, s, r in product(rewards.REWARDS, _ANSWERS, (False, True), (False, True))
         ],
         "hints": episodes.RULES,
-        "skills": {
-            path.name: parse_skill_file(path.read_text("utf-8"), path.name)
-            for path in sorted(asset_path("skills", "searchqa").glob("*.md"))
-        },
+        "skills": {f"{name}.md": skill for name, skill in skill_prose("searchqa").items()},
     }
-    text = json.dumps(meaning, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
+    # Spaces and escapes as they always were here: `versioning.digest` writes the same data differently.
+    return text_digest(json.dumps(meaning, sort_keys=True, ensure_ascii=True))
 
 
 def _tasks(world: World) -> list[Any]:

@@ -193,9 +193,9 @@ class WebShopEnv(TextEnv):
     @property
     def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none
         """The version of everything that scores in this store depend on, see `version.py`."""
-        from .version import told_version, world_version  # it plays this environment
+        from .version import told_version, world_version  # not needed to play
 
-        return told_version("webshop_official") if self.official else world_version(self.size)
+        return told_version("webshop_official") if self.official else world_version(WebShopEnv, self.size)
 
     def task_ids(self, split: str | None = None) -> Sequence[str]:
         """The task ids of a split, e.g. ``train:000123``; departments come in turn."""
