@@ -1,8 +1,8 @@
 """What the version of a world is made of: digests of plain data, the skill prose, and episodes of sample tasks.
 
-A score compares with another only in the same world. Each world's own ``version.py`` says what makes the world, as plain
-data, and hashes it with the functions of this file. So a comment, a renamed function or another layout of a file changes
-no version; one word that a student or a teacher may read does.
+A score compares with another only in the same world. Each world's own ``version.py`` says what makes the world, as
+plain data, and hashes it with the functions of this file. So a comment, a renamed function or another layout of a file
+changes no version; one word that a student or a teacher may read does.
 """
 
 from __future__ import annotations

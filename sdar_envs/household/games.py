@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..files import write_file
 from .domain import Domain, load_domain
 from .grammar import Grammar, GrammarError, extract_task, load_grammar, substitute_task
 from .pddl import And, Atom, Condition, Exists, Not, Or, PDDLError
@@ -167,25 +167,8 @@ def write_game(
         "solvable": solvable,
         "walkthrough": list(walkthrough) if walkthrough is not None else None,
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, json.dumps(data, ensure_ascii=False))
+    write_file(file, json.dumps(data, ensure_ascii=False))
     return file
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Raises:
-        OSError: The folder can not be written to.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def with_mangled_ids(problem: Problem) -> Problem:

@@ -8,6 +8,7 @@ under the fingerprint of the directory listing (paths, sizes and times): a chang
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache import cache_folder
-from .games import GameFileError, load_json, write_atomically
+from ..files import write_file
+from .games import GameFileError, load_json
 
 GAME_FILE = "game.tw-pddl"
 TRAJECTORY_FILE = "traj_data.json"
@@ -147,8 +149,5 @@ def _read_index(path: Path) -> tuple[IndexedGame, ...] | None:
 
 
 def _write_index(path: Path, games: tuple[IndexedGame, ...]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps([[game.path, game.task_type] for game in games]))
-    except OSError:
-        pass  # a home that is missing or read-only costs time at the next start, nothing else
+    with contextlib.suppress(OSError):  # a home that is missing or read-only costs time at the next start, nothing else
+        write_file(path, json.dumps([[game.path, game.task_type] for game in games]))

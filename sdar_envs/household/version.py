@@ -1,8 +1,8 @@
 """The version of the generated household: a hash of what it means, not of how its files are written.
 
-What makes the world is written down here as plain data - tables, regularities, skills, domain, grammar, hints, and what a
-fixed sample of tasks comes out as, played to the end - and hashed as `sdar_envs/versioning.py` does. Each size and
-instruction has a version of its own, so that a new one leaves the results of the others standing.
+What makes the world is written down here as plain data - tables, regularities, skills, domain, grammar, hints, and what
+a fixed sample of tasks comes out as, played to the end - and hashed as `sdar_envs/versioning.py` does. Each size and
+instruction has a version of its own, so that a new one leaves the results of the others valid.
 """
 
 from __future__ import annotations

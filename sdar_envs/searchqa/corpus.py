@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cache import cache_folder
-from .storage import locked, written_whole
+from ..files import replaced_file, write_file
+from .lock import locked
 
 _CHUNK = 1 << 26
 _EDGE = 1 << 20
@@ -264,11 +265,10 @@ def _load_sidecar(base: Path, meta: dict[str, Any]) -> NDArray[np.int64] | None:
 
 
 def _save_sidecar(base: Path, meta: dict[str, Any], starts: NDArray[np.int64]) -> None:
-    with written_whole(base.with_name(base.name + ".npy")) as partial, partial.open("wb") as file:
+    with replaced_file(base.with_name(base.name + ".npy")) as partial, partial.open("wb") as file:
         np.save(file, starts, allow_pickle=False)
     # Written last, so that it never describes an older array.
-    with written_whole(base.with_name(base.name + ".json")) as partial:
-        partial.write_text(json.dumps(meta | {"lines": len(starts)}), encoding="utf-8")
+    write_file(base.with_name(base.name + ".json"), json.dumps(meta | {"lines": len(starts)}))
 
 
 def line_starts(data: mmap.mmap) -> NDArray[np.int64]:

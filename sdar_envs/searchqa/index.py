@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..choices import require_choice, require_number
-from .storage import written_whole
+from ..files import replaced_file
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -166,7 +166,7 @@ class VectorIndex:
         Raises:
             OSError: It can not be written.
         """
-        with written_whole(Path(path)) as partial:
+        with replaced_file(path) as partial:
             try:
                 _faiss().write_index(self._index, str(partial))
             except RuntimeError as error:

@@ -11,8 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import cache_folder
+from ..files import replaced_folder
 from .corpus import MemoryCorpus, Passage, write_jsonl
 from .encoder import HashedEncoder
 from .generator import draw_world, with_queries
 from .index import VectorIndex
+from .lock import locked
 from .retriever import CachedRetriever, Encoder, LocalRetriever
-from .storage import locked
 from .world import World
 
 logger = logging.getLogger(__name__)
@@ -126,17 +125,13 @@ def _build(
 
 
 def _save(folder: Path, world: World, retriever: LocalRetriever) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    try:
+    # A folder that is there already could not be read.
+    with replaced_folder(folder, keep_existing=False) as partial:
         write_jsonl(partial / "passages.jsonl", world.passages)
         if isinstance(retriever.encoder, HashedEncoder):
             retriever.encoder.save(partial / "encoder.json")
         retriever.index.save(partial / "index.faiss")
         (partial / "world.json").write_text(json.dumps(world.to_json(), ensure_ascii=False), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)  # what could not be read
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _load(folder: Path, encoder: Encoder | None, room: int) -> Library | None:

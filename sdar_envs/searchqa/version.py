@@ -1,8 +1,8 @@
 """The version of generated questions: a hash of what is asked, found and paid, not of how the files are written.
 
-A word that a student or a teacher may read changes it, and so does anything that changes what a search finds. Each size
-has a version of its own. Official records add a hash of their own (`env`). `sdar_envs/versioning.py` has what the worlds'
-versions share.
+A word that a student or a teacher may read changes it, and so does anything that changes what a search finds. Each
+size has a version of its own. Official records add a hash of their own (`env`). `sdar_envs/versioning.py` has what the
+versions of all worlds share.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from typing import Any
 
 from ..cache import cache_folder
 from ..choices import require_choice
+from ..files import write_file
 from .catalog import Catalog, Product, ProductCatalog
 from .disk_catalog import FORMAT, DiskCatalog, DiskEntries, DiskInstructions, build
 from .goals import Instruction
@@ -204,10 +204,7 @@ def content_digest(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    partial = memory.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({**known, mark: digest.hexdigest()} if isinstance(known, dict) else {}), "utf-8")
-    os.replace(partial, memory)
+    write_file(memory, json.dumps({**known, mark: digest.hexdigest()} if isinstance(known, dict) else {}))
     return digest.hexdigest()
 
 

@@ -206,7 +206,7 @@ def test_two_processes_that_build_at_once_end_with_one_catalogue(folder: Path, m
             shutil.copytree(partial, where)  # the other one is quicker
         replace(partial, where)
 
-    monkeypatch.setattr("sdar_envs.webshop.disk_catalog.os.replace", meanwhile)
+    monkeypatch.setattr("sdar_envs.files.os.replace", meanwhile)
     assert len(official.load(files, in_memory=0).catalog) == 22
     assert not list(official.kept_folder(files, None).parent.glob(".partial-*"))
 
