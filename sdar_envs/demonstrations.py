@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from . import WORLDS
 from .choices import unknown_choice
 from .core import TextEnv
 from .privileged import Privileged, RetrievedSkills, StudentView, split_info
@@ -57,18 +58,15 @@ class Script:
 # Worlds that demonstrations come from: enough that no law of theirs is worth learning, few enough to be built once.
 DEMONSTRATION_WORLDS = range(1_000_000, 1_000_048)
 
-SCRIPTS: dict[str, str] = {
-    "sdar/Household-v0": "sdar_envs.household.demonstrator:SCRIPT",
-    "sdar/WebShop-v0": "sdar_envs.webshop.demonstrator:SCRIPT",
-    "sdar/SearchQA-v0": "sdar_envs.searchqa.demonstrator:SCRIPT",
-}
+# Environment id -> its script, as ``module:name``.
+SCRIPTS: dict[str, str] = {entry.env_id: entry.demonstrator for entry in WORLDS.values() if entry.demonstrator}
 
 
 def script_of(env_id: str) -> Script:
     """The script of an environment.
 
     Raises:
-        ValueError: The environment has none, so a model from nothing can not be warmed on it.
+        ValueError: The environment has none, so a model from nothing cannot be warmed up on it.
     """
     if env_id not in SCRIPTS:
         raise unknown_choice("environment with demonstrations", env_id, SCRIPTS, "the warm start from nothing")

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from .. import ALFWORLD
 from ..core import PublicFields, Transition, resolve_split
 from ..privileged import PrivilegedFields
 from ..skills import SkillBank
@@ -24,7 +25,7 @@ from .version import told_version
 @lru_cache(maxsize=1)
 def _skill_bank() -> SkillBank:
     """General and task skills; the claims of generated houses say nothing about these."""
-    return SkillBank.from_assets("household")
+    return SkillBank.from_assets(ALFWORLD.skill_folder)
 
 
 @lru_cache(maxsize=256)
@@ -55,7 +56,7 @@ class ALFWorldEnv(GameEnv):
         ValueError: An unknown choice or a number out of range.
     """
 
-    env_id = "sdar/ALFWorld-v0"
+    env_id = ALFWORLD.env_id
 
     def __init__(
         self,

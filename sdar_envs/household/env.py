@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from .. import HOUSEHOLD
 from ..assets import asset_text
 from ..choices import require_choice, require_number
 from ..core import resolve_split
@@ -23,7 +24,7 @@ from .regularities import regularities
 @lru_cache(maxsize=64)
 def _skill_bank(size: str, instruction: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
     claims = regularities(size, world_seed).claims(instruction)
-    bank = SkillBank.from_assets("household", claims, stale=stale, stale_seed=stale_seed)
+    bank = SkillBank.from_assets(HOUSEHOLD.skill_folder, claims, stale=stale, stale_seed=stale_seed)
     if instruction == "habit":
         bank.general += "\n\n" + asset_text("household", "habit.md").strip()
     return bank
@@ -56,7 +57,7 @@ class HouseholdEnv(GameEnv):
         ValueError: An unknown choice or a number out of range.
     """
 
-    env_id = "sdar/Household-v0"
+    env_id = HOUSEHOLD.env_id
 
     def __init__(
         self,

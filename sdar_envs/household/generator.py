@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+from .. import HOUSEHOLD
 from ..randomness import counted_generator
 from ..task_ids import NumberedTaskIds, parse_task_id
 from . import tables
@@ -331,7 +332,7 @@ def generate(
     Raises:
         ValueError: A malformed task id, or (for a horizon that is too short) no attempt that fits.
     """
-    split, index = parse_task_id(task_id, SPLIT_SIZES, "sdar/Household-v0")
+    split, index = parse_task_id(task_id, SPLIT_SIZES, HOUSEHOLD.env_id)
     limit = tables.horizon(size, instruction) if horizon is None else horizon
     world = f"{size}-{world_seed}" if instruction == "named" else f"{size}-{instruction}-{world_seed}"
     for attempt in range(_MOST_ATTEMPTS):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from .. import HOUSEHOLD
 from ..assets import asset_text
 from ..core import TextEnv
 from ..skills import parse_skill_file
@@ -88,7 +89,7 @@ def told_version() -> str:
 
 def told_content(instruction: str = "named") -> dict[str, Any]:
     """The prose of the skill bank and the words of the hints."""
-    skills = skill_prose("household")
+    skills = skill_prose(HOUSEHOLD.skill_folder)
     if instruction == "habit":
         skills["habit"] = parse_skill_file(asset_text("household", "habit.md"), "habit.md")
     return {"skills": skills, "hints": [hints.RULES, hints.SENTENCES]}

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from .. import SEARCHQA
 from ..choices import require_bool, require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition, clean_action
 from ..privileged import PrivilegedFields, copied_skills
@@ -93,7 +94,7 @@ class SearchQAEnv(TextEnv):
         ImportError: What searching here needs is not installed.
     """
 
-    env_id = "sdar/SearchQA-v0"
+    env_id = SEARCHQA.env_id
     max_action_length: ClassVar[int] = _MAX_ACTION
 
     def __init__(
@@ -404,7 +405,7 @@ def _path(option: str, value: object) -> str | None:
     """
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else value
     if path is not None and not isinstance(path, str):
-        raise ValueError(f"sdar/SearchQA-v0 expects {option}= to be a path, got {repr(value)[:100]}")
+        raise ValueError(f"{SEARCHQA.env_id} expects {option}= to be a path, got {repr(value)[:100]}")
     return path
 
 

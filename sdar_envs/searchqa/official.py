@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .. import SEARCHQA
 from ..choices import unknown_choice
 from ..core import SPLITS, resolve_split
 from ..skills import SkillBank
@@ -24,7 +25,7 @@ from .answers import usable
 from .corpus import encodable
 from .sources import Need, Task
 
-_WHERE = "sdar/SearchQA-v0"
+_WHERE = SEARCHQA.env_id
 _COLUMNS = (
     *("question", "golden_answers", "answers", "answer", "data_source", "metadata"),
     *("prompt", "reward_model", "env_kwargs", "extra_info"),
@@ -299,7 +300,7 @@ class OfficialTasks:
 
     def skill_bank(self) -> SkillBank:
         """The prose of the skill bank; official corpora have no laws to claim."""
-        return SkillBank.from_assets("searchqa")
+        return SkillBank.from_assets(SEARCHQA.skill_folder)
 
 
 def _split_of(name: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import SEARCHQA
 from ..core import SPLITS, resolve_split
 from .corpus import JsonlCorpus, MemoryCorpus, fingerprint_of
 from .encoder import HashedEncoder
@@ -23,7 +24,7 @@ from .sources import GeneratedTasks, TaskSource
 
 T = TypeVar("T")
 
-_WHERE = "sdar/SearchQA-v0"
+_WHERE = SEARCHQA.env_id
 # Passages that are indexed on the fly where a corpus comes without an index.
 _MOST_UNINDEXED = 200_000
 

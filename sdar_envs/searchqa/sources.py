@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from .. import SEARCHQA
 from ..core import resolve_split
 from ..skills import SkillBank
 from ..task_ids import NumberedTaskIds, parse_task_id
@@ -171,11 +172,11 @@ class GeneratedTasks:
 
     def task_ids(self, split: str) -> NumberedTaskIds:
         """See `TaskSource`; task types come in turn."""
-        return task_ids(resolve_split(split, "sdar/SearchQA-v0"), self._task_type)
+        return task_ids(resolve_split(split, SEARCHQA.env_id), self._task_type)
 
     def load(self, task_id: str) -> Task:
         """See `TaskSource`."""
-        split, index = parse_task_id(task_id, SPLIT_SIZES, "sdar/SearchQA-v0")
+        split, index = parse_task_id(task_id, SPLIT_SIZES, SEARCHQA.env_id)
         world = self._libraries(split).world
         return task_of(world, draw_question(world, index, topk=self._topk, searches=self._searches))
 
@@ -187,4 +188,4 @@ class GeneratedTasks:
 @lru_cache(maxsize=64)
 def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
     claims = regularities(size, world_seed).claims()
-    return SkillBank.from_assets("searchqa", claims, stale=stale, stale_seed=stale_seed)
+    return SkillBank.from_assets(SEARCHQA.skill_folder, claims, stale=stale, stale_seed=stale_seed)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import SEARCHQA
 from ..versioning import skill_prose, text_digest
 from . import answers, episodes, rewards, wording
 from .corpus import Passage
@@ -58,7 +59,7 @@ def world_version(size: str) -> str:
             for kind, said, s, r in product(rewards.REWARDS, _ANSWERS, (False, True), (False, True))
         ],
         "hints": episodes.RULES,
-        "skills": {f"{name}.md": skill for name, skill in skill_prose("searchqa").items()},
+        "skills": {f"{name}.md": skill for name, skill in skill_prose(SEARCHQA.skill_folder).items()},
     }
     # Spaces and escapes as they always were here: `versioning.digest` writes the same data differently.
     return text_digest(json.dumps(meaning, sort_keys=True, ensure_ascii=True))

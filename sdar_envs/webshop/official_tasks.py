@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from .. import WEBSHOP
 from ..choices import require_choice, require_number
 from ..core import SPLITS, TextEnv
 from ..randomness import key_entropy
@@ -118,7 +119,7 @@ class OfficialTasks:
         return self._numbers[split]
 
     def _task(self, task_id: str) -> Task:
-        split, number = parse_task_id(task_id, NUMBERED, "sdar/WebShop-v0")
+        split, number = parse_task_id(task_id, NUMBERED, WEBSHOP.env_id)
         if number not in self._split_numbers(split):
             raise ValueError(
                 f"there is no task {task_id!r}: split {split!r} has {len(self._split_numbers(split))} of the goals "

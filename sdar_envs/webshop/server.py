@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from .. import loopback
+from .. import WEBSHOP, loopback
 from ..assets import asset_text
 from . import storefront
 from .visits import StoreFullError, Visit, Visits
@@ -46,7 +46,7 @@ class StoreOptions:
         recorded: Whether visits are recorded; said on the welcome page.
     """
 
-    env_id: str = "sdar/WebShop-v0"
+    env_id: str = WEBSHOP.env_id
     horizon: int = 15
     panel: bool = False
     privileged: bool = False

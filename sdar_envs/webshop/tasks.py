@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
+from .. import WEBSHOP
 from ..choices import require_choice
 from ..core import SPLITS
 from ..task_ids import NumberedTaskIds, parse_task_id
@@ -124,7 +125,7 @@ class GeneratedTasks:
         return NumberedTaskIds.in_turn(split, count, self._departments, task_type)
 
     def _request(self, task_id: str) -> tuple[Request, int, Store]:
-        split, number = parse_task_id(task_id, NUMBERED, "sdar/WebShop-v0")
+        split, number = parse_task_id(task_id, NUMBERED, WEBSHOP.env_id)
         if number >= len(self.ids(split)):
             count = len(self.ids(split))
             raise ValueError(f"there is no task {task_id!r}: split {split!r} has {count} tasks, numbered from 0")

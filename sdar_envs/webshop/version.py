@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from .. import WEBSHOP
 from ..core import SPLITS, TextEnv
 from ..versioning import MakeEnv, digest, play_samples, skill_prose
 from . import generator, hints, instructions, regularities, taxonomy
@@ -44,7 +45,7 @@ def world_content(make_env: MakeEnv, size: str) -> dict[str, Any]:
         "phrasings": instructions.PHRASINGS,
         "stores": [_store(size, split) for split in SPLITS],
         "episodes": _episodes(make_env, size),
-        **told_content("webshop"),
+        **told_content(WEBSHOP.skill_folder),
     }
 
 
