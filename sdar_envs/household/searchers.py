@@ -183,11 +183,6 @@ class Searcher:
             self._places[thing] = ""
 
 
-def search_success(env: gym.Env[str, str], task_id: str, claims: Sequence[str] = ()) -> bool:
-    """Play one task of a household environment with a `Searcher`; whether it was solved within the horizon."""
-    return search_steps(env, task_id, claims) is not None
-
-
 def search_steps(env: gym.Env[str, str], task_id: str, claims: Sequence[str] = ()) -> int | None:
     """How many steps a `Searcher` takes to solve a task; None where it does not within the environment's horizon."""
     observation, info = env.reset(options={"task_id": task_id})

@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import household_games
 import pytest
+from game_writer import with_mangled_ids, write_game
 
 import sdar_envs
 from sdar_envs.cache import cache_folder
@@ -21,7 +22,7 @@ from sdar_envs.conformance import check_text_env
 from sdar_envs.household import official
 from sdar_envs.household.alfworld import ALFWorldEnv
 from sdar_envs.household.engine import household_rules
-from sdar_envs.household.games import GameFileError, with_mangled_ids, write_game
+from sdar_envs.household.games import GameFileError
 from sdar_envs.household.generator import generate
 from sdar_envs.household.official import NoGamesError, find_root, official_games
 

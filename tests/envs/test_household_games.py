@@ -9,11 +9,12 @@ from typing import Any
 
 import household_games
 import pytest
+from game_writer import with_mangled_ids, write_game
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdar_envs.household.engine import NativeGame, household_rules
-from sdar_envs.household.games import GameFileError, read_game, with_mangled_ids, write_game
+from sdar_envs.household.games import GameFileError, read_game
 from sdar_envs.household.generator import generate
 from sdar_envs.household.pddl import PDDLError
 from sdar_envs.household.planner import Planner

@@ -11,7 +11,7 @@ import sdar_envs
 from sdar_envs.household import tables
 from sdar_envs.household.env import HouseholdEnv
 from sdar_envs.household.generator import generate
-from sdar_envs.household.searchers import Searcher, read_sentence, search_success
+from sdar_envs.household.searchers import Searcher, read_sentence, search_steps
 
 gym.register_envs(sdar_envs)
 
@@ -31,7 +31,7 @@ def test_the_sentence_alone_says_what_is_asked(task_type: str) -> None:
 
 def solved_by_type(env: HouseholdEnv, claims: list[str], count: int) -> dict[str, float]:
     """Share of an environment's first tasks that a searcher solves within its horizon."""
-    wins = [search_success(env, task_id, claims) for task_id in env.task_ids()[:count]]
+    wins = [search_steps(env, task_id, claims) is not None for task_id in env.task_ids()[:count]]
     types = tables.TASK_TYPES
     return {task_type: sum(wins[i :: len(types)]) / len(wins[i :: len(types)]) for i, task_type in enumerate(types)}
 
@@ -87,7 +87,7 @@ def test_the_searchers_do_as_well_as_the_page_says(size: str, instruction: str) 
         claims = [claim.compact_line() for claim in env.skill_bank.claims]
         for task_id in env.task_ids()[:240]:
             for told in (False, True):
-                wins[told].append(search_success(env, task_id, claims if told else []))
+                wins[told].append(search_steps(env, task_id, claims if told else []) is not None)
     for told, printed in zip((False, True), PRINTED[size, instruction], strict=True):
         error = max((printed * (1 - printed) / 720) ** 0.5, 0.002)
         assert sum(wins[told]) / 720 == pytest.approx(printed, abs=4 * error + 0.005)
@@ -96,13 +96,13 @@ def test_the_searchers_do_as_well_as_the_page_says(size: str, instruction: str) 
 def test_at_50_steps_a_small_house_gives_everything_away() -> None:
     env = HouseholdEnv(size="small", split="valid", horizon=50, expose_privileged=False)
     tasks = env.task_ids()[:120]
-    assert sum(search_success(env, task_id) for task_id in tasks) / len(tasks) > 0.95
+    assert sum(search_steps(env, task_id) is not None for task_id in tasks) / len(tasks) > 0.95
 
 
 def test_a_searcher_that_is_told_wrong_homes_still_searches_on() -> None:
     env = HouseholdEnv(size="small", horizon=60, expose_privileged=False)
     wrong = ["the apple is usually in the moon.", "the mug is usually in the toilet."]
-    assert all(search_success(env, task_id, wrong) for task_id in env.task_ids()[:30])
+    assert all(search_steps(env, task_id, wrong) is not None for task_id in env.task_ids()[:30])
 
 
 def test_a_searcher_plays_the_same_game_twice_alike() -> None:

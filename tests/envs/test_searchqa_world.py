@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from hash_seeds import printed_under_hash_seeds
+from history_checks import contradictions
 
 from sdar_envs.core import SPLITS
 from sdar_envs.randomness import counted_generator
@@ -14,7 +15,7 @@ from sdar_envs.searchqa import small, tables
 from sdar_envs.searchqa.answers import normalise
 from sdar_envs.searchqa.encoder import tokens_of
 from sdar_envs.searchqa.generator import draw_world, label_of
-from sdar_envs.searchqa.history import Historian, contradictions
+from sdar_envs.searchqa.history import Historian
 from sdar_envs.searchqa.names import NamePool, small_names
 from sdar_envs.searchqa.passages import state
 from sdar_envs.searchqa.regularities import BY_BYNAME, regularities

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import webshop_official
+from page_reader import read_page
 
 from sdar_envs.webshop import official
 from sdar_envs.webshop.env import WebShopEnv
@@ -20,7 +21,6 @@ from sdar_envs.webshop.generator import generate
 from sdar_envs.webshop.goals import SHUFFLE_SEED, draw_bound, index_splits, shuffled
 from sdar_envs.webshop.json_stream import DataFileError
 from sdar_envs.webshop.official_tasks import OfficialTasks
-from sdar_envs.webshop.reader import read_page
 
 
 @pytest.fixture(autouse=True)

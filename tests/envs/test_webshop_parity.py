@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 import webshop_official
+from page_reader import read_page
 
 from sdar_envs.webshop.catalog import ProductCatalog
 from sdar_envs.webshop.goals import Goal, SyntheticGoals, draw_prices, human_goals, shuffled
 from sdar_envs.webshop.html import page_html
 from sdar_envs.webshop.matching import _TITLE_WORD
 from sdar_envs.webshop.pages import PageKind
-from sdar_envs.webshop.reader import read_page
 from sdar_envs.webshop.records import read_human, read_product, read_synthetic
 from sdar_envs.webshop.search import SearchIndex
 from sdar_envs.webshop.session import Session
