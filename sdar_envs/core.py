@@ -61,8 +61,8 @@ def clean_action(action: object, limit: int) -> str:
     """Reduce arbitrary agent text to one bounded, encodable line; what no world understands stays not understood.
 
     The length is cut before any other work, so the cost is bounded for text of any size. Control characters, line
-    breaks, lone surrogates and format characters become a replacement mark, never white space: one action can not turn
-    into two commands, and hostile text can not turn into a legal one.
+    breaks, lone surrogates and format characters become a replacement mark, never white space: one action cannot turn
+    into two commands, and hostile text cannot turn into a legal one.
 
     Raises:
         TypeError: `action` is not a `str`.
@@ -184,7 +184,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             if not tasks:
                 raise ValueError(f"{self.env_id} expects at least one task in split {self.split!r}, got none")
             task_id = tasks[int(self.np_random.integers(len(tasks)))]
-        self._over = True  # stays so when the task can not be loaded
+        self._over = True  # stays so when the task cannot be loaded
         observation = self._bounded(self._begin(str(task_id)))
         self._task_id = str(task_id)
         self._steps = 0

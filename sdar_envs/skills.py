@@ -207,7 +207,7 @@ class SkillBank:
                 ``keyword``: every skill and claim whose words occur in `text`, whole words only, case ignored.
                 ``random``: a skill drawn from all task types (the right one can come up), and the claims of as many
                 drawn keys as the right retrieval has. ``wrong``: another task type's skill, and the claims about
-                `keys` and the task type with wrong values; claims that can not be wrong are left out. ``all``: the
+                `keys` and the task type with wrong values; claims that cannot be wrong are left out. ``all``: the
                 whole bank. ``none``: nothing, not even the general skill.
             task_type: The task's type.
             keys: The public ``skill_keys`` of the episode.

@@ -127,7 +127,7 @@ class ALFWorldEnv(GameEnv):
             try:
                 game = _cached_game(str(path), path.stat().st_mtime_ns)
             except OSError as error:
-                raise GameFileError(f"{path}: can not be read: {error.strerror or error}") from error
+                raise GameFileError(f"{path}: cannot be read: {error.strerror or error}") from error
             statics = Statics.of(game.problem)
             self.close()
             play = ENGINES[self.engine](game.domain, game.grammar, game.problem, game.task)

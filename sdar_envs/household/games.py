@@ -22,7 +22,7 @@ _TEXTS = ("pddl_domain", "grammar", "pddl_problem")
 
 
 class GameFileError(ValueError):
-    """A game file that can not be played; the message names the file and what is wrong with it."""
+    """A game file that cannot be played; the message names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +60,7 @@ def load_json(path: Path) -> dict[str, Any]:
             raise GameFileError(f"{path}: expected at most {MAX_BYTES:,} bytes, got {size:,}")
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise GameFileError(f"{path}: can not be read: {error.strerror or error}") from error
+        raise GameFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, GameFileError):
             raise

@@ -150,10 +150,10 @@ def substitute_task(text: str, sentence: str) -> str:
     """The grammar of one game: `sentence` in the place of the mark.
 
     Raises:
-        GrammarError: The sentence has a character that the grammar's literals can not hold.
+        GrammarError: The sentence has a character that the grammar's literals cannot hold.
     """
     if not _LITERAL.fullmatch(sentence) or "\\" in sentence or "\n" in sentence:
-        raise GrammarError(f'a task sentence can not hold any of ; | " < > [ ] # {{ }} \\ or line breaks: {sentence!r}')
+        raise GrammarError(f'a task sentence cannot hold any of ; | " < > [ ] # {{ }} \\ or line breaks: {sentence!r}')
     return text.replace(TASK_MARK, sentence)
 
 
@@ -218,7 +218,7 @@ def meaning(text: str) -> list[Any]:
     """What a grammar file says without its comments and its layout, as JSON values: names, signs, texts and rules.
 
     Raises:
-        GrammarError: The file can not be taken apart, or its rules are not JSON.
+        GrammarError: The file cannot be taken apart, or its rules are not JSON.
     """
     said: list[Any] = []
     for kind, value in reversed(_tokens(text)):

@@ -38,7 +38,7 @@ def hints(
         task_type: One of the six.
         target: The type of the things to move.
         destination: The type of the receptacle to end in; for `light`, of the lamp.
-        plan: The remaining commands; empty when the game is won or can not be won any more.
+        plan: The remaining commands; empty when the game is won or cannot be won any more.
         facts: ``privileged["facts"]`` of the same state.
         won: Whether the game is won.
     """

@@ -55,7 +55,7 @@ class Regularities:
         size: ``full`` or ``small``.
         world_seed: The seed they were drawn with.
         homes: Object type -> receptacle type.
-        storages: Object type -> receptacle type, never the home; lamps, which can not be carried, have none.
+        storages: Object type -> receptacle type, never the home; lamps, which cannot be carried, have none.
         together: Whether the targets of a `two` task usually stand in one receptacle (or in different ones).
     """
 

@@ -107,7 +107,7 @@ def _made(
             return found
     except OSError as error:  # no room, or no folder that may be written to
         logger.warning(
-            "the generated world can not be kept in %s (%s) and is made anew", folder, error.strerror or error
+            "the generated world cannot be kept in %s (%s) and is made anew", folder, error.strerror or error
         )
         world, retriever = _build(size, split, world_seed, regularity, encoder)
         return Library(world, CachedRetriever(retriever, room), folder)
@@ -146,6 +146,6 @@ def _load(folder: Path, encoder: Encoder | None, room: int) -> Library | None:
         index = VectorIndex.open(folder / "index.faiss")
         retriever = LocalRetriever(chosen, index, MemoryCorpus(passages), where=str(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("%s: a kept world can not be read and is made anew: %s", folder, error)
+        logger.warning("%s: a kept world cannot be read and is made anew: %s", folder, error)
         return None
     return Library(world, CachedRetriever(retriever, room), folder)

@@ -40,7 +40,7 @@ _COMPARISON = re.compile(r"\b(?:which|who|what|whose|where)\b.*\bor\b|\b(?:both|
 
 
 class DatasetError(ValueError):
-    """Questions that can not be read; the message names the file, the record and what was expected."""
+    """Questions that cannot be read; the message names the file, the record and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def read_questions(path: str) -> Questions:
     try:
         state = file.stat()
     except OSError as error:
-        raise DatasetError(f"{file}: the questions can not be opened: {error.strerror or error}") from error
+        raise DatasetError(f"{file}: the questions cannot be opened: {error.strerror or error}") from error
     return _read(file, state.st_size, state.st_mtime_ns)
 
 
@@ -237,7 +237,7 @@ class OfficialTasks:
         task_type: The only task type, or None for all.
 
     Raises:
-        DatasetError: A file can not be read, or holds nothing for `split`.
+        DatasetError: A file cannot be read, or holds nothing for `split`.
         ValueError: Unknown split.
     """
 

@@ -107,7 +107,7 @@ class TaskSource(Protocol):
 def skill_keys(world: World, question: Question) -> tuple[str, ...]:
     """The relations that a question asks about, and, where there are by-names, they and the types it goes through.
 
-    All of it can be read off the question; whether a by-name matters here can not, so its key always stands there.
+    All of it can be read off the question; whether a by-name matters here cannot, so its key always stands there.
     """
     if not tables.SIZE_TABLES[world.size].bynames:
         return tuple(dict.fromkeys(question.form.path))

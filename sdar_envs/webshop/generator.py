@@ -2,7 +2,7 @@
 
 Everything is a function of (size, split, seed, number of products): the same arguments give the same bytes in any
 process. A split has a store of its own, made of families that belong to it, so that no family of one split is met in
-another. What can not be proved about a family - that its plan scores 1, that nothing else does, that buying the first
+another. What cannot be proved about a family - that its plan scores 1, that nothing else does, that buying the first
 hit fails - costs it its request; its products stay on the shelves.
 """
 

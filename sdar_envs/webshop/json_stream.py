@@ -77,7 +77,7 @@ class _Reader:
         try:
             self._file = path.open(encoding="utf-8-sig", newline="")
         except OSError as error:
-            raise DataFileError(f"{path}: can not be read ({error.strerror}): {REMEDY}") from error
+            raise DataFileError(f"{path}: cannot be read ({error.strerror}): {REMEDY}") from error
 
     def error(self, what: str) -> DataFileError:
         """The error at the present place; records are counted from 0."""

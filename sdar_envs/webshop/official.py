@@ -106,7 +106,7 @@ def load(
         in_memory: Larger files, in bytes, go to disk.
 
     Raises:
-        DataFileError: A file is broken, or more than a twentieth of the records can not be used.
+        DataFileError: A file is broken, or more than a twentieth of the records cannot be used.
     """
     trouble: Trouble = Counter()
     asked: dict[str, tuple[Instruction, ...]] = {}
@@ -223,7 +223,7 @@ class _Progress:
 
 
 def require_few_skipped(path: Path, records: int, trouble: Trouble) -> None:
-    """Refuse a file of which too much can not be used.
+    """Refuse a file of which too much cannot be used.
 
     Raises:
         DataFileError: More than a twentieth of the records are no products.

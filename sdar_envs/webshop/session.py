@@ -118,7 +118,7 @@ class Session:
         segment = self.page.clickables.get(name) or self._unprintable(name)
         if segment is None or name == SEARCH.lower():
             return False
-        # A name decides before a role does: an option that is called like a button can not be chosen.
+        # A name decides before a role does: an option that is called like a button cannot be chosen.
         if self._turned(name):
             return True
         if segment.role is Role.PRODUCT:

@@ -185,7 +185,7 @@ def test_a_damaged_index_is_made_anew(data: Path, cache: Path, damage: str):
     assert json.loads(index.read_text()) == [[game.path, game.task_type] for game in games]
 
 
-def test_a_home_that_can_not_be_written_costs_only_the_cache(data: Path, tmp_path: Path, monkeypatch):
+def test_a_home_that_cannot_be_written_costs_only_the_cache(data: Path, tmp_path: Path, monkeypatch):
     blocked = tmp_path / "a file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
@@ -235,7 +235,7 @@ def test_a_game_that_breaks_after_it_was_indexed_is_named(data: Path):
     with pytest.raises(GameFileError, match="trial_T"):
         env.reset(options={"task_id": task_id})
     os.unlink(env.root / task_id)
-    with pytest.raises(GameFileError, match="can not be read"):
+    with pytest.raises(GameFileError, match="cannot be read"):
         env.reset(options={"task_id": task_id})
 
 

@@ -71,7 +71,7 @@ def test_mangled_ids_keep_every_name_and_win_by_the_same_plan():
         assert mangled.won
 
 
-def test_ids_that_are_not_numbered_from_one_can_not_be_mangled():
+def test_ids_that_are_not_numbered_from_one_cannot_be_mangled():
     problem = Problem("p", "household", {"cabinet_2": "receptacle"}, (), generate("train:000000").problem.goal)
     with pytest.raises(PDDLError, match="cabinet_2"):
         with_mangled_ids(problem)
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_json_object_is_named_in_one_line(tmp_path: Path, kind
 
 def test_a_file_that_is_not_text_or_not_there_is_named_in_one_line(tmp_path: Path):
     path = tmp_path / "game.tw-pddl"
-    assert_one_line(path, "can not be read")
+    assert_one_line(path, "cannot be read")
     path.write_bytes(b"\xff\xfe\x00")
     assert_one_line(path, "JSON")
     path.unlink()

@@ -86,7 +86,7 @@ def test_a_chain_that_comes_back_or_breaks_off_makes_no_question():
     assert solve(world, Form((person,), ("birthplace", "mayor"))) == []
 
 
-def test_a_fact_that_can_not_be_found_and_a_plan_that_is_too_long_make_no_question():
+def test_a_fact_that_cannot_be_found_and_a_plan_that_is_too_long_make_no_question():
     world = toy_world()
     city = world.of_type["city"][0]
     rng = counted_generator("test")
@@ -306,7 +306,7 @@ def test_a_damaged_library_is_made_again(
     assert not list(made.folder.parent.glob(".partial*"))
 
 
-def test_a_folder_that_can_not_be_written_to_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_that_cannot_be_written_to_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))

@@ -2,7 +2,7 @@
 
 How the goldens were derived: the original (princeton-nlp/WebShop at 64fa2a5c) ran in its text mode on the files that
 `webshop_official.write` makes, with Flask 2.1.2, Beautiful Soup 4.11.1, thefuzz 0.19.0 and Lucene 8 behind it. Two
-things were replaced: spaCy, whose model can not be had from a package index, by "every word that begins with a letter
+things were replaced: spaCy, whose model cannot be had from a package index, by "every word that begins with a letter
 is a noun", and gym by an empty class. A script played episodes with searches, clicks and nonsense;
 `webshop_goldens.json` holds its actions, and for every step a digest of the text, the rich text, the address, the
 clickables and the search bar, besides all goals, prices, final rewards and their parts. The synthetic goals (`syn`) and

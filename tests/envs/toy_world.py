@@ -273,7 +273,7 @@ class SharedStateWorld(ToyWorld):
 
 
 class UnpicklableWorld(ToyWorld):
-    """Its space can not be sent to a worker."""
+    """Its space cannot be sent to a worker."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
