@@ -55,7 +55,8 @@ class Script:
     vocabulary: int = 0
 
 
-# Worlds that demonstrations come from: enough that no law of theirs is worth learning, few enough to be built once.
+# Worlds that demonstrations come from: so many that learning the regularities of one does not pay, few enough to be
+# built once.
 DEMONSTRATION_WORLDS = range(1_000_000, 1_000_048)
 
 # Environment id -> its script, as ``module:name``.

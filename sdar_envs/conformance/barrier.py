@@ -1,4 +1,4 @@
-"""Checks of the wall: what the privileged side holds, and that none of it reaches the student."""
+"""Checks of the information barrier: what the privileged side holds, and that none of it reaches the student."""
 
 from __future__ import annotations
 

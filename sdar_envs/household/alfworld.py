@@ -24,7 +24,7 @@ from .version import told_version
 
 @lru_cache(maxsize=1)
 def _skill_bank() -> SkillBank:
-    """General and task skills; the claims of generated houses say nothing about these."""
+    """General and task skills; what is regular in generated houses says nothing about these games."""
     return SkillBank.from_assets(ALFWORLD.skill_folder)
 
 

@@ -23,8 +23,8 @@ from .regularities import regularities
 
 @lru_cache(maxsize=64)
 def _skill_bank(size: str, instruction: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
-    claims = regularities(size, world_seed).claims(instruction)
-    bank = SkillBank.from_assets(HOUSEHOLD.skill_folder, claims, stale=stale, stale_seed=stale_seed)
+    statements = regularities(size, world_seed).statements(instruction)
+    bank = SkillBank.from_assets(HOUSEHOLD.skill_folder, statements, stale=stale, stale_seed=stale_seed)
     if instruction == "habit":
         bank.general += "\n\n" + asset_text("household", "habit.md").strip()
     return bank
@@ -39,11 +39,11 @@ class HouseholdEnv(GameEnv):
         size: ``full`` rooms as in ALFWorld, or ``small`` ones of 8 to 12 receptacles for tiny models.
         instruction: ``named``: the task's sentence says where the thing has to go, as ALFWorld's do. ``habit``: it says
             "put a apple where it belongs.", which is not ALFWorld; each kind of object then has one storage, a
-            receptacle type that a law of the house fixes and the skill bank claims. Any receptacle of the type counts,
-            and a wrong one gets no special answer. `light` tasks are the same in both.
-        regularity: Probability with which a task's targets stand where the laws of the house say.
-        world_seed: Which laws, and which layouts.
-        stale: Share of the skill bank's keys whose claims are wrong; the house does not change with it.
+            receptacle type that is regular in the house and that the skill bank states. Any receptacle of the type
+            counts, and a wrong one gets no special answer. `light` tasks are the same in both.
+        regularity: Probability with which a task's targets stand where the regularities of the house say they do.
+        world_seed: Which regularities the house has, and which layouts.
+        stale: Share of the skill bank's keys whose skill statements are wrong; the house does not change with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
         horizon: Steps until truncation; by default 50 for ``full``, and for ``small`` the one at which knowledge of

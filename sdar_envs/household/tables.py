@@ -150,7 +150,7 @@ SMALL_ROOMS: dict[str, dict[str, ReceptacleCount]] = {
 }
 
 # Between the two: the kinds of things of the small house in rooms with more kinds of receptacles, 14 to 20 in all. More
-# of the same kind would not do: a claim would then leave most of the search to be done.
+# of the same kind would not do: a skill statement would then leave most of the search to be done.
 MEDIUM_ROOMS: dict[str, dict[str, ReceptacleCount]] = {
     "kitchen": {
         "cabinet": ReceptacleCount(30, 1, 1.8, 3),

@@ -111,7 +111,7 @@ def _tables(size: str, instruction: str = "named") -> dict[str, Any]:
 
 def _regularities(size: str, instruction: str = "named") -> list[Any]:
     drawn = [regularities.regularities(size, seed) for seed in (0, 1)]
-    return [[of.together, [dataclasses.asdict(claim) for claim in of.claims(instruction)]] for of in drawn]
+    return [[of.together, [dataclasses.asdict(statement) for statement in of.statements(instruction)]] for of in drawn]
 
 
 def _tasks(size: str, instruction: str = "named") -> list[Any]:

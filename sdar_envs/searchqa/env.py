@@ -61,9 +61,9 @@ class SearchQAEnv(TextEnv):
         split: ``train``, ``valid`` or ``test``, or an alias. No name of a generated world occurs in another split.
         task_type: Restrict `task_ids` to one of ``direct``, ``attribute``, ``compare``, ``multi_hop``.
         size: Of the generated world: ``full``, or ``small`` for tiny models.
-        regularity: Probability with which a generated world's sources obey its laws.
-        world_seed: Which laws.
-        stale: Share of the skill bank's keys whose claims are wrong; the world does not change with it.
+        regularity: Probability with which a generated world's sources obey its regularities.
+        world_seed: Which regularities the world has.
+        stale: Share of the skill bank's keys whose skill statements are wrong; the world does not change with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
         dataset: Questions instead of generated ones: a parquet or JSONL file, or a mapping from split to file.

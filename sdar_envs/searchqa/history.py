@@ -71,17 +71,17 @@ class Historian:
     Args:
         size: ``full`` or ``small``.
         split: Whose names are used.
-        laws: What is filed under by-names.
-        regularity: How often an entity is filed as the law says.
+        usual: The world's regularities, among them what is filed under by-names.
+        regularity: How often an entity is filed as usual.
         rng: Where the draws come from.
     """
 
-    def __init__(self, size: str, split: str, laws: Regularities, regularity: float, rng: np.random.Generator) -> None:
+    def __init__(self, size: str, split: str, usual: Regularities, regularity: float, rng: np.random.Generator) -> None:
         self._size = size
         self._table = tables.SIZE_TABLES[size]
         self._calendar = CALENDARS[size]
         self._relations = frozenset(tables.SIZE_RELATIONS[size])
-        self._laws = laws
+        self._usual = usual
         self._regularity = regularity
         self._rng = rng
         self._pool = NamePool(size, split, rng)
@@ -132,7 +132,7 @@ class Historian:
         else:
             name = self._pool.word()
         obeys = self._chance(self._regularity)
-        under_byname = bool(self._table.bynames) and (entity_type in self._laws.bynames) == obeys
+        under_byname = bool(self._table.bynames) and (entity_type in self._usual.bynames) == obeys
         byname = ""
         if under_byname or self._chance(self._table.spare_bynames):
             byname = f"{self._pool.word()} {self._pool.word()}"
@@ -270,20 +270,20 @@ class Historian:
             self._say_entity(work, "setting", self._choice(self._of_type["city"]))
 
 
-def with_wording(facts: Sequence[Fact], laws: Regularities, regularity: float, rng: np.random.Generator) -> list[Fact]:
-    """The same facts, each with the term and the kind of source that will state it: mostly what the laws say."""
+def with_wording(facts: Sequence[Fact], usual: Regularities, regularity: float, rng: np.random.Generator) -> list[Fact]:
+    """The same facts, each with the term and the kind of source that will state it: mostly the usual ones."""
 
-    def drawn(lawful: str, options: Sequence[str]) -> str:
+    def drawn(preferred: str, options: Sequence[str]) -> str:
         if rng.random() < regularity:
-            return lawful
-        others = [option for option in options if option != lawful]
+            return preferred
+        others = [option for option in options if option != preferred]
         return others[int(rng.integers(len(others)))]
 
     return [
         replace(
             fact,
-            term=drawn(laws.terms[fact.relation], tables.relation_of(laws.size, fact.relation).terms),
-            kind=drawn(laws.kinds[fact.relation], tables.KINDS),
+            term=drawn(usual.terms[fact.relation], tables.relation_of(usual.size, fact.relation).terms),
+            kind=drawn(usual.kinds[fact.relation], tables.KINDS),
         )
         for fact in facts
     ]

@@ -68,7 +68,7 @@ def open_library(
     Args:
         size: ``full`` or ``small``.
         split: Whose names.
-        world_seed: Whose laws.
+        world_seed: Which regularities the world has.
         regularity: How often they hold.
         encoder: What encodes; None fits the default one to the world.
         room: Queries whose answers are remembered.

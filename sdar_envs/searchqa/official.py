@@ -299,7 +299,7 @@ class OfficialTasks:
         )
 
     def skill_bank(self) -> SkillBank:
-        """The prose of the skill bank; official corpora have no laws to claim."""
+        """The prose of the skill bank; official corpora have no regularities to state."""
         return SkillBank.from_assets(SEARCHQA.skill_folder)
 
 

@@ -141,11 +141,11 @@ class GeneratedTasks:
     Args:
         libraries: Opens the library of a split.
         size: ``full`` or ``small``.
-        world_seed: Which laws.
+        world_seed: Which regularities the world has.
         task_type: The only task type, or None for all.
         topk: Hits that a search returns.
         searches: Searches that an episode allows.
-        stale: Share of the skill bank's keys whose claims are wrong.
+        stale: Share of the skill bank's keys whose skill statements are wrong.
         stale_seed: Which keys.
     """
 
@@ -187,5 +187,5 @@ class GeneratedTasks:
 
 @lru_cache(maxsize=64)
 def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
-    claims = regularities(size, world_seed).claims()
-    return SkillBank.from_assets(SEARCHQA.skill_folder, claims, stale=stale, stale_seed=stale_seed)
+    statements = regularities(size, world_seed).statements()
+    return SkillBank.from_assets(SEARCHQA.skill_folder, statements, stale=stale, stale_seed=stale_seed)

@@ -46,7 +46,7 @@ def world_version(size: str) -> str:
     texts = [passage.contents for passage in world.passages]
     meaning: dict[str, Any] = {
         "world": [world.to_json(), texts],
-        "claims": [[c.line(), c.compact_line(), c.alternatives] for c in regularities(size, 0).claims()],
+        "claims": [[c.line(), c.compact_line(), c.alternatives] for c in regularities(size, 0).statements()],
         "tasks": _tasks(world),
         "encoder": _rounded(texts[:40], world),
         "turns": [repr(read_turn(text)) for text in _TURNS],

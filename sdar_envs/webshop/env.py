@@ -51,13 +51,13 @@ _OFFICIAL = {"data_variant": "auto", "goals": "auto", "split_by": "index", "pric
 
 @lru_cache(maxsize=64)
 def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
-    claims = regularities(size, world_seed).claims()
-    return SkillBank.from_assets(WEBSHOP.skill_folder, claims, stale=stale, stale_seed=stale_seed)
+    statements = regularities(size, world_seed).statements()
+    return SkillBank.from_assets(WEBSHOP.skill_folder, statements, stale=stale, stale_seed=stale_seed)
 
 
 @lru_cache(maxsize=1)
 def _official_skill_bank() -> SkillBank:
-    # The laws of generated stores say nothing about other goods.
+    # The regularities of generated stores say nothing about other goods.
     return SkillBank.from_assets(_OFFICIAL_SKILLS)
 
 
@@ -97,8 +97,8 @@ class WebShopEnv(TextEnv):
         size: Of a generated store: ``full``, or ``small`` for tiny models.
         num_products: Products per generated store (1,000 by default; below about 60 there are departments, and so
             splits, without a task), or records of the official file to read (all).
-        regularity: Probability with which a family of products obeys the laws of its department.
-        world_seed: Which laws, and which goods.
+        regularity: Probability with which a family of products obeys the regularities of its department.
+        world_seed: Which regularities the store has, and which goods.
         stale: Share of the departments about which the skill bank is wrong; the store does not change with it.
         stale_seed: Which departments.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.

@@ -80,8 +80,8 @@ class GeneratedTasks:
 
     Args:
         size: ``full`` or ``small``.
-        world_seed: Which laws and goods.
-        regularity: Share of families that obey the laws.
+        world_seed: Which regularities and goods.
+        regularity: Share of families that obey the regularities.
         num_products: Products per store.
         show_attributes: As `Store`.
         strict_options: As `Store`.
@@ -150,6 +150,6 @@ class GeneratedTasks:
                 "family": family.cues.family_id,
                 "regular": family.regular,
                 "deciding_attribute": family.attribute,
-                "deciding_page": family.laws.page,
+                "deciding_page": family.regularities.page,
             },
         )

@@ -41,7 +41,7 @@ def world_content(make_env: MakeEnv, size: str) -> dict[str, Any]:
     return {
         "tables": dataclasses.asdict(taxonomy.taxonomy(size)),
         "size": dataclasses.asdict(taxonomy.SIZE_TABLES[size]),
-        "laws": [[dataclasses.asdict(claim) for claim in of.claims()] for of in drawn],
+        "laws": [[dataclasses.asdict(statement) for statement in of.statements()] for of in drawn],
         "phrasings": instructions.PHRASINGS,
         "stores": [_store(size, split) for split in SPLITS],
         "episodes": _episodes(make_env, size),

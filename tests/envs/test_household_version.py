@@ -203,13 +203,13 @@ def test_a_word_of_a_hint_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert changed_parts() == {"hints"}, "also what the sample never says"
 
 
-def test_a_law_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_regularity_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other draws with the same tables, e.g. of another random stream, make another world."""
     version.world_version(HouseholdEnv, "small")
     from sdar_envs.household.regularities import Regularities, regularities
 
-    laws = regularities("small", 0)
-    other = Regularities("small", 0, {**laws.homes, "apple": "moon"}, laws.together, laws.storages)
+    usual = regularities("small", 0)
+    other = Regularities("small", 0, {**usual.homes, "apple": "moon"}, usual.together, usual.storages)
     monkeypatch.setattr("sdar_envs.household.regularities.regularities", lambda size, seed: other)
     assert "laws" in changed_parts()
 

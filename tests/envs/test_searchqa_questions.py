@@ -246,14 +246,14 @@ def test_a_planned_search_finds_its_passage_at_the_rank_that_was_proved(size: st
         assert hits[fact.rank].passage.id == fact.passage
 
 
-def test_knowing_the_laws_pays():
-    """The share of facts that one search finds, worded as the laws say and otherwise."""
+def test_knowing_the_regularities_pays():
+    """The share of facts that one search finds, worded as the regularities say and otherwise."""
     shelf = library("full")
     world = shelf.world
-    laws = {f.relation: (f.term, f.kind) for f in world.facts}
-    for relation in laws:  # the law is what most facts do
+    usual = {f.relation: (f.term, f.kind) for f in world.facts}
+    for relation in usual:  # the regularity is what most facts do
         counts = Counter((f.term, f.kind) for f in world.facts if f.relation == relation)
-        laws[relation] = counts.most_common(1)[0][0]
+        usual[relation] = counts.most_common(1)[0][0]
     facts = [fact for fact in world.facts if fact.relation != "byname"][::3]
 
     def share(wordings: list[tuple[str, str]]) -> float:
@@ -265,7 +265,7 @@ def test_knowing_the_laws_pays():
     guessed = [
         (tables.RELATIONS[f.relation].terms[int(rng.integers(4))], tables.KINDS[int(rng.integers(8))]) for f in facts
     ]
-    assert share([laws[f.relation] for f in facts]) > share(guessed) + 0.3
+    assert share([usual[f.relation] for f in facts]) > share(guessed) + 0.3
 
 
 # Kept.

@@ -278,7 +278,7 @@ def test_departments_come_from_the_category_and_in_fashion_from_words(folder: Pa
     assert len(shoes) > 2 and all(source.task(task_id).task_type == "footwear" for task_id in shoes)
 
 
-def test_skills_of_official_goods_are_prose_without_the_generated_laws(folder: Path):
+def test_skills_of_official_goods_are_prose_without_the_generated_regularities(folder: Path):
     env = WebShopEnv(data_dir=str(folder), goals="synthetic")
     _, info = env.reset(seed=0)
     skills = info["privileged"]["skills"]

@@ -17,14 +17,16 @@ import gymnasium as gym
 from sdar_envs.core import PublicFields, TextEnv, Transition
 from sdar_envs.privileged import PrivilegedFields
 from sdar_envs.randomness import counted_generator
-from sdar_envs.skills import Claim, SkillBank
+from sdar_envs.skills import SkillBank, SkillStatement
 
 COLOURS = ("red", "green", "blue")
 BANK = SkillBank(
     "Open boxes.",
     {colour: f"The {colour} coin is small." for colour in COLOURS},
     [
-        Claim(f"box:{c}", (c,), "box", str(i), f"The {c} coin is often in box {{value}}.", f"{c} {{value}}", ("9",))
+        SkillStatement(
+            f"box:{c}", (c,), "box", str(i), f"The {c} coin is often in box {{value}}.", f"{c} {{value}}", ("9",)
+        )
         for i, c in enumerate(COLOURS, start=1)
     ],
 )
