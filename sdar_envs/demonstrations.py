@@ -1,8 +1,8 @@
 """Imperfect demonstrations: scripted episodes from many other worlds, for the warm start of a model from nothing.
 
-A demonstrator is a world's own script. It sees what a student sees and, in a hinted demonstration, the skill lines as
-well; it searches, errs now and then, and follows hints. Each demonstration is played in a world of its own
-(a `world_seed` of its own), so that no regularity of the world that is trained on leaks into the warm start.
+Each world has a script that plays it, its demonstrator. It reads what a student reads and, in a hinted demonstration,
+the skill lines as well; it searches, errs now and then, and follows hints. Each demonstration is played in a world of
+its own (a `world_seed` of its own), so that no regularity of the world that is trained on leaks into the warm start.
 """
 
 from __future__ import annotations

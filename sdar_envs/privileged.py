@@ -44,7 +44,8 @@ class PrivilegedFields(TypedDict):
     """The fixed keys of ``info["privileged"]``: plain JSON values.
 
     `plan` holds the remaining optimal actions from the present state and `next_action` its head (``""`` when the
-    episode is won). `hints` are short sentences, rising in help. `facts` are the world's own fields.
+    episode is won). `hints` are short sentences, each more helpful than the one before. `facts` are the world's own
+    fields.
     """
 
     task_type: str
@@ -80,7 +81,7 @@ class StudentView:
 
 
 class Privileged:
-    """Teacher-only knowledge of one state, sealed: its text forms are ``<privileged>`` until `reveal` is called."""
+    """What only the teacher may read of one state; its text forms are ``<privileged>`` until `reveal` is called."""
 
     __slots__ = ("_fields",)
 

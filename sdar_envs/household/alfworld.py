@@ -84,11 +84,11 @@ class ALFWorldEnv(GameEnv):
         self.root = find_root(data_dir)
         self._indexes: dict[str, dict[str, IndexedGame]] = {}
         self._task_ids: dict[str, tuple[str, ...]] = {}
-        self.task_ids()  # a split without games is told now, not at the first reset
+        self.task_ids()  # a split without games is an error now, not at the first reset
 
     @property
     def world_version(self) -> str:  # type: ignore[override]  # as the household's
-        """The version of what a teacher is told here; the games themselves are files, which task ids name."""
+        """The version of the skills and hints that a teacher reads; the games are files, which task ids name."""
         return told_version()
 
     def task_ids(self, split: str | None = None) -> Sequence[str]:

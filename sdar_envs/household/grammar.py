@@ -1,4 +1,4 @@
-"""The text grammar of the games (TextWorld's ``twl2``): what is said when something happens.
+"""The text grammar of the games (TextWorld's ``twl2``): what the player reads when something happens.
 
 A file has production rules (JSON inside ``grammar :: ...``) and actions, each with the template of its command and the
 symbol of its feedback. `read_grammar` compiles a file once; `text.py` derives text from the result. Expressions such as
@@ -220,13 +220,13 @@ def meaning(text: str) -> list[Any]:
     Raises:
         GrammarError: The file cannot be taken apart, or its rules are not JSON.
     """
-    said: list[Any] = []
+    parts: list[Any] = []
     for kind, value in reversed(_tokens(text)):
         try:
-            said.append(json.loads(value[3:-3]) if kind == "block" else value)
+            parts.append(json.loads(value[3:-3]) if kind == "block" else value)
         except ValueError as error:
             raise GrammarError(f"production rules are expected to be JSON: {error}") from error
-    return said
+    return parts
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 They read observations and nothing else (no privileged field, no list of admissible actions), make no mistakes of form,
 and forget nothing. Their success rates bound what knowledge is worth at a horizon: the smaller houses' horizons were
-chosen with them. They are a yardstick, not a policy to imitate.
+chosen with them. They are baselines, not policies to imitate.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Searcher:
                 return
 
     def _storage_order(self, target: str) -> list[str]:
-        """The kinds of receptacle to try when it is not said where a thing belongs: what is stated, then any."""
+        """The kinds of receptacle to try when the task does not say where a thing belongs: what is stated, then any."""
         kinds = list(dict.fromkeys(self._type(name) for name in self._receptacles))
         return sorted(kinds, key=lambda kind: kind != self._storages.get(target))
 

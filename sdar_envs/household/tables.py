@@ -442,7 +442,7 @@ SIZE_TABLES: dict[str, SizeTable] = {
 
 
 def horizon(size: str, instruction: str = "named") -> int:
-    """Steps until truncation where an environment is told nothing else, and the longest plan of a generated task."""
+    """Steps until truncation where an environment gets no `horizon`, and the longest plan of a generated task."""
     table = SIZE_TABLES[size]
     return table.habit_horizon if instruction == "habit" else table.horizon
 

@@ -1,9 +1,9 @@
-"""TextWorldGame: the same game on TextWorld's PDDL engine, behind the interface of `NativeGame`.
+"""TextWorldGame: the same game on TextWorld's PDDL engine, with the interface of `NativeGame`.
 
 It is the reference that the native engine is checked against, and two orders of magnitude slower. TextWorld is imported
 at first use. A command reaches it only when it is one of the admissible ones, so no agent text ever does; what it does
 to ``sys.argv`` and ``sys.stdout`` is undone. A game holds a copy of the planner library until it is closed; then the
-next game takes it over. (Unloading is no choice: the library leaves exit handlers behind, and the process would crash
+next game takes it over. (Unloading is no choice: the library leaves exit handlers, and the process would crash
 at its end.)
 """
 

@@ -1,8 +1,7 @@
 """Search and answer as a Gymnasium environment: sdar/SearchQA-v0.
 
 Questions come from generated worlds (`sources`) or from official records (`official`), passages from a retriever; this
-file only translates between them and Gymnasium. It is long by its options, each explained
-where it enters.
+file only translates between them and Gymnasium.
 """
 
 from __future__ import annotations
@@ -301,9 +300,9 @@ class SearchQAEnv(TextEnv):
         return self._next(episode, action, wording.information(self.passage_style, hits), valid=True)
 
     def _answer(self, episode: Episode, turn: Turn, action: str) -> Transition:
-        # An answer was cleaned on its way here; a gold answer with, say, a mark of direction is heard so as well.
-        heard = (clean_action(_unfolded(gold), self.max_action_length) for gold in episode.task.answers)
-        golds = tuple(dict.fromkeys([*episode.task.answers, *heard]))
+        # The answer was cleaned on its way here, so a gold answer counts in its cleaned form too.
+        cleaned = (clean_action(_unfolded(gold), self.max_action_length) for gold in episode.task.answers)
+        golds = tuple(dict.fromkeys([*episode.task.answers, *cleaned]))
         value = rewards.answer_reward(
             self.reward,
             turn.content,

@@ -58,7 +58,7 @@ class Life:
 
 @dataclass
 class History:
-    """Entities, facts without their sources' wording, and the lives behind them."""
+    """Entities, facts without their sources' wording, and the lives that they agree with."""
 
     entities: list[Entity] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)

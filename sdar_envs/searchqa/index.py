@@ -1,4 +1,4 @@
-"""A FAISS index that is safe to have: opened without reading it whole, one thread unless told, sane after a fork.
+"""A FAISS index: opened without reading it whole, one thread by default, usable after a fork.
 
 What FAISS does by itself and this file does not let through:
 

@@ -33,7 +33,7 @@ _COLUMNS = (
 _PREFIX = "searchR1_"
 _ROWS = 8_192
 
-# What a data set's questions are mostly like. Those of the others are told by their words.
+# What a data set's questions are mostly like. Of the others, the words decide.
 _BY_SOURCE = {"popqa": "attribute", "nq": "direct", "triviaqa": "direct"}
 _MULTI_HOP = frozenset({"hotpotqa", "2wikimultihopqa", "musique", "bamboogle"})
 _COMPARISON = re.compile(r"\b(?:which|who|what|whose|where)\b.*\bor\b|\b(?:both|same)\b", re.IGNORECASE)
@@ -117,10 +117,10 @@ def _asked(fields: Mapping[str, Any]) -> str | None:
     messages = prompt.tolist() if hasattr(prompt, "tolist") else prompt
     if not isinstance(messages, list | tuple):
         return None
-    said = [m.get("content") for m in messages if isinstance(m, Mapping) and m.get("role") == "user"]
-    if not said or not isinstance(said[-1], str):
+    asked = [m.get("content") for m in messages if isinstance(m, Mapping) and m.get("role") == "user"]
+    if not asked or not isinstance(asked[-1], str):
         return None
-    return said[-1].rpartition("Question:")[2].strip().partition("\n")[0] if "Question:" in said[-1] else None
+    return asked[-1].rpartition("Question:")[2].strip().partition("\n")[0] if "Question:" in asked[-1] else None
 
 
 def _supporting(metadata: Mapping[str, Any]) -> tuple[str, ...]:

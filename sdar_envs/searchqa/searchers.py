@@ -1,7 +1,7 @@
 """Scripted searchers: what a sensible reader reaches with and without skill statements, in generated worlds.
 
 They read questions and observations and nothing else, make no mistakes of form, and forget nothing. Their success rates
-bound what knowing the regularities is worth. They are a yardstick, and play the demonstrations for tiny models.
+bound what knowing the regularities is worth. They are baselines, and play the demonstrations for tiny models.
 """
 
 from __future__ import annotations
@@ -116,10 +116,10 @@ class Searcher:
     _names: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        said = "\n".join(self.statements)
-        self._terms = dict(re.findall(r"the (\w+) is called (\w+)\.", said))
-        self._kinds = dict(re.findall(r"the (\w+) stands in the (\w+)\.", said))
-        self._filing = dict(re.findall(r"a (\w+) is filed ([\w ]+)\.", said))
+        lines = "\n".join(self.statements)
+        self._terms = dict(re.findall(r"the (\w+) is called (\w+)\.", lines))
+        self._kinds = dict(re.findall(r"the (\w+) stands in the (\w+)\.", lines))
+        self._filing = dict(re.findall(r"a (\w+) is filed ([\w ]+)\.", lines))
 
     def play(self, question: str) -> Generator[str, str, None]:
         """Yield actions and be sent what comes back."""

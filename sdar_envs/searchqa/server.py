@@ -154,7 +154,7 @@ class Batcher:
             while waiting and (not batch or taken + len(waiting[0][0]) <= MAX_QUERIES):
                 taken += len(waiting[0][0])
                 batch.append(waiting.popleft())
-            if waiting:  # behind the other numbers of hits: no backlog keeps those waiting
+            if waiting:  # after the other numbers of hits: no backlog keeps those waiting
                 self._waiting[k] = waiting
             await self._serve(batch, k)
 
@@ -265,7 +265,7 @@ def _answer(status: int, body: bytes, headers: dict[str, str] | None = None) -> 
 
 
 def _refusal(refused: BadRequest) -> Response:
-    # What is left of the request cannot be told from the next one.
+    # What is left of the request cannot be distinguished from the next one.
     headers = {"Connection": "close"} if refused.status in (408, 413) else {}
     if refused.status == 503:
         headers["Retry-After"] = "1"

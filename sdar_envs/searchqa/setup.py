@@ -197,9 +197,9 @@ def _serves(retriever: Retriever, library: Library) -> bool:
     client = retriever.inner if isinstance(retriever, CachedRetriever) else retriever
     if not isinstance(client, HttpRetriever):
         return True
-    said = client.healths()
+    healths = client.healths()
     own = fingerprint_of(MemoryCorpus(library.world.passages))
-    for address, health in said.items():
+    for address, health in healths.items():
         if health is not None and health.get("corpus") not in (None, own):
             world = library.world
             raise ValueError(
@@ -208,7 +208,7 @@ def _serves(retriever: Retriever, library: Library) -> bool:
                 f"{world.world_seed} --regularity {world.regularity}`, or pass dataset= for questions about what it "
                 "serves"
             )
-    return len(said) == len(client.addresses)
+    return len(healths) == len(client.addresses)
 
 
 def _given(option: str | Sequence[str] | Mapping[str, Any] | Retriever, room: int) -> Callable[[str], Retriever]:

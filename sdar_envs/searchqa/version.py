@@ -53,10 +53,10 @@ def world_version(size: str) -> str:
         "wording": _wording(),
         "rewards": [
             [
-                answers.normalise(said),
-                rewards.answer_reward(kind, said, ["Beatles", "404487"], structure=s, retrieved=r),
+                answers.normalise(answer),
+                rewards.answer_reward(kind, answer, ["Beatles", "404487"], structure=s, retrieved=r),
             ]
-            for kind, said, s, r in product(rewards.REWARDS, _ANSWERS, (False, True), (False, True))
+            for kind, answer, s, r in product(rewards.REWARDS, _ANSWERS, (False, True), (False, True))
         ],
         "hints": episodes.RULES,
         "skills": {f"{name}.md": skill for name, skill in skill_prose(SEARCHQA.skill_folder).items()},

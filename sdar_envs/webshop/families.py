@@ -222,8 +222,8 @@ class _Writer:
         has_style: bool,
     ) -> Product:
         title = self._title(shown)
-        said = ". ".join(self.cues.of(name) for name in shown) if len(shown) > 1 else ""
-        description, bullets, reviews = self._texts(said, hidden, attribute)
+        stated = ". ".join(self.cues.of(name) for name in shown) if len(shown) > 1 else ""
+        description, bullets, reviews = self._texts(stated, hidden, attribute)
         path = (*self.department.path, self.cues.kind)
         return Product(
             asin=self._asin(),
@@ -250,11 +250,11 @@ class _Writer:
         tables = taxonomy()
         maker, model = self.draws.choice(tables.makers), self.draws.choice(tables.models)
         ahead = [self.cues.of(name).capitalize() for name in ("style", "material") if name in shown]
-        behind = ["for", self.cues.use.capitalize()] if "use" in shown else []
-        return " ".join([maker, model, *ahead, self.cues.kind.capitalize(), *behind])
+        after = ["for", self.cues.use.capitalize()] if "use" in shown else []
+        return " ".join([maker, model, *ahead, self.cues.kind.capitalize(), *after])
 
-    def _texts(self, said: str, hidden: Sequence[str], attribute: str) -> tuple[str, list[str], list[Review]]:
-        """Description, bullets and reviews; what is `said` aloud stands in the description and the first bullet."""
+    def _texts(self, stated: str, hidden: Sequence[str], attribute: str) -> tuple[str, list[str], list[Review]]:
+        """Description, bullets and reviews; `stated` is in the description and the first bullet."""
         tables = taxonomy()
         page = self.regularities.page
         if not self.table.rich:
@@ -262,14 +262,14 @@ class _Writer:
             description = deciding if page == "description" else "well made"
             bullets = ["well made", *hidden, *([deciding] if page == "features" else [])]
             reviews = [Review("good", 4, deciding if page == "reviews" else "as shown")]
-            if said:
-                description, bullets[0] = f"{said}. {description}", f"{said}. {self.cues.kind}"
+            if stated:
+                description, bullets[0] = f"{stated}. {description}", f"{stated}. {self.cues.kind}"
             return description, bullets, reviews
         praise = self.draws.sample(tables.praise, 4)
         sentences = [praise[0], *([f"{attribute.capitalize()}."] if page == "description" else []), praise[1]]
-        first = f"{said}. {self.cues.kind}." if said else praise[2]
-        if said:
-            sentences.insert(0, f"{said}.")
+        first = f"{stated}. {self.cues.kind}." if stated else praise[2]
+        if stated:
+            sentences.insert(0, f"{stated}.")
         facts = [f"Good for {word}" if word == self.cues.use else f"Made of {word}" for word in hidden]
         if page == "features":
             facts.append(attribute.capitalize())

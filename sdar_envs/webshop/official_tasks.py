@@ -142,7 +142,7 @@ class OfficialTasks:
 
 
 def typed(query: str) -> str:
-    """A query as an action can carry it: cut behind a word, and blanks for what an environment would not read."""
+    """A query as an action can carry it: cut after a word, and blanks for what an environment would not read."""
     query = "".join(c if c.isprintable() else " " for c in query)
     longest = TextEnv.max_action_length - len("search[]")
     return query if len(query) <= longest else query[: longest + 1].rpartition(" ")[0] or query[:longest]

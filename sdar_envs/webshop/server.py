@@ -43,7 +43,7 @@ class StoreOptions:
         horizon: Its number of steps, likewise.
         panel: Whether pages show what a model reads.
         privileged: Whether they show what only a teacher may read, too.
-        recorded: Whether visits are recorded; said on the welcome page.
+        recorded: Whether visits are recorded; the welcome page says so.
     """
 
     env_id: str = WEBSHOP.env_id

@@ -60,7 +60,7 @@ class Shelves(Protocol):
 def parse_action(text: str) -> tuple[str, str] | None:
     """Read ``name[argument]``: up to the first bracket and the last; None for anything else.
 
-    What stands behind the last bracket is ignored. (The original takes the name up to the *last* opening bracket, so an
+    What follows the last bracket is ignored. (The original takes the name up to the *last* opening bracket, so an
     option with a bracket in its name could not be clicked there.)
     """
     name, opened, rest = text.partition("[")

@@ -1,7 +1,7 @@
 """Scripted shoppers: what a sensible player reaches with and without the statements of the skill bank.
 
 They read plain text observations and nothing else, make no mistakes of form, and forget nothing. Their success rates
-bound what knowledge is worth at a horizon: the small store's horizon was chosen with them. They are a yardstick; the
+bound what knowledge is worth at a horizon: the small store's horizon was chosen with them. They are baselines; the
 demonstrations of `demonstrator.py` are theirs with detours.
 """
 

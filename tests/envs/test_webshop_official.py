@@ -187,7 +187,7 @@ def test_a_catalogue_on_disk_is_built_once_and_anew_when_a_file_changes(folder: 
     assert len(set(built)) == 2
 
 
-def test_an_interrupted_build_leaves_nothing_behind(folder: Path):
+def test_an_interrupted_build_leaves_nothing(folder: Path):
     files = official.find_files(folder)
     text = files.items.read_text("utf-8")
     files.items.write_text(text[: len(text) // 2], encoding="utf-8")

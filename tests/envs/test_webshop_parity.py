@@ -1,7 +1,7 @@
 """Goals, pages, addresses, clickables and rewards are the original's, step by step.
 
 How the goldens were derived: the original (princeton-nlp/WebShop at 64fa2a5c) ran in its text mode on the files that
-`webshop_official.write` makes, with Flask 2.1.2, Beautiful Soup 4.11.1, thefuzz 0.19.0 and Lucene 8 behind it. Two
+`webshop_official.write` makes, with Flask 2.1.2, Beautiful Soup 4.11.1, thefuzz 0.19.0 and Lucene 8. Two
 things were replaced: spaCy, whose model cannot be had from a package index, by "every word that begins with a letter
 is a noun", and gym by an empty class. A script played episodes with searches, clicks and nonsense;
 `webshop_goldens.json` holds its actions, and for every step a digest of the text, the rich text, the address, the
