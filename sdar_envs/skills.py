@@ -123,9 +123,8 @@ class SkillBank:
         tasks: Task type -> prose.
         statements: The world's regularities, all true unless they say otherwise.
         keywords: Task type -> words that call for it; a task type that is left out is called by its own name.
-        stale: The corrupted share: of the keys whose statements have alternatives, so many have wrong statements. The
-            stale keys of a smaller share are among
-            those of a larger one with the same seed.
+        stale: Corrupted share: of so many of the keys whose statements have alternatives the statements are wrong. The
+            stale keys of a smaller share are among those of a larger one with the same seed.
         stale_seed: Which keys, and which wrong values.
 
     Raises:
@@ -279,7 +278,7 @@ class SkillBank:
             key for key, at in self._by_key.items() if any(self._true_statements[i].wrong_values() for i in at)
         ]
         order = counted_generator("stale", self.stale_seed).permutation(len(candidates))
-        # A prefix of one fixed order, so that a larger share adds stale keys and never heals one.
+        # A prefix of one fixed order, so that a larger share adds stale keys and takes none away.
         chosen = {candidates[int(i)] for i in order[: round(self.stale * len(candidates))]}
         return tuple(
             statement.falsified(("stale", self.stale_seed)) if statement.keys[0] in chosen else statement

@@ -43,7 +43,8 @@ class HouseholdEnv(GameEnv):
             counts, and a wrong one gets no special answer. `light` tasks are the same in both.
         regularity: Probability with which a task's targets stand where the regularities of the house say they do.
         world_seed: Which regularities the house has, and which layouts.
-        stale: Share of the skill bank's keys whose skill statements are wrong; the house does not change with it.
+        stale: Corrupted share: of so many of the skill bank's keys the statements are wrong; the house does not change
+            with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
         horizon: Steps until truncation; by default 50 for ``full``, and for ``small`` the one at which knowledge of

@@ -2,7 +2,7 @@
 
 Names are ALFWorld's in lower case. Counts are rounded from its 120 published floor plans (scenes that have the
 receptacle out of 30; fewest, mean and most instances in those); where the plans say little the figure is a guess of
-ours. Containment is our own table, in the spirit of ALFRED's: it lists what an observer would call a sane place.
+ours. Containment is our own table, in the spirit of ALFRED's: it lists what an observer would call a sensible place.
 
 The file is long because it is tables, and one because they name each other's rows.
 """

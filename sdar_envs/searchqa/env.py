@@ -62,7 +62,8 @@ class SearchQAEnv(TextEnv):
         size: Of the generated world: ``full``, or ``small`` for tiny models.
         regularity: Probability with which a generated world's sources obey its regularities.
         world_seed: Which regularities the world has.
-        stale: Share of the skill bank's keys whose skill statements are wrong; the world does not change with it.
+        stale: Corrupted share: of so many of the skill bank's keys the statements are wrong; the world does not change
+            with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
         dataset: Questions instead of generated ones: a parquet or JSONL file, or a mapping from split to file.

@@ -145,7 +145,7 @@ class GeneratedTasks:
         task_type: The only task type, or None for all.
         topk: Hits that a search returns.
         searches: Searches that an episode allows.
-        stale: Share of the skill bank's keys whose skill statements are wrong.
+        stale: Corrupted share: of so many of the skill bank's keys the statements are wrong.
         stale_seed: Which keys.
     """
 

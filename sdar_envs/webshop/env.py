@@ -99,7 +99,8 @@ class WebShopEnv(TextEnv):
             splits, without a task), or records of the official file to read (all).
         regularity: Probability with which a family of products obeys the regularities of its department.
         world_seed: Which regularities the store has, and which goods.
-        stale: Share of the departments about which the skill bank is wrong; the store does not change with it.
+        stale: Corrupted share: of so many departments the skill statements are wrong; the store does not change with
+            it.
         stale_seed: Which departments.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
         horizon: Steps until truncation; by default 15, and fewer in a small store.

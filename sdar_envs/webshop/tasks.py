@@ -25,7 +25,7 @@ from .taxonomy import taxonomy
 # How many tasks a split has is asked of its store, or of the official files.
 NUMBERED: dict[str, int | None] = dict.fromkeys(SPLITS)
 
-# A panel reads at most so many tasks of a split that is not trained on.
+# An evaluation set reads at most so many tasks of a split that is not trained on.
 MOST_HELD_OUT = 2_000
 
 

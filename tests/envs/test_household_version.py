@@ -14,9 +14,10 @@ from sdar_envs import assets
 from sdar_envs.household import hints, tables, version
 from sdar_envs.household.env import HouseholdEnv
 
-# Change these only together with the world, on purpose: every panel, cached warm model and published score of a size is
-# of the version below. If this test fails and you meant to change nothing that a student, a teacher or a score meets,
-# then something changed by accident. If you did, write down what changed in the changelog and put the new digests here:
+# Change these only together with the world, on purpose: every evaluation set, cached warm model and published score of
+# a size is of the version below. If this test fails and you meant to change nothing that a student, a teacher or a
+# score meets, then something changed by accident. If you did, write down what changed in the changelog and put the new
+# digests here:
 #     python -c "from sdar_envs.household.env import *; print(HouseholdEnv(size='small').world_version)"
 #     python -c "from sdar_envs.household.env import *; from sdar_envs.household.version import *
 #     print(world_digests(HouseholdEnv, 'small', 'named'))"
