@@ -46,7 +46,7 @@ class TransformerEncoder:
         device: ``auto`` takes a GPU where there is one, and half precision there.
 
     Raises:
-        OSError: There is no such model here, and it can not be fetched.
+        OSError: There is no such model here, and it cannot be fetched.
         ValueError: Unknown pooling.
     """
 
