@@ -186,9 +186,9 @@ register(
         fidelity="code",
         group="core",
         note=(
-            "The weight does not depend on the teacher, so no teacher is scored and the method costs what grpo costs; "
-            "the published code scores it for a metric in the log. For a teacher's signal without a gate see grpo+rkl "
-            "and grpo+full."
+            "The weight does not depend on the teacher, so no teacher pass is made and the method costs what grpo "
+            "costs; the published code makes one for a metric in the log. For a teacher's signal without a gate see "
+            "grpo+rkl and grpo+full."
         ),
         signal=one_half,
         weight=identity,
@@ -458,7 +458,7 @@ register(
         group="control",
         note=(
             "The gaps are permuted once, before the first update, so the gates do not follow the parameters as they "
-            "change within the iteration. The teacher is scored as in sdar; the method costs as much."
+            "change within the iteration. The teacher pass is made as in sdar; the method costs as much."
         ),
         options=("gate_beta",),
         teacher_views=("teacher",),
