@@ -274,7 +274,7 @@ register(
         group="core",
         note=(
             "The sign of A stays and its size changes by 10 % at most; zero-variance groups get no signal. The "
-            "original has lambda 1 throughout. After the last iteration of the decay no teacher is scored any more."
+            "original has lambda 1 throughout. After the last iteration of the decay no teacher pass is made any more."
         ),
         options=("weight_clip",),
         teacher_views=("teacher",),
