@@ -181,7 +181,7 @@ register(
     Method(
         name="grpo+opsd",
         summary="What the published scripts call GRPO+OPSD: sdar with gate sharpness 0, which is 1/2 at every token.",
-        gradient="that of grpo, and -lambda / (2 N): zero in expectation on policy: noise, no teacher signal",
+        gradient="that of grpo, and -lambda / (2 N): zero in expectation on policy, so only noise",
         source=SDAR_SOURCE,
         fidelity="code",
         group="core",
