@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from trainers.run.progress import BarProgress, LineProgress, figures_line, make_progress
+from trainers.run.progress import BarProgress, LineProgress, make_progress, metrics_line
 
 FIGURES = {"success": 0.25, "valid/success_rate": 0.125, "distill/weight": 0.464, "kl": 0.0104, "unknown": 3.0}
 
