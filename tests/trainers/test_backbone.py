@@ -102,19 +102,19 @@ class Players:
         return [played(draw, float(self.wins(draw))) for draw in draws]
 
 
-def plan_of(tries: int, tasks: int = 100) -> TaskPlan:
+def task_plan(tries: int, tasks: int = 100) -> TaskPlan:
     return TaskPlan([f"train:{i}" for i in range(tasks)], dataclasses.replace(CONFIG, dynamic_sampling=tries))
 
 
 def test_a_group_is_flat_without_two_usable_episodes_of_different_return() -> None:
-    draws = plan_of(0).draws(0)
+    draws = task_plan(0).draws(0)
     returns = [1.0, 0.0, 1.0, 1.0, 1.0, 0.0]
     rollouts = [played(d, r, failed=index == 5) for index, (d, r) in enumerate(zip(draws, returns, strict=True))]
     assert flat_groups(rollouts) == [1, 2]
 
 
 def test_flat_groups_give_way_to_further_tasks_in_their_place() -> None:
-    plan = plan_of(3)
+    plan = task_plan(3)
     # Of the first tasks only group 1 has both returns; of those that stand in, all do.
     play = Players(lambda draw: draw.member == 1 and (draw.group == 1 or "again" in draw.draw))
     rollouts = play(plan.draws(4))
@@ -129,7 +129,7 @@ def test_flat_groups_give_way_to_further_tasks_in_their_place() -> None:
 
 
 def test_after_the_last_try_what_is_flat_stays() -> None:
-    plan = plan_of(2)
+    plan = task_plan(2)
     play = Players(lambda draw: False)
     result = replace_flat_groups(play(plan.draws(0)), play, plan, step=0, tries=2)
     assert [len(draws) for draws in play.asked] == [6, 6, 6]
@@ -139,23 +139,23 @@ def test_after_the_last_try_what_is_flat_stays() -> None:
 
 def test_switched_off_it_plays_nothing_and_changes_nothing() -> None:
     play = Players(lambda draw: False)
-    rollouts = play(plan_of(0).draws(0))
-    result = replace_flat_groups(rollouts, play, plan_of(0), step=0, tries=0)
+    rollouts = play(task_plan(0).draws(0))
+    result = replace_flat_groups(rollouts, play, task_plan(0), step=0, tries=0)
     assert result.rollouts == rollouts and result.replaced == [] and len(play.asked) == 1
 
 
 def test_what_stands_in_for_a_group_depends_on_iteration_try_and_group_alone() -> None:
-    plan = plan_of(2, tasks=1000)
+    plan = task_plan(2, tasks=1000)
     alone = plan.replacements(7, 1, [2])
-    among = [draw for draw in plan_of(2, tasks=1000).replacements(7, 1, [0, 1, 2]) if draw.group == 2]
+    among = [draw for draw in task_plan(2, tasks=1000).replacements(7, 1, [0, 1, 2]) if draw.group == 2]
     assert alone == among
     told = [tuple(d.task_id for d in plan.replacements(s, t, [0, 1, 2])) for s in range(5) for t in range(2)]
     assert len({task for tasks in told for task in tasks}) == 5 * 2 * 3  # none twice
-    assert plan_of(0).draws(3) == [dataclasses.replace(draw) for draw in plan_of(2).draws(3)]
+    assert task_plan(0).draws(3) == [dataclasses.replace(draw) for draw in task_plan(2).draws(3)]
 
 
 def test_a_small_split_comes_round_again() -> None:
-    tasks = {draw.task_id for step in range(9) for draw in plan_of(2, tasks=2).replacements(step, 1, [0, 1])}
+    tasks = {draw.task_id for step in range(9) for draw in task_plan(2, tasks=2).replacements(step, 1, [0, 1])}
     assert tasks == {"train:0", "train:1"}
 
 
