@@ -3,8 +3,8 @@
     python -m benchmarks.methods [--model DIR] [--methods NAME ...] [--repeats 5] [--json]
 
 Each step of a method stands beside a step of GRPO from the same weights on the same tasks, in turns before and after
-it, and the figure is the median ratio of the pairs: a drift of the machine meets both. Methods that act behind the
-plain prompt sample the same episodes as GRPO; the two that act behind the privileged one sample others, so their own
+it, and the figure is the median ratio of the pairs: a drift of the machine meets both. Methods that act under the
+plain prompt sample the same episodes as GRPO; the two that act under the privileged one sample others, so their own
 tokens stand in the table. Schedules are held at their start (``distill_decay=0``), so every method is measured with
 what it does while it teaches. A step is what a run's iteration is, log files included, evaluation not. ``--model`` is
 as for `benchmarks.training`.
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from trainers.config import SDARConfig
-from trainers.methods import METHODS, learns
+from trainers.methods import METHODS
 from trainers.presets import load_preset
 
 from .measure import emit, parser, table
@@ -71,7 +71,7 @@ def main() -> None:
     """Measure and print."""
     options = parser("methods", str(__doc__).partition("\n")[0])
     options.add_argument("--model", help="folder of a model, or random; none takes the preset's warm start")
-    learning = [name for name, method in METHODS.items() if learns(method) and name != BASE]
+    learning = [name for name, method in METHODS.items() if method.learns and name != BASE]
     options.add_argument("--methods", nargs="+", default=learning, choices=learning, metavar="NAME", help="which; all")
     add_sizes(options)
     chosen = options.parse_args()

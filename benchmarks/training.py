@@ -15,7 +15,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import torch
 
 from trainers.config import SDARConfig
 from trainers.engine.single import SingleProcess, load_model
-from trainers.evaluation.measured import panel_name
+from trainers.evaluation.measured import measured_name
 from trainers.presets import load_preset
 from trainers.run.directory import RunDirectory
 from trainers.run.log import RunLog
@@ -47,9 +46,8 @@ class Bench:
 
     def __init__(self, method: str, model: Any, tokenizer: Any, env_id: str, options: dict[str, Any]) -> None:
         self.config = SDARConfig(**{**options, "method": method})
-        self.trainer = SDARTrainer(model, env_id, self.config, processing_class=tokenizer)
-        engine = CpuEngine(**asdict(self.trainer.engine))
-        self.trainer.engine = self.trainer.scorer.engine = self.trainer.updater.engine = engine
+        engine = CpuEngine.of(self.config)
+        self.trainer = SDARTrainer(model, env_id, self.config, processing_class=tokenizer, engine=engine)
         self.initial = {name: tensor.clone() for name, tensor in self.trainer.model.state_dict().items()}
         self.directory = RunDirectory(self.config.output_dir, self.config, resume=False)
         self.log = RunLog(self.directory, self.config, lambda token: str(tokenizer.decode([token])))
@@ -58,13 +56,13 @@ class Bench:
     def step(self, number: int, *, counts: bool) -> None:
         """One iteration on the tasks of iteration `number`."""
         self.trainer.model.load_state_dict(self.initial)
-        self.trainer.progressed.step = number
+        self.trainer.state.step = number
         start = time.process_time()
-        figures = self.trainer.iteration(self.log)
-        self.log.metrics(number, figures)
-        figures["seconds"] = time.process_time() - start
+        metrics = self.trainer.iteration(self.log)
+        self.log.metrics(number, metrics)
+        metrics["seconds"] = time.process_time() - start
         if counts:
-            self.steps.append(figures)
+            self.steps.append(metrics)
 
     def close(self) -> None:
         """Close files and environments."""
@@ -91,7 +89,7 @@ class Bench:
         return statistics.median(step[name] for step in self.steps)
 
     def _mean(self, name: str) -> float:
-        known = name if name in self.steps[0] else panel_name(name, "privileged")
+        known = name if name in self.steps[0] else measured_name(name, "privileged")
         return statistics.mean(step[known] for step in self.steps)
 
     def _total(self, name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from agents.base import View
-from trainers.batch.row import WeighedRow
+from trainers.batch.row import ScoredRow, WeighedRow
+from trainers.methods import METHODS, IterationPlan, Method, weigh
+from trainers.options import Options
 
 VOCABULARY = 37
 
@@ -60,6 +63,7 @@ def random_rows(count: int, seed: int = 0, group: int = 4) -> list[WeighedRow]:
 
         rows.append(
             WeighedRow(
+                index=index,
                 student=view,
                 teachers={"teacher": View([1, 2, 3, *view.ids], [p + 3 for p in view.loss_positions])},
                 behaviour_logprobs_T=numbers(-4, -3),
@@ -73,6 +77,30 @@ def random_rows(count: int, seed: int = 0, group: int = 4) -> list[WeighedRow]:
             )
         )
     return rows
+
+
+def changed(row: WeighedRow, **fields: Any) -> WeighedRow:
+    """The row with other fields: rows are frozen."""
+    return dataclasses.replace(row, **fields)
+
+
+def with_advantages(rows: Sequence[WeighedRow], value: float) -> list[WeighedRow]:
+    """The rows, each token of them with the same advantage."""
+    return [changed(row, advantages_T=[value] * len(row)) for row in rows]
+
+
+def plan_of(method: Method | str, options: Options, coef: float | None = None, step: int = 0) -> IterationPlan:
+    """The method at an iteration, at a coefficient of the test's own where one is given."""
+    own = METHODS[method] if isinstance(method, str) else method
+    return own.at(step, options) if coef is None else IterationPlan.resolve(own, options, step=step, coefficient=coef)
+
+
+def weighed(plan: IterationPlan, rows: Sequence[WeighedRow], *, mask_truncated: bool = False) -> list[WeighedRow]:
+    """The rows, weighed (anew) for the plan with the advantages that they have; they are numbered in their order."""
+    known = [each.name for each in dataclasses.fields(ScoredRow)]
+    scored = [ScoredRow(**{name: getattr(row, name) for name in known} | {"index": i}) for i, row in enumerate(rows)]
+    advantages = {index: row.advantages_T for index, row in enumerate(rows)}
+    return weigh(plan, scored, advantages, mask_truncated=mask_truncated)
 
 
 def gradients(model: Any) -> list[torch.Tensor]:

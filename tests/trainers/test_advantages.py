@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from agents.base import View
 from trainers.batch.outcome import EpisodeOutcome
-from trainers.batch.row import WeighedRow
+from trainers.batch.row import SampledRow
 from trainers.config import SDARConfig
 from trainers.maths.advantages import (
     ADVANTAGES,
@@ -23,16 +23,16 @@ from trainers.maths.advantages import (
     group_advantages,
     leave_one_out_advantages,
 )
+from trainers.options import PolicyOptions
 
 
 def turn_rows(
     episode: int, turns: int, *, group: int = 0, invalid: Sequence[int] = (), tokens: int = 2
-) -> list[WeighedRow]:
+) -> list[SampledRow]:
     """Window mode: one row per turn."""
     return [
-        WeighedRow(
+        SampledRow(
             student=View([0] * (tokens + 1), list(range(1, tokens + 1))),
-            teachers={},
             behaviour_logprobs_T=[0.0] * tokens,
             turn_ids_T=[turn] * tokens,
             episode_id=episode,
@@ -43,11 +43,10 @@ def turn_rows(
     ]
 
 
-def transcript_row(episode: int, turns: int, *, group: int = 0, invalid: Sequence[int] = ()) -> WeighedRow:
+def transcript_row(episode: int, turns: int, *, group: int = 0, invalid: Sequence[int] = ()) -> SampledRow:
     """Transcript mode: one row, one token per turn."""
-    return WeighedRow(
+    return SampledRow(
         student=View([0] * (turns + 1), list(range(1, turns + 1))),
-        teachers={},
         behaviour_logprobs_T=[0.0] * turns,
         turn_ids_T=list(range(turns)),
         episode_id=episode,
@@ -57,15 +56,16 @@ def transcript_row(episode: int, turns: int, *, group: int = 0, invalid: Sequenc
 
 
 def advantages(
-    rows: list[WeighedRow], returns: dict[int, float], *, failed: Sequence[int] = (), **options: Any
+    rows: list[SampledRow], returns: dict[int, float], *, failed: Sequence[int] = (), **options: Any
 ) -> tuple[Advantages, dict[int, list[float]]]:
     """The result, and the distinct per-token values of each episode, rising."""
     groups = {row.episode_id: row.group_id for row in rows}
     outcomes = [EpisodeOutcome(e, groups[e], r, failed=e in failed) for e, r in returns.items()]
     result = compute_advantages(rows, outcomes, SDARConfig(**options))
     values: dict[int, set[float]] = {}
-    for row in rows:
-        values.setdefault(row.episode_id, set()).update(round(v, 6) for v in row.advantages_T)
+    for row, own in zip(rows, result.per_token, strict=True):
+        assert len(own) == len(row)
+        values.setdefault(row.episode_id, set()).update(round(v, 6) for v in own)
     return result, {episode: sorted(distinct) for episode, distinct in values.items()}
 
 
@@ -172,11 +172,11 @@ def test_when_every_episode_failed_everything_is_zero() -> None:
 def test_by_default_the_penalty_is_charged_to_the_turns_tokens_and_moves_no_baseline() -> None:
     clean = [transcript_row(0, 3), transcript_row(1, 3)]
     soiled = [transcript_row(0, 3, invalid=[1]), transcript_row(1, 3)]
-    advantages(clean, {0: 1.0, 1: 0.0})
-    advantages(soiled, {0: 1.0, 1: 0.0})
-    difference = np.array(soiled[0].advantages_T) - np.array(clean[0].advantages_T)
+    before = advantages(clean, {0: 1.0, 1: 0.0})[0].per_token
+    after = advantages(soiled, {0: 1.0, 1: 0.0})[0].per_token
+    difference = np.array(after[0]) - np.array(before[0])
     assert difference.tolist() == pytest.approx([0.0, -0.1, 0.0])
-    assert soiled[1].advantages_T == clean[1].advantages_T
+    assert after[1] == before[1]
 
 
 def test_in_a_group_without_a_winner_the_default_penalty_stays_small_and_the_official_one_is_blown_up() -> None:
@@ -239,13 +239,12 @@ def test_an_episode_without_an_outcome_is_refused() -> None:
 
 
 def test_an_estimator_is_found_by_name_and_a_new_one_can_be_put_in_front(monkeypatch: pytest.MonkeyPatch) -> None:
-    def halves(rows: Sequence[WeighedRow], outcomes: Any, config: SDARConfig) -> Advantages:
+    def halves(rows: Sequence[SampledRow], outcomes: Any, options: PolicyOptions) -> Advantages:
         return Advantages([[0.5] * len(row) for row in rows], 1, 0, 0)
 
     monkeypatch.setitem(ADVANTAGES, "halves", halves)
     row = transcript_row(0, 3)
     config = SDARConfig(advantage="halves")
-    compute_advantages([row], [EpisodeOutcome(0, 0, 1.0)], config)
-    assert row.advantages_T == [0.5, 0.5, 0.5]
+    assert compute_advantages([row], [EpisodeOutcome(0, 0, 1.0)], config).per_token == [[0.5, 0.5, 0.5]]
     with pytest.raises(ValueError, match=r"hafles.*nearest is \"halves\""):
         dataclasses.replace(config, advantage="hafles")

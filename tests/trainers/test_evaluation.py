@@ -1,4 +1,4 @@
-"""Panels and evaluation: a fixed file, verified; the same result for any number of environments; nothing privileged."""
+"""Evaluation sets: a fixed file, verified; the same result for any number of environments; nothing privileged."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from trainers.rollout.environments import EnvironmentSource
 toy_world.register()
 
 
-def toy_panel(episodes: int = 30, **kwargs: Any) -> EvaluationSet:
+def toy_set(episodes: int = 30, **kwargs: Any) -> EvaluationSet:
     return make_evaluation_set("toy/Boxes-v0", {"horizon": 3}, "valid", episodes, **kwargs)
 
 
-def test_a_panel_survives_its_file_and_its_hash_is_that_of_the_rest(tmp_path: Path) -> None:
-    panel = toy_panel(5, temperature=0.4, sampler_batch=4)
-    panel.save(tmp_path / "panel.json")
-    content = json.loads((tmp_path / "panel.json").read_text())
+def test_an_evaluation_set_survives_its_file_and_its_hash_is_that_of_the_rest(tmp_path: Path) -> None:
+    fixed = toy_set(5, temperature=0.4, sampler_batch=4)
+    fixed.save(tmp_path / "fixed.json")
+    content = json.loads((tmp_path / "fixed.json").read_text())
     stated = content.pop("hash")
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    assert stated == hashlib.sha256(text.encode()).hexdigest() == panel.hash
-    assert EvaluationSet.load(tmp_path / "panel.json") == panel
+    assert stated == hashlib.sha256(text.encode()).hexdigest() == fixed.hash
+    assert EvaluationSet.load(tmp_path / "fixed.json") == fixed
     assert content["task_ids"] == [f"valid:{i}" for i in range(5)] and content["world_version"] == "0"
 
 
@@ -39,46 +39,46 @@ def test_a_panel_survives_its_file_and_its_hash_is_that_of_the_rest(tmp_path: Pa
     ("key", "value"),
     [("temperature", 0.5), ("task_ids", ["valid:0"]), ("sampler_batch", 8), ("max_turns", 4), ("split", "test")],
 )
-def test_a_panel_that_was_changed_by_hand_is_refused(tmp_path: Path, key: str, value: Any) -> None:
-    toy_panel(5).save(tmp_path / "panel.json")
-    content = json.loads((tmp_path / "panel.json").read_text())
-    (tmp_path / "panel.json").write_text(json.dumps({**content, key: value}))
+def test_an_evaluation_set_that_was_changed_by_hand_is_refused(tmp_path: Path, key: str, value: Any) -> None:
+    toy_set(5).save(tmp_path / "fixed.json")
+    content = json.loads((tmp_path / "fixed.json").read_text())
+    (tmp_path / "fixed.json").write_text(json.dumps({**content, key: value}))
     with pytest.raises(EvaluationSetError, match="was changed after it was written"):
-        EvaluationSet.load(tmp_path / "panel.json")
+        EvaluationSet.load(tmp_path / "fixed.json")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"hash": "x"}', "\ufeff{}"])
-def test_a_file_that_is_no_panel_is_named(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_no_evaluation_set_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "broken.json").write_text(text, encoding="utf-8")
     with pytest.raises(EvaluationSetError, match=r"broken\.json"):
         EvaluationSet.load(tmp_path / "broken.json")
 
 
 def test_every_field_moves_the_hash() -> None:
-    panel = toy_panel(3)
+    fixed = toy_set(3)
     for key, value in {"temperature": 0.7, "max_turns": 9, "env_kwargs": {}, "world_version": "1"}.items():
-        assert content_hash({**panel.content(), key: value}) != panel.hash
+        assert content_hash({**fixed.content(), key: value}) != fixed.hash
 
 
 def test_a_split_with_fewer_tasks_gives_all_of_them() -> None:
-    assert len(toy_panel(1000).task_ids) == 30
+    assert len(toy_set(1000).task_ids) == 30
     with pytest.raises(ValueError, match="at least 1 episode"):
-        toy_panel(0)
+        toy_set(0)
     with pytest.raises(ValueError, match="unknown split 'vaild'"):
         make_evaluation_set("toy/Boxes-v0", {}, "vaild", 3)
 
 
 def test_evaluation_is_the_same_for_any_number_of_environments() -> None:
-    panel = toy_panel(sampler_batch=8)
+    fixed = toy_set(sampler_batch=8)
     agents = {count: ScriptedAgent() for count in (1, 3, 16)}
-    results = {count: evaluate(agent, panel, environments=count) for count, agent in agents.items()}
+    results = {count: evaluate(agent, fixed, environments=count) for count, agent in agents.items()}
     assert results[1] == results[3] == results[16]
     assert agents[1].calls == agents[3].calls == agents[16].calls  # even the batches are the same
 
 
 def test_success_is_the_sum_of_wins_over_the_sum_of_episodes() -> None:
-    panel = toy_panel(sampler_batch=8)
-    result = evaluate(ScriptedAgent(), panel)
+    fixed = toy_set(sampler_batch=8)
+    result = evaluate(ScriptedAgent(), fixed)
     wins = sum(bool(outcome) for outcome in result.outcomes)
     assert 0 < wins < 30
     assert result.success_rate == wins / 30 and result.ci95 == wilson(wins, 30)
@@ -86,49 +86,49 @@ def test_success_is_the_sum_of_wins_over_the_sum_of_episodes() -> None:
     assert sum(rate.wins for rate in result.by_task_type.values()) == wins
     assert result.mean_score == pytest.approx(wins / 30) and result.failed == 0
     plain = result.to_json()
-    assert json.loads(json.dumps(plain)) == plain and plain["panel_hash"] == panel.hash
+    assert json.loads(json.dumps(plain)) == plain and plain["panel_hash"] == fixed.hash
 
 
 def test_broken_episodes_are_in_no_rate() -> None:
     source = EnvironmentSource(lambda **kw: CrashingWorld(crash=("valid:2", 1), horizon=3, **kw))
-    panel = make_evaluation_set(source, split="valid", episodes=10)
-    result = evaluate(ScriptedAgent(), panel, source=source)
+    fixed = make_evaluation_set(source, split="valid", episodes=10)
+    result = evaluate(ScriptedAgent(), fixed, source=source)
     assert result.outcomes[2] is None and result.failed == 1 and result.overall.episodes == 9
 
 
-def test_the_hinted_player_is_told_at_every_turn_and_the_student_nothing_is_even_computed() -> None:
-    hinted = Peeker()
-    assert evaluate(hinted, toy_panel(6)).success_rate == 1.0
-    assert all(known is not None for known in hinted.seen)
-    result = evaluate(ScriptedAgent(), toy_panel(6))
+def test_the_privileged_prompt_policy_is_told_at_every_turn_and_the_student_nothing_is_even_computed() -> None:
+    privileged = Peeker()
+    assert evaluate(privileged, toy_set(6)).success_rate == 1.0
+    assert all(known is not None for known in privileged.seen)
+    result = evaluate(ScriptedAgent(), toy_set(6))
     assert all(known is None for rollout in result.rollouts for known in rollout.privileged)
 
 
 def test_another_version_of_the_world_is_refused() -> None:
-    panel = toy_panel(3)
+    fixed = toy_set(3)
     later = type("Later", (toy_world.ToyWorld,), {"world_version": "2"})
     with pytest.raises(EvaluationSetError, match="expected world version 0, got 2"):
         evaluate(
             ScriptedAgent(),
-            dataclasses.replace(panel, env_id=EnvironmentSource(later).name, env_kwargs={}),
+            dataclasses.replace(fixed, env_id=EnvironmentSource(later).name, env_kwargs={}),
             source=EnvironmentSource(later),
         )
 
 
-def test_another_environment_than_the_panels_is_refused() -> None:
-    panel = toy_panel(3)
+def test_another_environment_than_the_sets_is_refused() -> None:
+    fixed = toy_set(3)
     with pytest.raises(
         EvaluationSetError, match=r'is for toy/Boxes-v0 {"horizon": 3}, got toy/Boxes-v0 {"horizon": 4}'
     ):
-        evaluate(ScriptedAgent(), panel, source=EnvironmentSource("toy/Boxes-v0", {"horizon": 4}))
+        evaluate(ScriptedAgent(), fixed, source=EnvironmentSource("toy/Boxes-v0", {"horizon": 4}))
     same = EnvironmentSource("toy/Boxes-v0", {"split": "test", "horizon": 3})
-    assert evaluate(ScriptedAgent(), panel, source=same) == evaluate(ScriptedAgent(), panel)
+    assert evaluate(ScriptedAgent(), fixed, source=same) == evaluate(ScriptedAgent(), fixed)
 
 
-def test_a_panel_of_which_nothing_can_be_played_has_no_success_rate() -> None:
-    panel = dataclasses.replace(toy_panel(2), task_ids=("valid:0x", "valid:1x"))
-    with pytest.raises(RuntimeError, match=r"every episode of the panel failed; the first: .*valid:0x"):
-        evaluate(ScriptedAgent(), panel)
+def test_an_evaluation_set_of_which_nothing_can_be_played_has_no_success_rate() -> None:
+    fixed = dataclasses.replace(toy_set(2), task_ids=("valid:0x", "valid:1x"))
+    with pytest.raises(RuntimeError, match=r"every episode of the evaluation set failed; the first: .*valid:0x"):
+        evaluate(ScriptedAgent(), fixed)
 
 
 def test_a_task_that_an_environment_does_not_have_is_refused_with_its_reason() -> None:
@@ -143,7 +143,7 @@ def test_an_agent_of_another_temperature_is_refused() -> None:
     agent = ScriptedAgent()
     agent.temperature = 1.0  # type: ignore[attr-defined]
     with pytest.raises(EvaluationSetError, match=r"asks for temperature 0\.4, the agent samples at 1\.0"):
-        evaluate(agent, toy_panel(3))
+        evaluate(agent, toy_set(3))
 
 
 def test_tasks_of_one_layout_widen_the_interval() -> None:
@@ -166,12 +166,12 @@ def test_tasks_of_one_layout_widen_the_interval() -> None:
     assert result.clustered_ci95[1] - result.clustered_ci95[0] > result.ci95[1] - result.ci95[0]
 
 
-def test_a_third_partys_environment_has_panels_of_seeds() -> None:
+def test_a_third_partys_environment_has_evaluation_sets_of_seeds() -> None:
     source = EnvironmentSource(EchoEnv, {"turns": 2}, success_threshold=2.0)
-    panel = make_evaluation_set(source, split="test", episodes=4)
-    assert panel.task_ids == ("2000000", "2000001", "2000002", "2000003")
-    assert panel.world_version == "unknown" and panel.env_id.endswith(":EchoEnv")
-    assert evaluate(ScriptedAgent(lambda view: view.observation), panel, source=source).success_rate == 1.0
+    fixed = make_evaluation_set(source, split="test", episodes=4)
+    assert fixed.task_ids == ("2000000", "2000001", "2000002", "2000003")
+    assert fixed.world_version == "unknown" and fixed.env_id.endswith(":EchoEnv")
+    assert evaluate(ScriptedAgent(lambda view: view.observation), fixed, source=source).success_rate == 1.0
 
 
 def test_household_tasks_are_clustered_by_their_layout() -> None:

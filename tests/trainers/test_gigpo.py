@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from agents.base import Action, Episode, Turn, TurnTokens, View
 from sdar_envs.privileged import StudentView
 from trainers.batch.outcome import EpisodeOutcome
-from trainers.batch.row import WeighedRow
+from trainers.batch.row import SampledRow
 from trainers.config import SDARConfig
 from trainers.maths.advantages import Advantages, compute_advantages
 from trainers.maths.step_groups import discounted_returns, merge_similar_anchors, step_returns
@@ -32,13 +33,12 @@ def rows_of(
     invalid: Sequence[int] = (),
     transcript: bool = False,
     tokens: int = 2,
-) -> list[WeighedRow]:
+) -> list[SampledRow]:
     """An episode as one row, or as one row per turn."""
     parts = [list(range(len(steps)))] if transcript else [[turn] for turn in range(len(steps))]
     return [
-        WeighedRow(
+        SampledRow(
             student=View([0] * (tokens * len(turns) + 1), list(range(1, tokens * len(turns) + 1))),
-            teachers={},
             behaviour_logprobs_T=[0.0] * (tokens * len(turns)),
             turn_ids_T=[turn for turn in turns for _ in range(tokens)],
             episode_id=episode,
@@ -53,7 +53,7 @@ def rows_of(
 
 
 def estimate(
-    rows: Sequence[WeighedRow], failed: Sequence[int] = (), **options: Any
+    rows: Sequence[SampledRow], failed: Sequence[int] = (), **options: Any
 ) -> tuple[Advantages, dict[Any, float]]:
     """The result, and the advantage of each (episode, turn); every token of a turn must have the same."""
     groups = {row.episode_id: row.group_id for row in rows}
@@ -63,8 +63,8 @@ def estimate(
     outcomes = [EpisodeOutcome(e, groups[e], returns[e], failed=e in failed) for e in returns]
     result = compute_advantages(rows, outcomes, SDARConfig(**{"advantage": "gigpo", **options}))
     turns: dict[Any, float] = {}
-    for row in rows:
-        for turn, value in zip(row.turn_ids_T, row.advantages_T, strict=True):
+    for row, own in zip(rows, result.per_token, strict=True):
+        for turn, value in zip(row.turn_ids_T, own, strict=True):
             assert turns.setdefault((row.episode_id, turn), value) == value
     return result, turns
 
@@ -87,7 +87,7 @@ def test_two_episodes_through_shared_states_by_hand(transcript: bool) -> None:
         (1, 2): pytest.approx(-0.5 - 2 * 0.25),
         (1, 3): -0.5,
     }
-    assert result.figures == {"groups/shared_states": pytest.approx(4 / 7)}
+    assert result.metrics == {"groups/shared_states": pytest.approx(4 / 7)}
     # Divided by the deviation, two members are +-1/sqrt(2) whatever their distance.
     _, scaled = estimate(rows, gigpo_gamma=0.5)
     root = np.sqrt(0.5)
@@ -115,7 +115,7 @@ def test_without_a_discounted_future_only_the_immediate_reward_counts() -> None:
     assert values == {(0, 0): 0.5, (0, 1): 0.0, (1, 0): -0.5, (1, 1): 0.0}  # the episodes are equal
 
 
-def random_episodes(seed: int) -> list[WeighedRow]:
+def random_episodes(seed: int) -> list[SampledRow]:
     draw = random.Random(seed)
     rows = []
     for episode in range(draw.randrange(2, 9)):
@@ -195,8 +195,7 @@ def test_a_failed_episode_is_in_no_state_and_gets_zero() -> None:
 
 
 def test_a_row_that_does_not_name_its_states_is_refused() -> None:
-    row = rows_of(0, WIN, transcript=True)[0]
-    row.anchor_ids = []
+    row = dataclasses.replace(rows_of(0, WIN, transcript=True)[0], anchor_ids=[])
     with pytest.raises(ValueError, match=r"got turns \[0, 1, 2\], 0 anchors and 3 rewards: build rows with"):
         estimate([row])
 
@@ -218,14 +217,15 @@ def test_nearly_equal_observations_share_a_state_when_asked_in_any_order() -> No
     for order in (OBSERVATIONS, OBSERVATIONS[::-1]):
         rollouts = [rollout(0, order), rollout(1, order[:1])]
         rows = build_rows(rollouts)
+        seen = [[each.view.observation for each in rollout.episode.turns] for rollout in rollouts]
         exact = [row.anchor_ids for row in rows]
-        merge_similar_anchors(rows, rollouts, 1.0)
-        assert [row.anchor_ids for row in rows] == exact
+        assert [row.anchor_ids for row in merge_similar_anchors(rows, seen, 1.0)] == exact
         assert len({anchor for row in rows for anchor in row.anchor_ids}) == 3
-        merge_similar_anchors(rows, rollouts, 0.9)
+        merged = merge_similar_anchors(rows, seen, 0.9)
+        assert [row.anchor_ids for row in rows] == exact  # the rows themselves are not changed
         of_text = {
             order[turn]: anchor
-            for row in rows
+            for row in merged
             if row.episode_id == 0
             for turn, anchor in zip(row.row_turns, row.anchor_ids, strict=True)
         }

@@ -14,6 +14,7 @@ from agents.base import View
 from trainers.forward import logprobs
 from trainers.forward.logprobs import head_logprobs
 from trainers.forward.passes import score_rows, score_views
+from trainers.forward.root import PolicyModel
 
 KINDS = ("qwen3", "qwen2", "gpt2")
 
@@ -26,7 +27,7 @@ def plainly(model: Any, view: View, temperature: float = 1.0) -> Tensor:
 
 
 def score(model: Any, views: list[View], **options: Any) -> logprobs.Scored:
-    return score_views(model, views, **{"temperature": 1.0, "pad_id": 0, "grad": False, **options})
+    return score_views(PolicyModel(model), views, **{"temperature": 1.0, "pad_id": 0, "grad": False, **options})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -229,7 +230,7 @@ def test_half_precision_weights_still_give_float32_log_probs_that_sum_to_one(kin
 
 def test_scoring_in_micro_batches_returns_each_views_own_log_probs_in_order() -> None:
     model, views = tiny_model(), [*random_views(9), View([1, 2], [])]
-    lists = score_rows(model, views, temperature=1.0, pad_id=0, token_budget=40)
+    lists = score_rows(PolicyModel(model), views, temperature=1.0, pad_id=0, token_budget=40)
     assert lists[9] == []
     for view, values in zip(views[:9], lists, strict=False):
         assert values == pytest.approx(plainly(model, view).tolist(), abs=2e-5)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from random_models import random_rows
+from random_models import changed, plan_of, random_rows, weighed
 from torch import Tensor
 
 from trainers import methods
@@ -15,8 +15,9 @@ from trainers.batch.row import WeighedRow
 from trainers.batch.token_batch import TokenBatch, collate, loss_tokens
 from trainers.config import SDARConfig
 from trainers.maths import losses, signals
-from trainers.methods import METHODS, Method, apply, coefficient, get_method, needs_teacher
+from trainers.methods import METHODS, Method, apply, get_method
 from trainers.methods.objective import objective, summarise
+from trainers.options import MethodOptions
 
 SDAR, GRPO = METHODS["sdar"], METHODS["grpo"]
 
@@ -33,7 +34,7 @@ def batch_of(rows: list[WeighedRow], method: Method = SDAR) -> TokenBatch:
 
 def live_gradient(method: Method, rows: list[WeighedRow], config: SDARConfig, coef: float) -> tuple[Tensor, Tensor]:
     batch = batch_of(rows, method)
-    result = objective(method, batch, config, coef=coef, denominator=loss_tokens(rows))
+    result = objective(plan_of(method, config, coef), batch, config, denominator=loss_tokens(rows))
     result.loss.backward()
     student = batch.live_student()
     assert student.grad is not None
@@ -59,9 +60,9 @@ def auxiliary(**changes: Any) -> Method:
 def test_the_table_holds_the_published_coefficients() -> None:
     assert SDAR.coef == 0.01
     config = SDARConfig()
-    assert coefficient(SDAR, config, 0) == coefficient(SDAR, config, 149) == 0.01
+    assert SDAR.coefficient(0, config) == SDAR.coefficient(149, config) == 0.01
     assert config.gate_beta == 5.0
-    assert coefficient(GRPO, config, 0) == 0.0
+    assert GRPO.coefficient(0, config) == 0.0
 
 
 def test_every_row_says_where_it_is_from_and_what_its_gradient_is() -> None:
@@ -75,14 +76,14 @@ def test_every_row_says_where_it_is_from_and_what_its_gradient_is() -> None:
 def test_a_configured_coefficient_wins_over_the_published_one_and_the_schedule_multiplies() -> None:
     fading = auxiliary(schedule=methods.linear_decay(100))
     half = dataclasses.replace(fading, coef=0.5)
-    assert [coefficient(half, SDARConfig(), n) for n in (0, 50, 100, 150)] == [0.5, 0.25, 0.0, 0.0]
-    assert coefficient(half, SDARConfig(distill_coef=0.2), 50) == pytest.approx(0.1)
+    assert [half.coefficient(n, SDARConfig()) for n in (0, 50, 100, 150)] == [0.5, 0.25, 0.0, 0.0]
+    assert half.coefficient(50, SDARConfig(distill_coef=0.2)) == pytest.approx(0.1)
 
 
 def test_no_teacher_is_read_at_coefficient_zero_or_by_a_method_without_one() -> None:
-    assert needs_teacher(SDAR, 0.01)
-    assert not needs_teacher(SDAR, 0.0)
-    assert not needs_teacher(GRPO, 0.3)
+    assert plan_of(SDAR, SDARConfig(), 0.01).reads_teacher
+    assert not plan_of(SDAR, SDARConfig(), 0.0).reads_teacher
+    assert not plan_of(GRPO, SDARConfig(), 0.3).reads_teacher
 
 
 def test_an_unknown_method_is_refused_with_the_nearest() -> None:
@@ -139,8 +140,7 @@ def test_with_coefficient_zero_every_method_is_its_backbone_bit_for_bit(name: st
 def test_sdar_at_coefficient_zero_is_grpo_bit_for_bit_and_needs_no_teacher_in_the_rows() -> None:
     rows = random_rows(6)
     grpo = live_gradient(GRPO, rows, SDARConfig(), 0.0)
-    for row in rows:
-        row.teacher_logprobs_T = {}
+    rows = [changed(row, teacher_logprobs_T={}) for row in rows]
     sdar = live_gradient(SDAR, rows, SDARConfig(), 0.0)
     assert torch.equal(grpo[0], sdar[0])
     assert torch.equal(grpo[1], sdar[1])
@@ -162,38 +162,37 @@ def test_sdar_at_coefficient_zero_is_grpo_bit_for_bit_and_needs_no_teacher_in_th
 def test_an_option_that_is_switched_off_leaves_the_loss_bit_for_bit(off: dict[str, Any]) -> None:
     rows = random_rows(6)
     base = SDARConfig(beta=off.get("beta", 0.01), method=off.get("method", "sdar"))
-    changed = dataclasses.replace(base, **off)
+    switched = dataclasses.replace(base, **off)
     method = METHODS[base.method]
-    left = live_gradient(method, rows, base, coefficient(method, base, 0))
-    right = live_gradient(method, rows, changed, coefficient(method, changed, 0))
+    left = live_gradient(method, rows, base, method.coefficient(0, base))
+    right = live_gradient(method, rows, switched, method.coefficient(0, switched))
     assert torch.equal(left[0], right[0])
     assert torch.equal(left[1], right[1])
 
 
 def test_adv_mul_scales_advantages_and_changes_nothing_where_the_teacher_agrees() -> None:
-    def ratio(signal: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
+    def ratio(signal: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
         return signals.signed_ratio_weight(signal, batch.advantages_BT, 0.2)
 
     rows = random_rows(6)
     method = auxiliary(weight=ratio, injection="adv_mul")
     batch = batch_of(rows, method)
-    injected = apply(method, batch, SDARConfig(), coef=0.5)
+    injected = apply(plan_of(method, SDARConfig(), 0.5), batch)
     assert injected.extra_BT is None
     relative = (injected.advantages_BT / batch.advantages_BT)[batch.mask_BT]
     assert (relative >= 0.9 - 1e-6).all()
     assert (relative <= 1.1 + 1e-6).all()
     assert relative.unique().numel() > 1
-    for row in rows:
-        row.teacher_logprobs_T = {"teacher": list(row.behaviour_logprobs_T)}
+    rows = [changed(row, teacher_logprobs_T={"teacher": list(row.behaviour_logprobs_T)}) for row in rows]
     batch = batch_of(rows, method)
-    agreed = apply(method, batch, SDARConfig(), coef=0.5).advantages_BT
+    agreed = apply(plan_of(method, SDARConfig(), 0.5), batch).advantages_BT
     assert torch.equal(agreed[batch.mask_BT], batch.advantages_BT[batch.mask_BT])
 
 
 def test_adv_add_adds_the_weighted_signal_to_the_advantage() -> None:
     method = auxiliary(injection="adv_add")
     batch = batch_of(random_rows(6), method)
-    injected = apply(method, batch, SDARConfig(), coef=0.25)
+    injected = apply(plan_of(method, SDARConfig(), 0.25), batch)
     gap = batch.teachers["teacher"] - batch.behaviour_BT
     assert torch.allclose(injected.advantages_BT, batch.advantages_BT + 0.25 * gap * batch.mask_BT)
 
@@ -202,9 +201,9 @@ def test_divergence_adds_the_weighted_live_divergence_and_says_when_there_is_non
     method = auxiliary(injection="divergence", signal=None, needs=frozenset({"vocabulary"}))
     batch = batch_of(random_rows(6), method)
     with pytest.raises(ValueError, match="divergence_BT"):
-        apply(method, batch, SDARConfig(), coef=0.5)
+        apply(plan_of(method, SDARConfig(), 0.5), batch)
     batch.divergence_BT = batch.live_student().square()
-    extra = apply(method, batch, SDARConfig(), coef=0.5).extra_BT
+    extra = apply(plan_of(method, SDARConfig(), 0.5), batch).extra_BT
     assert extra is not None
     assert torch.allclose(extra, 0.5 * batch.live_student().square() * batch.mask_BT)
     extra.sum().backward()
@@ -212,36 +211,37 @@ def test_divergence_adds_the_weighted_live_divergence_and_says_when_there_is_non
 
 
 def test_a_method_of_iteration_timing_uses_the_same_weights_at_every_later_update() -> None:
-    def centred(signal: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
-        gate = signals.sigmoid_gate(signal, config.gate_beta)
+    def centred(signal: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
+        gate = signals.sigmoid_gate(signal, options.gate_beta)
         return gate - gate[batch.mask_BT].mean()
 
     method = auxiliary(signal=methods.live_gap, weight=centred, timing="iteration")
     rows, config = random_rows(6), SDARConfig()
-    methods.prepare(method, rows, config, coef=0.5, step=0)
-    weights = [w for row in rows for w in row.weights_T]
+    rows = weighed(plan_of(method, config, 0.5), rows)
+    weights = [w for row in rows for w in row.weights_T or ()]
     assert len(weights) == loss_tokens(rows)
     assert sum(weights) == pytest.approx(0.0, abs=1e-4)
     for part in ([rows[0]], rows[:3], rows):
         batch = batch_of(part, method)
-        injected = apply(method, batch, config, coef=0.5)
+        injected = apply(plan_of(method, config, 0.5), batch)
         assert injected.weight_BT is not None
         assert injected.weight_BT[0, : len(rows[0])].tolist() == pytest.approx(rows[0].weights_T)
 
 
-def test_prepare_does_nothing_for_methods_that_weigh_at_the_update_or_at_coefficient_zero() -> None:
+def test_weighing_fixes_no_weights_for_methods_that_weigh_at_the_update_or_at_coefficient_zero() -> None:
     rows = random_rows(3)
-    methods.prepare(SDAR, rows, SDARConfig(), coef=0.3, step=0)
-    methods.prepare(auxiliary(timing="iteration"), rows, SDARConfig(), coef=0.0, step=0)
-    assert all(row.weights_T == [] for row in rows)
+    for plan in (plan_of(SDAR, SDARConfig(), 0.3), plan_of(auxiliary(timing="iteration"), SDARConfig(), 0.0)):
+        own = weighed(plan, rows)
+        assert all(row.weights_T is None and row.statistics == {} for row in own)
+        assert [row.advantages_T for row in own] == [row.advantages_T for row in rows]
 
 
 def test_a_row_whose_teacher_was_not_read_still_learns_from_its_reward_and_from_no_teacher() -> None:
     rows, config = random_rows(4), SDARConfig(distill_coef=0.3)
-    rows[1].teacher_logprobs_T = {}
+    rows[1] = changed(rows[1], teacher_logprobs_T={})
     _, grpo = live_gradient(GRPO, rows, config, 0.0)
     batch = batch_of(rows)
-    result = objective(SDAR, batch, config, coef=0.3, denominator=loss_tokens(rows))
+    result = objective(plan_of(SDAR, config, 0.3), batch, config, denominator=loss_tokens(rows))
     result.loss.backward()
     student = batch.live_student()
     assert student.grad is not None
@@ -253,13 +253,11 @@ def test_a_row_whose_teacher_was_not_read_still_learns_from_its_reward_and_from_
 def test_a_batch_without_the_wanted_reading_is_refused() -> None:
     batch = batch_of(random_rows(2), GRPO)
     with pytest.raises(ValueError, match=r"lacks teacher.*distill_coef to 0"):
-        apply(SDAR, batch, SDARConfig(), coef=0.3)
+        apply(plan_of(SDAR, SDARConfig(), 0.3), batch)
 
 
 def test_a_missing_reference_is_refused_when_the_kl_counts() -> None:
-    rows = random_rows(2)
-    for row in rows:
-        row.reference_logprobs_T = []
+    rows = [changed(row, reference_logprobs_T=None) for row in random_rows(2)]
     with pytest.raises(ValueError, match="score the reference, or set beta to 0"):
         live_gradient(GRPO, rows, SDARConfig(beta=0.1), 0.0)
 
@@ -268,11 +266,10 @@ def test_the_kl_in_the_advantage_leaves_the_loss_term_out() -> None:
     rows = random_rows(5)
     config = SDARConfig(kl_placement="advantage", beta=0.2)
     placed = live_gradient(GRPO, rows, config, 0.0)
-    for row in rows:
-        row.advantages_T = [
-            a - 0.2 * (o - r)
-            for a, o, r in zip(row.advantages_T, row.behaviour_logprobs_T, row.reference_logprobs_T, strict=True)
-        ]
+    for place, row in enumerate(rows):
+        assert row.reference_logprobs_T is not None
+        known = zip(row.advantages_T, row.behaviour_logprobs_T, row.reference_logprobs_T, strict=True)
+        rows[place] = changed(row, advantages_T=[a - 0.2 * (o - r) for a, o, r in known])
     by_hand = live_gradient(GRPO, rows, SDARConfig(beta=0.0), 0.0)
     assert torch.allclose(placed[1], by_hand[1], atol=1e-7)
 
@@ -296,25 +293,26 @@ def test_the_entropy_bonus_enters_with_its_sign() -> None:
     batch = batch_of(rows)
     entropy = torch.rand_like(batch.behaviour_BT).requires_grad_()
     batch.entropy_BT = entropy
-    objective(GRPO, batch, SDARConfig(entropy_coef=0.01), coef=0.0, denominator=10).loss.backward()
+    config = SDARConfig(entropy_coef=0.01)
+    objective(plan_of(GRPO, config, 0.0), batch, config, denominator=10).loss.backward()
     assert torch.allclose(entropy.grad, -0.001 * batch.mask_BT.float())
     batch.entropy_BT = None
     with pytest.raises(ValueError, match="entropy=True"):
-        objective(GRPO, batch, SDARConfig(entropy_coef=0.01), coef=0.0, denominator=10)
+        objective(plan_of(GRPO, config, 0.0), batch, config, denominator=10)
 
 
 # --- shapes of method that the table must hold, each a row and at most one pure function ---
 
 
 def test_the_importance_weighted_gap_is_the_gradient_of_the_ratio_times_k3() -> None:
-    def ratio_gap(signal: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
+    def ratio_gap(signal: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
         return torch.exp(batch.live_student().detach() - batch.behaviour_BT) * signal
 
     rows = random_rows(5)
     method = auxiliary(signal=methods.live_gap, weight=ratio_gap)
     batch = batch_of(rows, method)
     student, teacher = batch.live_student(), batch.teachers["teacher"]
-    extra = apply(method, batch, SDARConfig(), coef=0.001).extra_BT
+    extra = apply(plan_of(method, SDARConfig(), 0.001), batch).extra_BT
     assert extra is not None
     (ours,) = torch.autograd.grad(extra.sum(), student)
     k3 = losses.kl_estimate(student, teacher, batch.mask_BT, estimator="k3", behaviour_BT=batch.behaviour_BT)
@@ -322,7 +320,7 @@ def test_the_importance_weighted_gap_is_the_gradient_of_the_ratio_times_k3() -> 
     assert torch.allclose(ours, exact, atol=1e-7)
     agreed = dict(batch.teachers, teacher=student.detach())
     batch.teachers = agreed
-    nothing = apply(method, batch, SDARConfig(), coef=0.001).extra_BT
+    nothing = apply(plan_of(method, SDARConfig(), 0.001), batch).extra_BT
     assert nothing is not None
     assert not nothing.any()
 
@@ -331,57 +329,56 @@ def test_distillation_alone_leaves_only_the_gate_and_the_anchor() -> None:
     rows, config = random_rows(5), SDARConfig(beta=0.0)
     alone = dataclasses.replace(SDAR, name="alone", pg_coef=0.0)
     batch = batch_of(rows)
-    objective(alone, batch, config, coef=0.01, denominator=loss_tokens(rows)).loss.backward()
+    objective(plan_of(alone, config, 0.01), batch, config, denominator=loss_tokens(rows)).loss.backward()
     student = batch.live_student()
     gate = torch.sigmoid(5.0 * (batch.teachers["teacher"] - student.detach()))
     assert torch.allclose(student.grad, -0.01 * gate * batch.mask_BT / loss_tokens(rows), atol=1e-8)
 
 
 def test_a_gate_on_entropy_asks_no_teacher() -> None:
-    def entropy(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
+    def entropy(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
         assert batch.entropy_BT is not None
         return batch.entropy_BT
 
     method = auxiliary(signal=entropy, weight=methods.gate, teacher_views=(), needs=frozenset({"entropy"}))
-    assert not needs_teacher(method, 0.5)
-    assert methods.needs_entropy(method, SDARConfig(), 0.5)
-    assert not methods.needs_entropy(method, SDARConfig(), 0.0)
+    assert not plan_of(method, SDARConfig(), 0.5).reads_teacher
+    assert plan_of(method, SDARConfig(), 0.5).reads_entropy
+    assert not plan_of(method, SDARConfig(), 0.0).reads_entropy
     batch = batch_of(random_rows(3), method)
-    injected = apply(method, batch, SDARConfig(), coef=0.5)
+    injected = apply(plan_of(method, SDARConfig(), 0.5), batch)
     assert injected.weight_BT is not None
     assert (injected.weight_BT[batch.mask_BT] >= 0.5).all()
 
 
 def test_a_signal_may_compare_two_readings() -> None:
-    def residual(batch: TokenBatch, teacher_BT: Tensor, config: SDARConfig) -> Tensor:
+    def residual(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
         return teacher_BT - batch.teachers["ablated"]
 
-    rows = random_rows(3)
-    for row in rows:
-        row.teacher_logprobs_T["ablated"] = [t - 0.25 for t in row.teacher_logprobs_T["teacher"]]
+    rows = []
+    for row in random_rows(3):
+        read = row.teacher_logprobs_T["teacher"]
+        rows.append(changed(row, teacher_logprobs_T={"teacher": read, "ablated": [t - 0.25 for t in read]}))
     method = auxiliary(signal=residual, teacher_views=("teacher", "ablated"), injection="adv_add")
     batch = batch_of(rows, method)
-    added = apply(method, batch, SDARConfig(), coef=2.0).advantages_BT - batch.advantages_BT
+    added = apply(plan_of(method, SDARConfig(), 2.0), batch).advantages_BT - batch.advantages_BT
     assert torch.allclose(added, 0.5 * batch.mask_BT, atol=1e-5)
     combined = dataclasses.replace(method, signal=methods.sampled_gap, combine="max")
     assert torch.equal(methods.teacher_logprobs(combined, batch), batch.teachers["teacher"])
 
 
 def test_a_weight_may_look_at_a_whole_episode_whose_rows_are_updated_apart() -> None:
-    def share_of_episode(signal: Tensor, batch: TokenBatch, config: SDARConfig) -> Tensor:
+    def share_of_episode(signal: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
         mass = (signal.abs() * batch.mask_BT).sum(1)
         same = (batch.episode_ids_B[:, None] == batch.episode_ids_B[None, :]).to(mass.dtype)
         return signal.abs() / (same @ mass)[:, None]
 
-    rows = random_rows(4)
-    for index, row in enumerate(rows):
-        row.episode_id = index // 2
+    rows = [changed(row, episode_id=index // 2) for index, row in enumerate(random_rows(4))]
     method = auxiliary(weight=share_of_episode, timing="iteration", injection="adv_mul")
-    methods.prepare(method, rows, SDARConfig(), coef=1.0, step=0)
+    rows = weighed(plan_of(method, SDARConfig(), 1.0), rows)
     for episode in (0, 1):
-        weights = [w for row in rows if row.episode_id == episode for w in row.weights_T]
+        weights = [w for row in rows if row.episode_id == episode for w in row.weights_T or ()]
         assert sum(weights) == pytest.approx(1.0, abs=1e-5)
     alone = batch_of(rows[:1], method)
-    injected = apply(method, alone, SDARConfig(), coef=1.0)
+    injected = apply(plan_of(method, SDARConfig(), 1.0), alone)
     expected = torch.tensor(rows[0].advantages_T) * torch.tensor(rows[0].weights_T)
     assert torch.allclose(injected.advantages_BT[0], expected, atol=1e-6)

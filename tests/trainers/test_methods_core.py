@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_models import random_rows
+from random_models import changed, plan_of, random_rows, weighed, with_advantages
 from scipy import integrate
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from trainers.batch.token_batch import TokenBatch, collate
 from trainers.config import SDARConfig
 from trainers.maths import signals
 from trainers.maths.divergences import divergence
-from trainers.methods import METHODS, apply, coefficient, needs_entropy, needs_teacher, prepare
+from trainers.methods import METHODS, apply
 
 CONFIG = SDARConfig()
 
@@ -31,9 +31,7 @@ CONFIG = SDARConfig()
 def filled(rows: list[WeighedRow], seed: int = 5) -> list[WeighedRow]:
     """Rows with the sampler's entropies too."""
     generator = torch.Generator().manual_seed(seed)
-    for row in rows:
-        row.entropies_T = (2 * torch.rand(len(row), generator=generator)).tolist()
-    return rows
+    return [changed(row, entropies_T=(2 * torch.rand(len(row), generator=generator)).tolist()) for row in rows]
 
 
 def live_batch(rows: list[WeighedRow], drift: float = 0.1) -> TokenBatch:
@@ -49,7 +47,7 @@ def live_batch(rows: list[WeighedRow], drift: float = 0.1) -> TokenBatch:
 
 def push(name: str, batch: TokenBatch, config: SDARConfig = CONFIG, coef: float = 1.0) -> Tensor:
     """Minus the gradient on S of what the row adds to the loss."""
-    extra = apply(METHODS[name], batch, config, coef=coef).extra_BT
+    extra = apply(plan_of(name, config, coef), batch).extra_BT
     assert extra is not None
     (gradient,) = torch.autograd.grad(extra.sum(), batch.live_student())
     return -gradient
@@ -82,7 +80,7 @@ AUXILIARY = {
 @pytest.mark.parametrize("name", AUXILIARY)
 def test_the_push_of_an_auxiliary_row_is_its_weight_and_nothing_outside_the_mask(name: str) -> None:
     rows = filled(random_rows(6))
-    prepare(METHODS[name], rows, CONFIG, coef=0.3, step=0)
+    rows = weighed(plan_of(name, CONFIG, 0.3), rows)
     batch = live_batch(rows)
     gap, _, ratio = parts(batch)
     assert batch.entropy_BT is not None
@@ -108,8 +106,8 @@ def test_the_push_of_a_gate_is_between_nothing_and_lambda_however_far_apart_the_
     name: str, gap: float
 ) -> None:
     row = filled(random_rows(1))[0]
-    row.teacher_logprobs_T = {"teacher": [o + gap for o in row.behaviour_logprobs_T]}
-    prepare(METHODS[name], [row], CONFIG, coef=1.0, step=0)
+    row = changed(row, teacher_logprobs_T={"teacher": [o + gap for o in row.behaviour_logprobs_T]})
+    [row] = weighed(plan_of(name, CONFIG, 1.0), [row])
     found = push(name, live_batch([row]), coef=0.01)
     assert torch.isfinite(found).all()
     assert (found >= 0).all()
@@ -118,8 +116,7 @@ def test_the_push_of_a_gate_is_between_nothing_and_lambda_however_far_apart_the_
 
 def test_rows_that_push_both_ways_vanish_where_teacher_and_student_agree() -> None:
     rows = filled(random_rows(3))
-    for row in rows:
-        row.teacher_logprobs_T = {"teacher": list(row.behaviour_logprobs_T)}
+    rows = [changed(row, teacher_logprobs_T={"teacher": list(row.behaviour_logprobs_T)}) for row in rows]
     batch = live_batch(rows, drift=0.0)
     for name in ("grpo+rkl", "grpo+fkl", "grpo+jsd", "skill-sd", "gated-rkl"):
         assert push(name, batch).abs().max() < 1e-6, name
@@ -140,8 +137,6 @@ def test_the_published_grpo_opsd_is_sdar_at_sharpness_zero_and_does_not_depend_o
     rows = random_rows(5)
     flat = push("sdar", live_batch(rows), dataclasses.replace(CONFIG, gate_beta=0.0))
     assert torch.equal(flat, push("grpo+opsd", live_batch(rows)))
-    for row in rows:
-        row.teacher_logprobs_T = {}
     batch = live_batch(random_rows(5))
     batch.teachers, batch.teacher_mask_BT = {}, None
     assert torch.equal(push("grpo+opsd", batch), flat)
@@ -149,7 +144,7 @@ def test_the_published_grpo_opsd_is_sdar_at_sharpness_zero_and_does_not_depend_o
 
 def test_the_limit_of_the_forward_kl_cuts_one_token_and_an_unlimited_one_does_not() -> None:
     row = random_rows(1)[0]
-    row.teacher_logprobs_T = {"teacher": [o + 4.0 for o in row.behaviour_logprobs_T]}
+    row = changed(row, teacher_logprobs_T={"teacher": [o + 4.0 for o in row.behaviour_logprobs_T]})
     batch = live_batch([row], drift=0.0)
     assert push("grpo+fkl", batch).max().item() == pytest.approx(10.0)
     free = dataclasses.replace(CONFIG, weight_limit=None)
@@ -159,7 +154,8 @@ def test_the_limit_of_the_forward_kl_cuts_one_token_and_an_unlimited_one_does_no
 def test_the_gated_reverse_kl_pushes_down_by_a_little_and_up_by_all() -> None:
     row = random_rows(1)[0]
     tokens = len(row)
-    row.teacher_logprobs_T = {"teacher": [o + 8 * (i / tokens - 0.5) for i, o in enumerate(row.behaviour_logprobs_T)]}
+    rising = [o + 8 * (i / tokens - 0.5) for i, o in enumerate(row.behaviour_logprobs_T)]
+    row = changed(row, teacher_logprobs_T={"teacher": rising})
     batch = live_batch([row], drift=0.0)
     gap, found = parts(batch)[0], push("gated-rkl", batch)
     assert (found >= -0.2785 / 5).all()
@@ -185,7 +181,7 @@ def test_skill_sd_is_the_gradient_of_the_ratio_times_k3_and_vanishes_at_agreemen
 
 def scaled_advantages(rows: list[WeighedRow], coef: float, config: SDARConfig = CONFIG) -> tuple[Tensor, TokenBatch]:
     batch = live_batch(rows)
-    injected = apply(METHODS["rlsd"], batch, config, coef=coef)
+    injected = apply(plan_of(METHODS["rlsd"], config, coef), batch)
     assert injected.extra_BT is None
     return injected.advantages_BT, batch
 
@@ -211,19 +207,16 @@ def test_rlsd_is_grpo_where_the_teacher_agrees_where_nothing_is_gained_and_at_la
     rows = random_rows(4)
     unchanged, batch = scaled_advantages(rows, 0.0)
     assert torch.equal(unchanged, batch.advantages_BT)
-    for row in rows[:2]:
-        row.advantages_T = [0.0] * len(row)
-    for row in rows[2:]:
-        row.teacher_logprobs_T = {"teacher": list(row.behaviour_logprobs_T)}
-    found, batch = scaled_advantages(rows, 0.5)
+    agreeing = [changed(row, teacher_logprobs_T={"teacher": list(row.behaviour_logprobs_T)}) for row in rows[2:]]
+    found, batch = scaled_advantages([*with_advantages(rows[:2], 0.0), *agreeing], 0.5)
     assert torch.equal(found, batch.advantages_BT)
 
 
 def test_the_schedule_of_rlsd_ends_after_a_hundred_iterations_and_with_it_the_teacher() -> None:
     row = METHODS["rlsd"]
-    coefs = [coefficient(row, CONFIG, step) for step in (0, 50, 99, 100, 150)]
+    coefs = [row.coefficient(step, CONFIG) for step in (0, 50, 99, 100, 150)]
     assert coefs == pytest.approx([0.5, 0.25, 0.005, 0.0, 0.0])
-    assert [needs_teacher(row, coef) for coef in coefs] == [True, True, True, False, False]
+    assert [plan_of(row, CONFIG, coef).reads_teacher for coef in coefs] == [True, True, True, False, False]
 
 
 def test_a_configured_decay_replaces_the_schedule_of_any_row() -> None:
@@ -233,19 +226,19 @@ def test_a_configured_decay_replaces_the_schedule_of_any_row() -> None:
         ("sdar", 30, [0.01, 0.005, 0.0]),
     ]:
         config = SDARConfig(distill_decay=decay)
-        assert [coefficient(METHODS[name], config, step) for step in (0, 15, 30)] == pytest.approx(expected)
+        assert [METHODS[name].coefficient(step, config) for step in (0, 15, 30)] == pytest.approx(expected)
 
 
 # --- what asks no teacher ---
 
 
 def test_rows_that_know_nothing_of_a_teacher_read_none() -> None:
-    reads = {name for name, row in METHODS.items() if needs_teacher(row, 1.0)}
+    reads = {name for name, row in METHODS.items() if plan_of(row, CONFIG, 1.0).reads_teacher}
     assert reads.isdisjoint({"grpo", "grpo+opsd", "sdar-entropy", "constant-gate"})
     assert reads >= {"sdar", "opsd", "opsd-full", "grpo+rkl", "rlsd", "skill-sd", "shuffled-teacher", "gated-full"}
     for name in ("sdar-entropy", "sdar-soft-or"):
-        assert needs_entropy(METHODS[name], CONFIG, 0.01)
-        assert not needs_entropy(METHODS[name], CONFIG, 0.0)
+        assert plan_of(name, CONFIG, 0.01).reads_entropy
+        assert not plan_of(name, CONFIG, 0.0).reads_entropy
 
 
 # --- gates on entropy ---
@@ -265,7 +258,7 @@ def test_the_soft_or_is_the_gap_gate_without_uncertainty_and_a_constant_with_ful
 
 def test_a_soft_or_scaled_over_the_iteration_is_an_or_whatever_part_of_the_iteration_is_looked_at() -> None:
     rows, config = filled(random_rows(6)), dataclasses.replace(CONFIG, soft_or_scale="batch")
-    prepare(METHODS["sdar-soft-or"], rows, config, coef=1.0, step=0)
+    rows = weighed(plan_of(METHODS["sdar-soft-or"], config, 1.0), rows)
     gaps = [
         t - o for row in rows for t, o in zip(row.teacher_logprobs_T["teacher"], row.behaviour_logprobs_T, strict=True)
     ]
@@ -293,7 +286,7 @@ def test_a_batch_without_entropy_is_refused() -> None:
 
 def test_the_centred_gate_is_the_gate_minus_one_number_of_the_whole_iteration() -> None:
     rows = random_rows(6)
-    prepare(METHODS["sdar-centred"], rows, CONFIG, coef=1.0, step=0)
+    rows = weighed(plan_of(METHODS["sdar-centred"], CONFIG, 1.0), rows)
     gates = [
         1 / (1 + math.exp(-5 * (t - o)))
         for row in rows
@@ -309,8 +302,8 @@ def test_the_centred_gate_is_the_gate_minus_one_number_of_the_whole_iteration() 
 
 def test_the_centred_gates_of_an_iteration_sum_to_nothing_before_its_first_update() -> None:
     rows = random_rows(6)
-    rows[2].teacher_logprobs_T = {}  # not read: neither in the mean nor pushed
-    prepare(METHODS["sdar-centred"], rows, CONFIG, coef=1.0, step=0)
+    rows[2] = changed(rows[2], teacher_logprobs_T={})  # not read: neither in the mean nor pushed
+    rows = weighed(plan_of(METHODS["sdar-centred"], CONFIG, 1.0), rows)
     batch = live_batch(rows, drift=0.0)
     found = push("sdar-centred", batch)
     assert found.sum().item() == pytest.approx(0.0, abs=1e-4)
@@ -327,16 +320,20 @@ def test_the_constant_gate_is_the_number_it_is_given() -> None:
     assert torch.allclose(found[batch.mask_BT], torch.tensor(0.037))
 
 
-def shuffled(rows: list[WeighedRow], step: int = 0, seed: int = 0) -> list[float]:
-    prepare(METHODS["shuffled-teacher"], rows, dataclasses.replace(CONFIG, seed=seed), coef=1.0, step=step)
-    return [w for row in rows for w in row.weights_T]
+def shuffled(rows: list[WeighedRow], step: int = 0, seed: int = 0) -> list[WeighedRow]:
+    return weighed(plan_of("shuffled-teacher", dataclasses.replace(CONFIG, seed=seed), 1.0, step), rows)
+
+
+def dealt_weights(rows: list[WeighedRow]) -> list[float]:
+    return [w for row in rows for w in row.weights_T or ()]
 
 
 def test_the_shuffled_teacher_deals_the_gates_of_an_iteration_to_other_tokens() -> None:
     rows = random_rows(8)
     batch = live_batch(rows, drift=0.0)
     gates = push("sdar", batch)[batch.mask_BT].tolist()
-    dealt = shuffled(rows)
+    rows = shuffled(rows)
+    dealt = dealt_weights(rows)
     assert sorted(dealt) == pytest.approx(sorted(gates), abs=1e-6)
     assert sum(abs(a - b) > 1e-6 for a, b in zip(dealt, gates, strict=True)) > len(gates) / 2
     assert push("shuffled-teacher", live_batch(rows[:2]))[0, : len(rows[0])].tolist() == pytest.approx(
@@ -345,28 +342,28 @@ def test_the_shuffled_teacher_deals_the_gates_of_an_iteration_to_other_tokens() 
 
 
 def test_a_shuffle_is_a_function_of_seed_and_step() -> None:
-    first = shuffled(random_rows(8))
+    first = dealt_weights(shuffled(random_rows(8)))
     torch.manual_seed(123)
-    assert shuffled(random_rows(8)) == first
-    assert shuffled(random_rows(8), step=1) != first
-    assert shuffled(random_rows(8), seed=1) != first
+    assert dealt_weights(shuffled(random_rows(8))) == first
+    assert dealt_weights(shuffled(random_rows(8), step=1)) != first
+    assert dealt_weights(shuffled(random_rows(8), seed=1)) != first
 
 
 def test_a_shuffle_leaves_out_rows_that_the_teacher_has_not_read() -> None:
     rows = random_rows(4)
-    rows[1].teacher_logprobs_T = {}
-    shuffled(rows)
-    assert not any(rows[1].weights_T)
+    rows[1] = changed(rows[1], teacher_logprobs_T={})
+    rows = shuffled(rows)
+    assert rows[1].weights_T == [0.0] * len(rows[1])
     read = [row for row in rows if row.teacher_logprobs_T]
     gates = [
         1 / (1 + math.exp(-5 * (t - o)))
         for row in read
         for t, o in zip(row.teacher_logprobs_T["teacher"], row.behaviour_logprobs_T, strict=True)
     ]
-    assert sorted(w for row in read for w in row.weights_T) == pytest.approx(sorted(gates), abs=1e-6)
+    assert sorted(dealt_weights(read)) == pytest.approx(sorted(gates), abs=1e-6)
 
 
-# --- divergences of whole distributions (their values are tested in test_divergences and test_vocabulary) ---
+# --- divergences of whole distributions (their values are tested in test_divergences and test_distributions) ---
 
 
 def test_full_vocabulary_rows_add_the_live_divergence_gated_or_not() -> None:
@@ -375,7 +372,7 @@ def test_full_vocabulary_rows_add_the_live_divergence_gated_or_not() -> None:
     live = batch.divergence_BT
     assert live is not None
     for name, weight in [("opsd-full", 1.0), ("grpo+full", 1.0), ("gated-full", torch.sigmoid(5 * gap))]:
-        extra = apply(METHODS[name], batch, CONFIG, coef=0.1).extra_BT
+        extra = apply(plan_of(name, CONFIG, 0.1), batch).extra_BT
         assert extra is not None
         assert torch.allclose(extra[batch.mask_BT], (0.1 * weight * live)[batch.mask_BT])
         assert not extra[~batch.mask_BT].any()
@@ -402,17 +399,21 @@ def expected_push(
     student = torch.log_softmax(logits, -1)
     behaviour = student.detach() if sampled_by is None else sampled_by
     row = random_rows(1)[0]
-    row.student = dataclasses.replace(row.student, loss_positions=list(range(1, TOKENS + 1)))
-    for name_T in ("behaviour_logprobs_T", "turn_ids_T", "advantages_T", "reference_logprobs_T"):
-        setattr(row, name_T, [0] * TOKENS)
-    row.invalid_T, row.teacher_logprobs_T = [False] * TOKENS, {"teacher": [0.0] * TOKENS}
+    names = ("behaviour_logprobs_T", "turn_ids_T", "advantages_T", "reference_logprobs_T")
+    row = changed(
+        row,
+        student=dataclasses.replace(row.student, loss_positions=list(range(1, TOKENS + 1))),
+        invalid_T=[False] * TOKENS,
+        teacher_logprobs_T={"teacher": [0.0] * TOKENS},
+        **{name_T: [0] * TOKENS for name_T in names},
+    )
     batch = collate([row], teacher_views=("teacher",))
     entropy = float(-(student.exp() * student).sum().detach())
     batch.behaviour_BT, batch.student_BT, batch.teachers = behaviour[None], student[None], {"teacher": teacher[None]}
     batch.entropy_BT, batch.statistics = torch.full_like(behaviour, entropy)[None], {"gate_mean": 0.41}
     kind = options.get("divergence", "reverse_kl")
     batch.divergence_BT = divergence(student, teacher, kind).expand(1, TOKENS)
-    extra = apply(METHODS[name], batch, SDARConfig(**options), coef=1.0).extra_BT
+    extra = apply(plan_of(name, SDARConfig(**options), 1.0), batch).extra_BT
     assert extra is not None
     (gradient,) = torch.autograd.grad((behaviour.exp() * extra).sum(), logits)
     return -gradient

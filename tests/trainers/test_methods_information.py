@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from random_models import random_rows
+from random_models import changed, plan_of, random_rows, weighed, with_advantages
 from torch import Tensor
 
 from trainers.batch.row import WeighedRow
 from trainers.batch.token_batch import TokenBatch, collate, loss_tokens
 from trainers.config import SDARConfig
-from trainers.methods import METHODS, Method, apply, coefficient, prepare
-from trainers.methods.method import learns, needs_plan, needs_teacher, relays
+from trainers.methods import METHODS, Method, apply
 from trainers.methods.objective import objective
 
 CLONING = ("context-distillation", "rft")
@@ -32,11 +31,11 @@ def live_gradient(
     method: Method, rows: list[WeighedRow], coef: float | None = None, config: SDARConfig = PLAIN
 ) -> tuple[Tensor, Tensor]:
     """The loss and its gradient on S."""
-    coef = coefficient(method, config, 0) if coef is None else coef
-    prepare(method, rows, config, coef=coef, step=0)
+    plan = plan_of(method, config, coef)
     mask_truncated = config.mask_truncated_completions
+    rows = weighed(plan, rows, mask_truncated=mask_truncated)
     batch = batch_of(rows, mask_truncated=mask_truncated)
-    result = objective(method, batch, config, coef=coef, denominator=loss_tokens(rows, mask_truncated=mask_truncated))
+    result = objective(plan, batch, config, denominator=loss_tokens(rows, mask_truncated=mask_truncated))
     result.loss.backward()
     grad = batch.live_student().grad
     assert grad is not None
@@ -44,12 +43,10 @@ def live_gradient(
 
 
 def rows_with(kept: list[bool] | None = None, progress: float | None = None) -> list[WeighedRow]:
-    rows = random_rows(6)
-    for index, row in enumerate(rows):
-        row.kept = True if kept is None else kept[index]
-        if progress is not None:
-            row.progress_T = [progress * (turn - 1) for turn in row.turn_ids_T]
-    return rows
+    rows = [changed(row, kept=True if kept is None else kept[index]) for index, row in enumerate(random_rows(6))]
+    if progress is None:
+        return rows
+    return [changed(row, progress_T=[progress * (turn - 1) for turn in row.turn_ids_T]) for row in rows]
 
 
 def test_what_the_rows_say_about_prompts_and_what_they_need() -> None:
@@ -58,10 +55,12 @@ def test_what_the_rows_say_about_prompts_and_what_they_need() -> None:
     assert views["skill-prompt"] == ("plain", None, ("privileged",))
     assert views["skill-grpo"] == ("privileged", None, ("plain", "privileged"))
     assert views["context-distillation"] == ("privileged", "plain", ("plain",))
-    assert [name for name, row in METHODS.items() if relays(row)] == ["context-distillation"]
-    assert [name for name, row in METHODS.items() if not learns(row)] == ["vanilla", "skill-prompt"]
-    assert needs_plan(METHODS["shaped-grpo"], 1.0) and not needs_plan(METHODS["shaped-grpo"], 0.0)
-    assert not any(needs_teacher(METHODS[name], 1.0) for name in (*CLONING, "grpo+rft", "shaped-grpo", "skill-grpo"))
+    assert [name for name, row in METHODS.items() if row.relabels] == ["context-distillation"]
+    assert [name for name, row in METHODS.items() if not row.learns] == ["vanilla", "skill-prompt"]
+    assert plan_of("shaped-grpo", PLAIN, 1.0).reads_plan_length
+    assert not plan_of("shaped-grpo", PLAIN, 0.0).reads_plan_length
+    silent = (*CLONING, "grpo+rft", "shaped-grpo", "skill-grpo")
+    assert not any(plan_of(name, PLAIN, 1.0).reads_teacher for name in silent)
 
 
 def test_the_documented_coefficients() -> None:
@@ -83,7 +82,7 @@ def test_the_documented_coefficients() -> None:
 def test_a_row_that_asks_for_a_prompt_that_is_not_to_be_had_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="method 'grpo'"):
         dataclasses.replace(METHODS["grpo"], **changes)
-    with pytest.raises(ValueError, match="behind the plain prompt, not the privileged"):
+    with pytest.raises(ValueError, match="under the plain prompt, not under the privileged"):
         dataclasses.replace(METHODS["sdar"], student_view="privileged")
 
 
@@ -101,9 +100,9 @@ def test_cloning_raises_every_kept_token_by_the_coefficient_over_their_number(na
 @pytest.mark.parametrize("name", [*CLONING, "grpo+rft"])
 def test_actions_that_were_not_understood_are_not_cloned(name: str) -> None:
     rows, method = rows_with(), METHODS[name]
-    rows[1].invalid_T = [turn == 1 for turn in rows[1].turn_ids_T]
+    rows[1] = changed(rows[1], invalid_T=[turn == 1 for turn in rows[1].turn_ids_T])
     batch = batch_of(rows)
-    weight = apply(method, batch, PLAIN, coef=0.5).weight_BT
+    weight = apply(plan_of(method, PLAIN, 0.5), batch).weight_BT
     assert weight is not None and rows[1].invalid_T[3] and not rows[1].invalid_T[0]
     assert weight[1, : len(rows[1])].tolist() == [float(not wrong) for wrong in rows[1].invalid_T]
     assert torch.equal(weight[0], batch.mask_BT[0].float())
@@ -113,9 +112,7 @@ def test_actions_that_were_not_understood_are_not_cloned(name: str) -> None:
 def test_cloning_looks_at_no_reward(name: str) -> None:
     rows = rows_with()
     expected = live_gradient(METHODS[name], rows)
-    for row in rows:
-        row.advantages_T = [-7.0] * len(row)
-    assert torch.equal(live_gradient(METHODS[name], rows)[1], expected[1])
+    assert torch.equal(live_gradient(METHODS[name], with_advantages(rows, -7.0))[1], expected[1])
 
 
 def test_grpo_with_rft_is_grpo_and_a_push_on_kept_tokens_alone() -> None:
@@ -136,7 +133,7 @@ def test_grpo_with_rft_that_keeps_nothing_is_grpo_bit_for_bit() -> None:
 @pytest.mark.parametrize("name", [*CLONING, "grpo+rft"])
 def test_a_truncated_row_that_is_masked_has_no_gradient_and_no_weight_in_the_mean(name: str) -> None:
     rows = rows_with()
-    rows[2].truncated = True
+    rows[2] = changed(rows[2], truncated=True)
     config = SDARConfig(beta=0.0, mask_truncated_completions=True)
     _, gradient = live_gradient(METHODS[name], rows, config=config)
     assert not gradient[2].any()
@@ -148,11 +145,11 @@ def test_a_truncated_row_that_is_masked_has_no_gradient_and_no_weight_in_the_mea
 def test_shaping_adds_the_centred_progress_to_the_advantage_by_hand() -> None:
     rows, coef = rows_with(progress=0.5), 0.7
     method = METHODS["shaped-grpo"]
-    prepare(method, rows, PLAIN, coef=coef, step=0)
+    rows = weighed(plan_of(method, PLAIN, coef), rows)
     batch = batch_of(rows)
     progress = torch.tensor([value for row in rows for value in row.progress_T], dtype=torch.float64)
     assert batch.statistics == {"progress_mean": pytest.approx(float(progress.mean()))}
-    added = apply(method, batch, PLAIN, coef=coef).advantages_BT - batch.advantages_BT
+    added = apply(plan_of(method, PLAIN, coef), batch).advantages_BT - batch.advantages_BT
     for index, row in enumerate(rows):
         expected = [coef * (value - float(progress.mean())) for value in row.progress_T]
         assert added[index, : len(row)].tolist() == pytest.approx(expected, abs=1e-6)
@@ -172,19 +169,16 @@ def test_where_no_plan_changes_its_length_shaping_is_grpo_bit_for_bit(coef: floa
 
 
 def test_progress_that_every_turn_shares_is_grpo_too() -> None:
-    rows = rows_with(progress=0.0)
-    for row in rows:
-        row.progress_T = [0.25] * len(row)
+    rows = [changed(row, progress_T=[0.25] * len(row)) for row in rows_with(progress=0.0)]
     backbone, found = live_gradient(METHODS["grpo"], rows), live_gradient(METHODS["shaped-grpo"], rows)
     assert torch.allclose(backbone[1], found[1], atol=1e-8)
 
 
 def test_the_mean_progress_is_over_loss_tokens_alone() -> None:
     rows = rows_with(progress=0.0)
-    rows[0].truncated = True
-    rows[0].progress_T = [100.0] * len(rows[0])
+    rows[0] = changed(rows[0], truncated=True, progress_T=[100.0] * len(rows[0]))
     config = SDARConfig(beta=0.0, mask_truncated_completions=True)
-    prepare(METHODS["shaped-grpo"], rows, config, coef=1.0, step=0)
+    rows = weighed(plan_of("shaped-grpo", config, 1.0), rows, mask_truncated=True)
     assert rows[1].statistics == {"progress_mean": 0.0}
 
 

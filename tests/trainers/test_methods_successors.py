@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 from collections.abc import Sequence
@@ -12,12 +11,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_models import changed, plan_of, weighed
 
 from agents.base import View
 from trainers.batch.row import WeighedRow
 from trainers.batch.token_batch import TokenBatch, collate, loss_tokens
 from trainers.config import SDARConfig
-from trainers.methods import METHODS, apply, coefficient, needs_plan, needs_teacher, prepare
+from trainers.methods import METHODS, apply
 from trainers.methods.objective import objective
 
 CONFIG = SDARConfig(beta=0.0)
@@ -39,9 +39,10 @@ def row_of(
     """A row whose tokens have the given gaps T - O, turn by turn; the second reading is a nat above the first."""
     gaps = [gap for turn in turns for gap in turn]
     count = len(gaps)
+    read = {"teacher": [behaviour + gap for gap in gaps], "hints": [behaviour + gap + 1 for gap in gaps]}
     row = WeighedRow(
         student=View([0] * (count + 1), list(range(1, count + 1))),
-        teachers={},
+        teacher_logprobs_T=read,
         behaviour_logprobs_T=[behaviour] * count,
         turn_ids_T=[first + number for number, turn in enumerate(turns) for _ in turn],
         episode_id=episode,
@@ -50,13 +51,7 @@ def row_of(
         advantages_T=[advantage] * count,
         return_=return_,
     )
-    row.teacher_logprobs_T = {
-        "teacher": [behaviour + gap for gap in gaps],
-        "hints": [behaviour + gap + 1 for gap in gaps],
-    }
-    for name, value in fields.items():
-        setattr(row, name, value)
-    return row
+    return changed(row, **fields)
 
 
 def by_turn(row: WeighedRow, turns: Sequence[Sequence[float]]) -> list[WeighedRow]:
@@ -81,14 +76,13 @@ def batch_of(rows: list[WeighedRow], name: str) -> TokenBatch:
 
 
 def prepared(name: str, rows: list[WeighedRow], config: SDARConfig = CONFIG) -> list[WeighedRow]:
-    prepare(METHODS[name], rows, config, coef=1.0, step=0)
-    return rows
+    return weighed(plan_of(name, config, 1.0), rows)
 
 
 def advantages(name: str, rows: list[WeighedRow], coef: float, config: SDARConfig = CONFIG) -> list[list[float]]:
-    """What the policy gradient gets for each row after `prepare` on all of them."""
-    prepared(name, rows, config)
-    injected = apply(METHODS[name], batch_of(rows, name), config, coef=coef)
+    """What the policy gradient gets for each row after all of them were weighed together."""
+    rows = prepared(name, rows, config)
+    injected = apply(plan_of(name, config, coef), batch_of(rows, name))
     assert injected.extra_BT is None
     return [values[: len(row)] for row, values in zip(rows, injected.advantages_BT.tolist(), strict=True)]
 
@@ -113,15 +107,15 @@ def random_episodes(seed: int, windows: bool = False) -> list[WeighedRow]:
 def test_every_row_says_what_was_checked_and_which_choices_are_ours(name: str) -> None:
     method = METHODS[name]
     assert method.fidelity in ("code", "digest") and "arXiv 260" in method.source and len(method.note) > 100
-    assert needs_teacher(method, 0.1) and not needs_teacher(method, 0.0)
+    assert plan_of(method, CONFIG, 0.1).reads_teacher and not plan_of(method, CONFIG, 0.0).reads_teacher
 
 
 @pytest.mark.parametrize("name", SUCCESSORS)
 def test_the_gradient_is_that_of_the_stated_advantage_or_push(name: str) -> None:
     rows = prepared(name, random_episodes(3))
     method, batch = METHODS[name], batch_of(rows, name)
-    injected = apply(method, batch, CONFIG, coef=0.3)
-    objective(method, batch, CONFIG, coef=0.3, denominator=loss_tokens(rows)).loss.backward()
+    injected = apply(plan_of(method, CONFIG, 0.3), batch)
+    objective(plan_of(method, CONFIG, 0.3), batch, CONFIG, denominator=loss_tokens(rows)).loss.backward()
     student = batch.live_student()
     assert student.grad is not None
     push = injected.advantages_BT * 1.0  # at S = O the ratio is 1
@@ -131,7 +125,7 @@ def test_the_gradient_is_that_of_the_stated_advantage_or_push(name: str) -> None
     assert torch.allclose(student.grad, -push * batch.mask_BT / loss_tokens(rows), atol=1e-6)
     grpo = METHODS["grpo"]
     plain = batch_of(rows, name)
-    objective(grpo, plain, CONFIG, coef=0.0, denominator=loss_tokens(rows)).loss.backward()
+    objective(plan_of(grpo, CONFIG, 0.0), plain, CONFIG, denominator=loss_tokens(rows)).loss.backward()
     assert plain.live_student().grad is not None
     assert not torch.allclose(plain.live_student().grad, student.grad, atol=1e-4)  # type: ignore[arg-type]
 
@@ -139,10 +133,10 @@ def test_the_gradient_is_that_of_the_stated_advantage_or_push(name: str) -> None
 @pytest.mark.parametrize("name", SUCCESSORS)
 def test_a_row_that_no_teacher_has_read_keeps_its_advantage_and_changes_nothing_for_the_others(name: str) -> None:
     rows = random_episodes(5)
-    silent = dataclasses.replace(rows[0], teacher_logprobs_T={}, weights_T=[])
+    silent = changed(rows[0], teacher_logprobs_T={})
     with_silent = prepared(name, [*rows[1:], silent])
     batch = batch_of(with_silent, name)
-    injected = apply(METHODS[name], batch, CONFIG, coef=0.3)
+    injected = apply(plan_of(name, CONFIG, 0.3), batch)
     assert torch.equal(injected.advantages_BT[-1], batch.advantages_BT[-1])
     assert injected.weight_BT is not None and not injected.weight_BT[-1].any()
     if injected.extra_BT is not None:
@@ -151,9 +145,9 @@ def test_a_row_that_no_teacher_has_read_keeps_its_advantage_and_changes_nothing_
 
 @pytest.mark.parametrize("name", SUCCESSORS)
 def test_where_no_teacher_has_read_anything_the_row_is_its_backbone(name: str) -> None:
-    rows = [dataclasses.replace(row, teacher_logprobs_T={}) for row in random_episodes(7)]
+    rows = [changed(row, teacher_logprobs_T={}) for row in random_episodes(7)]
     batch = batch_of(prepared(name, rows), name)
-    injected = apply(METHODS[name], batch, CONFIG, coef=0.3)
+    injected = apply(plan_of(name, CONFIG, 0.3), batch)
     assert torch.equal(injected.advantages_BT, batch.advantages_BT)
     assert injected.extra_BT is None or not injected.extra_BT.any()
 
@@ -161,20 +155,18 @@ def test_where_no_teacher_has_read_anything_the_row_is_its_backbone(name: str) -
 @pytest.mark.parametrize("name", SUCCESSORS)
 def test_weights_do_not_depend_on_how_rows_are_ordered_or_cut_into_micro_batches(name: str) -> None:
     rows = random_episodes(11, windows=True)
-    whole = {id(row): values for row, values in zip(rows, _weights(name, rows, rows), strict=True)}
-    shuffled = [dataclasses.replace(row, weights_T=[], statistics={}) for row in rows]
-    same = dict(zip((id(row) for row in shuffled), (id(row) for row in rows), strict=True))
-    random.Random(1).shuffle(shuffled)
-    prepared(name, shuffled)
-    for part in (shuffled[:1], shuffled[1:4], shuffled[4:]):
-        for row, values in zip(part, _weights(name, part), strict=True):
-            assert values == pytest.approx(whole[same[id(row)]], abs=1e-5)
+    whole = _weights(name, prepared(name, rows))
+    order = list(range(len(rows)))
+    random.Random(1).shuffle(order)
+    shuffled = prepared(name, [rows[place] for place in order])
+    for part in (slice(0, 1), slice(1, 4), slice(4, None)):
+        for place, values in zip(order[part], _weights(name, shuffled[part]), strict=True):
+            assert values == pytest.approx(whole[place], abs=1e-5)
 
 
-def _weights(name: str, rows: list[WeighedRow], fresh: list[WeighedRow] | None = None) -> list[list[float]]:
-    if fresh is not None:
-        prepared(name, fresh)
-    injected = apply(METHODS[name], batch_of(rows, name), CONFIG, coef=1.0)
+def _weights(name: str, rows: list[WeighedRow]) -> list[list[float]]:
+    """The weights of rows that were weighed, perhaps among others."""
+    injected = apply(plan_of(name, CONFIG, 1.0), batch_of(rows, name))
     assert injected.weight_BT is not None
     return [values[: len(row)] for row, values in zip(rows, injected.weight_BT.tolist(), strict=True)]
 
@@ -227,8 +219,7 @@ def test_with_a_constant_gap_pcsd_is_sdar() -> None:
     rows = [row_of([[0.3] * 5, [0.3]], episode=0), row_of([[0.3] * 9], episode=1)]
     pushes = []
     for name in ("pcsd", "sdar"):
-        prepared(name, rows)
-        injected = apply(METHODS[name], batch_of(rows, name), CONFIG, coef=0.01)
+        injected = apply(plan_of(name, CONFIG, 0.01), batch_of(prepared(name, rows), name))
         assert injected.extra_BT is not None
         pushes.append(injected.extra_BT)
     assert torch.equal(*pushes)
@@ -236,11 +227,11 @@ def test_with_a_constant_gap_pcsd_is_sdar() -> None:
 
 def test_smoothing_and_attenuation_by_hand() -> None:
     # Two tokens, gaps 1 and 0: variances 0 and 1/4, mean 1/8. The second is 2/3 smoothed, towards 0.8/1.8, and falls.
-    weights = _weights("pcsd", *[[row_of([[1.0, 0.0]])]] * 2)[0]
+    weights = _weights("pcsd", prepared("pcsd", [row_of([[1.0, 0.0]])]))[0]
     smoothed = (0.25 / (0.25 + 0.125)) * (0.8 / 1.8)
     assert weights == pytest.approx([1 / (1 + math.exp(-5.0)), 0.5 / (1 + math.exp(-5.0 * smoothed))], abs=1e-6)
     # Rising instead, nothing is taken away.
-    rising = _weights("pcsd", *[[row_of([[0.0, 1.0]])]] * 2)[0]
+    rising = _weights("pcsd", prepared("pcsd", [row_of([[0.0, 1.0]])]))[0]
     assert rising[1] == pytest.approx(1 / (1 + math.exp(-5.0 * (1 / 3 + 2 / 3 * 1 / 1.8))), abs=1e-6)
 
 
@@ -248,12 +239,12 @@ def test_smoothing_and_attenuation_by_hand() -> None:
 @given(st.integers(0, 10**6))
 def test_pcsd_raises_every_token_by_lambda_at_most(seed: int) -> None:
     rows = random_episodes(seed)
-    assert all(0.0 <= weight <= 1.0 for row in _weights("pcsd", rows, rows) for weight in row)
+    assert all(0.0 <= weight <= 1.0 for row in _weights("pcsd", prepared("pcsd", rows)) for weight in row)
 
 
 def test_an_isolated_spike_is_trusted_less_than_lasting_support() -> None:
     rows = [row_of([[-1.0] * 4 + [1.0]], episode=0), row_of([[1.0] * 5], episode=1)]
-    spike, lasting = _weights("pcsd", rows, rows)
+    spike, lasting = _weights("pcsd", prepared("pcsd", rows))
     assert spike[-1] < lasting[-1]
 
 
@@ -270,10 +261,11 @@ def test_turns_that_came_no_nearer_to_the_goal_are_judged_by_the_hints_for_the_s
 
 def test_opid_needs_both_readings_and_the_plan() -> None:
     method = METHODS["opid"]
-    assert method.teacher_views == ("teacher", "hints") and coefficient(method, SDARConfig(), 0) == 0.001
-    assert needs_plan(method, 0.001) and not needs_plan(method, 0.0)
-    half_read = row_of([[0.5]])
-    half_read.teacher_logprobs_T.pop("hints")
+    assert method.teacher_views == ("teacher", "hints") and method.coefficient(0, SDARConfig()) == 0.001
+    assert plan_of(method, CONFIG, 0.001).reads_plan_length
+    assert not plan_of(method, CONFIG, 0.0).reads_plan_length
+    whole = row_of([[0.5]])
+    half_read = changed(whole, teacher_logprobs_T={"teacher": whole.teacher_logprobs_T["teacher"]})
     assert advantages("opid", [half_read], coef=0.5) == [[1.0]]
 
 
@@ -294,7 +286,7 @@ def test_the_score_is_centred_and_scaled_within_the_turn_and_whitened_in_the_gro
 def test_in_a_turn_the_added_advantages_sum_to_zero(seed: int) -> None:
     rows = random_episodes(seed)
     for name in ("adrs", "adrs-gated"):
-        for row, weights in zip(rows, _weights(name, rows, rows), strict=True):
+        for row, weights in zip(rows, _weights(name, prepared(name, rows)), strict=True):
             for turn in set(row.turn_ids_T):
                 own = [w for w, t in zip(weights, row.turn_ids_T, strict=True) if t == turn]
                 if max(map(abs, own)) < 9.9:  # not clipped
@@ -311,7 +303,7 @@ def test_groups_without_variance_are_taught_nothing_and_groups_of_little_are_cli
         ]
 
     rows = group(0, 0.0) + group(1, 0.2) + group(2, 1.0) + group(3, 1.0)
-    weights = _weights("adrs", rows, rows)
+    weights = _weights("adrs", prepared("adrs", rows))
     largest = [max(abs(w) for w in weights[2 * number]) for number in range(4)]
     assert largest[0] == 0.0
     assert largest[1] == pytest.approx(10.0 * 0.2, abs=1e-5)
@@ -320,9 +312,9 @@ def test_groups_without_variance_are_taught_nothing_and_groups_of_little_are_cli
 
 def test_published_coefficient_and_span() -> None:
     method = METHODS["adrs"]
-    assert [coefficient(method, SDARConfig(), n) for n in (0, 19, 20, 69, 70, 149)] == [0, 0, 0.02, 0.02, 0, 0]
+    assert [method.coefficient(n, SDARConfig()) for n in (0, 19, 20, 69, 70, 149)] == [0, 0, 0.02, 0.02, 0, 0]
     assert str(method.schedule) == "iterations 20 to 69 only"
-    assert coefficient(method, SDARConfig(distill_decay=0), 0) == 0.02
+    assert method.coefficient(0, SDARConfig(distill_decay=0)) == 0.02
 
 
 def confident_groups() -> list[WeighedRow]:
@@ -338,7 +330,7 @@ def confident_groups() -> list[WeighedRow]:
 
 def test_the_gate_follows_how_far_returns_follow_the_teacher() -> None:
     rows = confident_groups()
-    weights = _weights("adrs-gated", rows, rows)
+    weights = _weights("adrs-gated", prepared("adrs-gated", rows))
     size = [max(abs(w) for w in weights[2 * group]) for group in range(3)]
     assert size[1] < size[2] < size[0]
     # By hand: mean T is -4 in every group, so alignments are sigmoid(+-1.5) and V = +-(2 sigmoid(1.5) - 1).
@@ -349,6 +341,6 @@ def test_the_gate_follows_how_far_returns_follow_the_teacher() -> None:
 
 def test_the_gate_cancels_where_whitening_is_within_the_group() -> None:
     rows = confident_groups()
-    weights = _weights("adrs", rows, rows)
+    weights = _weights("adrs", prepared("adrs", rows))
     assert [abs(w) for w in weights[0]] == pytest.approx([abs(w) for w in weights[2]])
     assert not any(weights[4])

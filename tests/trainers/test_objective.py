@@ -11,13 +11,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_models import gradients, largest_difference, random_rows, tiny_model
+from random_models import changed, gradients, largest_difference, plan_of, random_rows, tiny_model
 from torch import Tensor
 
 from trainers.batch.row import WeighedRow
 from trainers.batch.token_batch import collate, loss_tokens, micro_batches
 from trainers.config import SDARConfig
 from trainers.forward.passes import score_views
+from trainers.forward.root import PolicyModel
 from trainers.methods import METHODS
 from trainers.methods.objective import Objective, objective, summarise
 
@@ -30,13 +31,13 @@ SDAR = METHODS["sdar"]
 def parameter_gradient(model: Any, rows: list[WeighedRow], split: list[list[int]], **options: Any) -> list[Tensor]:
     config = SDARConfig(beta=0.1, distill_coef=0.3, entropy_coef=0.01, **options)
     model.zero_grad(set_to_none=True)
-    tokens = loss_tokens(rows)
+    root, tokens = PolicyModel(model), loss_tokens(rows)
     for indices in split:
         part = [rows[i] for i in indices]
         batch = collate(part, teacher_views=SDAR.teacher_views)
-        scored = score_views(model, [r.student for r in part], temperature=1.0, pad_id=0, grad=True, entropy=True)
+        scored = score_views(root, [r.student for r in part], temperature=1.0, pad_id=0, grad=True, entropy=True)
         batch.student_BT, batch.entropy_BT = scored.logprobs_BT, scored.entropy_BT
-        objective(SDAR, batch, config, coef=0.3, denominator=tokens).loss.backward()
+        objective(plan_of(SDAR, config, 0.3), batch, config, denominator=tokens).loss.backward()
     return gradients(model)
 
 
@@ -62,11 +63,16 @@ def test_the_gradient_does_not_depend_on_the_micro_batch_split_or_the_row_order(
 def test_rows_without_loss_tokens_change_no_gradient() -> None:
     model, rows = tiny_model(), random_rows(4)
     whole = parameter_gradient(model, rows, [[0, 1, 2, 3]])
-    padding = random_rows(7, seed=9)[4:]
-    for row in padding:
-        row.student = dataclasses.replace(row.student, loss_positions=[])
-        row.behaviour_logprobs_T, row.advantages_T, row.turn_ids_T = [], [], []
-        row.reference_logprobs_T, row.teacher_logprobs_T, row.invalid_T = [], {"teacher": []}, []
+    empty_T = ("behaviour_logprobs_T", "advantages_T", "turn_ids_T", "reference_logprobs_T", "invalid_T")
+    padding = [
+        changed(
+            row,
+            student=dataclasses.replace(row.student, loss_positions=[]),
+            teacher_logprobs_T={"teacher": []},
+            **{name: [] for name in empty_T},
+        )
+        for row in random_rows(7, seed=9)[4:]
+    ]
     padded = parameter_gradient(model, rows + padding, [list(range(7))])
     assert largest_difference(whole, padded) < 2e-6
 
@@ -85,7 +91,7 @@ def test_figures_of_a_step_do_not_depend_on_the_split() -> None:
             for place, i in enumerate(indices):
                 student[place, : len(rows[i])] = torch.tensor(shifts[i])
             batch.student_BT = batch.behaviour_BT + student
-            parts.append(objective(SDAR, batch, config, coef=0.3, denominator=loss_tokens(rows)))
+            parts.append(objective(plan_of(SDAR, config, 0.3), batch, config, denominator=loss_tokens(rows)))
         return dict(summarise(parts))
 
     whole, cut = figures([list(range(8))]), figures([[0], [1, 2, 3], [4, 5, 6, 7]])
@@ -113,6 +119,7 @@ def slow_loss(rows: list[WeighedRow], student: list[list[float]], config: SDARCo
     """The loss of grpo + sdar token by token in Python floats."""
     total, tokens = 0.0, 0
     for row, scores in zip(rows, student, strict=True):
+        assert row.reference_logprobs_T is not None
         for t, s in enumerate(scores):
             o, a, r = row.behaviour_logprobs_T[t], row.advantages_T[t], row.reference_logprobs_T[t]
             teacher = row.teacher_logprobs_T["teacher"][t]
@@ -132,16 +139,24 @@ def filled_rows(draw: st.DrawFn) -> tuple[list[WeighedRow], list[list[float]]]:
     rows, student = [], []
     for index, length in enumerate(draw(st.lists(st.integers(0, 4), min_size=1, max_size=4))):
         row = random_rows(1)[0]
-        row.student = dataclasses.replace(row.student, loss_positions=list(range(1, length + 1)))
 
         def some(of: Any, length: int = length) -> list[float]:
             return draw(st.lists(of, min_size=length, max_size=length))
 
-        row.behaviour_logprobs_T, row.reference_logprobs_T = some(logprob), some(logprob)
-        row.teacher_logprobs_T = {"teacher": some(logprob)}
-        row.advantages_T = some(st.floats(-3.0, 3.0))
-        row.turn_ids_T, row.invalid_T, row.episode_id = [0] * length, [False] * length, index
-        rows.append(row)
+        rows.append(
+            changed(
+                row,
+                index=index,
+                student=dataclasses.replace(row.student, loss_positions=list(range(1, length + 1))),
+                behaviour_logprobs_T=some(logprob),
+                reference_logprobs_T=some(logprob),
+                teacher_logprobs_T={"teacher": some(logprob)},
+                advantages_T=some(st.floats(-3.0, 3.0)),
+                turn_ids_T=[0] * length,
+                invalid_T=[False] * length,
+                episode_id=index,
+            )
+        )
         student.append(some(logprob))
     return rows, student
 
@@ -158,7 +173,7 @@ def test_loss_and_gradient_are_finite_and_equal_a_slow_reference(
     for index, scores in enumerate(student):
         batch.student_BT[index, : len(scores)] = torch.tensor(scores)
     batch.student_BT.requires_grad_()
-    result = objective(SDAR, batch, config, coef=coef, denominator=loss_tokens(rows))
+    result = objective(plan_of(SDAR, config, coef), batch, config, denominator=loss_tokens(rows))
     result.loss.backward()
     assert torch.isfinite(batch.student_BT.grad).all()
     assert all(math.isfinite(v) for v in summarise([result]).values())

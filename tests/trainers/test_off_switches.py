@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from random_models import gradients, random_rows, tiny_model
+from random_models import changed, gradients, plan_of, random_rows, tiny_model, weighed
 from small_runs import make_trainer, weights
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from trainers.batch.row import WeighedRow
 from trainers.config import SDARConfig
 from trainers.engine.single import SingleProcess
 from trainers.engine.updater import Updater
-from trainers.methods import METHODS, Method, coefficient, prepare
+from trainers.methods import METHODS, Method
 from trainers.scoring import scorer as scoring
 
 CONFIG = SDARConfig(
@@ -41,31 +41,27 @@ def without_injection(method: Method) -> Method:
     """The row with nothing injected."""
     bare: dict[str, Any] = {"injection": "none", "signal": None, "teacher_views": (), "combine": None}
     bare |= {"needs": frozenset(), "statistics": None, "timing": "update"}
-    if hasattr(method, "keep"):
-        bare["keep"] = None
+    bare["keep"] = None
     return dataclasses.replace(method, **bare)
 
 
 def untaught(count: int) -> list[WeighedRow]:
     """Rows that no teacher has read."""
-    rows = random_rows(count)
-    for row in rows:
-        row.teachers, row.teacher_logprobs_T = {}, {}
-    return rows
+    return [changed(row, teachers={}, teacher_logprobs_T={}) for row in random_rows(count)]
 
 
 def one_step(method: Method) -> tuple[list[float], list[Tensor], list[Tensor]]:
     """Losses of the micro-batches, gradients and the weights after an optimiser step, at coefficient 0."""
     engine = SingleProcess.of(CONFIG)
-    own = Updater(engine.prepare(tiny_model()), method, CONFIG, engine, pad_id=0)
-    rows, coef = untaught(6), coefficient(method, CONFIG, 0)
-    assert coef == 0.0
-    prepare(method, rows, CONFIG, coef=coef, step=0)
-    losses = [float(part.loss) for part in own.accumulate(rows, coef=coef)]
-    found = gradients(own.model)
+    own = Updater(engine.prepare(tiny_model()), CONFIG, engine, pad_id=0)
+    plan = method.at(0, CONFIG)
+    assert plan.coefficient == 0.0
+    rows = weighed(plan, untaught(6))
+    losses = [float(part.loss) for part in own.accumulate(rows, plan)]
+    found = gradients(own.root)
     own.optimizer.zero_grad(set_to_none=True)
-    own.optimiser_step(rows, coef=coef)
-    return losses, found, [parameter.detach().clone() for parameter in own.model.parameters()]
+    own.optimiser_step(rows, plan)
+    return losses, found, [parameter.detach().clone() for parameter in own.root.parameters()]
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +100,14 @@ def test_a_row_that_is_switched_on_is_not_its_backbone(name: str) -> None:
     method = METHODS[name]
     engine, results = SingleProcess.of(CONFIG), []
     for row in (method, without_injection(method)):
-        own = Updater(engine.prepare(tiny_model()), row, CONFIG, engine, pad_id=0)
-        rows = random_rows(6)
-        for each in rows:
-            each.entropies_T = [0.5] * len(each)
-            each.progress_T = [0.1 * turn for turn in each.turn_ids_T]
-        prepare(row, rows, CONFIG, coef=0.5, step=0)
-        own.accumulate(rows, coef=0.5 if row is method else 0.0)
-        results.append(gradients(own.model))
+        own = Updater(engine.prepare(tiny_model()), CONFIG, engine, pad_id=0)
+        rows = [
+            changed(each, entropies_T=[0.5] * len(each), progress_T=[0.1 * turn for turn in each.turn_ids_T])
+            for each in random_rows(6)
+        ]
+        plan = plan_of(row, CONFIG, 0.5 if row is method else 0.0)
+        own.accumulate(weighed(plan, rows), plan)
+        results.append(gradients(own.root))
     assert max(float((a - b).abs().max()) for a, b in zip(*results, strict=True)) > 1e-6
 
 
@@ -155,7 +151,7 @@ def test_no_teacher_is_read_any_more_when_a_schedule_is_over(tmp_path: Path, mon
         played(tmp_path, patch, "rlsd", distill_decay=1)
     monkeypatch.setattr(scoring, "read_teachers", explode)
     trainer = make_trainer(tmp_path, method="rlsd", distill_decay=1, beta=0.0)
-    trainer.progressed.step = 1
+    trainer.state.step = 1
     assert trainer.iteration()["coefficient"] == 0.0
 
 

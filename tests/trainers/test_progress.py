@@ -1,4 +1,4 @@
-"""What a person sees: the live figures, in a bar on a terminal and in plain lines elsewhere."""
+"""What a person sees: the live metrics, in a bar on a terminal and in plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import sys
 
 import pytest
 
-from trainers.run.progress import BarProgress, LineProgress, figures_line, make_progress
+from trainers.run.progress import BarProgress, LineProgress, make_progress, metrics_line
 
-FIGURES = {"success": 0.25, "valid/success_rate": 0.125, "distill/weight": 0.464, "kl": 0.0104, "unknown": 3.0}
+METRICS = {"success": 0.25, "valid/success_rate": 0.125, "distill/weight": 0.464, "kl": 0.0104, "unknown": 3.0}
 
 
-def test_a_line_holds_the_few_figures_that_are_there() -> None:
-    assert figures_line(FIGURES) == "success 0.25  valid 0.125  weight 0.46  kl 0.010"
-    assert figures_line({}) == ""
+def test_a_line_holds_the_few_metrics_that_are_there() -> None:
+    assert metrics_line(METRICS) == "success 0.25  valid 0.125  weight 0.46  kl 0.010"
+    assert metrics_line({}) == ""
 
 
 def test_where_nobody_looks_on_there_are_plain_lines_and_not_too_many(capsys: pytest.CaptureFixture[str]) -> None:
     progress = make_progress(50, title="sdar")
     assert isinstance(progress, LineProgress)
     for step in range(1, 51):
-        progress.step(step, FIGURES)
+        progress.step(step, METRICS)
     progress.close()
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("sdar 1/50  success 0.25") and lines[-1].startswith("sdar 50/50")
     assert len(lines) == 2  # no ten seconds have passed in between
 
 
-def test_on_a_terminal_there_is_a_bar_with_the_live_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_terminal_there_is_a_bar_with_the_live_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
@@ -40,7 +40,7 @@ def test_on_a_terminal_there_is_a_bar_with_the_live_figures(monkeypatch: pytest.
     progress = make_progress(4, title="sdar")
     assert isinstance(progress, BarProgress)
     progress.say("before: success [bold]5[/bold] %")
-    progress.step(2, FIGURES)
+    progress.step(2, METRICS)
     progress.step(3, {"success": 0.5})
     progress.close()
     assert "success 0.50  valid 0.125" in terminal.getvalue()  # the last evaluation stays in sight

@@ -51,7 +51,8 @@ def test_a_window_is_a_row_per_turn_and_a_broken_prefix_begins_a_new_row() -> No
     turns = [turn(0, [1], [10], continues=False), turn(1, [1, 4], [12], continues=False)]
     assert [row.student.ids for row in build_rows([rollout(turns)])] == [[1, 10], [1, 4, 12]]
     turns.append(turn(2, [9], [13], continues=True))
-    assert [row.row_turns for row in build_rows([rollout(turns)])] == [[0], [1, 2]]
+    rows = build_rows([rollout(turns)])
+    assert [row.row_turns for row in rows] == [[0], [1, 2]] and [row.index for row in rows] == [0, 1]
 
 
 def test_states_that_look_alike_in_one_task_share_an_anchor_and_not_across_tasks() -> None:
@@ -129,10 +130,10 @@ def test_a_reader_is_handed_what_was_known_at_the_turns_of_the_row() -> None:
     story = rollout(turns)
     rows = build_rows([story])
     reader = Reader()
-    figures = read_teachers(rows, [story], {"teacher": reader})
+    views, metrics = read_teachers(rows, [story], {"teacher": reader})
     assert reader.known == [[0, 1], [2]]
-    assert [row.teachers["teacher"].sampled_ids() for row in rows] == [[10, 11], [12]]
-    assert figures.metrics() == {
+    assert [own["teacher"].sampled_ids() for own in views] == [[10, 11], [12]]
+    assert metrics.metrics() == {
         "teacher/block_tokens": 2.0,
         "teacher/history_cut": 1.0,
         "teacher/privileged_dropped": 0.0,
@@ -142,8 +143,8 @@ def test_a_reader_is_handed_what_was_known_at_the_turns_of_the_row() -> None:
 def test_an_incomplete_reading_is_counted_and_never_used() -> None:
     story = rollout([turn(0, [1], [10], continues=False)])
     rows = build_rows([story])
-    figures = read_teachers(rows, [story], {"teacher": Reader(complete=False)})
-    assert rows[0].teachers == {} and figures.metrics()["teacher/privileged_dropped"] == 1.0
+    views, metrics = read_teachers(rows, [story], {"teacher": Reader(complete=False)})
+    assert views == [{}] and metrics.metrics()["teacher/privileged_dropped"] == 1.0
 
 
 def test_a_reading_of_other_tokens_is_an_error() -> None:

@@ -28,7 +28,7 @@ def test_a_directory_in_use_is_refused_and_says_by_whom(tmp_path: Path) -> None:
 
 def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
     code = (
-        "import sys, os; from trainers.run_directory import RunDirectory; from trainers.config import SDARConfig; "
+        "import sys, os; from trainers.run.directory import RunDirectory; from trainers.config import SDARConfig; "
         "RunDirectory(sys.argv[1], SDARConfig()); os._exit(9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=False)

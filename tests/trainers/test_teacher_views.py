@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_models import changed, plan_of, weighed
 from scripted_agents import EchoEnv, ParityWorld
 from tiny_models import CHATML, make_model, make_tokenizer
 
@@ -17,7 +18,7 @@ from agents.teacher import split_privilege
 from trainers.batch.row import WeighedRow
 from trainers.batch.token_batch import collate
 from trainers.config import SDARConfig
-from trainers.methods import METHODS, apply, prepare
+from trainers.methods import METHODS, apply
 from trainers.rollout.environments import EnvironmentSource
 from trainers.rollout.policies import Policies, make_policies
 from trainers.rollout.teacher_views import TEACHER_COMBINES, combine_readings, readings_of
@@ -83,43 +84,58 @@ def row(**readings: list[float]) -> WeighedRow:
     """A row with log-probs by reading; O is -2 at every token."""
     count = len(next(iter(readings.values())))
     view = View([0] * (count + 1), list(range(1, count + 1)))
-    fresh = WeighedRow(view, {}, [-2.0] * count, [0] * count, episode_id=0, group_id=0)
-    fresh.teacher_logprobs_T = {name.replace("_", ":"): values for name, values in readings.items()}
-    return fresh
+    return WeighedRow(
+        student=view,
+        behaviour_logprobs_T=[-2.0] * count,
+        turn_ids_T=[0] * count,
+        episode_id=0,
+        group_id=0,
+        advantages_T=[0.0] * count,
+        teacher_logprobs_T={name.replace("_", ":"): values for name, values in readings.items()},
+    )
+
+
+def combined(rows: list[WeighedRow], readings: list[str], how: str) -> tuple[list[WeighedRow], dict[str, float]]:
+    """The rows with the views that their readings make, and the metrics."""
+    read, behaviour = [row.teacher_logprobs_T for row in rows], [row.behaviour_logprobs_T for row in rows]
+    views, metrics = combine_readings(read, behaviour, readings, how)
+    return [changed(row, teacher_logprobs_T=own) for row, own in zip(rows, views, strict=True)], metrics
 
 
 def test_rows_get_one_teacher_and_stay_silent_where_a_reading_is_missing() -> None:
     whole = row(teacher_skill=[-1.0, -3.0], teacher_plan=[-1.5, -1.0], hints=[-1.0, -1.0])
     half = row(teacher_skill=[-1.0])
-    figures = combine_readings([whole, half], ["teacher:skill", "teacher:plan", "hints"], "max")
+    (whole, half), metrics = combined([whole, half], ["teacher:skill", "teacher:plan", "hints"], "max")
     assert whole.teacher_logprobs_T["teacher"] == [-1.0, -1.0]
     assert "teacher" not in half.teacher_logprobs_T
-    assert figures == {"teacher/agreement": 0.5}
+    assert metrics == {"teacher/agreement": 0.5}
 
 
 def test_without_joined_readings_nothing_is_written() -> None:
     single = row(teacher=[-1.0], hints=[-2.0])
     before = dict(single.teacher_logprobs_T)
-    assert combine_readings([single], ["teacher", "hints"], "agreement") == {}
-    assert single.teacher_logprobs_T == before
+    (after,), metrics = combined([single], ["teacher", "hints"], "agreement")
+    assert metrics == {} and after.teacher_logprobs_T == single.teacher_logprobs_T == before
 
 
 @pytest.mark.parametrize("name", ["sdar", "grpo+rkl", "rlsd", "skill-sd", "agent-opsd", "pcsd", "adrs"])
 def test_any_row_with_a_teacher_takes_the_combined_one(name: str) -> None:
     rows = [row(teacher_skill=[-1.0, -3.0, -2.5], teacher_plan=[-1.5, -1.0, -4.0]) for _ in range(2)]
-    for number, each in enumerate(rows):
-        each.episode_id, each.return_, each.advantages_T = number, float(number), [1.0 - 2 * number] * 3
-    combine_readings(rows, ["teacher:skill", "teacher:plan"], "agreement")
+    rows = [
+        changed(each, episode_id=number, return_=float(number), advantages_T=[1.0 - 2 * number] * 3)
+        for number, each in enumerate(rows)
+    ]
+    rows, _ = combined(rows, ["teacher:skill", "teacher:plan"], "agreement")
     method, config = METHODS[name], SDARConfig(beta=0.0)
-    prepare(method, rows, config, coef=1.0, step=0)
+    rows = weighed(plan_of(method, config, 1.0), rows)
     batch = collate(rows, teacher_views=method.teacher_views)
     assert batch.teachers["teacher"][0].tolist() == pytest.approx([-1.5, -2.0, -2.5])
     batch.student_BT = batch.behaviour_BT.clone().requires_grad_()
-    injected = apply(method, batch, config, coef=1.0)
+    injected = apply(plan_of(method, config, 1.0), batch)
     assert injected.weight_BT is not None and math.isfinite(float(injected.weight_BT.sum()))
 
 
-def actors_of(name: str, *, env: Any = ParityWorld, context: Any = None, **options: Any) -> Policies:
+def policies_of(name: str, *, env: Any = ParityWorld, context: Any = None, **options: Any) -> Policies:
     config = SDARConfig(
         prompt_style="compact", max_completion_length=8, max_prompt_length=400, teacher_budget=100, **options
     )
@@ -130,25 +146,28 @@ def actors_of(name: str, *, env: Any = ParityWorld, context: Any = None, **optio
         source.close()
 
 
-def test_each_reading_has_a_reader_of_its_own_and_the_hinted_teacher_has_the_first() -> None:
-    actors = actors_of("sdar", privilege="skill+next_action+hints")
-    told = {name: reader.privilege for name, reader in actors.readers.items()}
+def test_each_reading_has_a_reader_of_its_own_and_the_privileged_prompt_policy_has_the_first() -> None:
+    policies = policies_of("sdar", privilege="skill+next_action+hints")
+    told = {name: reader.privilege for name, reader in policies.readers.items()}
     assert told == {"teacher:skill": "skill", "teacher:next_action": "next_action", "teacher:hints": "hints"}
-    assert actors.hinted is not None and actors.hinted.teacher is actors.readers["teacher:skill"]
-    assert actors.privileged_turns == "every"  # the hints change from turn to turn
-    assert actors_of("sdar").privileged_turns == "first"
+    assert (
+        policies.privileged_policy is not None
+        and policies.privileged_policy.teacher is policies.readers["teacher:skill"]
+    )
+    assert policies.privileged_turns == "every"  # the hints change from turn to turn
+    assert policies_of("sdar").privileged_turns == "first"
 
 
 def test_a_view_by_another_name_is_a_privilege_of_that_name() -> None:
-    actors = actors_of("opid", privilege="general")
-    assert {name: reader.privilege for name, reader in actors.readers.items()} == {
+    policies = policies_of("opid", privilege="general")
+    assert {name: reader.privilege for name, reader in policies.readers.items()} == {
         "teacher": "general",
         "hints": "hints",
     }
 
 
 def test_a_users_own_context_is_one_reading() -> None:
-    actors = actors_of("sdar", env=EchoEnv, context=lambda info: "say it", privilege=BOTH)
-    assert list(actors.readers) == ["teacher"]
+    policies = policies_of("sdar", env=EchoEnv, context=lambda info: "say it", privilege=BOTH)
+    assert list(policies.readers) == ["teacher"]
     with pytest.raises(ValueError, match=r"also reads hints .* teacher_context= takes its place"):
-        actors_of("opid", context=lambda info: "say it")
+        policies_of("opid", context=lambda info: "say it")

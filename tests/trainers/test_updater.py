@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from random_models import random_rows, tiny_model
+from random_models import changed, plan_of, random_rows, tiny_model, with_advantages
 
 from trainers.config import SDARConfig
 from trainers.engine.single import SingleProcess, choose_device, fingerprint
 from trainers.engine.updater import MasterWeights, Updater, learning_rate_at, make_optimizer
-from trainers.methods import METHODS
+from trainers.methods import IterationPlan
 from trainers.rollout.tasks import TaskPlan
 
 CONFIG = SDARConfig(method="grpo", beta=0.0, learning_rate=1e-2, device="cpu", bf16=False, gradient_checkpointing=False)
@@ -20,7 +20,11 @@ CONFIG = SDARConfig(method="grpo", beta=0.0, learning_rate=1e-2, device="cpu", b
 
 def updater(config: SDARConfig = CONFIG, kind: str = "qwen3") -> Updater:
     engine = SingleProcess.of(config)
-    return Updater(engine.prepare(tiny_model(kind)), METHODS[config.method], config, engine, pad_id=0)
+    return Updater(engine.prepare(tiny_model(kind)), config, engine, pad_id=0)
+
+
+def plan(config: SDARConfig = CONFIG) -> IterationPlan:
+    return plan_of(config.method, config, 0.0)
 
 
 def flat(model: Any) -> torch.Tensor:
@@ -76,13 +80,13 @@ def test_the_gradient_of_sixteen_bit_weights_is_the_sum_over_its_micro_batches(
     take = MasterWeights.take_gradients
 
     def watched(weights: MasterWeights) -> None:
-        moved.append(torch.cat([p.grad.float().reshape(-1) for p in own.model.parameters()]))
+        moved.append(torch.cat([p.grad.float().reshape(-1) for p in own.root.parameters()]))
         take(weights)
 
     monkeypatch.setattr(MasterWeights, "take_gradients", watched)
-    own.accumulate(rows, coef=0.0)
+    own.accumulate(rows, plan())
     assert len(moved) == 8
-    assert torch.equal(sum(moved), torch.cat([m.grad.reshape(-1) for m in own.weights.masters]))
+    assert torch.equal(sum(moved), torch.cat([m.grad.reshape(-1) for m in own.masters.masters]))
 
 
 def test_float32_parameters_are_their_own_masters() -> None:
@@ -95,54 +99,51 @@ def test_recomputing_activations_changes_nothing() -> None:
     results = []
     for recompute in (False, True):
         own = updater(dataclasses.replace(CONFIG, gradient_checkpointing=recompute))
-        own.update(random_rows(8), step=0, coef=0.0)
-        assert not own.model.training  # sampling and scoring find it in evaluation mode
-        results.append(flat(own.model))
+        own.update(random_rows(8), plan())
+        assert not own.root.training  # sampling and scoring find it in evaluation mode
+        results.append(flat(own.root))
     assert torch.equal(results[0], results[1])
 
 
 def test_dropout_is_off_so_that_sampling_and_training_are_one_policy() -> None:
     config = dataclasses.replace(CONFIG, gradient_checkpointing=True)
     one, two = updater(config, "gpt2"), updater(config, "gpt2")
-    assert any(isinstance(m, torch.nn.Dropout) for m in one.model.modules())
-    one.update(random_rows(6), step=0, coef=0.0)
-    two.update(random_rows(6), step=0, coef=0.0)
-    assert torch.equal(flat(one.model), flat(two.model))
+    assert any(isinstance(m, torch.nn.Dropout) for m in one.root.modules())
+    one.update(random_rows(6), plan())
+    two.update(random_rows(6), plan())
+    assert torch.equal(flat(one.root), flat(two.root))
 
 
 @pytest.mark.parametrize(("rows", "batches", "wanted", "updates"), [(8, 4, None, 4), (8, 1, 3, 3), (2, 5, None, 2)])
 def test_mini_batches_are_optimiser_steps(rows: int, batches: int, wanted: int | None, updates: int) -> None:
     config = dataclasses.replace(CONFIG, num_mini_batches=batches, mini_batch_rows=wanted, num_iterations=2)
     own = updater(config)
-    own.update(random_rows(rows), step=0, coef=0.0)
+    own.update(random_rows(rows), plan())
     assert own.counters.updates == 2 * updates
 
 
 def test_an_iteration_without_rows_changes_nothing() -> None:
     own = updater()
-    before = flat(own.model)
-    assert own.update([], step=0, coef=0.0)["loss"] == 0.0
-    assert torch.equal(before, flat(own.model)) and own.counters.updates == 0
+    before = flat(own.root)
+    assert own.update([], plan())["loss"] == 0.0
+    assert torch.equal(before, flat(own.root)) and own.counters.updates == 0
 
 
 def test_rows_that_are_all_truncated_give_no_gradient_when_truncated_ones_are_masked() -> None:
     own = updater(dataclasses.replace(CONFIG, mask_truncated_completions=True))
-    rows = random_rows(4)
-    for row in rows:
-        row.truncated = True
-    assert own.update(rows, step=0, coef=0.0)["grad_norm"] == 0.0
+    rows = [changed(row, truncated=True) for row in random_rows(4)]
+    assert own.update(rows, plan())["grad_norm"] == 0.0
 
 
 def test_skips_that_are_many_but_not_in_a_row_end_the_run_too() -> None:
     own = updater(dataclasses.replace(CONFIG, max_skipped_share=0.01, max_consecutive_skips=100))
     rows = random_rows(4)
-    bad = random_rows(4)
-    bad[0].advantages_T = [float("inf")] * len(bad[0])
+    bad = [*with_advantages(rows[:1], float("inf")), *rows[1:]]
     with pytest.raises(RuntimeError, match="6 of 11 updates had non-finite gradients"):
         for _ in range(9):
-            own.optimiser_step(bad, coef=0.0)
-            own.optimiser_step(rows, coef=0.0)
-    assert torch.isfinite(flat(own.model)).all()
+            own.optimiser_step(bad, plan())
+            own.optimiser_step(rows, plan())
+    assert torch.isfinite(flat(own.root)).all()
 
 
 def test_a_device_that_is_not_there_is_named() -> None:
@@ -168,13 +169,13 @@ def test_the_fingerprint_of_a_large_models_embedding_reads_its_last_value_and_no
 
 def test_tasks_come_once_per_pass_in_an_order_of_the_seed() -> None:
     ids = [f"t{i}" for i in range(10)]
-    plan = TaskPlan(ids, dataclasses.replace(CONFIG, tasks_per_step=4, num_generations=2))
-    walked = [task for step in range(5) for task in plan.tasks(step)]
+    tasks = TaskPlan(ids, dataclasses.replace(CONFIG, tasks_per_step=4, num_generations=2))
+    walked = [task for step in range(5) for task in tasks.tasks(step)]
     assert sorted(walked[:10]) == sorted(walked[10:]) == sorted(ids) and walked[:10] != walked[10:]
-    assert plan.tasks(1) == TaskPlan(ids, plan.config).tasks(1)  # asked for first, or after others
-    assert TaskPlan(ids, dataclasses.replace(plan.config, seed=1)).tasks(0) != plan.tasks(0)
-    draws = plan.draws(3)
+    assert tasks.tasks(1) == TaskPlan(ids, tasks.options).tasks(1)  # asked for first, or after others
+    assert TaskPlan(ids, dataclasses.replace(tasks.options, seed=1)).tasks(0) != tasks.tasks(0)
+    draws = tasks.draws(3)
     assert [(d.group, d.member) for d in draws] == [(g, m) for g in range(4) for m in range(2)]
-    assert len({d.draw for d in [*draws, *plan.draws(2)]}) == 16
+    assert len({d.draw for d in [*draws, *tasks.draws(2)]}) == 16
     with pytest.raises(ValueError, match="expected at least one"):
-        TaskPlan([], plan.config)
+        TaskPlan([], tasks.options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from agents.base import Episode, StopReason, View
 from sdar_envs.privileged import StudentView
-from trainers.batch.row import WeighedRow
+from trainers.batch.row import ScoredRow
 from trainers.config import SDARConfig
 from trainers.methods import METHODS
 from trainers.rollout.collect import Rollout, TaskDraw
@@ -39,10 +40,16 @@ def rollout(group: int, member: int, success: bool, *, step: int = 0, failed: bo
     )
 
 
-def row(episode: int, gap: float, return_: float, tokens: int = 2) -> WeighedRow:
-    fresh = WeighedRow(View([0] * 3, [1, 2][:tokens]), {}, [-2.0] * tokens, [0] * tokens, episode, 0, return_=return_)
-    fresh.teacher_logprobs_T = {"teacher": [-2.0 + gap] * tokens}
-    return fresh
+def row(episode: int, gap: float, return_: float, tokens: int = 2) -> ScoredRow:
+    return ScoredRow(
+        student=View([0] * 3, [1, 2][:tokens]),
+        behaviour_logprobs_T=[-2.0] * tokens,
+        turn_ids_T=[0] * tokens,
+        episode_id=episode,
+        group_id=0,
+        return_=return_,
+        teacher_logprobs_T={"teacher": [-2.0 + gap] * tokens},
+    )
 
 
 def test_the_score_is_the_mean_plus_what_uncertainty_is_worth_by_hand() -> None:
@@ -91,9 +98,9 @@ def test_a_pull_is_a_group_and_its_reward_the_mean_of_its_usable_episodes() -> N
     bandit.choose(view(0)), bandit.choose(view(1))
     rollouts = [rollout(0, 0, True), rollout(0, 1, False), rollout(0, 2, False, failed=True)]
     rollouts += [rollout(1, 0, False, failed=True)]
-    figures = bandit.learn([], rollouts)
+    metrics = bandit.learn([], rollouts)
     assert bandit.state() == {"heat": {"clean": [1, 0.5], "heat": [0, 0.0], "place": [0, 0.0]}}
-    assert figures == {"retrieval/own_skill": 0.5, "retrieval/reward": 0.5}
+    assert metrics == {"retrieval/own_skill": 0.5, "retrieval/reward": 0.5}
 
 
 def test_the_gap_rewards_what_the_teacher_expected_where_it_brought_something() -> None:
@@ -134,8 +141,9 @@ def test_groups_that_gave_way_to_others_are_pulls_like_any() -> None:
 def test_of_joined_contexts_the_skills_own_reading_is_rewarded() -> None:
     bandit = SkillBandit(ARMS, reward="gap")
     bandit.choose(view(0))
-    both = row(0, 3.0, 1.0)
-    both.teacher_logprobs_T |= {"teacher:skill": [-1.5] * 2, "teacher:plan": [2.0] * 2}
+    one = row(0, 3.0, 1.0)
+    read = {**one.teacher_logprobs_T, "teacher:skill": [-1.5] * 2, "teacher:plan": [2.0] * 2}
+    both = dataclasses.replace(one, teacher_logprobs_T=read)
     bandit.learn([both], [rollout(0, 0, True)])
     assert bandit.state()["heat"]["clean"] == [1, 0.5]
 

@@ -10,6 +10,9 @@ import pytest
 from trainers.cli.unused_options import unread
 from trainers.config import SDARConfig
 from trainers.methods import METHODS
+from trainers.options.reading import CONDITIONS, NAMED_BY_METHOD
+
+OPTIONS = dataclasses.fields(SDARConfig)
 
 
 def said(given: dict[str, Any], **others: Any) -> list[str]:
@@ -65,8 +68,13 @@ def test_a_row_reads_the_options_that_it_names(name: str) -> None:
     assert unread(config, METHODS[name].options) == []
 
 
-def test_every_name_that_is_told_of_is_an_option() -> None:
-    from trainers.cli import unused_options as module
+@pytest.mark.xfail(strict=True, reason="the field of divergence_memory_gb does not name NAMED_BY_METHOD")
+def test_options_of_some_methods_alone_are_those_that_a_method_names() -> None:
+    marked = {option.name for option in OPTIONS if NAMED_BY_METHOD in option.metadata["read"]}
+    assert marked == {name for method in METHODS.values() for name in method.options}
 
-    options = {option.name for option in dataclasses.fields(SDARConfig)}
-    assert options >= {*module.COEFFICIENT, *module.OF_ADVANTAGES, *module.OF_LEARNING}
+
+def test_every_condition_that_an_option_names_is_looked_at_and_every_one_is_named_by_some_option() -> None:
+    named = [condition for option in OPTIONS for condition in option.metadata["read"]]
+    assert all(condition in CONDITIONS for condition in named)
+    assert all(condition in named for condition in CONDITIONS)

@@ -13,30 +13,9 @@ from turn_rows import rows_of
 from agents.base import Turn
 from agents.chat import ChatAgent
 from agents.relabel import plain_view
-from agents.sampling.base import Sample, SampleRequest
+from agents.sampling.scripted import ScriptedSampler
 from agents.teacher import PRIVILEGES, Teacher
 from sdar_envs.privileged import Privileged
-
-
-class Script:
-    """Says the same completions whatever it reads, and remembers what a slot holds."""
-
-    def __init__(self, completions: Sequence[Sequence[int]]) -> None:
-        self.completions = list(completions)
-        self.held = 0
-
-    def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
-        (request,) = requests
-        ids = tuple(self.completions.pop(0))
-        self.held = (self.held if request.continues else 0) + len(request.prompt_ids) + len(ids)
-        return [Sample(ids, (-1.0,) * len(ids), (), False)]
-
-    def length(self, slot: int) -> int:
-        return self.held
-
-    def release(self, slots: Sequence[int]) -> None:
-        pass
-
 
 SAID = ["go to fridge 1", "open fridge 1", "take apple 1 from fridge 1", "look"]
 
@@ -52,7 +31,7 @@ def acted(
         style="compact",
         context=context,
         teacher=teacher,
-        sampler=Script([shared.encode_completion(text) for text in said]),
+        sampler=ScriptedSampler([shared.encode_completion(text) for text in said]),
     )
     turns = []
     for number in range(len(said)):

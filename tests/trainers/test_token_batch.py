@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from random_models import random_rows
+from random_models import changed, random_rows
 
 from trainers.batch.token_batch import collate, loss_tokens, micro_batches, mini_batches
 
@@ -59,7 +59,7 @@ def test_collate_pads_on_the_right_and_masks_the_padding() -> None:
 
 def test_truncated_rows_count_unless_they_are_masked() -> None:
     rows = random_rows(3)
-    rows[1].truncated = True
+    rows[1] = changed(rows[1], truncated=True)
     assert loss_tokens(rows) == sum(len(row) for row in rows)
     assert loss_tokens(rows, mask_truncated=True) == len(rows[0]) + len(rows[2])
     batch = collate(rows, mask_truncated=True)
@@ -69,7 +69,7 @@ def test_truncated_rows_count_unless_they_are_masked() -> None:
 
 def test_fields_that_are_not_parallel_to_the_tokens_are_refused_by_name() -> None:
     rows = random_rows(2)
-    rows[1].behaviour_logprobs_T = [0.0]
+    rows[1] = changed(rows[1], behaviour_logprobs_T=[0.0])
     with pytest.raises(ValueError, match=r"behaviour_logprobs_T of episode 1: expected \d+ values.*got 1"):
         collate(rows)
     with pytest.raises(ValueError, match="at least one row"):

@@ -33,8 +33,8 @@ KNOWN = Privileged(
 )
 
 
-def actors_of(**options: Any) -> Policies:
-    """Actors over a random Qwen3 model whose template rewrites history."""
+def policies_of(**options: Any) -> Policies:
+    """Policies over a random Qwen3 model whose template rewrites history."""
     config = SDARConfig(
         **{
             "prompt_style": "compact",
@@ -59,18 +59,20 @@ def view(turn: int) -> StudentView:
 
 
 @pytest.mark.parametrize("append", [False, True])
-def test_append_history_decides_between_one_row_and_a_row_per_turn_for_student_and_hinted_alike(append: bool) -> None:
-    actors = actors_of(append_history=append)
-    assert actors.hinted is not None
-    for agent in (actors.student, actors.evaluator, actors.hinted):
+def test_append_history_decides_between_one_row_and_a_row_per_turn_for_student_and_privileged_prompt_alike(
+    append: bool,
+) -> None:
+    policies = policies_of(append_history=append)
+    assert policies.privileged_policy is not None
+    for agent in (policies.student, policies.evaluator, policies.privileged_policy):
         secrets = [KNOWN] if agent.reads_privileged else None
         actions = [agent.act([view(turn)], secrets)[0] for turn in range(3)]
         assert [action.tokens is not None and action.tokens.continues for action in actions] == [False, append, append]
-    assert all(reader.renderer.append_history is append for reader in actors.readers.values())
+    assert all(reader.renderer.append_history is append for reader in policies.readers.values())
 
 
 def test_when_full_decides_whether_a_long_episode_goes_on() -> None:
     for when_full, ends in (("new_row", False), ("stop", True)):
-        student = actors_of(when_full=when_full, append_history=True).student
+        student = policies_of(when_full=when_full, append_history=True).student
         full = [student.act([view(turn)])[0].context_full for turn in range(12)]
         assert any(full) is ends

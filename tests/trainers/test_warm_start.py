@@ -46,13 +46,13 @@ def cloned():
     source = EnvironmentSource(ENV, ARGS.env_kwargs)
     blank = build_tokenizer(list(script.texts()), 512)
     worded = make_policies(build_model(blank, TinyModelConfig(), seed=0), blank, ARGS, METHODS["grpo"], source, None)
-    assert worded.hinted is not None
-    texts = rendered_texts(demonstrations, worded.hinted)
+    assert worded.privileged_policy is not None
+    texts = rendered_texts(demonstrations, worded.privileged_policy)
     tokenizer = build_tokenizer([*texts, *script.texts()], 600)
     model = build_model(tokenizer, TinyModelConfig(), seed=0)
-    actors = make_policies(model, tokenizer, ARGS, METHODS["grpo"], source, None)
-    assert actors.hinted is not None
-    views = demonstration_views(demonstrations, actors.evaluator, actors.hinted)
+    policies = make_policies(model, tokenizer, ARGS, METHODS["grpo"], source, None)
+    assert policies.privileged_policy is not None
+    views = demonstration_views(demonstrations, policies.evaluator, policies.privileged_policy)
     yield demonstrations, tokenizer, views
     source.close()
 

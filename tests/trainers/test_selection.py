@@ -10,17 +10,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from random_models import plan_of
 
 from agents.base import Action, Episode, StopReason, Turn, TurnTokens, View
 from sdar_envs.privileged import Privileged, StudentView
 from trainers.batch.outcome import EpisodeOutcome
-from trainers.batch.row import WeighedRow
+from trainers.batch.row import SampledRow
 from trainers.config import SDARConfig
 from trainers.methods import METHODS
 from trainers.methods.filters import best_successes, successes
 from trainers.rollout.collect import Rollout, TaskDraw
 from trainers.rollout.rows import build_rows
-from trainers.rollout.selection import mark_kept, measure_progress, select_rows
+from trainers.rollout.selection import Selection, mark_kept, measure_progress, select_rows
 
 OUTCOMES = st.lists(
     st.builds(
@@ -116,49 +117,49 @@ STORIES = [
     story(1, success=True, turns=1, member=3),
 ]
 
+ROWS: list[SampledRow] = build_rows(STORIES)
 
-def chosen(
-    name: str, *, coef: float | None = None, plain: Any = refused, **options: Any
-) -> tuple[list[WeighedRow], Any]:
-    method, rows = METHODS[name], build_rows(STORIES)
-    coef = method.coef if coef is None else coef
-    learned, figures = select_rows(method, rows, STORIES, SDARConfig(**options), coef=coef, plain=plain)
-    return learned, (rows, figures)
+
+def chosen(name: str, *, coef: float | None = None, plain: Any = refused, **options: Any) -> Selection:
+    plan = plan_of(name, SDARConfig(**options), METHODS[name].coef if coef is None else coef)
+    return select_rows(plan, ROWS, STORIES, plain, mask_truncated=False)
 
 
 def test_a_method_without_a_filter_learns_from_every_row_as_it_was_acted_and_says_nothing() -> None:
     for name in ("grpo", "sdar", "skill-grpo", "shaped-grpo"):
-        learned, (rows, figures) = chosen(name)
-        assert learned == rows and figures == {}
-        assert all(row.kept and row.student.ids[0] == 99 for row in rows)
+        selected = chosen(name)
+        assert selected.rows == ROWS and selected.metrics == {}
+        assert all(row.kept and row.student.ids[0] == 99 for row in selected.rows)
 
 
 def test_rft_learns_from_its_best_successes_alone_and_grpo_with_rft_marks_them_among_all() -> None:
-    learned, (rows, figures) = chosen("rft", keep_per_task=1)
-    assert [row.episode_id for row in learned] == [0, 3]
-    assert figures == {"lessons/episodes": 2.0, "lessons/share": 0.5, "lessons/tokens": 8.0}
-    learned, (rows, figures) = chosen("grpo+rft", keep_per_task=1)
-    assert learned == rows and [row.kept for row in rows] == [True, False, False, True]
-    assert figures["lessons/tokens"] == 8.0
+    selected = chosen("rft", keep_per_task=1)
+    assert [row.episode_id for row in selected.rows] == [row.index for row in selected.rows] == [0, 3]
+    assert selected.metrics == {"lessons/episodes": 2.0, "lessons/share": 0.5, "lessons/tokens": 8.0}
+    selected = chosen("grpo+rft", keep_per_task=1)
+    assert [row.kept for row in selected.rows] == [True, False, False, True]
+    assert [dataclasses.replace(row, kept=True) for row in selected.rows] == ROWS
+    assert selected.metrics["lessons/tokens"] == 8.0
 
 
 def test_context_distillation_keeps_the_successes_and_lays_them_behind_the_plain_prompt() -> None:
-    learned, (_, figures) = chosen("context-distillation", plain=without_block)
-    assert [row.episode_id for row in learned] == [0, 2, 3]
-    assert figures["lessons/quoting"] == 0.0 and figures["lessons/share"] == 0.75
+    selected = chosen("context-distillation", plain=without_block)
+    learned, metrics = selected.rows, selected.metrics
+    assert [row.episode_id for row in learned] == [row.index for row in learned] == [0, 2, 3]
+    assert metrics["lessons/quoting"] == 0.0 and metrics["lessons/share"] == 0.75
     assert not any(99 in row.student.ids for row in learned)
     assert learned[0].student == View([1, 10, 20, 2, 11, 20, 2, 12, 20], [1, 2, 4, 5, 7, 8])
     # Log-probs and entropies were of the prompt with the block: they are nobody's now.
-    assert all(row.behaviour_logprobs_T == [] == row.entropies_T for row in learned)
+    assert all(row.behaviour_logprobs_T == () == row.entropies_T for row in learned)
 
 
 def test_a_row_that_may_not_be_shown_is_left_out_and_counted() -> None:
     def plain(turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> View | None:
         return None if len(turns) == 3 else without_block(turns, privileged)
 
-    learned, (_, figures) = chosen("context-distillation", plain=plain)
-    assert [row.episode_id for row in learned] == [2, 3]
-    assert figures["lessons/quoting"] == 1.0 and figures["lessons/tokens"] == 6.0
+    selected = chosen("context-distillation", plain=plain)
+    assert [row.episode_id for row in selected.rows] == [2, 3]
+    assert selected.metrics["lessons/quoting"] == 1.0 and selected.metrics["lessons/tokens"] == 6.0
 
 
 def test_a_plain_row_of_other_tokens_is_an_error() -> None:
@@ -168,38 +169,40 @@ def test_a_plain_row_of_other_tokens_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", ["rft", "grpo+rft", "context-distillation"])
 def test_at_coefficient_zero_nothing_is_kept(name: str) -> None:
-    learned, (rows, figures) = chosen(name, coef=0.0)
-    assert not any(row.kept for row in rows) and figures["lessons/episodes"] == 0.0
-    assert learned == (rows if METHODS[name].pg_coef else [])
+    selected = chosen(name, coef=0.0)
+    marked = mark_kept(plan_of(name, SDARConfig(), 0.0), ROWS, STORIES).rows
+    assert not any(row.kept for row in marked) and selected.metrics["lessons/episodes"] == 0.0
+    assert selected.rows == (marked if METHODS[name].pg_coef else [])
 
 
 def test_a_truncated_row_that_is_masked_is_no_lesson() -> None:
-    rows = build_rows(STORIES)
-    rows[0].truncated = True
-    config = SDARConfig(mask_truncated_completions=True)
-    learned, _ = select_rows(METHODS["rft"], rows, STORIES, config, coef=1.0, plain=refused)
-    assert [row.episode_id for row in learned] == [2, 3]
+    rows = [dataclasses.replace(ROWS[0], truncated=True), *ROWS[1:]]
+    plan = plan_of("rft", SDARConfig(mask_truncated_completions=True), 1.0)
+    found = {mask: select_rows(plan, rows, STORIES, refused, mask_truncated=mask).rows for mask in (True, False)}
+    assert [row.episode_id for row in found[True]] == [2, 3]
+    assert [row.episode_id for row in found[False]] == [0, 2, 3]
 
 
 def test_a_failed_environment_counts_in_no_share() -> None:
     broken = dataclasses.replace(STORIES[1], episode=dataclasses.replace(STORIES[1].episode))
     broken.episode.stop_reason = StopReason.FAILED
     stories = [STORIES[0], broken]
-    figures = mark_kept(METHODS["rft"], build_rows(stories), stories, SDARConfig(), coef=1.0)
-    assert figures == {"lessons/episodes": 1.0, "lessons/share": 1.0}
+    marked = mark_kept(plan_of("rft", SDARConfig(), 1.0), build_rows(stories), stories)
+    assert marked.metrics == {"lessons/episodes": 1.0, "lessons/share": 1.0}
 
 
 def test_progress_stands_at_the_tokens_of_its_turn_and_unknown_plans_are_counted() -> None:
     def length(known: Privileged | None) -> int | None:
         return None if known is None else len(known.reveal()["plan"]) or None
 
-    rows, config = build_rows(STORIES), SDARConfig()
-    figures = measure_progress(rows, STORIES, config, length)
-    assert figures == {"shaping/known": 1.0}
+    config = SDARConfig()
+    measured = measure_progress(ROWS, STORIES, config, length)
+    rows = measured.rows
+    assert measured.metrics == {"shaping/known": 1.0}
     third = pytest.approx(1 / 3)
     assert rows[0].progress_T == [third, third, third, third, third, third]
     assert rows[1].progress_T == [0.5, 0.5, -0.5, -0.5]
     silent = [dataclasses.replace(STORIES[0], privileged=[None] * 3)]
-    rows = build_rows(silent)
-    assert measure_progress(rows, silent, config, length) == {"shaping/known": 0.0}
-    assert rows[0].progress_T == [0.0] * 6
+    measured = measure_progress(build_rows(silent), silent, config, length)
+    assert measured.metrics == {"shaping/known": 0.0}
+    assert measured.rows[0].progress_T == [0.0] * 6

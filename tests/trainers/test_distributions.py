@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from random_models import VOCABULARY, gradients, largest_difference, random_rows, random_views, tiny_model
+from random_models import (
+    VOCABULARY,
+    changed,
+    gradients,
+    largest_difference,
+    plan_of,
+    random_rows,
+    random_views,
+    tiny_model,
+)
 from torch import Tensor
 
 from agents.base import View
@@ -15,12 +24,11 @@ from trainers.batch.row import WeighedRow
 from trainers.config import SDARConfig
 from trainers.engine.single import SingleProcess
 from trainers.engine.updater import Updater
-from trainers.forward import distributions as vocabulary
 from trainers.forward import logprobs
-from trainers.forward.distributions import against, check_memory, read_distributions
+from trainers.forward.distributions import against, check_memory, read_distributions, required_bytes
 from trainers.forward.passes import score_rows, score_views
+from trainers.forward.root import PolicyModel
 from trainers.maths.divergences import divergence, with_tail
-from trainers.methods import METHODS
 from trainers.options.method import DIVERGENCES
 
 CONFIG = SDARConfig(
@@ -30,10 +38,11 @@ CONFIG = SDARConfig(
 
 def read(model: Any, rows: list[WeighedRow], config: SDARConfig = CONFIG) -> list[WeighedRow]:
     """Rows with what the model, as the teacher, thinks of them."""
-    scores, tokens = read_distributions(model, [row.teachers["teacher"] for row in rows], config, pad_id=0)
-    for row, logprobs_T, kept in zip(rows, scores, tokens, strict=True):
-        row.teacher_logprobs_T, row.teacher_tokens = {"teacher": logprobs_T}, kept
-    return rows
+    scores, tokens = read_distributions(PolicyModel(model), [row.teachers["teacher"] for row in rows], config, pad_id=0)
+    return [
+        changed(row, teacher_logprobs_T={"teacher": logprobs_T}, teacher_tokens=kept)
+        for row, logprobs_T, kept in zip(rows, scores, tokens, strict=True)
+    ]
 
 
 def table(model: Any, view: View, temperature: float) -> Tensor:
@@ -52,10 +61,10 @@ def moved(model: Any, seed: int = 3) -> None:
 
 
 def live_divergence(model: Any, rows: list[WeighedRow], config: SDARConfig) -> list[Tensor]:
-    look = against(rows, config, torch.device("cpu"))
+    look = against(rows, config, torch.device("cpu"), temperature=config.temperature)
     views = [row.student for row in rows]
     options: dict[str, Any] = {"temperature": config.temperature, "pad_id": 0, "grad": False, "look": look}
-    scored = score_views(model, views, chunk=config.logprob_chunk, **options)
+    scored = score_views(PolicyModel(model), views, chunk=config.logprob_chunk, **options)
     spread = scored.spread(*scored.looked)
     return [spread[index, : len(row)] for index, row in enumerate(rows)]
 
@@ -69,7 +78,7 @@ def test_the_divergence_is_to_what_the_teacher_said_before_the_weights_moved(
     config = dataclasses.replace(CONFIG, divergence=kind, divergence_top_k=top_k, temperature=temperature)
     model, rows = tiny_model(), random_rows(5)
     teachers = [table(model, row.teachers["teacher"], temperature) for row in rows]
-    read(model, rows, config)
+    rows = read(model, rows, config)
     moved(model)
     for row, teacher, found in zip(rows, teachers, live_divergence(model, rows, config), strict=True):
         student = table(model, row.student, temperature)
@@ -83,10 +92,10 @@ def test_the_divergence_is_to_what_the_teacher_said_before_the_weights_moved(
 def test_reading_distributions_scores_the_sampled_tokens_bit_for_bit_as_reading_without() -> None:
     model, views = tiny_model(), random_views(7)
     options = {"pad_id": 0, "token_budget": CONFIG.micro_batch_tokens}
-    plain = score_rows(model, views, temperature=CONFIG.temperature, **options)
+    plain = score_rows(PolicyModel(model), views, temperature=CONFIG.temperature, **options)
     for top_k in (0, 3):
         config = dataclasses.replace(CONFIG, divergence_top_k=top_k)
-        assert read_distributions(model, views, config, pad_id=0)[0] == plain
+        assert read_distributions(PolicyModel(model), views, config, pad_id=0)[0] == plain
 
 
 def test_chunks_of_the_head_change_neither_the_divergence_nor_its_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +108,7 @@ def test_chunks_of_the_head_change_neither_the_divergence_nor_its_gradient(monke
             model = tiny_model()
             rows = read(model, random_rows(5), own)
             moved(model)
-            updater(model, own).accumulate(rows, coef=1.0)
+            updater(model, own).accumulate(rows, plan_of(own.method, own, 1.0))
             results.append((torch.cat(live_divergence(model, rows, own)), gradients(model)))
         assert torch.allclose(results[0][0], results[1][0], atol=1e-5)
         assert largest_difference(results[0][1], results[1][1]) < 1e-6
@@ -107,7 +116,7 @@ def test_chunks_of_the_head_change_neither_the_divergence_nor_its_gradient(monke
 
 def updater(model: Any, config: SDARConfig) -> Updater:
     engine = SingleProcess.of(config)
-    return Updater(engine.prepare(model), METHODS[config.method], config, engine, pad_id=0)
+    return Updater(engine.prepare(model), config, engine, pad_id=0)
 
 
 @pytest.mark.parametrize("kind", DIVERGENCES)
@@ -118,7 +127,7 @@ def test_the_parameter_gradient_of_an_update_agrees_with_finite_differences(kind
     rows = read(model, random_rows(4), config)
     moved(model)
     own = updater(model, config)
-    own.accumulate(rows, coef=0.7)
+    own.accumulate(rows, plan_of(config.method, config, 0.7))
     generator = torch.Generator().manual_seed(1)
     direction = [torch.randn(p.shape, generator=generator) for p in model.parameters()]
     slope = sum(
@@ -157,7 +166,7 @@ def test_the_gradient_does_not_depend_on_how_a_step_is_cut() -> None:
         model = tiny_model()
         rows = read(model, random_rows(6), config)
         moved(model)
-        updater(model, config).accumulate(rows, coef=0.5)
+        updater(model, config).accumulate(rows, plan_of(config.method, config, 0.5))
         results.append(gradients(model))
     scale = max(float(g.abs().max()) for g in results[0])
     assert largest_difference(results[0], results[1]) < 2e-6 * max(1.0, scale)
@@ -169,54 +178,51 @@ def test_a_row_that_the_teacher_has_not_read_gets_no_divergence_alone_or_beside_
         model, config = tiny_model(), dataclasses.replace(CONFIG, divergence_top_k=top_k)
         rows = read(model, random_rows(5), config)
         moved(model)
-        for row in rows[1:4]:
-            row.teacher_logprobs_T, row.teacher_tokens = {}, None
+        unread = [changed(row, teacher_logprobs_T={}, teacher_tokens=None) for row in rows[1:4]]
+        rows = [rows[0], *unread, rows[4]]
         own = updater(model, config)
-        parts = own.accumulate(rows, coef=1.0)
+        parts = own.accumulate(rows, plan_of(config.method, config, 1.0))
         together = gradients(model)
         assert all(torch.isfinite(part.loss) for part in parts)
         model.zero_grad(set_to_none=True)
         scale = sum(len(row) for row in (rows[0], rows[4])) / sum(len(row) for row in rows)
-        own.accumulate([rows[0], rows[4]], coef=scale)
+        own.accumulate([rows[0], rows[4]], plan_of(config.method, config, scale))
         assert largest_difference(together, gradients(model)) < 2e-6
 
 
 def test_a_batch_that_nothing_was_read_of_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="score the teacher first"):
-        against(random_rows(2), CONFIG, torch.device("cpu"))
+        against(random_rows(2), CONFIG, torch.device("cpu"), temperature=1.0)
 
 
 def test_the_divergence_is_zero_and_pushes_nowhere_where_the_teacher_reads_the_students_own_prompt() -> None:
     for top_k in (0, 3):
         model, config = tiny_model(), dataclasses.replace(CONFIG, divergence_top_k=top_k)
-        rows = random_rows(4)
-        for row in rows:
-            row.teachers = {"teacher": row.student}
-        read(model, rows, config)
+        rows = read(model, [changed(row, teachers={"teacher": row.student}) for row in random_rows(4)], config)
         assert max(float(d.abs().max()) for d in live_divergence(model, rows, config)) < 1e-6
-        updater(model, config).accumulate(rows, coef=1.0)
+        updater(model, config).accumulate(rows, plan_of(config.method, config, 1.0))
         assert max(float(g.abs().max()) for g in gradients(model)) < 1e-6
 
 
 def test_what_is_kept_is_hidden_states_and_one_head_or_a_few_ids() -> None:
     model, views = tiny_model(), random_views(4)
     tokens = sum(len(view.loss_positions) for view in views)
-    _, whole = read_distributions(model, views, CONFIG, pad_id=0)
+    _, whole = read_distributions(PolicyModel(model), views, CONFIG, pad_id=0)
     assert all(kept.hidden_TH is not None and kept.head is whole[0].head for kept in whole)
     assert sum(kept.hidden_TH.untyped_storage().nbytes() for kept in whole if kept.hidden_TH is not None) == (
-        vocabulary.required_bytes(model, tokens, 0)
+        required_bytes(model.get_output_embeddings(), tokens, 0)
     )
-    _, few = read_distributions(model, views, dataclasses.replace(CONFIG, divergence_top_k=3), pad_id=0)
+    _, few = read_distributions(PolicyModel(model), views, dataclasses.replace(CONFIG, divergence_top_k=3), pad_id=0)
     stored = [t for kept in few for t in (kept.top_ids_TK, kept.top_logprobs_TK) if t is not None]
     assert all(kept.hidden_TH is None for kept in few)
-    assert sum(t.untyped_storage().nbytes() for t in stored) == vocabulary.required_bytes(model, tokens, 3)
+    assert sum(t.untyped_storage().nbytes() for t in stored) == required_bytes(model.get_output_embeddings(), tokens, 3)
 
 
 def test_what_would_not_fit_is_refused_before_it_is_read_with_a_top_k_that_would() -> None:
     views = random_views(6)
     tiny = dataclasses.replace(CONFIG, divergence_memory_gb=1e-9)
     with pytest.raises(ValueError, match=r"loss tokens take .* GB, expected at most .*divergence_top_k=100 \("):
-        check_memory(tiny_model(), views, tiny)
+        check_memory(tiny_model().get_output_embeddings(), views, tiny)
 
     def explode(*arguments: object, **keywords: object) -> None:
         raise AssertionError("a forward pass was made")
@@ -224,5 +230,5 @@ def test_what_would_not_fit_is_refused_before_it_is_read_with_a_top_k_that_would
     model = tiny_model()
     model.get_decoder().forward = explode
     with pytest.raises(ValueError, match="lower tasks_per_step"):
-        read_distributions(model, views, tiny, pad_id=0)
-    check_memory(tiny_model(), views, CONFIG)
+        read_distributions(PolicyModel(model), views, tiny, pad_id=0)
+    check_memory(tiny_model().get_output_embeddings(), views, CONFIG)
