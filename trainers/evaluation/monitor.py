@@ -2,9 +2,8 @@
 
 Student and teacher are one set of weights; the cheapest way for them to agree is to ignore what the teacher is shown.
 So the success of the policy that acts under the privileged prompt is measured on the same set, and a fall below a share
-of its start is reported. `valid`
-is watched while training; `test` is read before the first and after the last iteration, and nothing is chosen by it.
-A method may be evaluated under several prompts (`Method.eval_views`).
+of its start is reported. `valid` is watched while training; `test` is read before the first and after the last
+iteration, and nothing is chosen by it. A method may be evaluated under several prompts (`Method.eval_views`).
 """
 
 from __future__ import annotations
@@ -105,6 +104,6 @@ class Monitor:
             return None
         return (
             f"WARNING: the privileged-prompt policy wins {100 * rate:.1f} %, less than {share:g} of its start "
-            f" ({100 * self.teacher_start:.1f} %): it is learning to ignore what it is shown, and teaches "
+            f"({100 * self.teacher_start:.1f} %): it is learning to ignore what it is shown, and teaches "
             "nothing then. Lower distill_coef or learning_rate, or raise beta"
         )

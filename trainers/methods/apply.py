@@ -94,6 +94,8 @@ def weigh(
             row,
             WeighedRow,
             advantages_T=[0.0] * len(row) if advantages is None else advantages[row.index],
+            weights_T=None,
+            statistics={},
             step=plan.step,
             seed=plan.seed,
         )

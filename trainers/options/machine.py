@@ -7,6 +7,7 @@ from functools import partial
 from typing import Literal
 
 from .option import AUTO, OptionGroup, option
+from .reading import NAMED_BY_METHOD
 
 _option = partial(option, group="machine")
 
@@ -19,7 +20,11 @@ class MachineOptions(OptionGroup):
         16384, "padded tokens per forward pass; changes speed and memory only", low=1, maths=False
     )
     divergence_memory_gb: float = _option(
-        4.0, "host memory for the teacher's next-token distributions at most", above=0.0, maths=False
+        4.0,
+        "host memory for the teacher's next-token distributions at most",
+        above=0.0,
+        maths=False,
+        read=(NAMED_BY_METHOD,),
     )
     logprob_chunk: int = _option(1024, "loss tokens per chunk of the LM head; 0 is off", low=0, maths=False)
     gradient_checkpointing: bool | Literal["auto"] = _option(AUTO, "recompute activations; auto: on a GPU", maths=False)
