@@ -105,6 +105,6 @@ class Monitor:
             return None
         return (
             f"WARNING: the privileged-prompt policy wins {100 * rate:.1f} %, less than {share:g} of its start "
-            f" ({100 * self.teacher_start:.1f} %): it is learning to ignore what it is shown, and teaches "
+            f"({100 * self.teacher_start:.1f} %): it is learning to ignore what it is shown, and teaches "
             "nothing then. Lower distill_coef or learning_rate, or raise beta"
         )
