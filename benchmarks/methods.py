@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from trainers.config import SDARConfig
-from trainers.methods import METHODS, learns
+from trainers.methods import METHODS
 from trainers.presets import load_preset
 
 from .measure import emit, parser, table
@@ -71,7 +71,7 @@ def main() -> None:
     """Measure and print."""
     options = parser("methods", str(__doc__).partition("\n")[0])
     options.add_argument("--model", help="folder of a model, or random; none takes the preset's warm start")
-    learning = [name for name, method in METHODS.items() if learns(method) and name != BASE]
+    learning = [name for name, method in METHODS.items() if method.learns and name != BASE]
     options.add_argument("--methods", nargs="+", default=learning, choices=learning, metavar="NAME", help="which; all")
     add_sizes(options)
     chosen = options.parse_args()

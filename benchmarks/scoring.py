@@ -15,11 +15,12 @@ import torch
 
 from agents.base import View
 from sdar_envs.randomness import counted_generator
-from trainers.batch.row import WeighedRow
+from trainers.batch.row import WeighedRow, advanced
 from trainers.batch.token_batch import collate, loss_tokens, micro_batches
 from trainers.config import SDARConfig
 from trainers.forward.passes import score_rows, score_views
-from trainers.methods import METHODS, coefficient, needs_teacher
+from trainers.forward.root import PolicyModel
+from trainers.methods import METHODS
 from trainers.methods.objective import objective
 from trainers.warm_start.tiny_model import TinyModelConfig
 
@@ -70,15 +71,22 @@ class Workload:
 
     def __init__(self, rows: int, tokens: int, budget: int) -> None:
         size = TinyModelConfig()
-        self.model = random_model(size)
+        self.root = PolicyModel(random_model(size))
         self.rows = random_rows(rows, tokens, size.vocab_size)
         self.config = SDARConfig(distill_coef=0.3, beta=0.1, micro_batch_tokens=budget)
-        for row, logprobs, reading in zip(self.rows, self.reference(), self.teacher(), strict=True):
-            row.behaviour_logprobs_T, row.reference_logprobs_T = logprobs, logprobs
-            row.teacher_logprobs_T = {"teacher": reading}
+        self.rows = [
+            advanced(
+                row,
+                WeighedRow,
+                behaviour_logprobs_T=logprobs,
+                reference_logprobs_T=logprobs,
+                teacher_logprobs_T={"teacher": reading},
+            )
+            for row, logprobs, reading in zip(self.rows, self.reference(), self.teacher(), strict=True)
+        ]
 
     def _score(self, views: list[View]) -> list[list[float]]:
-        return score_rows(self.model, views, temperature=1.0, pad_id=0, token_budget=self.config.micro_batch_tokens)
+        return score_rows(self.root, views, temperature=1.0, pad_id=0, token_budget=self.config.micro_batch_tokens)
 
     def reference(self) -> list[list[float]]:
         """The reference policy reads what the student read."""
@@ -90,20 +98,19 @@ class Workload:
 
     def update(self, name: str) -> Callable[[], None]:
         """Forward and backward over all rows for the method of that name."""
-        method = METHODS[name]
-        coef = coefficient(method, self.config, 0)
-        views = method.teacher_views if needs_teacher(method, coef) else ()
+        plan = METHODS[name].at(0, self.config)
+        views = plan.method.teacher_views if plan.reads_teacher else ()
 
         def work() -> None:
-            self.model.zero_grad(set_to_none=True)
+            self.root.zero_grad(set_to_none=True)
             denominator = loss_tokens(self.rows)
             lengths = [len(row.student.ids) for row in self.rows]
             for indices in micro_batches(lengths, self.config.micro_batch_tokens):
                 picked = [self.rows[index] for index in indices]
                 batch = collate(picked, teacher_views=views)
-                scored = score_views(self.model, [row.student for row in picked], temperature=1.0, pad_id=0, grad=True)
+                scored = score_views(self.root, [row.student for row in picked], temperature=1.0, pad_id=0, grad=True)
                 batch.student_BT = scored.logprobs_BT
-                loss = objective(method, batch, self.config, coef=coef, denominator=denominator).loss
+                loss = objective(plan, batch, self.config, denominator=denominator).loss
                 torch.autograd.backward([loss])
 
         return work

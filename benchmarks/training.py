@@ -23,7 +23,7 @@ import torch
 
 from trainers.config import SDARConfig
 from trainers.engine.single import SingleProcess, load_model
-from trainers.evaluation.measured import panel_name
+from trainers.evaluation.measured import measured_name
 from trainers.presets import load_preset
 from trainers.run.directory import RunDirectory
 from trainers.run.log import RunLog
@@ -58,7 +58,7 @@ class Bench:
     def step(self, number: int, *, counts: bool) -> None:
         """One iteration on the tasks of iteration `number`."""
         self.trainer.model.load_state_dict(self.initial)
-        self.trainer.progressed.step = number
+        self.trainer.state.step = number
         start = time.process_time()
         figures = self.trainer.iteration(self.log)
         self.log.metrics(number, figures)
@@ -91,7 +91,7 @@ class Bench:
         return statistics.median(step[name] for step in self.steps)
 
     def _mean(self, name: str) -> float:
-        known = name if name in self.steps[0] else panel_name(name, "privileged")
+        known = name if name in self.steps[0] else measured_name(name, "privileged")
         return statistics.mean(step[known] for step in self.steps)
 
     def _total(self, name: str) -> float:
