@@ -19,6 +19,7 @@ from trainers.batch.row import WeighedRow
 from trainers.cli.evaluate import show_summaries
 from trainers.cli.summary_table import show_summary
 from trainers.cli.terminal import make_console
+from trainers.methods import IterationPlan
 from trainers.rollout.collect import Rollout, TaskDraw
 from trainers.run.directory import read_json_lines
 from trainers.run.episode_log import episode_record, privileged_record
@@ -75,9 +76,9 @@ def lessons_of(trainer: Any) -> list[WeighedRow]:
     seen: list[WeighedRow] = []
     update = trainer.updater.update
 
-    def remembering(rows: Sequence[WeighedRow], **options: Any) -> Any:
+    def remembering(rows: Sequence[WeighedRow], plan: IterationPlan) -> Any:
         seen.extend(rows)
-        return update(rows, **options)
+        return update(rows, plan)
 
     trainer.updater.update = remembering
     return seen
@@ -88,8 +89,8 @@ def episodes_of(trainer: Any) -> list[Rollout]:
     seen: list[Rollout] = []
     collect = trainer.collector.collect
 
-    def remembering(*arguments: Any) -> Any:
-        resampled = collect(*arguments)
+    def remembering(plan: IterationPlan) -> Any:
+        resampled = collect(plan)
         seen.extend(resampled.rollouts)
         return resampled
 
@@ -126,7 +127,7 @@ def test_context_distillation_acts_behind_the_block_and_learns_successes_without
     assert figures["success_privileged"] == sum(r.episode.success for r in acted) / len(acted)
     assert "success" not in figures and figures["lessons/quoting"] == 0.0
     assert figures["distill/weight"] == 1.0 and figures["lessons/tokens"] == sum(len(row) for row in learned)
-    # O is what the weights that sampled say behind the plain prompt, where S is taken.
+    # O is what the weights that sampled say under the plain prompt, where S is taken.
     assert figures["sampling/logp_diff_max"] < 1e-4
     assert moved(before, trainer)
 
@@ -136,9 +137,9 @@ def test_a_learned_row_is_what_the_student_itself_would_have_read(tmp_path: Path
     learned, acted = lessons_of(trainer), episodes_of(trainer)
     trainer.iteration()
     for row in learned:
-        assert trainer.actors.teacher is not None
+        assert trainer.policies.teacher is not None
         turns = acted[row.episode_id].episode.turns
-        ids = trainer.actors.renderer.begin(turns[0].action.messages)
+        ids = trainer.policies.renderer.begin(turns[0].action.messages)
         assert row.student.ids[: len(ids)] == ids
         assert turns[0].action.tokens.prompt_ids != tuple(ids)
 
@@ -148,11 +149,11 @@ def test_an_episode_that_says_the_block_aloud_is_not_learned_from(tmp_path: Path
     learned, acted = lessons_of(trainer), episodes_of(trainer)
     collect = trainer.collector.collect
 
-    def quoting(*arguments: Any) -> Any:
-        resampled = collect(*arguments)
+    def quoting(plan: IterationPlan) -> Any:
+        resampled = collect(plan)
         won = next(r for r in resampled.rollouts if r.episode.success)
         turn = won.episode.turns[-1]
-        block = trainer.actors.teacher.block(won.privileged[-1], turn.view)
+        block = trainer.policies.teacher.block(won.privileged[-1], turn.view)
         turn.action = Action(turn.action.text, f"since {block} so", turn.action.parse, turn.action.tokens)
         return resampled
 
@@ -218,13 +219,13 @@ def test_a_plan_that_never_changes_leaves_grpo_bit_for_bit(tmp_path: Path) -> No
         trainer = make_trainer(tmp_path, LevelWorld, method=method, beta=0.0)
         for _ in range(2):
             trainer.iteration()
-            trainer.progressed.step += 1
+            trainer.state.step += 1
         results.append(weights(trainer))
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
 def test_without_a_plan_or_a_privileged_side_a_run_does_not_start(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"(?s)length of the remaining plan.*ParityEnv tells none.*got the keys none"):
+    with pytest.raises(ValueError, match=r"(?s)length of the remaining plan.*ParityEnv gives none.*got the keys none"):
         make_trainer(tmp_path, ParityEnv, method="shaped-grpo")
     make_trainer(tmp_path, ParityEnv, method="shaped-grpo", distill_coef=0.0).iteration()
     for method in ("context-distillation", "skill-grpo", "skill-prompt"):
@@ -258,11 +259,12 @@ def test_skill_grpo_is_reported_with_and_without_the_block_under_names_that_can_
         assert set(found["difference"]) == {"mean", "ci95"}
     assert summary["views"]["plain"] == {key: summary[key] for key in ("before", "after", "difference")}
     told = shown(capsys, summary)
-    assert told.count("all tasks, privileged prompt") == 1 and "behind the" not in told and "(privileged" not in told
+    assert told.count("all tasks, privileged prompt") == 1 and "(privileged" not in told
+    assert "behind the" not in told and "under the" not in told
     last = records(tmp_path)[-1]
     assert {"valid/success_rate", "valid_privileged/success_rate", "success_privileged"} <= set(last)
     assert "success" not in last
-    # The hinted teacher is the student's own second view; both are one measurement and one set of episodes.
+    # The privileged-prompt policy is the student's own second view; both are one measurement and one set of episodes.
     assert last["teacher/success_rate"] == last["valid_privileged/success_rate"]
     counts: dict[tuple[str, str, int], int] = {}
     for record in records(tmp_path, "episodes"):

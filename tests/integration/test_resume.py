@@ -78,7 +78,7 @@ def test_work_after_the_last_checkpoint_is_done_again_and_logged_once(
     real = trainer.iteration
 
     def dying(log: Any) -> Any:
-        if trainer.progressed.step == 3:
+        if trainer.state.step == 3:
             raise MemoryError
         return real(log)
 
@@ -217,5 +217,5 @@ def test_sixteen_bit_runs_go_on_from_their_masters(tmp_path: Path) -> None:
     resumed.train(resume_from_checkpoint=True)
     assert next(resumed.model.parameters()).dtype == torch.bfloat16
     assert equal(weights(straight), weights(resumed))
-    masters = [trainer.updater.weights.separate() for trainer in (straight, resumed)]
+    masters = [trainer.updater.masters.separate() for trainer in (straight, resumed)]
     assert masters[0] and equal(*masters)

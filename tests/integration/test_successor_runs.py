@@ -62,7 +62,7 @@ def test_flat_groups_are_replaced_and_their_tokens_counted(tmp_path: Path) -> No
     replaced, flat = figures(tmp_path, "groups/replaced"), figures(tmp_path, "groups/flat")
     assert sum(replaced) > 0 and sum(flat) < sum(replaced)
     sampled = sum(figures(tmp_path, "tokens/sampled")) + sum(figures(tmp_path, "tokens/replaced"))
-    assert trainer.progressed.sampled_tokens == sampled
+    assert trainer.state.sampled_tokens == sampled
     (tmp_path / "off").mkdir()
     make_trainer(tmp_path / "off", num_generations=2, max_steps=3, method="grpo").train()
     assert figures(tmp_path / "off", "groups/replaced") == []
@@ -88,10 +88,10 @@ def test_two_contexts_are_two_readings_and_one_teacher(tmp_path: Path, how: str)
     read: list[set[str]] = []
     score = trainer.scorer.score
 
-    def watched(rows: Any, rollouts: Any, **kwargs: Any) -> Any:
-        result = score(rows, rollouts, **kwargs)
-        read.extend(set(row.teacher_logprobs_T) for row in rows)
-        return result
+    def watched(rows: Any, rollouts: Any, plan: Any) -> Any:
+        scored, metrics = score(rows, rollouts, plan)
+        read.extend(set(row.teacher_logprobs_T) for row in scored)
+        return scored, metrics
 
     trainer.scorer.score = watched
     trainer.train()

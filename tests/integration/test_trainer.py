@@ -17,6 +17,7 @@ import trainers.scoring.scorer
 from agents.base import View
 from trainers import methods
 from trainers.engine.single import SingleProcess
+from trainers.methods import IterationPlan
 from trainers.run.directory import read_json_lines
 from trainers.trainer import SDARTrainer
 
@@ -83,7 +84,7 @@ def test_a_block_that_is_over_its_budget_teaches_nothing_and_the_run_says_so_onc
     make_trainer(tmp_path, method="sdar", teacher_budget=1).train()
     last = records(tmp_path)[-1]
     assert last["distill/share_read"] == 0.0 and last["teacher/privileged_dropped"] > 0
-    said = [record.getMessage() for record in caplog.records if "privileged block" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "privileged context" in record.getMessage()]
     assert len(said) == 1 and "teacher_budget=1 tokens" in said[0]
 
 
@@ -97,14 +98,14 @@ def test_with_coefficient_zero_sdar_is_grpo_to_the_last_bit_and_no_teacher_is_as
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[int] = []
-    real = trainers.scoring.read_teachers
-    monkeypatch.setattr(trainers.scoring, "read_teachers", lambda *a, **k: passes.append(1) or real(*a, **k))
+    real = trainers.scoring.scorer.read_teachers
+    monkeypatch.setattr(trainers.scoring.scorer, "read_teachers", lambda *a, **k: passes.append(1) or real(*a, **k))
     results = []
     for options in ({"method": "grpo"}, {"method": "sdar", "distill_coef": 0.0}, {"method": "sdar"}):
         trainer = make_trainer(tmp_path, **options)
         for _ in range(2):
             trainer.iteration()
-            trainer.progressed.step += 1
+            trainer.state.step += 1
         results.append(weights(trainer))
         assert bool(passes) == (options == {"method": "sdar"})
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
@@ -120,12 +121,12 @@ def test_a_teacher_that_reads_the_students_own_prompt_sees_no_gap_and_every_gate
     gaps: list[float] = []
     score = trainer.scorer.score
 
-    def watched(rows: Any, rollouts: Any, **kwargs: Any) -> Any:
-        found = score(rows, rollouts, **kwargs)
-        for row in rows:
+    def watched(rows: Any, rollouts: Any, plan: Any) -> Any:
+        scored, metrics = score(rows, rollouts, plan)
+        for row in scored:
             pairs = zip(row.teacher_logprobs_T["teacher"], row.behaviour_logprobs_T, strict=True)
             gaps.extend(abs(teacher - sampled) for teacher, sampled in pairs)
-        return found
+        return scored, metrics
 
     trainer.scorer.score = watched
     figures = trainer.iteration()
@@ -150,21 +151,22 @@ def test_the_reference_stays_the_initial_policy_and_exists_only_with_a_coefficie
     before = weights(trainer)
     assert trainer.iteration()["kl"] >= 0.0
     reference = trainer.scorer.reference
-    assert all(torch.equal(before[name], tensor) for name, tensor in reference.state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in reference.language_model.state_dict().items())
     assert make_trainer(tmp_path, method="grpo", beta=0.0).scorer.reference is None
 
 
 def test_the_gradient_does_not_depend_on_how_a_step_is_cut(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, method="sdar", beta=0.1)
     captured: list[Any] = []
-    trainer.updater.update = lambda rows, **k: captured.append(rows) or {}
+    trainer.updater.update = lambda rows, plan: captured.append(rows) or {}
     trainer.iteration()
     (rows,) = captured
+    plan = IterationPlan.resolve(trainer.method, trainer.args, coefficient=0.3)
     gradients = []
     longest = max(len(row.student.ids) for row in rows)
     for tokens in (1, 2 * longest, 5 * longest, 100_000):
-        trainer.updater.config = dataclasses.replace(trainer.args, micro_batch_tokens=tokens)
-        parts = trainer.updater.accumulate(rows, coef=0.3)
+        trainer.updater.options = dataclasses.replace(trainer.args, micro_batch_tokens=tokens)
+        parts = trainer.updater.accumulate(rows, plan)
         gradients.append((len(parts), torch.cat([p.grad.reshape(-1) for p in trainer.model.parameters()])))
         trainer.updater.optimizer.zero_grad()
     assert gradients[0][0] == len(rows) and gradients[-1][0] == 1 and 1 < gradients[1][0] < len(rows)
@@ -177,13 +179,13 @@ def test_the_gradient_does_not_depend_on_how_a_step_is_cut(tmp_path: Path) -> No
 def test_finished_episodes_cost_no_forward_pass(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, method="grpo")
     turns: list[int] = []
-    act = trainer.actors.student.act
+    act = trainer.policies.student.act
 
     def counting(views: Any, privileged: Any = None) -> Any:
         turns.append(len(views))
         return act(views)
 
-    trainer.actors.student.act = counting
+    trainer.policies.student.act = counting
     figures = trainer.iteration()
     assert sum(turns) == round(figures["turns"] * 12)
 
@@ -192,10 +194,10 @@ def test_a_broken_environment_is_in_neither_loss_nor_statistics(tmp_path: Path) 
     def crashing(**kwargs: Any) -> Any:
         return CrashingWorld(crash=(broken, 1), **kwargs)
 
-    broken = make_trainer(tmp_path, CrashingWorld, method="grpo").plan.tasks(0)[1]
+    broken = make_trainer(tmp_path, CrashingWorld, method="grpo").collector.tasks.tasks(0)[1]
     trainer = make_trainer(tmp_path, crashing, method="grpo")
     captured: list[Any] = []
-    trainer.updater.update = lambda rows, **k: captured.append(rows) or {}
+    trainer.updater.update = lambda rows, plan: captured.append(rows) or {}
     figures = trainer.iteration()
     assert figures["episodes/failed"] == 4 and figures["groups"] == 2.0
     assert {row.group_id for row in captured[0]} == {0, 2}
@@ -250,9 +252,9 @@ def test_ids_sampled_are_the_ids_trained_on(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, method="sdar", context="transcript")
     sampled: list[tuple[int, ...]] = []
     scored: list[View] = []
-    sample, accumulate = trainer.actors.student.sampler.sample, trainer.updater.accumulate
-    trainer.actors.student.sampler.sample = lambda requests: keep(sample(requests), sampled)
-    trainer.updater.accumulate = lambda rows, **k: (scored.extend(r.student for r in rows), accumulate(rows, **k))[1]
+    sample, accumulate = trainer.policies.student.sampler.sample, trainer.updater.accumulate
+    trainer.policies.student.sampler.sample = lambda requests: keep(sample(requests), sampled)
+    trainer.updater.accumulate = lambda rows, plan: (scored.extend(r.student for r in rows), accumulate(rows, plan))[1]
     trainer.iteration()
     trained = sorted(token for view in scored for token in view.sampled_ids())
     assert trained == sorted(token for ids in sampled for token in ids)
@@ -263,14 +265,17 @@ def keep(samples: Any, seen: list[tuple[int, ...]]) -> Any:
     return samples
 
 
-def test_a_fall_of_the_hinted_teacher_is_said_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fall_of_the_privileged_prompt_policy_is_said_aloud(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trainer = make_trainer(tmp_path, method="sdar", eval_steps=1)
     trainer.monitor.teacher_start = 1.0
     real = trainer.monitor.teacher
     trainer.monitor.teacher = lambda split: dataclasses.replace(real(split), overall=type(real(split).overall)(1, 4))
     trainer.train()
     said = capsys.readouterr().err
-    assert said.count("WARNING: the hinted teacher wins 25.0 %, less than 0.5 of its start (100.0 %)") == 2  # two steps
+    warning = "WARNING: the privileged-prompt policy wins 25.0 %, less than 0.5 of its start (100.0 %)"
+    assert said.count(warning) == 2  # two steps
     assert records(tmp_path)[1]["teacher/collapsed"] == 1.0
 
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agents.sampling.scripted import ScriptedSampler
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from agents.base import Action, Turn
     from agents.chat import ChatAgent
-    from agents.sampling.scripted import ScriptedSampler
     from agents.teacher import Teacher, TeacherReading
     from sdar_envs.privileged import Privileged, StudentView
 

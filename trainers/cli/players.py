@@ -159,7 +159,8 @@ def model_agent(model_path: str, config: SDARConfig, source: EnvironmentSource, 
     quiet_about_files(model_path)
     model, tokenizer = load_model(model_path)
     # Acting asks nothing of the method; grpo is the method that needs no teacher.
-    policies = make_policies(SingleProcess.of(config).prepare(model), tokenizer, config, METHODS["grpo"], source, None)
+    prepared = SingleProcess.of(config).prepare(model).language_model
+    policies = make_policies(prepared, tokenizer, config, METHODS["grpo"], source, None)
     if not hinted:
         return policies.evaluator
     if policies.privileged_policy is None:
