@@ -6,12 +6,16 @@ current folder is found, too), and `name` is what it registers, or a variable of
 
 from __future__ import annotations
 
+import inspect
+
 from sdar_envs.choices import require_choice
 
 from ..options.references import load_object
 from .method import Method
 
 METHODS: dict[str, Method] = {}
+# The same by who registered them, ``module:name``: so that a reference finds only what that module has added.
+_REGISTERED: dict[str, Method] = {}
 
 
 def register(method: Method) -> Method:
@@ -23,6 +27,10 @@ def register(method: Method) -> Method:
     if method.name in METHODS:
         raise ValueError(f"method {method.name!r} is registered already; choose another name")
     METHODS[method.name] = method
+    frame = inspect.currentframe()
+    caller = frame.f_back if frame is not None else None
+    if caller is not None:
+        _REGISTERED[f"{caller.f_globals.get('__name__', '')}:{method.name}"] = method
     return method
 
 
@@ -40,7 +48,7 @@ def get_method(name: str) -> Method:
 
 def _own_method(reference: str) -> Method:
     _, _, name = reference.partition(":")
-    found = load_object(reference, "method", registered=METHODS)
+    found = load_object(reference, "method", registered=_REGISTERED)
     if not isinstance(found, Method):
         raise ValueError(
             f"method {reference!r}: expected {name} to be a trainers.methods.Method, got {type(found).__name__}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sdar_envs.choices import require_choice
+from sdar_envs.choices import unknown_choice
 
 
 def import_own(name: str) -> ModuleType:
@@ -43,12 +43,12 @@ def import_own(name: str) -> ModuleType:
 
 
 def load_object(reference: str, kind: str, *, registered: Mapping[str, Any] | None = None) -> Any:
-    """What ``module:name`` refers to: an entry that the module adds to a table, or a variable of it.
+    """What ``module:name`` refers to: a variable of the module, or an entry that it has added to a table.
 
     Args:
         reference: The reference.
         kind: What it should be, for messages.
-        registered: A table that the module may add to when it is imported.
+        registered: What modules have added to a table, as ``module:name`` -> entry; looked up after the import.
 
     Raises:
         ValueError: It has another form, or the module cannot be imported or has nothing of that name; the message
@@ -57,11 +57,12 @@ def load_object(reference: str, kind: str, *, registered: Mapping[str, Any] | No
     module_name, colon, name = reference.partition(":")
     if not (colon and module_name and name):
         raise ValueError(f"{kind} {reference!r}: expected module:name, such as my_module:my_{kind.replace(' ', '_')}")
-    before = set(registered or ())
     module = import_own(module_name)
-    if registered is not None and name in registered:
-        return registered[name]
+    if name in vars(module):
+        return vars(module)[name]
+    added = registered or {}
+    if reference in added:
+        return added[reference]
+    own = [key.partition(":")[2] for key in added if key.startswith(f"{module_name}:")]
     public = [each for each in vars(module) if not each.startswith("_")]
-    added = [each for each in registered or () if each not in before]
-    require_choice(kind, name, [*added, *public], f"the module {module_name}")
-    return getattr(module, name)
+    raise unknown_choice(kind, name, [*own, *public], f"the module {module_name}")

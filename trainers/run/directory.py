@@ -172,7 +172,9 @@ class RunDirectory:
         identity = self.path / "run.json"
         mine = {"digest": options.digest(), **extra}
         if identity.exists():
-            require_same_run(self.path, options, extra)
+            # What only the held run has (an own teacher context, say) is missing here, and that is another run, too.
+            missing = dict.fromkeys(sorted(read_identity(self.path).keys() - mine.keys()))
+            require_same_run(self.path, options, {**missing, **extra})
             if not resume:
                 raise RunDirectoryError(
                     f"{self.path} holds an earlier part of this run: pass resume_from_checkpoint=True (sdar train "

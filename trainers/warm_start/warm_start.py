@@ -141,6 +141,7 @@ def warm_start(
         facts = json.loads((directory / "warm_start.json").read_text(encoding="utf-8"))
         say(f"warm start: from the cache ({directory.name})")
         return _result(directory, facts, cached=True)
+    root.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     model, tokenizer, facts = _warm(args, env_id, config, say)
     facts["seconds"] = round(time.perf_counter() - started, 1)
