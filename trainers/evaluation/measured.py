@@ -55,7 +55,7 @@ class Measured:
 
     @property
     def plays_its_teacher(self) -> bool:
-        """Whether the student itself was evaluated under the privileged prompt, so that the policy was not played again."""
+        """Whether the student was evaluated under the privileged prompt; that policy is then not played twice."""
         return "privileged" in self.views
 
     def named(self) -> dict[str, tuple[str, Evaluation]]:

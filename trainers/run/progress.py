@@ -10,9 +10,9 @@ from typing import Any, Protocol
 # Metric in the log, its short name, and its format.
 _SHOWN = (
     ("success", "success", "{:.2f}"),
-    ("success_privileged", "success with the block", "{:.2f}"),
+    ("success_privileged", "success (privileged prompt)", "{:.2f}"),
     ("valid/success_rate", "valid", "{:.3f}"),
-    ("valid_privileged/success_rate", "valid with the block", "{:.3f}"),
+    ("valid_privileged/success_rate", "valid (privileged prompt)", "{:.3f}"),
     ("teacher/success_rate", "privileged", "{:.3f}"),
     ("distill/weight", "weight", "{:.2f}"),
     ("entropy", "entropy", "{:.2f}"),
