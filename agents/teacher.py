@@ -132,7 +132,7 @@ class Teacher:
         self.teacher_context = teacher_context
         self.skill_bank = skill_bank
         self.skill_choice = skill_choice if privilege == "skill" else None
-        self._blocks: dict[tuple[Any, ...], str] = {}
+        self._contexts: dict[tuple[Any, ...], str] = {}
 
     # What the teacher reads.
 
@@ -209,13 +209,13 @@ class Teacher:
             return None if privileged is None else self.block(privileged, view)
         # Read once per episode, and remembered; the oldest episode is forgotten first.
         key = (view.task_id, view.slot, *view.draw)
-        if view.turn == 0 or key not in self._blocks:
+        if view.turn == 0 or key not in self._contexts:
             if privileged is None:
                 return None
-            if len(self._blocks) >= _REMEMBERED_EPISODES:
-                self._blocks.pop(next(iter(self._blocks)))
-            self._blocks[key] = self.block(privileged, view)
-        return self._blocks[key]
+            if len(self._contexts) >= _REMEMBERED_EPISODES:
+                self._contexts.pop(next(iter(self._contexts)))
+            self._contexts[key] = self.block(privileged, view)
+        return self._contexts[key]
 
     def plan_length(self, privileged: Privileged | None) -> int | None:
         """Actions that the shortest known plan still needs from a state, whatever the privileged context holds.
