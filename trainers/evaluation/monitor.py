@@ -122,6 +122,6 @@ class Monitor:
             return None
         return (
             f"WARNING: the privileged-prompt policy wins {100 * rate:.1f} %, less than {share:g} of its start "
-            f" ({100 * self.teacher_start:.1f} %): it is learning to ignore the privileged context, and a teacher "
+            f"({100 * self.teacher_start:.1f} %): it is learning to ignore the privileged context, and a teacher "
             "that ignores it teaches nothing. Lower distill_coef or learning_rate, or raise beta"
         )
