@@ -1,4 +1,4 @@
-"""Who acts and what is read: agents, prompts, rendering, sampling, and the teacher's side of the wall.
+"""Agents, prompts, rendering, sampling, and the teacher, who alone is on the privileged side of the barrier.
 
 Importing this package loads nothing heavy; a public name is loaded when it is first used, so that a random or a human
 agent needs no torch.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .sampling.local import BatchSampler
     from .teacher import POSITIONS, PRIVILEGES, Teacher, TeacherReading
 
-# Other distributions install a package of this name too: whoever imports it can tell ours by this.
+# Other distributions install a package of this name too; this marker identifies ours.
 PACKAGE_MARKER = "sdar-gym"
 
 _HOME = {

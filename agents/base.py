@@ -1,7 +1,7 @@
-"""The vocabulary of acting: Agent, Action, Turn, Episode, StopReason.
+"""The types of acting: Agent, Action, Turn, Episode, StopReason, and the token ids of a turn and of a row.
 
 Agents act in batches of independent slots. An agent keeps what it must remember of an episode under the view's `slot`;
-a view with ``turn == 0`` begins a new episode there. This file knows no torch.
+a view with ``turn == 0`` begins a new episode there. This file imports no torch.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class TurnTokens:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One reading of a row: `ids` is the full sequence, ``ids[p] for p in loss_positions`` are the sampled tokens.
+    """A row given one prompt: `ids` is the full sequence, ``ids[p] for p in loss_positions`` are the sampled tokens.
 
-    Every position is at least 1 (a token at 0 has no prediction).
+    Every position is at least 1, because no prediction exists for the token at 0.
     """
 
     ids: list[int]
@@ -75,7 +75,8 @@ class Action:
     """What an agent did in one turn: the text for the environment, and how it came about.
 
     `messages` are the chat messages that are new in this turn, as the student read them (system and user at the start
-    of a row, one user message when the row continues); the teacher's view is built from them.
+    of a row, one user message when the row continues); the privileged prompt is built from them. `context_full` says
+    that no prompt fits any more, so that the episode ends.
     """
 
     text: str
@@ -88,7 +89,7 @@ class Action:
 
 @dataclass(slots=True)
 class Turn:
-    """One exchange: what was seen, what was done, what came of it."""
+    """One turn: what the student saw, what it did, the reward, and whether the environment understood the action."""
 
     view: StudentView
     action: Action
@@ -98,7 +99,7 @@ class Turn:
 
 @dataclass(slots=True)
 class Episode:
-    """One episode on the student's side of the wall."""
+    """One episode on the student's side of the information barrier: it holds no privileged information."""
 
     env_id: str
     task_id: str
@@ -124,7 +125,8 @@ class Episode:
 class Agent(Protocol):
     """Anything that turns views into actions, a batch at a time.
 
-    `reads_privileged` agents are handed the teacher's side, parallel to the views; all others never get it.
+    Agents that declare `reads_privileged` are handed the privileged information, parallel to the views; all others
+    never get it.
     """
 
     reads_privileged: bool

@@ -15,7 +15,7 @@ class RandomAgent:
     """Takes an admissible action at random; draws are counted by the episode's key and the turn.
 
     Args:
-        seed: Tells random agents apart.
+        seed: Random agents with different seeds draw different actions.
     """
 
     reads_privileged = False
@@ -36,7 +36,7 @@ class RandomAgent:
 
 
 class ExpertAgent:
-    """Plays the environment's own plan, which it reads on the teacher's side."""
+    """Plays the environment's own plan, which is privileged information."""
 
     reads_privileged = True
 
@@ -44,7 +44,7 @@ class ExpertAgent:
         """Return the next action of each plan; ``""`` where the plan is empty.
 
         Raises:
-            ValueError: The privileged side was not handed over.
+            ValueError: No privileged information was handed over.
         """
         if privileged is None or any(known is None for known in privileged):
             raise ValueError(

@@ -1,9 +1,8 @@
 """ChatAgent: a causal language model with a chat template, token ids in and token ids out.
 
-Two ways to remember: ``transcript`` keeps one growing chat per episode, over a kept cache; ``window`` renders a fresh
-prompt each turn with the last turns. What was sampled is carried as ids; text is only what a person or an environment
-reads. With a `teacher` the same agent acts behind the teacher's prompt, which is how the hinted teacher's success is
-measured.
+Two ways to remember: ``transcript`` keeps one growing chat per episode and its cache; ``window`` renders a fresh prompt
+each turn with the last turns. What was sampled is carried as ids; text is only for people and environments. With a
+`teacher` the same agent acts under the privileged prompt: it is the privileged-prompt policy.
 """
 
 from __future__ import annotations
@@ -32,14 +31,16 @@ class _Memory:
 
     views: list[StudentView] = field(default_factory=list)
     actions: list[str] = field(default_factory=list)
-    row: list[Message] = field(default_factory=list)  # the messages of the present row, answers included
-    completion: str = ""
-    ended: bool = False
-    block: str = ""
+    row: list[Message] = field(default_factory=list)  # the plain messages of the present row, answers included
+    completion: str = ""  # the last one, without its end token
+    ended: bool = False  # whether it was closed by the template's end of a turn
+    context: str = ""  # the privileged context of the present turn; empty without a teacher
 
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
+    """The new ids of a turn, whether they continue the slot's row, and the new messages given the plain prompt."""
+
     ids: list[int]
     continues: bool
     messages: tuple[Message, ...]
@@ -58,13 +59,13 @@ class ChatAgent:
         max_completion_length: Tokens per completion at most.
         max_prompt_length: Tokens in front of a completion at most, earlier turns of the row included.
         enable_thinking: The chat template's switch, where it has one; False also stops asking for thinking.
-        list_actions: Whether prompts list the admissible actions; None for the style's habit.
-        teacher: Act behind this teacher's prompt (`reads_privileged` is then True). `Action.messages` stay the
-            student's; the ids are what was read.
+        list_actions: Whether prompts list the admissible actions; None for the style's own default.
+        teacher: Act under this teacher's privileged prompt (`reads_privileged` is then True). `Action.messages` stay
+            the student's; the ids are what was read.
         append_history: For templates that rewrite history; see `ChatRenderer`.
-        when_full: What a transcript does when it outgrows `max_prompt_length`: ``new_row`` goes on behind a shortened
+        when_full: What a transcript does when it outgrows `max_prompt_length`: ``new_row`` goes on after a shortened
             history (half of the room, whole turns, the task kept), ``stop`` ends the episode as CONTEXT_FULL.
-        sampler: What answers instead of the model, which may then be None: a script that shows the prompts.
+        sampler: Samples instead of a `BatchSampler` of the model, which may then be None.
 
     Raises:
         ValueError: An unknown choice, or lengths that exceed the model's positions.
@@ -99,6 +100,7 @@ class ChatAgent:
             if teacher is None
             else teacher.renderer
         )
+        # Lengths: within the model's positions, and for a teacher with room for its privileged context.
         config = None if model is None else model.config.get_text_config()
         positions = getattr(config, "max_position_embeddings", None)
         wanted = max_prompt_length + max_completion_length
@@ -129,8 +131,9 @@ class ChatAgent:
             ValueError: A view of a later turn in a slot that has seen no earlier one, or an agent with a teacher that
                 was handed nothing privileged.
         """
-        known = privileged if privileged is not None else [None] * len(views)
-        prompts = [self._prompt(view, secret) for view, secret in zip(views, known, strict=True)]
+        sealed = privileged if privileged is not None else [None] * len(views)
+        prompts = [self._prompt(view, known) for view, known in zip(views, sealed, strict=True)]
+        # Slots whose prompt does not fit are not sampled; their episodes end.
         requests = [
             SampleRequest(view.slot, prompt.ids, prompt.continues, (*view.draw, "sample", view.turn), self.temperature)
             for view, prompt in zip(views, prompts, strict=True)
@@ -163,10 +166,10 @@ class ChatAgent:
             text = self.teacher.episode_block(privileged, view)
             if text is None:
                 raise ValueError(
-                    f"{view.task_id or 'the episode'}: an agent behind the teacher's prompt is expected to be handed "
+                    f"{view.task_id or 'the episode'}: an agent under the privileged prompt is expected to be handed "
                     "privileged information, got none: the environment's info must hold 'privileged'"
                 )
-            memory.block = text
+            memory.context = text
         if self.context == "window":
             return self._fresh(memory, self.style.window(memory.views, memory.actions, self.history_length))
         if view.turn == 0:
@@ -174,43 +177,57 @@ class ChatAgent:
         return self._continued(memory, view)
 
     def _continued(self, memory: _Memory, view: StudentView) -> _Prompt | None:
+        """The next prompt of a transcript: what continues the row, or a new row; None when it does not fit."""
         new = self.style.turn(view)
-        block = memory.block if self.teacher is not None and self.teacher.every_turn else ""
-        if self.teacher is not None and block:
-            pair = self.teacher.extend(memory.row, memory.completion, memory.ended, new, block)
+        # A context that does not change by the turn stands in the row already.
+        context = memory.context if self.teacher is not None and self.teacher.every_turn else ""
+        if self.teacher is not None and context:
+            pair = self.teacher.extend(memory.row, memory.completion, memory.ended, new, context)
             ids = None if pair is None else pair[1]
         else:
             ids = self.renderer.extend(memory.row, memory.completion, memory.ended, new)
+        # The usual case: the row goes on.
         answer: Message = {"role": "assistant", "content": memory.completion}
         if ids is not None and self.sampler.length(view.slot) + len(ids) <= self.max_prompt_length:
             memory.row += [answer, *new]
             return _Prompt(ids, True, tuple(new))
+        # Otherwise a new row: the template rewrites history (`ids` is None), or the row is full.
         whole = [*memory.row, answer, *new]
         if self.when_full == "stop":
             return self._fresh(memory, whole, cuts=False) if ids is None else None
-        if ids is None:  # the template rewrites history: a new row, read as the template has it
+        if ids is None:  # a new row with the whole history, as the template renders it
             return self._fresh(memory, whole)
+        # Half of the room, so that the new row lasts for some turns; if even the shortest history exceeds that, all.
         return self._fresh(memory, whole, limit=self.max_prompt_length // 2) or self._fresh(memory, whole)
 
     def _fresh(
         self, memory: _Memory, messages: list[Message], limit: int | None = None, *, cuts: bool = True
     ) -> _Prompt | None:
-        """A row's beginning, with as much history cut, by whole turns, as the limit asks; None when it does not fit."""
+        """A row's beginning, with as much history cut, by whole turns, as the limit asks; None when it does not fit.
+
+        Args:
+            memory: The episode's; its row becomes the messages that fit.
+            messages: The whole prompt.
+            limit: Tokens at most; None for `max_prompt_length`.
+            cuts: Whether history may be cut.
+        """
         for candidate in (messages, *(shorter_histories(messages) if cuts else ())):
-            ids = self._begin(candidate, memory.block)
+            ids = self._begin(candidate, memory.context)
             if len(ids) <= (limit or self.max_prompt_length):
                 memory.row = list(candidate)
                 return _Prompt(ids, False, tuple(candidate))
         return None
 
-    def _begin(self, messages: Sequence[Message], block: str) -> list[int]:
-        if self.teacher is None or not block:
+    def _begin(self, messages: Sequence[Message], context: str) -> list[int]:
+        """The ids of a whole prompt: the privileged one where there is a context, else the plain one."""
+        if self.teacher is None or not context:
             return self.renderer.begin(messages)
-        return self.teacher.begin(messages, block)[1]
+        return self.teacher.begin(messages, context)[1]
 
     # Answers.
 
     def _action(self, view: StudentView, prompt: _Prompt, sample: Sample) -> Action:
+        """The action that a sample stands for; the episode's memory is brought up to date."""
         completion = self.renderer.decode(sample.ids)
         text, parse = self.style.parse(completion, sample.truncated, view)
         memory = self._memory[view.slot]

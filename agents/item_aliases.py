@@ -1,9 +1,8 @@
-"""Ids that are no words, as small numbers: what tiny models read and say in their place.
+"""Small numbers in the place of ids that are no words, for tiny models.
 
 A world may name things by ids such as ``b0u1245o7n``, which a model would have to copy letter by letter. Prompts of the
-compact style show ``item 1``, ``item 2`` instead, in the order of the view's admissible actions, and what is said of an
-item is read as its id. The numbers mean something in one view only; nothing here changes what a world is told in any
-other words.
+compact style show ``item 1``, ``item 2`` instead, in the order of the view's admissible actions, and an item in an
+action is read as its id. The numbers hold for one view only; text without item numbers reaches the world unchanged.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A completion to an action, with the reason when it is malformed. Only what the model wrote is read, never a prompt.
+"""From a completion to an action, with the reason when it is malformed. Only completions are read, never a prompt.
 
-All searches are for fixed strings, so the time is linear in the completion whatever it holds. The action's wording is
-the environment's business: nothing here changes its letters.
+All searches are for fixed strings, so the time is linear in the completion whatever it holds. The letters of the action
+are not changed: its wording is up to the environment.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _THOUGHT = "</think>"
 def parse_tagged(text: str, truncated: bool, *, thinking: bool) -> tuple[str, Parse]:
     """Read ``<think>...</think> ... <action>one action</action>``.
 
-    Tags inside the thinking do not count: reading starts behind the last ``</think>``. A completion that the token
-    limit ended is TRUNCATED; its action is read when it was complete.
+    Tags inside the thinking do not count: reading starts after the last ``</think>``. A completion that the token limit
+    ended is TRUNCATED; its action is read when it was complete.
 
     Args:
         text: The completion.

@@ -1,10 +1,9 @@
-"""What a student reads: chat messages from observations, in a style whose wording lies in ``assets/prompts``.
+"""What a student reads: chat messages from observations, in a style whose wording stands in ``assets/prompts``.
 
-Three styles: ``paper`` asks for thinking and an action in tags and lists the admissible actions, as the published
-templates for such worlds do; ``compact`` abridges observations by a table of rules and takes the bare completion as
-the action, for tiny models; ``plain`` adds nothing: observations as they are, bare completions, no system message, for
-environments and chat templates that word everything themselves. Nothing in this file has a way to see privileged
-information.
+Three styles. ``paper`` asks for thinking and an action in tags and lists the admissible actions, as the published
+templates for such worlds do. ``compact`` abridges observations by a table of rules and takes the bare completion as
+the action, for tiny models. ``plain`` adds nothing: observations as they are, bare completions, no system message, for
+environments and chat templates that word everything themselves. Nothing in this file can see privileged information.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ STYLES = ("paper", "compact", "plain")
 CONTEXTS = ("window", "transcript")
 WHEN_FULL = ("new_row", "stop")
 
-# What each section of a style may fill in. A style may leave sections out: compact asks for no form of answer.
+# Placeholders that each section of a style may use. A style may leave sections out: compact asks for no answer format.
 _SECTIONS: dict[str, frozenset[str]] = {
     "system": frozenset(),
     "opening": frozenset({"task", "observation", "actions", "answer"}),
@@ -59,9 +58,9 @@ class HistoryText(str):
 
 @dataclass(frozen=True, slots=True)
 class PromptStyle:
-    """One way to put a world into messages.
+    """One way to word observations as chat messages.
 
-    `list_actions` shows the admissible actions; `thinking` asks for (and requires) thinking, where the style knows it.
+    `list_actions` shows the admissible actions; `thinking` asks for (and requires) thinking, where the style has it.
     """
 
     name: str
@@ -100,6 +99,7 @@ class PromptStyle:
         return [*self.system(), {"role": "user", "content": HistoryText(texts[0], texts[1:])}]
 
     def _window_text(self, views: Sequence[StudentView], actions: Sequence[str], shown: int) -> str:
+        """The user message of a window that shows the last `shown` turns."""
         view, steps = views[-1], len(actions)
         task = self._task(view, views[steps - shown :])
         if shown == 0:
@@ -117,6 +117,7 @@ class PromptStyle:
         return self._user("window", view, task=task, history="\n".join(pairs), **numbers)["content"]
 
     def _user(self, section: str, view: StudentView, **values: str) -> Message:
+        """A user message of a section, with the observation, the admissible actions and the form of the answer."""
         actions = ""
         if self.list_actions and view.admissible_actions:
             items = [self._section("action_item", action=self.said(one, view)) for one in view.admissible_actions]
@@ -130,6 +131,7 @@ class PromptStyle:
         return {"role": "user", "content": text}
 
     def _task(self, view: StudentView, shown: Sequence[StudentView]) -> str:
+        """The task as a prompt states it; empty in the compact style where one of the `shown` observations has it."""
         if self.name != "compact":
             return view.instruction
         # A tiny model reads the task where the world states it, and otherwise in a line of its own.
@@ -138,34 +140,34 @@ class PromptStyle:
         return "" if stated or not view.instruction else self._section("task", task=task) + "\n"
 
     def observed(self, view: StudentView) -> str:
-        """What the prompt says for what a view shows."""
+        """The text of a view's observation in the prompt."""
         return self.abridge(self.said(view.observation, view))
 
     def said(self, text: str, view: StudentView) -> str:
-        """A text of the world in the prompt's words: in the compact style the view's ids are numbers."""
+        """A text of the world as the prompt words it: in the compact style the view's ids are numbers."""
         return with_numbers(text, view.admissible_actions) if self.name == "compact" else text
 
     def abridge(self, observation: str) -> str:
-        """What the prompt says for an observation: the same text, or in the compact style a shorter one."""
+        """An observation as the prompt words it: the same text, or in the compact style a shorter one."""
         return _abridged(observation) if self.name == "compact" else observation
 
-    # Completions and the teacher's block.
+    # Completions and the privileged context.
 
     def parse(self, completion: str, truncated: bool, view: StudentView | None = None) -> tuple[str, Parse]:
-        """Read a completion, see `parse_completion`; with what was seen, its numbers are read as ids."""
+        """Read a completion, see `parse_completion`; given the view, the compact style's item numbers become ids."""
         action, parse = parse_completion(self, completion, truncated)
         if view is not None and self.name == "compact":
             action = with_ids(action, view.admissible_actions)
         return action, parse
 
     def completion_for(self, action: str, view: StudentView | None = None) -> str:
-        """A well-formed completion that does `action` where `view` is seen, for demonstrations."""
+        """A well-formed completion that does `action` at `view`, for demonstrations."""
         if self.name != "paper":
             return action if view is None else self.said(action, view)
         return ("<think>\n\n</think>\n\n" if self.thinking else "") + f"<action>{action}</action>"
 
     def block(self, kind: str, text: str) -> str:
-        """The wording around a privileged text of a kind; no text gives no block."""
+        """A privileged text of a kind with the style's wording around it; ``""`` for no text."""
         return self._section(f"block_{kind}", text=text) if text else ""
 
     def _section(self, name: str, **values: str) -> str:
@@ -179,8 +181,8 @@ def prompt_style(name: str, *, list_actions: bool | None = None, thinking: bool 
 
     Args:
         name: One of `STYLES`.
-        list_actions: Whether admissible actions are shown; None for the style's own habit (paper does).
-        thinking: Whether thinking is asked for, where the style knows it.
+        list_actions: Whether admissible actions are shown; None for the style's own default (paper shows them).
+        thinking: Whether thinking is asked for, where the style has it.
 
     Raises:
         ValueError: Unknown style; the message lists the choices and the nearest.
@@ -243,8 +245,10 @@ def parse_completion(style: str | PromptStyle, text: str, truncated: bool = Fals
 
 @cache
 def _style_sections(name: str) -> Mapping[str, str]:
+    """The sections of a style's file by name, checked; a section that the file leaves out is empty."""
     file = f"prompts/{name}.txt"
     sections = dict.fromkeys(_SECTIONS, "")
+    # The file: comments, then sections that each begin with a line "=== name".
     lines: dict[str, list[str]] = {}
     current: list[str] | None = None
     for line in asset_text("prompts", f"{name}.txt").splitlines():
@@ -283,6 +287,7 @@ def _rules() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 def _rule_pattern(said: str) -> re.Pattern[str]:
+    """The pattern of a rule: its text literally, with ``{name}`` as a group that has one value throughout."""
     parts: list[str] = []
     seen: set[str] = set()
     for index, part in enumerate(_PLACEHOLDER.split(said)):
@@ -292,7 +297,7 @@ def _rule_pattern(said: str) -> re.Pattern[str]:
             parts.append(f"(?P={part})")
         else:
             seen.add(part)
-            # Bounded, so that hostile text costs linear time.
+            # Bounded, so that the time is linear in any text.
             parts.append(f"(?P<{part}>[^.\n]{{1,{4000 if part.endswith('_list') else 80}}})")
     return re.compile("".join(parts))
 

@@ -1,8 +1,8 @@
-"""What a student would have read: a row that was acted behind the teacher's prompt, laid behind the plain one.
+"""Rows that were sampled under the privileged prompt, given the plain prompt instead.
 
 The messages of a turn are always the student's (`base.Action`), so the plain prompt is rendered from them, and the
-completions stay the ids that were sampled. Nothing here knows what was privileged; whether a completion says it aloud
-is the teacher's to tell (`teacher.Teacher.quotes`).
+completions stay the ids that were sampled. Nothing here knows what was privileged; `teacher.Teacher.quotes` checks
+whether a row repeats it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 
 def plain_view(renderer: ChatRenderer, turns: Sequence[Turn]) -> View:
-    """The sampled tokens of one row behind the prompt without a privileged block.
+    """The sampled tokens of one row, given the plain prompt.
 
     Args:
         renderer: The renderer of the agent that acted.
         turns: The turns of one row, in order; the first begins the row.
 
+    Returns:
+        The row's ids given the plain prompt, with the positions of the sampled tokens.
+
     Raises:
-        ValueError: A turn has no tokens, the row does not begin with its first turn, or the template does not keep
-            what stood before although the row went on.
+        ValueError: A turn has no tokens, the row does not begin with its first turn, or the template rewrites earlier
+            turns although the row went on.
     """
     ids: list[int] = []
     positions: list[int] = []
@@ -37,6 +40,7 @@ def plain_view(renderer: ChatRenderer, turns: Sequence[Turn]) -> View:
             raise ValueError(f"{where} is expected to hold token ids, got none")
         if tokens.continues != (number > 0):
             raise ValueError(f"{where} is number {number} of its row: expected continues={number > 0}")
+        # The plain prompt of the turn: the whole of it, or what stands between the last completion and this one.
         prompt: list[int] | None
         if number == 0:
             prompt = renderer.begin(turn.action.messages)
@@ -47,7 +51,10 @@ def plain_view(renderer: ChatRenderer, turns: Sequence[Turn]) -> View:
             prompt = renderer.extend(messages, answer.completion, ended, turn.action.messages)
             messages.append({"role": "assistant", "content": answer.completion})
         if prompt is None:
-            raise ValueError(f"{where} continues its row, and the chat template does not: render with the same options")
+            raise ValueError(
+                f"{where} continues its row, so the chat template is expected to keep earlier turns, and it rewrites "
+                "them: use a renderer with the options of the agent that acted (append_history, enable_thinking)"
+            )
         ids += prompt
         positions.extend(range(len(ids), len(ids) + len(tokens.completion_ids)))
         ids += tokens.completion_ids

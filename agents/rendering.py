@@ -1,9 +1,9 @@
-"""Chat messages to token ids and back, exactly: the template's own text and everybody else's text are kept apart.
+"""Chat messages to token ids and back, exactly: the template's text and the contents of messages are kept apart.
 
-The template is rendered once per *shape* of a chat, with a placeholder for each content; contents are tokenised by
+The template is rendered once per *shape* of a chat, with a placeholder for each content. Contents are tokenised by
 themselves, so that no text from outside can become a control token, and never in one piece with the template, so that
-a teacher's block can be put into a message without changing any id around it. What a model sampled is never
-tokenised again: `extend` returns only the ids that stand between a completion and the next one.
+a privileged context can be put into a message without changing any id around it. What a model sampled is never
+tokenised again: `ChatRenderer.extend` returns only the ids between a completion and the next one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SLOT = re.compile("\ue000(\\d+):(\\d+)\ue001")
 _THINK_TAGS = re.compile(r"(</?think>)")
 _CACHE_LIMIT = 65_536
 
-# A rendered shape: template ids, and (message, segment) where a content goes.
+# A rendered shape: ids of the template, and ("content", message, segment) where a content goes.
 _Piece = tuple[int, ...] | tuple[str, int, int]
 
 
@@ -39,10 +39,22 @@ class Rendered:
     spans: tuple[tuple[int, int] | None, ...]
 
     def with_block(self, message: int, block_ids: Sequence[int], *, suffix: bool) -> list[int]:
-        """The ids with a block inside the content of a message: in front of it, or behind it."""
+        """The ids with further ids inside the content of a message.
+
+        Args:
+            message: Index of the message, as in `spans`.
+            block_ids: The ids to put in, such as those of a privileged context.
+            suffix: Put them at the end of the content; else at its beginning.
+
+        Raises:
+            ValueError: The template shows no content for the message.
+        """
         span = self.spans[message]
         if span is None:
-            raise ValueError(f"the chat template shows no content for message {message}: the block has no place")
+            raise ValueError(
+                f"the chat template is expected to show the content of message {message}, which is to hold the "
+                "privileged context, and shows none: choose another position, or another chat template"
+            )
         at = span[1] if suffix else span[0]
         return [*self.ids[:at], *block_ids, *self.ids[at:]]
 
@@ -54,13 +66,13 @@ class ChatRenderer:
         tokenizer: A tokenizer with a chat template.
         enable_thinking: Passed to templates that know it (Qwen3); None leaves the template's default.
         append_history: What to do with a template that rewrites history (Qwen3 strips thinking from earlier turns).
-            False: keep to the template, so that `extend` answers None and a new row begins. True: keep what was
+            False: keep to the template, so that `extend` returns None and a new row begins. True: keep what was
             sampled as it is and append, so that one row holds the whole transcript.
 
     Attributes:
         end_ids: Ids that end a completion; the first is the template's own end of a turn where it has one.
-        turn_end_id: The id that the template writes behind an assistant's text, or None.
-        pad_id: An id to fill with; it may equal an end id, since nothing here reads meaning into it.
+        turn_end_id: The id that the template writes after an assistant's text, or None.
+        pad_id: An id to fill with; it may equal an end id, since nothing here interprets it.
 
     Raises:
         ValueError: The tokenizer has no chat template, or no way to end a completion.
@@ -77,6 +89,8 @@ class ChatRenderer:
         self.tokenizer = tokenizer
         self.enable_thinking = enable_thinking
         self.append_history = append_history
+        # Control tokens: what the template may write and a content must not. Added one-character tokens are ordinary
+        # text unless they are marked special. Longest names first, so that the pattern prefers the longest match.
         added = {token_id: token for token_id, token in tokenizer.added_tokens_decoder.items() if token.content}
         self._control_ids = frozenset(i for i, token in added.items() if token.special or len(token.content) > 1)
         contents = sorted({added[i].content for i in self._control_ids}, key=lambda text: (-len(text), text))
@@ -84,6 +98,7 @@ class ChatRenderer:
         self._texts: dict[str, tuple[int, ...]] = {}
         self._shapes: dict[Any, Any] = {}
         self._decoded: dict[tuple[int, ...], str] = {}
+        # The two properties of the template are found by rendering short chats with it.
         self._merges_system = not self._accepts_system()
         self.turn_end_id = self._find_turn_end()
         eos = tokenizer.eos_token_id
@@ -132,7 +147,7 @@ class ChatRenderer:
             messages: The chat that the completion answered.
             completion_text: What was sampled, as text without its end token.
             completion_ended: Whether `turn_end_id` was sampled. If not (the token limit came first), the template's
-                end ids are part of the answer: prompt, not sampled.
+                end ids are part of what is returned: they are prompt, not sampled.
             new_messages: What comes next, e.g. one user message.
 
         Returns:
@@ -163,13 +178,22 @@ class ChatRenderer:
         return self._assemble(pieces, segments, range(known + 1, known + 1 + len(new_messages)))
 
     def _between(self, skeletons: _Skeletons, known: int, ended: bool) -> tuple[_Piece, ...] | None:
+        """The pieces after the answer (message `known`) of a chat; None where the template rewrites what came before.
+
+        Args:
+            skeletons: The whole chat: earlier messages, the answer, and the new messages.
+            known: Number of earlier messages, so the index of the answer.
+            ended: Whether the template's end of a turn was sampled.
+        """
         whole = self._render(skeletons)
         answer = skeletons[known][1]
         if self.append_history:
+            # The placeholder stands once in the rendered chat; what the template did to earlier turns does not matter.
             _, found, rest = whole.partition(answer)
             if not found:
                 return None
         else:
+            # The row holds the earlier chat as it was rendered then, and the answer: the whole must begin with that.
             front = self._render(skeletons[:known]) + answer
             if not whole.startswith(front):
                 return None
@@ -192,7 +216,10 @@ class ChatRenderer:
         return list(ids)
 
     def encode_completion(self, text: str) -> list[int]:
-        """A completion as a model would have sampled it: thinking tags as the tokenizer has them, then the end."""
+        """The ids of a completion as a model would have sampled it.
+
+        Thinking tags become the tokenizer's own tokens, all other text ordinary ones, and `end_ids[0]` closes it.
+        """
         ids: list[int] = []
         for part in _THINK_TAGS.split(text):
             ids += self._template_ids(part) if _THINK_TAGS.fullmatch(part) else self.encode_text(part)
@@ -222,7 +249,8 @@ class ChatRenderer:
                 start = match.start() + 1
         ids += self._template_ids(clean[start:])
         if not self._control_ids.isdisjoint(ids):
-            # A normaliser made a name out of something else, or a control token is one character long.
+            # The tokenizer's normaliser produced the name of a control token, or a control token is one character
+            # long. Then characters are tokenised one by one, and control ids are left out.
             singly = (i for character in clean for i in self._template_ids(character))
             ids = [i for i in singly if i not in self._control_ids]
         if len(self._texts) >= _CACHE_LIMIT:
@@ -230,17 +258,21 @@ class ChatRenderer:
         return self._texts.setdefault(text, tuple(ids))
 
     def _template_ids(self, text: str) -> list[int]:
+        """The ids of the template's own text, in which names of control tokens become control tokens."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
     def _render(self, skeletons: _Skeletons) -> str:
+        """The template's text for a chat of placeholders, up to where the assistant begins to write."""
         messages = [{"role": role, "content": content} for role, content in skeletons]
         if self._merges_system and len(messages) > 1 and messages[0]["role"] == "system":
+            # The template knows no system role: its text begins the first user message.
             system, first, *rest = messages
             messages = [{"role": first["role"], "content": system["content"] + "\n\n" + first["content"]}, *rest]
         options: dict[str, Any] = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options))
 
     def _split(self, text: str) -> tuple[_Piece, ...]:
+        """Rendered text as ids of the template and placeholders, in turn; empty pieces are left out."""
         pieces: list[_Piece] = []
         end = 0
         for match in _SLOT.finditer(text):
@@ -251,6 +283,7 @@ class ChatRenderer:
         return tuple(piece for piece in pieces if piece)
 
     def _assemble(self, pieces: tuple[_Piece, ...], segments: list[list[str]], shown: range) -> Rendered:
+        """The ids of a shape with its contents filled in, and the spans of the messages in `shown`."""
         ids: list[int] = []
         spans: dict[int, tuple[int, int]] = {}
         for piece in pieces:
@@ -258,9 +291,10 @@ class ChatRenderer:
                 _, message, segment = piece
                 start = len(ids)
                 ids += self.encode_text(segments[message][segment])
+                # A message of several segments (thinking, answer) has one span, from the first to the last.
                 spans[message] = (spans.get(message, (start, start))[0], len(ids))
             else:
-                ids += piece  # type: ignore[arg-type]  # told apart by the first entry
+                ids += piece  # type: ignore[arg-type]  # the first entry says which kind it is
         return Rendered(ids, tuple(spans.get(message) for message in shown))
 
     def _remember(self, key: Any, value: Any) -> Any:
@@ -272,16 +306,18 @@ class ChatRenderer:
     # What kind of template this is.
 
     def _accepts_system(self) -> bool:
+        """Whether the template shows the content of a system message."""
         from jinja2.exceptions import TemplateError
 
         self._merges_system = False
         try:
             text = self._render((("system", _slot(0, 0)), ("user", _slot(1, 0))))
-        except TemplateError:  # some templates refuse the role in so many words
+        except TemplateError:  # some templates raise an error for the role
             return False
         return _slot(0, 0) in text
 
     def _find_turn_end(self) -> int | None:
+        """The control id that the template writes directly after an assistant's text; None where there is none."""
         chat = (("user", _slot(0, 0)), ("assistant", _slot(1, 0)), ("user", _slot(2, 0)))
         rest = self._render(chat).partition(_slot(1, 0))[2].partition(_slot(2, 0))[0]
         ids = self._template_ids(rest)
@@ -298,7 +334,7 @@ def _slot(message: int, segment: int) -> str:
 def _skeletons(messages: Sequence[Message]) -> tuple[_Skeletons, list[list[str]]]:
     """Each message with placeholders for its text, and the texts.
 
-    An assistant's thinking tags and outer white space stay in sight, because templates act on them.
+    An assistant's thinking tags and outer white space stay as they are, because templates act on them.
     """
     shapes: list[tuple[str, str]] = []
     texts: list[list[str]] = []
@@ -316,6 +352,7 @@ def _skeletons(messages: Sequence[Message]) -> tuple[_Skeletons, list[list[str]]
 
 
 def _assistant_skeleton(index: int, content: str) -> tuple[str, list[str]]:
+    """The shape of an assistant's message `index`, and the text of each of its segments."""
     shape: list[str] = []
     segments: list[str] = []
     for part in _THINK_TAGS.split(content):

@@ -1,9 +1,9 @@
-"""The teacher's side: privileged information to text, and that text into the prompt that a student read.
+"""The teacher's side: privileged information as text, and that text in the prompt that a student read.
 
-A teacher's prompt is the student's own ids with one block put in, inside a message: nothing in front of the block and
-nothing behind it changes, and the block is never cut. What does not fit is said (`TeacherReading.complete`), so that a
-reading without its privileged part can not pass for one. This file, agents that declare `reads_privileged`, and tools
-that say so on screen are the only readers of `Privileged`.
+A privileged prompt is the plain prompt's ids with the privileged context put in, inside a message. No id before or
+after it changes, and the context is never cut. `TeacherReading.complete` says when it does not fit, so that a reading
+without its privileged context cannot be taken for a teacher's. Only this file, agents that declare `reads_privileged`,
+and tools that say so on screen read `Privileged`.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ POSITIONS = ("auto", "system", "user_prefix", "user_suffix")
 
 
 def split_privilege(privilege: str) -> tuple[str, ...]:
-    """The privileges that a ``+``-joined name stands for, e.g. ``skill+plan``; most stand for themselves.
+    """The privileges that a name joined by ``+`` lists, e.g. ``skill+plan``; a single one is a list of one.
 
     Raises:
         ValueError: One of them is unknown, or named twice, or ``none`` is joined with others.
     """
     names = tuple(name.strip() for name in privilege.split("+"))
     for name in names:
-        require_choice("privilege", name, PRIVILEGES, "the dial (joined by + for several teachers)")
+        require_choice("privilege", name, PRIVILEGES, "privilege (join several by +)")
     if len(set(names)) < len(names) or (len(names) > 1 and "none" in names):
-        raise ValueError(f"privilege {privilege!r}: expected different things to show, joined by +")
+        raise ValueError(f"privilege {privilege!r}: expected different privileges, joined by +, and none only alone")
     return names
 
 
-# These change from state to state and are read anew in every turn; all others are read once per episode.
+# These change from state to state and are read at every turn; all others are read once per episode.
 EVERY_TURN = frozenset({"plan", "next_action", "facts", "hints"})
 
 _REMEMBERED_EPISODES = 4096
@@ -62,10 +62,12 @@ _REMEMBERED_EPISODES = 4096
 class TeacherReading:
     """A row as the teacher reads it.
 
-    `view` always holds every block whole. `block_tokens` counts the tokens that were put in; `history_cut` the turns
-    of history that had to go for them. `complete` is False when a block is over its budget, when the row is too long
-    although all history is gone, or when there was nothing privileged to read: such a reading is not to be learned
-    from.
+    Attributes:
+        view: The sampled tokens given the privileged prompt; every privileged context in it is whole.
+        block_tokens: Tokens of privileged context in it.
+        history_cut: Turns of history that were left out to make room for them.
+        complete: False when a privileged context is over its budget, when the row is too long although all history is
+            gone, or when there was nothing privileged to read: nothing may be learned from such a reading.
     """
 
     view: View
@@ -75,19 +77,19 @@ class TeacherReading:
 
 
 class Teacher:
-    """Builds teacher prompts.
+    """Builds privileged prompts.
 
     Args:
         renderer: The renderer of the student's prompts.
-        style: The style of the student's prompts; it words the block.
-        privilege: What the teacher is shown, one of `PRIVILEGES`.
-        position: ``system``: at the end of the system message, once per row. ``user_prefix`` and ``user_suffix``: in
-            the user messages; what changes by the turn stands in each turn's, what does not in the row's first.
-            ``auto``: ``user_prefix`` for what changes by the turn and for styles without a system message, ``system``
-            for the rest.
-        budget_tokens: Tokens of one block at most.
+        style: The style of the student's prompts; it words the privileged context.
+        privilege: What the privileged context holds, one of `PRIVILEGES`.
+        position: Where the privileged context stands. ``system``: at the end of the system message, once per row.
+            ``user_prefix`` and ``user_suffix``: in the user messages; what changes by the turn stands in each turn's,
+            what does not in the row's first. ``auto``: ``user_prefix`` for what changes by the turn and for styles
+            without a system message, ``system`` for the rest.
+        budget_tokens: Tokens of one privileged context at most.
         max_length: Tokens in front of a row's last completion at most; None for no limit.
-        teacher_context: A user's own function from the revealed dict to text; it replaces the block's content.
+        teacher_context: A user's own function from the revealed dict to text; it replaces the content of the context.
         skill_bank: The environment's bank, asked again for ``random_skill`` and ``wrong_skill``.
         skill_choice: Names the skill of the bank that ``skill`` shows for an episode; None for what the environment
             retrieved.
@@ -116,8 +118,9 @@ class Teacher:
         self.changes = privilege in EVERY_TURN or teacher_context is not None
         in_system = self.style.has_system and not self.changes
         self.position = position if position != "auto" else "system" if in_system else "user_prefix"
-        # The system message stands in front of a whole row, so a block there is written once.
+        # The system message stands in front of a whole row, so a context there is written once.
         self.every_turn = self.changes and self.position != "system"
+        # These privileges show another skill than the one that the environment retrieved: the bank is asked again.
         asks = privilege in ("random_skill", "wrong_skill") or (privilege == "skill" and skill_choice is not None)
         if asks and skill_bank is None and teacher_context is None:
             raise ValueError(
@@ -129,12 +132,12 @@ class Teacher:
         self.teacher_context = teacher_context
         self.skill_bank = skill_bank
         self.skill_choice = skill_choice if privilege == "skill" else None
-        self._blocks: dict[tuple[Any, ...], str] = {}
+        self._contexts: dict[tuple[Any, ...], str] = {}
 
-    # What the teacher is told.
+    # What the teacher reads.
 
     def block(self, privileged: Privileged | None, view: StudentView | None = None) -> str:
-        """The privileged text for one state, worded by the style; ``""`` when there is nothing to tell.
+        """The privileged context for one state, worded by the style; ``""`` when there is none.
 
         Args:
             privileged: The sealed fields.
@@ -153,8 +156,8 @@ class Teacher:
         except KeyError as missing:
             raise ValueError(
                 f"privilege={self.privilege!r} is expected to find {missing} in the environment's privileged fields, "
-                "and it is not there: fill every key of sdar_envs.privileged.PrivilegedFields (check_text_env tells "
-                "which), or choose another privilege or teacher_context="
+                "and it is not there: fill every key of sdar_envs.privileged.PrivilegedFields (check_text_env lists "
+                "those that are missing), or choose another privilege or teacher_context="
             ) from missing
 
     def _worded(self, fields: PrivilegedFields, view: StudentView | None) -> str:
@@ -176,6 +179,7 @@ class Teacher:
                 return self.style.block("skill", _skill(self._other_skills(fields, view), compact))
 
     def _other_skills(self, fields: PrivilegedFields, view: StudentView | None) -> RetrievedSkills:
+        """Another skill of the bank than the environment retrieved: a chosen, a random or a wrong one."""
         assert self.skill_bank is not None  # __init__ refuses these privileges without a bank
         view = view or StudentView("")
         if self.skill_choice is not None:
@@ -191,27 +195,33 @@ class Teacher:
         )
 
     def episode_block(self, privileged: Privileged | None, view: StudentView) -> str | None:
-        """`block` for one turn of an episode; None when there was nothing privileged to read.
+        """The privileged context at one turn of an episode; None when there was nothing privileged to read.
 
         What does not change by the turn is as it was first read in the episode: `privileged` may then be None later.
+
+        Args:
+            privileged: The sealed fields at this turn.
+            view: What the student sees at this turn; it identifies the episode.
         """
         if self.privilege == "none" and self.teacher_context is None:
             return ""
         if self.changes:
             return None if privileged is None else self.block(privileged, view)
+        # Read once per episode, and remembered; the oldest episode is forgotten first.
         key = (view.task_id, view.slot, *view.draw)
-        if view.turn == 0 or key not in self._blocks:
+        if view.turn == 0 or key not in self._contexts:
             if privileged is None:
                 return None
-            if len(self._blocks) >= _REMEMBERED_EPISODES:
-                self._blocks.pop(next(iter(self._blocks)))
-            self._blocks[key] = self.block(privileged, view)
-        return self._blocks[key]
+            if len(self._contexts) >= _REMEMBERED_EPISODES:
+                self._contexts.pop(next(iter(self._contexts)))
+            self._contexts[key] = self.block(privileged, view)
+        return self._contexts[key]
 
     def plan_length(self, privileged: Privileged | None) -> int | None:
-        """Actions that the shortest known plan still needs from a state, whatever the teacher is shown.
+        """Actions that the shortest known plan still needs from a state, whatever the privileged context holds.
 
-        None where no plan is known. A state that is acted on is never won, so an empty plan is none.
+        None where no plan is known. The goal is not yet reached in a state that is acted on, so an empty plan counts as
+        no plan.
         """
         if privileged is None:
             return None
@@ -222,34 +232,39 @@ class Teacher:
         return len(plan) if plan else None
 
     def quotes(self, turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> bool:
-        """Whether a row says a whole privileged block: in a completion, or in what the world answered to it.
+        """Whether a row holds a whole privileged context: in a completion, or in an observation that answers one.
 
-        Such a row, laid behind the plain prompt, would show the student what it may not read.
+        Given the plain prompt, such a row would show the student what it may not read.
 
         Args:
             turns: The turns of one row.
-            privileged: What was known before each turn, parallel to `turns`.
+            privileged: The sealed fields before each turn, parallel to `turns`.
         """
-        blocks = {
+        contexts = {
             text.strip()
             for turn, known in zip(turns, privileged, strict=True)
             if (text := self.episode_block(known, turn.view))
         }
-        said = [turn.action.completion for turn in turns]
-        said += [message["content"] for turn in turns for message in turn.action.messages]
-        return any(block in text for block in blocks for text in said)
+        texts = [turn.action.completion for turn in turns]
+        texts += [message["content"] for turn in turns for message in turn.action.messages]
+        return any(context in text for context in contexts for text in texts)
 
     # Where it is put.
 
     def block_ids(self, text: str) -> list[int]:
-        """A block's ids, the blank line that sets it off included; none for no text."""
+        """The ids of a privileged context, the blank line beside it included; none for no text."""
         gap = "\n" if self.style.name == "compact" else "\n\n"
         if not text:
             return []
         return self.renderer.encode_text(text + gap if self.position == "user_prefix" else gap + text)
 
     def begin(self, messages: Sequence[Message], text: str) -> tuple[list[int], list[int]]:
-        """The student's whole prompt, and the same with a block put in."""
+        """The ids of a row's first prompt: the plain prompt, and the privileged prompt.
+
+        Args:
+            messages: The plain prompt.
+            text: The privileged context.
+        """
         layout = self.renderer.begin_layout(messages)
         return layout.ids, self._put(layout, messages, text)
 
@@ -261,18 +276,22 @@ class Teacher:
         new_messages: Sequence[Message],
         text: str,
     ) -> tuple[list[int], list[int]] | None:
-        """What the student reads between two completions, and the same with a block put in; see the renderer."""
+        """The ids between two completions, without and with a privileged context.
+
+        Arguments as for `ChatRenderer.extend`; `text` is the privileged context. None where a new row has to begin.
+        """
         layout = self.renderer.extend_layout(messages, completion, completion_ended, new_messages)
         return None if layout is None else (layout.ids, self._put(layout, new_messages, text))
 
     def _put(self, layout: Rendered, messages: Sequence[Message], text: str) -> list[int]:
+        """The rendered ids with the privileged context in the last message of the role that `position` names."""
         if not text:
             return list(layout.ids)
         role = "system" if self.position == "system" else "user"
         places = [index for index, message in enumerate(messages) if message["role"] == role]
         if not places:
             raise ValueError(
-                f"position={self.position!r} expects a {role} message to hold the privileged block, got "
+                f"position={self.position!r} expects a {role} message to hold the privileged context, got "
                 f"{[message['role'] for message in messages]}: every prompt should have one"
             )
         return layout.with_block(places[-1], self.block_ids(text), suffix=self.position != "user_prefix")
@@ -284,21 +303,27 @@ class Teacher:
 
         Args:
             turns: The turns of one row, in order; the first begins the row.
-            privileged: What was known before each turn, parallel to `turns`.
+            privileged: The sealed fields before each turn, parallel to `turns`.
 
         Raises:
             ValueError: A turn has no tokens, or its messages do not render to the ids that the student read.
         """
         if len(privileged) != len(turns) or not turns:
-            raise ValueError(f"expected what was known at each of {len(turns)} turns, got {len(privileged)}")
+            raise ValueError(
+                f"Teacher.read: expected the privileged fields before each of {len(turns)} turns (at least 1), got "
+                f"{len(privileged)}"
+            )
+        # The privileged context of each turn: of every one, or of the row's first alone.
         count = len(turns) if self.every_turn else 1
         shown = [self.episode_block(privileged[n], turns[n].view) for n in range(count)]
         texts = [text or "" for text in shown] + [""] * (len(turns) - count)
         sizes = [len(self.block_ids(text)) for text in texts]
         known = all(text is not None for text in shown)
         prompts = self._prompts(turns, texts)
-        behind = sum(len(p) for p in prompts[1:]) + sum(len(_tokens(turn).completion_ids) for turn in turns[:-1])
-        prompts[0], cut = self._fitted(turns[0], prompts[0], texts[0], behind)
+        # Tokens between the first prompt and the last completion: they count towards `max_length`, and are not cut.
+        following = sum(len(p) for p in prompts[1:]) + sum(len(_tokens(turn).completion_ids) for turn in turns[:-1])
+        prompts[0], cut = self._fitted(turns[0], prompts[0], texts[0], following)
+        # Prompts and sampled ids in turn; the completions are those of the student's row, unchanged.
         ids: list[int] = []
         positions: list[int] = []
         for prompt, turn in zip(prompts, turns, strict=True):
@@ -312,7 +337,7 @@ class Teacher:
         return TeacherReading(View(ids, positions), sum(sizes), cut, complete)
 
     def _prompts(self, turns: Sequence[Turn], texts: Sequence[str]) -> list[list[int]]:
-        """Each turn's prompt ids with its block."""
+        """Each turn's prompt ids, with its privileged context where `texts` has one."""
         prompts: list[list[int]] = []
         messages: list[Message] = []
         for number, (turn, text) in enumerate(zip(turns, texts, strict=True)):
@@ -325,6 +350,7 @@ class Teacher:
             if not text:
                 prompts.append(list(tokens.prompt_ids))
             else:
+                # Rendered again for the place of the context; the ids without it must be those that were read.
                 if number == 0:
                     pair: tuple[list[int], list[int]] | None = self.begin(action.messages, text)
                 else:
@@ -338,20 +364,32 @@ class Teacher:
                     )
                 prompts.append(pair[1])
             if self.every_turn:
+                # Only later turns with a context need the chat so far.
                 if number > 0:
                     messages.append({"role": "assistant", "content": turns[number - 1].action.completion})
                 messages.extend(action.messages)
         return prompts
 
     def _ended(self, turn: Turn) -> bool:
+        """Whether the template's end of a turn was sampled."""
         return bool(_tokens(turn).completion_ids[-1:] == (self.renderer.turn_end_id,))
 
-    def _fitted(self, turn: Turn, prompt: list[int], text: str, behind: int) -> tuple[list[int], int]:
-        """The row's first prompt with as much of its history cut, turn by turn, as the limit asks."""
+    def _fitted(self, turn: Turn, prompt: list[int], text: str, following: int) -> tuple[list[int], int]:
+        """The row's first prompt with as much of its history cut, turn by turn, as `max_length` asks.
+
+        Args:
+            turn: The row's first turn.
+            prompt: Its privileged prompt, history whole.
+            text: Its privileged context; without one nothing is cut.
+            following: Tokens between this prompt and the row's last completion.
+
+        Returns:
+            The prompt's ids, and the turns of history that were cut.
+        """
         cut = 0
         if self.max_length is not None and text:
             for cut, messages in enumerate(shorter_histories(turn.action.messages), start=1):
-                if len(prompt) + behind <= self.max_length:
+                if len(prompt) + following <= self.max_length:
                     return prompt, cut - 1
                 prompt = self.begin(messages, text)[1]
         return prompt, cut
@@ -360,11 +398,11 @@ class Teacher:
 def shorter_histories(messages: Sequence[Message]) -> list[list[Message]]:
     """The same prompt with one, two, ... whole turns less of history: of a window, or of a chat that begins a row.
 
-    The system message, the message that states the task, and the present observation always stay; in a chat so does
-    the last answer, between the two, because many templates want the roles in turn.
+    The system message, the message that states the task, and the present observation always stay. In a chat the last
+    answer stays too, between the two, because many templates require roles to alternate.
     """
     content = messages[-1]["content"]
-    if isinstance(content, HistoryText):
+    if isinstance(content, HistoryText):  # a window: one message that knows its shorter forms
         return [[*messages[:-1], {**messages[-1], "content": shorter}] for shorter in content.shorter]
     head = next((index + 1 for index, message in enumerate(messages) if message["role"] == "user"), len(messages))
     pairs = (len(messages) - head) // 2
@@ -372,6 +410,7 @@ def shorter_histories(messages: Sequence[Message]) -> list[list[Message]]:
 
 
 def _tokens(turn: Turn) -> Any:
+    """The token ids of a turn, which a row must have."""
     if turn.action.tokens is None:
         raise ValueError(f"turn {turn.view.turn} of {turn.view.task_id} is expected to hold token ids, got none")
     return turn.action.tokens

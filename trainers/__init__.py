@@ -1,4 +1,4 @@
-"""How it learns: rollouts, formulas, the trainer and its command line.
+"""Training: rollouts, formulas, the trainer and its command line.
 
 Importing this package loads no torch; a public name is loaded when it is first used.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluation_set import EvaluationSet, make_evaluation_set
     from .trainer import SDARTrainer
 
-# Other distributions install a package of this name too: whoever imports it can tell ours by this.
+# Other distributions install a package of this name too; this marker identifies ours.
 PACKAGE_MARKER = "sdar-gym"
 
 require_own_package("agents")

@@ -1,8 +1,8 @@
-"""SDARConfig: everything a training run is configured with, checked against the tables that its names stand in.
+"""SDARConfig: the configuration of a training run, checked against the tables of methods, advantages and sinks.
 
 Names are TRL's where the meaning is TRL's. Defaults are the published settings for large models on ALFWorld (arXiv
-2605.15155 and its code); presets change them for other worlds and for tiny models. The options themselves, with their
-ranges and their lines of help, stand in `options`, group by group. This file imports no torch.
+2605.15155 and its code); presets change them for other worlds and for tiny models. The options, with their ranges and
+help texts, are in `options`, group by group. This file imports no torch.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class SDARConfig(Options):
     """
 
     def check(self) -> None:
-        """Refuse names that stand in no table, and what a method could not use."""
+        """Refuse names that are in no table, and options that the method cannot use."""
         super().check()
-        # These tables live in files that import torch; a configuration that is made is about to be used with them.
+        # Imported here, because these files import torch: importing this module must not.
         from .maths.advantages import ADVANTAGES
         from .methods import get_method
         from .run.sinks import SINKS

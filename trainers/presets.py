@@ -1,7 +1,8 @@
 """Presets: configurations by (model family, environment), as YAML files under ``assets/configs``.
 
-A preset is what a run starts from; files and flags change it. Its keys are those of `options.Options`, below
-``config``; around them stand one line of summary, the family and the environment it is for. This file imports no torch.
+A run starts from a preset; files and flags change it. Its options are under ``config``, with the names of
+`options.joined.Options`; its other keys are a one-line ``summary``, the ``family`` and the ``env_id`` that it is for.
+This file imports no torch.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from .methods.method import Method
 
 FAMILIES = ("tiny", "qwen")
-# A preset's coefficient is meant for SDAR, whose published one this is. Terms of the loss whose published coefficients
-# are of that order or below are scaled by as much; shares of the advantage and losses that stand alone keep theirs.
+# A preset's coefficient is meant for SDAR, whose published one is SDAR_COEF. Terms of the loss whose published
+# coefficient is at most that are scaled by the same factor. Methods that act on the advantage, and terms with a larger
+# published coefficient (losses that stand alone), keep theirs.
 SDAR_COEF = 0.01
 SCALED_INJECTIONS = ("aux", "divergence")
 
@@ -33,7 +35,7 @@ SCALED_INJECTIONS = ("aux", "divergence")
 class Preset:
     """A named starting point.
 
-    `family` says which models it is for: ``tiny`` is the model that the suite builds from nothing, ``qwen`` any
+    `family` is the kind of model that it is for: ``tiny`` is the model that the suite builds itself, ``qwen`` any
     pretrained chat model of that kind. `config` holds the options that differ from the defaults, as plain values.
     """
 
@@ -85,7 +87,7 @@ def read_preset(path: Path) -> Preset:
 
 
 def scaled_coefficient(coef: float | None, method: Method) -> float | None:
-    """A preset's coefficient, brought to a method's scale; None where the method keeps its published one."""
+    """A preset's coefficient, scaled for a method; None where the method keeps its published one."""
     if coef is None or method.injection not in SCALED_INJECTIONS or method.coef > SDAR_COEF:
         return None
     return round(coef * method.coef / SDAR_COEF, 6)
@@ -100,8 +102,8 @@ def preset_config(preset: Preset | None, method: str | None = None) -> dict[str,
     from .methods import get_method
 
     config: dict[str, Any] = {} if preset is None else dict(preset.config)
-    row = get_method(str(method or config.get("method", Options.method)))
-    coef = scaled_coefficient(config.pop("distill_coef", None), row)
+    chosen = get_method(str(method or config.get("method", Options.method)))
+    coef = scaled_coefficient(config.pop("distill_coef", None), chosen)
     return config if coef is None else {**config, "distill_coef": coef}
 
 

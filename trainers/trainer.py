@@ -1,7 +1,7 @@
 """SDARTrainer: collect -> select -> score -> weigh -> update -> evaluate, for any method and any text environment.
 
-This file holds the order of things; what each step does stands in the room of that name. It never asks for a method's
-name.
+This file holds the order of the steps; each step is in the folder of its name (`rollout` holds the first two, `methods`
+and `maths` the fourth, `engine` the fifth). Nothing here depends on a method's name.
 """
 
 from __future__ import annotations
@@ -59,20 +59,19 @@ class SDARTrainer:
     Args:
         model: A model's name or folder, or a model object (then with `processing_class`).
         env_id: A registered Gymnasium id (``module:id`` imports the module first), or a callable that makes an
-            environment; keyword arguments for it stand in ``args.env_kwargs``. Any environment with text in and text
-            out will do.
+            environment; its keyword arguments are ``args.env_kwargs``. Any environment with text in and text out works.
         args: The configuration; None takes the defaults.
         processing_class: The tokenizer, with a chat template.
-        teacher_context: Your own function from `info` to the text that the teacher is shown, or ``module:function``; it
-            makes any environment one with a teacher.
-        callbacks: Objects with methods of `callbacks.CallbackList`; those of transformers work.
+        teacher_context: A function from `info` to the text that the teacher reads, or ``module:function``; with it any
+            environment can have a teacher.
+        callbacks: Objects with the methods that `run.callbacks` lists; those of transformers work.
         evaluation_sets: Evaluation sets by split instead of those made from the configuration.
         sampler: Samples completions for student, evaluator and privileged-prompt policy; None samples from the model
             that is trained, in this process.
         engine: Where and how the model computes; None is one process on the configured device.
 
     Raises:
-        ValueError: The method needs a teacher and the environment gives it nothing to read; or as for `SDARConfig`.
+        ValueError: The method needs a teacher and the environment has no privileged information; or as `SDARConfig`.
         ImportError: ``report_to`` names a sink whose package is not installed.
     """
 
@@ -89,6 +88,7 @@ class SDARTrainer:
         sampler: Sampler | None = None,
         engine: Engine | None = None,
     ) -> None:
+        # Configuration, method and environment; `_identity` is what a run directory is checked against on a resume.
         self.args = args or SDARConfig()
         require_sinks(self.args)
         self.method = get_method(self.args.method)
@@ -97,15 +97,19 @@ class SDARTrainer:
         if isinstance(teacher_context, str):
             self._identity["teacher_context"] = teacher_context
             teacher_context = load_teacher_context(teacher_context)
+
+        # The model, and what its method reads over the run.
         self.engine: Engine = engine or SingleProcess.of(self.args)
         loaded, self.processing_class = load_model(model, processing_class)
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
-        # With a coefficient of 0 throughout, a run has no teacher, whatever its method says.
+        # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
         plans = [self.method.at(step, self.args) for step in range(max(self.args.max_steps, 1))]
         self._teaches = any(plan.reads_teacher for plan in plans)
-        # A method without anything to learn from is measured, and that is all.
+        # A method that learns nothing is only evaluated.
         self._steps = self.args.max_steps if self.method.learns else 0
+
+        # Who acts and who reads.
         self.bandit = SkillBandit.of(self.args, self.source.skill_bank, self.method)
         self.policies = make_policies(
             self.model,
@@ -118,6 +122,8 @@ class SDARTrainer:
             skill_choice=None if self.bandit is None else self.bandit.choose,
             sampler=sampler,
         )
+
+        # The steps of an iteration, and the evaluations.
         self._initial = fingerprint(self.model)
         self._identity["initial_weights"] = self._initial
         wants_reference = self._steps and any(plan.reads_reference for plan in plans)
@@ -130,7 +136,7 @@ class SDARTrainer:
         self.collector = Collector(
             self.source, self.policies, self.args, TaskPlan(self.source.task_ids("train"), self.args)
         )
-        # The evaluation at the end shows how the teacher reads it, so it holds what the strongest iteration asked for.
+        # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)
         self._shown_turns = self.collector.privileged_turns(strongest)
         self.callbacks = CallbackList(list(callbacks), self.args, TrainerState(max_steps=self._steps))
@@ -144,12 +150,12 @@ class SDARTrainer:
 
         Args:
             resume_from_checkpoint: True goes on from the newest checkpoint of ``output_dir`` that verifies (from the
-                start when there is none yet), a path from that one; later ones of ``output_dir`` are removed then, as
-                the logs are cut.
+                start when there is none yet), a path from that checkpoint. Later checkpoints and log lines of
+                ``output_dir`` are then removed.
 
         Raises:
             RunDirectoryError: The directory is in use or holds another run.
-            CheckpointError: There are checkpoints and none is whole.
+            CheckpointError: There are checkpoints and none verifies.
             NonFiniteGradientsError: Too many updates had to be skipped.
             KeyboardInterrupt: Ctrl-C; the iteration was finished and saved before.
         """
@@ -174,11 +180,16 @@ class SDARTrainer:
 
     @property
     def initial_weights(self) -> str:
-        """Fingerprint of the parameters it was made with, as in `run.json`."""
+        """Fingerprint of the initial parameters, as in `run.json`."""
         return self._initial
 
     def evaluate(self, split: str | None = None, *, view: str | None = None) -> Evaluation:
-        """Play the evaluation set of `split` (default: the watched one) under `view` (the prompt of the method)."""
+        """Play the evaluation set of a split.
+
+        Args:
+            split: None takes the split that is watched in training.
+            view: The prompt to act under, of `method.VIEWS`; None takes the one that the method is about.
+        """
         self._sync_sampler(self.state.step)
         return self.monitor.student(split or self.args.eval_split, view=view or self.method.eval_views[0])
 
@@ -191,6 +202,7 @@ class SDARTrainer:
     # The run.
 
     def _run(self, directory: RunDirectory, store: CheckpointStore, log: RunLog, progress: Progress) -> dict[str, Any]:
+        """Evaluate, iterate until the end or a stop, evaluate again; returns what `summary.json` holds."""
         args, state = self.args, self.state
         start = self.engine.clock() - state.seconds
         self._sync_sampler(state.step)
@@ -202,6 +214,7 @@ class SDARTrainer:
             while state.step < self._steps and not self.callbacks.control.should_training_stop:
                 self._reset_requests()
                 self.callbacks.fire("on_step_begin")
+                # An iteration, and what is due after it: evaluation, log, checkpoint.
                 metrics = self.iteration(log)
                 state.step += 1
                 self.callbacks.state.global_step = state.step
@@ -230,6 +243,9 @@ class SDARTrainer:
     def iteration(self, log: RunLog | None = None) -> dict[str, Any]:
         """One iteration: collect, select, score, weigh, update. Returns its metrics.
 
+        Args:
+            log: Gets the episodes; None writes none.
+
         Raises:
             RuntimeError: Every episode's environment broke.
         """
@@ -246,7 +262,7 @@ class SDARTrainer:
         metrics = rollout_metrics(rollouts, rows, view=self.method.student_view)
         self.callbacks.fire("on_rollout_end", rollouts=rollouts)
 
-        # Select: what of it is learned from, and given which prompt.
+        # Select: the rows that are learned from, and the prompt that they are given.
         if plan.reads_plan_length:
             progress = measure_progress(rows, rollouts, args, self.policies.plan_length)
             rows = progress.rows
@@ -254,14 +270,14 @@ class SDARTrainer:
         selected = select_rows(plan, rows, rollouts, self.policies.plain, mask_truncated=mask_truncated)
         metrics |= selected.metrics
 
-        # Score and weigh: what teacher and reference say of the same tokens, and what each token counts.
+        # Score and weigh: log-probs of the same tokens by teacher and reference, advantages and token weights.
         scored, seconds = self.scorer.score(selected.rows, rollouts, plan)
         metrics |= seconds
         advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage)
         by_index = {row.index: own for row, own in zip(rows, advantages.per_token, strict=True)}
         learned = weigh(plan, scored, by_index, mask_truncated=mask_truncated)
 
-        # Log, as far as it is known before the update.
+        # Log the episodes, before the update changes the student's log-probs.
         cpu_logging = time.process_time()
         latest = _latest(rows, learned)
         if log is not None:
@@ -292,11 +308,11 @@ class SDARTrainer:
         return metrics
 
     def _sync_sampler(self, version: int) -> None:
-        """Let the sampler draw with the parameters as they are now."""
+        """Make the sampler use the present parameters; its samples then carry `version`."""
         self.policies.sampler.sync_weights(self.model, version)
 
     def _count(self, metrics: Mapping[str, Any], learned: Sequence[ScoredRow], resampled: Resampled) -> None:
-        """Add what an iteration cost to the state of the run."""
+        """Add an iteration's tokens and failed episodes to the state of the run."""
         self.state.sampled_tokens += int(metrics["tokens/sampled"] + metrics.get("tokens/replaced", 0))
         self.state.trained_tokens += sum(len(row.student.ids) for row in learned)
         self.state.failed_episodes += sum(rollout.episode.failed for rollout in resampled.rollouts)
@@ -304,6 +320,7 @@ class SDARTrainer:
     # Evaluation and logs.
 
     def _measure_start(self, log: RunLog, progress: Progress) -> None:
+        """The evaluations before the first iteration: on the watched set, and on the test set where it has episodes."""
         state = self.state
         watched = self.monitor.measure(self.args.eval_split, teacher=True)
         measured = [watched]
@@ -322,7 +339,7 @@ class SDARTrainer:
         self._log(log, watched.metrics())
 
     def _watch(self, log: RunLog, progress: Progress, *, last: bool) -> dict[str, Any]:
-        """Measure on the watched set; with the privileged-prompt policy where what is learned comes from it."""
+        """Evaluate on the watched set; with the privileged-prompt policy where the run learns from its context."""
         start = self.engine.clock()
         step = self.state.step
         with_teacher = self._teaches or self.method.student_view == "privileged"
@@ -335,7 +352,7 @@ class SDARTrainer:
                 metrics["teacher/collapsed"] = 1.0
                 if self.args.stop_on_teacher_collapse:
                     self.callbacks.control.should_training_stop = True
-        if self.state.watched_at != step:  # a finished run that is resumed has it already
+        if self.state.watched_at != step:  # a finished run that is resumed has logged it already
             log.evaluation(watched, iteration=step)
             self.state.watched_at = step
         metrics["seconds/evaluation"] = self.engine.clock() - start
@@ -349,14 +366,14 @@ class SDARTrainer:
         self.callbacks.fire("on_log", logs=metrics)
 
     def _finish(self, directory: RunDirectory, log: RunLog, progress: Progress, start: float) -> dict[str, Any]:
-        """The last measurements, and `summary.json`; the clock that stood at `start` counts them too."""
+        """The last evaluations, and `summary.json`; `start` is the clock's reading when the run began."""
         if self._last_watched is None or self._last_watched[0] != self.state.step:
             self._watch(log, progress, last=True)
         assert self._last_watched is not None
         _, watched = self._last_watched
         test = None
         if self.args.test_episodes:
-            # Nothing is drawn any more: counted draws of a weight that is only shown are those of iteration 0.
+            # Token weights of the last evaluation are only logged: their counted draws are those of iteration 0.
             plan = dataclasses.replace(self.method.at(max(self.state.step - 1, 0), self.args), step=0)
             test = self.monitor.measure("test", teacher=False, privileged_turns=self._shown_turns)
             self._log_last_evaluation(log, test, plan)
@@ -375,7 +392,7 @@ class SDARTrainer:
         return summary
 
     def _log_last_evaluation(self, log: RunLog, test: Measured, plan: IterationPlan) -> None:
-        """The last evaluation with token arrays: what the student wrote, and how the teacher reads it."""
+        """Log the last evaluation with token arrays: the student's tokens, and the teacher's log-probs of them."""
         rows: list[ScoredRow] = []
         scorer = self.scorer.at_temperature(self.args.eval_temperature)
         if "plain" in test.views:
@@ -384,6 +401,7 @@ class SDARTrainer:
         log.evaluation(test, iteration=self.state.step, rows=rows, columns=columns)
 
     def _shown_rows(self, scorer: Scorer, rollouts: Sequence[Rollout], plan: IterationPlan) -> list[ScoredRow]:
+        """The rows of the first episodes of an evaluation, selected and scored as in an iteration."""
         shown = [row for row in build_rows(rollouts) if row.episode_id < LAST_EVALUATION_TOKEN_EPISODES]
         rows = mark_kept(plan, shown, rollouts).rows
         if plan.reads_plan_length:
@@ -397,6 +415,7 @@ class SDARTrainer:
         self.callbacks.fire("on_save")
 
     def _restore(self, directory: RunDirectory, store: CheckpointStore, path: Path | None) -> None:
+        """Go on from a checkpoint: the newest of the directory, or the one at `path`."""
         checkpoint = store.newest() if path is None else open_checkpoint(path)
         if checkpoint is not None and not store.holds(checkpoint) and store.paths():
             raise RunDirectoryError(
@@ -405,7 +424,7 @@ class SDARTrainer:
             )
         self.state = restore_run(checkpoint, directory, self.updater, self.args, self._initial)
         if checkpoint is not None:
-            # Their log lengths are those of a run that did not go on.
+            # Later checkpoints belong to iterations that are now run again.
             store.drop_after(checkpoint.step)
         self.monitor.teacher_start = self.state.teacher_start
         if self.bandit is not None:
@@ -418,7 +437,7 @@ class SDARTrainer:
 
 
 def load_teacher_context(reference: str) -> TeacherContext:
-    """A user's own teacher context by ``module:function``; a file in the current folder is found.
+    """A user's own teacher context by ``module:function``; a file in the current folder is found, too.
 
     Raises:
         ValueError: There is no such module or function, or it cannot be called.

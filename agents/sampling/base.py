@@ -1,8 +1,8 @@
-"""The seam between agents and whatever samples: requests with token ids in, samples with token ids out.
+"""The interface between agents and samplers: requests with token ids in, samples with token ids out.
 
 One sampler serves the student, its evaluator and the privileged-prompt policy. It holds a copy of, or a reference to,
-the parameters of a model; `sync_weights` says that they have changed, and every sample carries the version that it was
-drawn with. This file knows no torch.
+the parameters of a model; `Sampler.sync_weights` says that they have changed, and every sample carries the version that
+it was drawn with. This file imports no torch.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from typing import Any, Protocol, runtime_checkable
 class SampleRequest:
     """One completion to sample.
 
-    With `continues`, `prompt_ids` follow what the slot's cache holds (its last sampled token included); without, they
-    are the whole prompt and the slot starts afresh. `draw` is the key of the uniforms: it must name the turn.
-    `temperature` None takes the sampler's own; 0 is greedy.
+    Attributes:
+        slot: The slot of the episode.
+        prompt_ids: With `continues`, the ids that follow what the slot's cache holds (its last sampled token included);
+            without, the whole prompt.
+        continues: Whether the slot's row goes on; otherwise the slot starts afresh.
+        draw: Key of the uniforms; it must name the turn.
+        temperature: None takes the sampler's own; 0 is greedy.
     """
 
     slot: int
@@ -65,7 +69,7 @@ class Sampler(Protocol):
         ...
 
     def sync_weights(self, model: Any, version: int) -> None:
-        """Sample with the parameters of `model` as they are now; they are named `version` on every sample.
+        """Sample with the parameters of `model` as they are now; every sample then carries `version`.
 
         Args:
             model: The causal language model that is trained.

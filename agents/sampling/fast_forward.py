@@ -1,10 +1,9 @@
 """A lean forward pass for small Qwen2 and Qwen3 models, for generation only.
 
-With a model of a fifth of a million parameters, most of the time of a decoding step is the time of calling things.
-This pass calls fewer: projections of a layer are joined, and the last layer computes only what the last token needs.
-It reads the model's own weights anew for every turn and gives the same log-probs as the model's `forward` (a test
-holds it to 1e-5); `FastForward.supports` names the models for which that is promised. All others take the general
-path.
+With a model of 0.2 million parameters, most of the time of a decoding step is overhead of calls. This pass makes fewer
+calls: the projections of a layer are joined, and the last layer computes only what the last token needs. It reads the
+model's own parameters again for every turn and gives the same log-probs as the model's `forward` (a test bounds the
+difference by 1e-5). `FastForward.supports` names the models that this holds for; all others take the general path.
 """
 
 from __future__ import annotations
@@ -17,23 +16,25 @@ from torch.nn import functional as F
 
 from .kv_cache import SlotCache
 
-_LARGEST = 100_000_000  # parameters; beyond, calls cost little and joined copies of the weights much
+_LARGEST = 100_000_000  # parameters; beyond, calls cost little and joined copies of the parameters much
 
 
 @dataclass(slots=True)
 class _Layer:
+    """The parameters of one layer; matrices are ``[out, in]``."""
+
     norm_in: torch.Tensor
-    qkv: torch.Tensor
+    qkv: torch.Tensor  # queries, keys and values joined: [(heads + 2 kv_heads) head_dim, hidden]
     qkv_bias: torch.Tensor | None
     qk_norm: torch.Tensor | None  # [heads + kv_heads, head_dim]
     out: torch.Tensor
     norm_mlp: torch.Tensor
-    gate_up: torch.Tensor
+    gate_up: torch.Tensor  # joined: [2 intermediate, hidden]
     down: torch.Tensor
 
 
 class FastForward:
-    """The lean pass over one model's present weights.
+    """The lean pass over one model's present parameters.
 
     Args:
         model: A model for which `supports` is True.
@@ -53,7 +54,7 @@ class FastForward:
 
     @staticmethod
     def supports(model: Any) -> bool:
-        """Whether this pass is proved to give what the model itself gives."""
+        """Whether this pass is tested to give what the model itself gives."""
         if type(model).__name__ not in ("Qwen2ForCausalLM", "Qwen3ForCausalLM"):
             return False
         config = model.config
@@ -74,7 +75,7 @@ class FastForward:
         )
 
     def refresh(self) -> None:
-        """Read the weights again: they change with every optimiser step."""
+        """Read the parameters again: they change with every optimiser step."""
         self.layers = []
         for block in self.model.model.layers:
             attention, mlp = block.self_attn, block.mlp
@@ -102,12 +103,15 @@ class FastForward:
             )
 
     def __call__(self, ids: torch.Tensor, positions: torch.Tensor, cache: SlotCache) -> torch.Tensor:
-        """Feed a block whose columns are already opened in `cache`; returns ``[rows, vocabulary]`` of the last column.
+        """Feed tokens whose columns are already opened in `cache`.
 
         Args:
             ids: ``[rows, width]`` token ids.
             positions: ``[rows, width]`` position ids, from `SlotCache.open_columns`.
-            cache: The rows' keys and values; the block's are written to it.
+            cache: The rows' keys and values; those of the new tokens are written to it.
+
+        Returns:
+            The logits ``[rows, vocabulary]`` of the last column.
         """
         rows, width = ids.shape
         bias = self._attention_bias(cache.mask, width)
@@ -115,6 +119,7 @@ class FastForward:
         both = self.heads + self.kv_heads
         x = F.embedding(ids, self.model.model.embed_tokens.weight)
         for index, layer in enumerate(self.layers):
+            # Attention. Queries and keys are normalised and rotated together: [rows, width, both, head_dim].
             h = F.rms_norm(x, (x.shape[-1],), layer.norm_in, self.eps)
             qkv = F.linear(h, layer.qkv, layer.qkv_bias).view(rows, width, both + self.kv_heads, self.head_dim)
             qk = qkv[:, :, :both]
@@ -126,11 +131,13 @@ class FastForward:
             )
             query = qk[:, :, : self.heads]
             if index == len(self.layers) - 1 and width > 1:
+                # Only the last column's logits are asked for, and no later layer reads the others.
                 query, bias, x = query[:, -1:], bias[:, :, -1:], x[:, -1:]
             mixed = F.scaled_dot_product_attention(
                 query.transpose(1, 2), keys, values, attn_mask=bias, enable_gqa=self.heads != self.kv_heads
             )
             x = x + F.linear(mixed.transpose(1, 2).flatten(2), layer.out)
+            # The gated MLP.
             h = F.rms_norm(x, (x.shape[-1],), layer.norm_mlp, self.eps)
             gate, up = F.linear(h, layer.gate_up).split(self.intermediate, dim=-1)
             x = x + F.linear(F.silu(gate) * up, layer.down)
@@ -138,7 +145,11 @@ class FastForward:
         return F.linear(last, self.model.lm_head.weight)
 
     def _attention_bias(self, mask: torch.Tensor, width: int) -> torch.Tensor:
-        """0 where a query may look, a very low finite number elsewhere (a row without any token must not give nan)."""
+        """The mask that is added to attention scores, ``[rows, 1, width (or 1), columns]``.
+
+        0 where a query may look and a very low finite number elsewhere: minus infinity would give NaN for a row
+        without any token.
+        """
         seen = mask[:, None, None, :]
         if width > 1:
             columns = torch.arange(mask.shape[1], device=mask.device)

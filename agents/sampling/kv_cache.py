@@ -1,7 +1,7 @@
-"""Keys and values of many slots in one padded block: rows are slots, columns are written left to right, holes allowed.
+"""Keys and values of many slots in one padded cache: rows are slots, columns are written left to right, holes allowed.
 
-A row's tokens stand in the columns where `mask` is True; position ids count those, so a hole costs memory and nothing
-else. Rows can be dropped, repeated, merged with other blocks, and closed up when holes have become too many.
+A row's tokens stand in the columns where `SlotCache.mask` is True; position ids count those, so a hole costs memory and
+nothing else. Rows can be dropped, repeated, and merged with those of other caches; holes can be closed up.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _GROWTH = 1.5
 
 
 class GrowingLayer(DynamicLayer):
-    """One layer's keys and values ``[rows, heads, columns, head_dim]`` with room to spare.
+    """One layer's keys and values ``[rows, heads, columns, head_dim]`` in buffers with spare columns.
 
     `DynamicLayer` copies everything at each token; here a token writes its own column only.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.columns = 0
+        self.columns = 0  # written so far
         self.room = 0  # columns to allocate at least
-        self.buffers: list[torch.Tensor] = []
+        self.buffers: list[torch.Tensor] = []  # keys, then values: [rows, heads, allocated columns, head_dim]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write new columns; returns the views of everything written so far."""
+        """Write new columns ``[rows, heads, new, head_dim]``; returns all keys and all values written so far."""
         end = self.columns + key_states.shape[-2]
         if not self.buffers or end > self.buffers[0].shape[2]:
             self._allocate(key_states, value_states, end)
@@ -40,13 +40,14 @@ class GrowingLayer(DynamicLayer):
         return self.show(end)
 
     def show(self, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Declare how many columns are written; returns their views."""
+        """Declare how many columns are written; returns their keys and values, which share the buffers' memory."""
         self.columns = columns
         self.keys, self.values = (buffer[:, :, :columns] for buffer in self.buffers)
         self.is_initialized = True
         return self.keys, self.values
 
     def _allocate(self, keys: torch.Tensor, values: torch.Tensor, end: int) -> None:
+        """Buffers for at least `end` columns, with what is written so far copied over."""
         capacity = max(self.room, int(end * _GROWTH))
         old, self.buffers = self.buffers, []
         for index, states in enumerate((keys, values)):
@@ -62,6 +63,7 @@ class GrowingLayer(DynamicLayer):
         if self.buffers[0].shape[2] < room:
             keys, values = self.show(self.columns)
             return self.filled(keys[index], values[index], room)
+        # The buffers are large enough: one copy of them, spare columns included.
         layer = type(self)()
         layer.room = self.room
         layer.buffers = [buffer.index_select(0, index) for buffer in self.buffers]
@@ -79,6 +81,12 @@ class GrowingLayer(DynamicLayer):
 
 class SlotCache:
     """The cache of one batch of rows.
+
+    Args:
+        rows: Number of rows.
+        device: Where the mask and the lengths live; keys and values live where the model writes them.
+        room: Columns to allocate at least.
+        past: A cache of transformers to use instead of growing layers.
 
     Attributes:
         past: What Hugging Face's forward pass reads and writes.
@@ -98,6 +106,7 @@ class SlotCache:
             self.past.layer_class_to_replicate = self._new_layer
 
     def _new_layer(self) -> GrowingLayer:
+        """An empty layer; transformers calls this for layers that it meets first."""
         layer = GrowingLayer()
         layer.room = self.room
         return layer
@@ -115,10 +124,10 @@ class SlotCache:
         return layer
 
     def open_columns(self, valid: torch.Tensor) -> torch.Tensor:
-        """Reserve columns for a block about to be fed; returns its position ids.
+        """Reserve columns for tokens about to be fed; returns their position ids.
 
         Args:
-            valid: ``[rows, width]``: where the block holds tokens.
+            valid: ``[rows, width]``: True where a row has a token, False where its column stays a hole.
 
         Returns:
             ``[rows, width]`` position ids (0 where there is no token).
@@ -130,6 +139,7 @@ class SlotCache:
             self._mask = grown
         self._mask[:, self.used : end] = valid
         self.used = end
+        # Position ids count a row's tokens, so holes do not shift them. One column, the usual case, needs no cumsum.
         counts = valid.long()
         if valid.shape[1] == 1:
             positions = self.lengths[:, None].clone()
@@ -148,13 +158,19 @@ class SlotCache:
         return result
 
     def absorb(self, part: SlotCache, rows: Sequence[int]) -> None:
-        """Take back what was written in a copy of `rows` made by `select`; other rows get holes."""
+        """Take back the columns that were written in a copy of `rows` made by `select`; other rows get holes.
+
+        Args:
+            part: The copy; its first columns are those of this cache.
+            rows: The rows of this cache that it holds, in its order.
+        """
         index = torch.tensor(list(rows), dtype=torch.long, device=self.device)
         start, end = self.used, part.used
         if end > start:
             valid = torch.zeros(self.rows, end - start, dtype=torch.bool, device=self.device)
             valid[index] = part.mask[:, start:end]
             self.open_columns(valid)
+            # Keys and values of the new columns: zeros in the holes, which the mask hides.
             for mine, theirs in zip(self.past.layers, part.past.layers, strict=True):
                 shape = (self.rows, mine.keys.shape[1], end - start, mine.keys.shape[3])
                 keys, values = mine.keys.new_zeros(shape), mine.values.new_zeros(shape)
@@ -165,9 +181,10 @@ class SlotCache:
     def compacted(self) -> SlotCache:
         """A copy without holes: each row's tokens stand at the left."""
         width = int(self.lengths.max()) if self.rows else 0
+        # A stable sort of the mask brings a row's tokens to the left in their order: the columns to gather, per row.
         order = self.mask.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :width]
         mask = torch.arange(width, device=self.device)[None, :] < self.lengths[:, None]
-        index = order[:, None, :, None]
+        index = order[:, None, :, None]  # [rows, 1, width, 1], for every head and channel alike
 
         def close_up(states: torch.Tensor) -> torch.Tensor:
             return states.gather(2, index.expand(-1, states.shape[1], -1, states.shape[3]))
@@ -180,6 +197,7 @@ class SlotCache:
         return result
 
     def _write_mask(self, mask: torch.Tensor, lengths: torch.Tensor) -> None:
+        """Take the mask ``[rows, used]`` and the lengths ``[rows]`` of columns that another cache wrote."""
         self.used = mask.shape[1]
         if self.used > self._mask.shape[1]:
             self._mask = self._mask.new_zeros(self.rows, int(self.used * _GROWTH))
@@ -188,9 +206,10 @@ class SlotCache:
 
     @staticmethod
     def merge(parts: Sequence[SlotCache]) -> SlotCache:
-        """One block with the rows of all parts, in order."""
+        """One cache with the rows of all parts, in order."""
         if len(parts) == 1:
             return parts[0]
+        # Shorter parts get holes on the right, up to the columns of the longest.
         used = max(part.used for part in parts)
         room = max(part.room for part in parts)
         rows = sum(part.rows for part in parts)

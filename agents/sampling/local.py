@@ -1,8 +1,11 @@
 """Batched sampling over a kept cache: each turn feeds only what is new, and finished episodes cost nothing.
 
-The loop is ours, the forward pass the model's own (or, for small Qwen models, the lean one of `fast_forward`). Draws
-are counted: token i of a request takes the i-th uniform of that request's generator, by inverse CDF, so that a sample
-does not depend on what else is in the batch.
+The loop is ours, the forward pass the model's own (or, for small Qwen models, that of `fast_forward`). Draws are
+counted: token i of a request takes the i-th uniform of that request's generator, by inverse CDF, so that a sample does
+not depend on what else is in the batch.
+
+Between calls the keys and values of all slots stay in one `SlotCache`, or in several: those whose slots a call does not
+ask for are set aside ("parked") and merged again when they are asked for.
 """
 
 from __future__ import annotations
@@ -21,8 +24,8 @@ from .fast_forward import FastForward
 from .kv_cache import SlotCache
 
 _PREFILL_TOKENS = 32_768  # padded prompt tokens per forward pass: bounds activation memory
-_IDLE_SHARE = 0.25  # rows without a request stay in the block up to this share: dropping them copies the cache
-_HOLE_SHARE = 0.25  # columns beyond the longest row, as a share of all, before the block is closed up
+_IDLE_SHARE = 0.25  # rows without a request stay in the cache up to this share: dropping them copies the cache
+_HOLE_SHARE = 0.25  # columns beyond the longest row, as a share of all, before the cache is closed up
 _SHRINK_SHARE = 0.3  # share of rows still writing below which only they are carried on within a turn
 
 
@@ -63,6 +66,7 @@ class BatchSampler:
         self._fast = FastForward(model) if fast and FastForward.supports(model) else None
         parameters = inspect.signature(model.forward).parameters
         self._takes = {name for name in ("position_ids", "logits_to_keep") if name in parameters}
+        # A kept cache has holes, which need position ids of their own and attention that a mask controls alone.
         self._keeps_cache = "position_ids" in self._takes and _attends_to_everything(model)
         self._cache: SlotCache | None = None
         self._rows: list[int | None] = []  # slot of each row of the cache; None when it was released
@@ -70,8 +74,8 @@ class BatchSampler:
         self._pending: dict[int, int] = {}  # slot -> its last sampled token, which no forward pass has read yet
         self._lengths: dict[int, int] = {}  # slot -> tokens, the pending one included
         self._histories: dict[int, list[int]] = {}  # slot -> all its ids, for models whose cache cannot be kept
-        self._room = 0  # columns that a block has needed so far: allocated at once, growing copies everything
-        self.version = 0  # of the parameters, by whoever trains them
+        self._room = 0  # columns that a cache has needed so far: allocated at once, since growing copies everything
+        self.version = 0  # of the parameters, as the last `sync_weights` named it
         self.forward_rows = 0  # rows x passes so far: what generation cost
 
     @property
@@ -80,7 +84,7 @@ class BatchSampler:
         return True
 
     def sync_weights(self, model: Any, version: int) -> None:
-        """Sample from `model`, whose parameters are read anew at every call; samples carry `version`.
+        """Sample from `model`, whose parameters are read again at every call; samples carry `version`.
 
         Raises:
             ValueError: It is another model than the one that the sampler was made for.
@@ -126,6 +130,7 @@ class BatchSampler:
                 samples = self._sample(requests, limits)
         finally:
             self.model.train(was_training)
+        # What each slot holds now; its last sampled token enters the cache with the next prompt.
         for request, sample in zip(requests, samples, strict=True):
             before = self._lengths.get(request.slot, 0) if request.continues else 0
             self._lengths[request.slot] = before + len(request.prompt_ids) + len(sample.ids)
@@ -136,6 +141,7 @@ class BatchSampler:
         return samples
 
     def _limit(self, request: SampleRequest) -> int:
+        """Tokens that a request may sample at most; a `ValueError` for one that cannot be answered."""
         where = f"slot {request.slot}"
         if request.continues and request.slot not in self._pending:
             raise ValueError(f"{where} is expected to hold an earlier turn to continue, and is empty: begin it afresh")
@@ -151,15 +157,19 @@ class BatchSampler:
         return min(self.max_completion_length, room)
 
     def _sample(self, requests: Sequence[SampleRequest], limits: Sequence[int]) -> list[Sample]:
+        """Feed the prompts and decode, at most `limits` tokens per request."""
+        # A slot that starts afresh forgets its earlier episode.
         fresh = {request.slot for request in requests if not request.continues}
         if fresh & self._pending.keys():
             self.release(sorted(fresh & self._pending.keys()))
         going = {request.slot: list(request.prompt_ids) for request in requests if request.continues}
         starting = {request.slot: list(request.prompt_ids) for request in requests if not request.continues}
         if not self._keeps_cache:
+            # Without a kept cache every row is read from its beginning.
             starting = {slot: [*self._histories[slot], *ids] for slot, ids in going.items()} | starting
             going = {}
         cache, rows, logits = self._feed(going, starting)
+        # `order` has the request that each row of the cache answers; None for an idle row.
         of_slot = {request.slot: index for index, request in enumerate(requests)}
         order = [None if slot is None else of_slot.get(slot) for slot in rows]
         samples = self._decode(cache, logits, order, requests, limits)
@@ -173,12 +183,22 @@ class BatchSampler:
     def _feed(
         self, going: dict[int, list[int]], starting: dict[int, list[int]]
     ) -> tuple[SlotCache, list[int | None], torch.Tensor]:
-        """Feed each slot its new tokens; returns the block, the slot of each row, and the last logits per row."""
+        """Feed each slot its new tokens.
+
+        Args:
+            going: Slot to new ids, for rows that go on.
+            starting: Slot to the whole prompt, for rows that begin.
+
+        Returns:
+            The cache of all rows that were fed, the slot of each row (None for a released one), and the logits
+            ``[rows, vocabulary]`` after each row's last token.
+        """
         parts: list[tuple[SlotCache, list[int | None], torch.Tensor]] = []
         if going:
+            # Idle rows can stay when no others join; in a merge they would be copied for nothing.
             cache, rows = self._working_rows(going, exact=bool(starting))
-            blocks = [[] if slot not in going else [self._pending[slot], *going[slot]] for slot in rows]
-            parts.append((cache, rows, self._forward(cache, blocks)))
+            new_ids = [[] if slot not in going else [self._pending[slot], *going[slot]] for slot in rows]
+            parts.append((cache, rows, self._forward(cache, new_ids)))
         elif self._cache is not None:
             self._park(self._cache, self._rows)
             self._cache, self._rows = None, []
@@ -190,13 +210,15 @@ class BatchSampler:
         return merged, [slot for part in parts for slot in part[1]], torch.cat([part[2] for part in parts])
 
     def _prefill(self, starting: dict[int, list[int]]) -> list[tuple[SlotCache, list[int | None], torch.Tensor]]:
+        """Read whole prompts in forward passes of at most `_PREFILL_TOKENS`; one part per pass, as `_feed` returns."""
         if not self._keeps_cache:
             cache = SlotCache(len(starting), self._device(), past=_own_cache(self.model))
             return [(cache, list(starting), self._forward(cache, list(starting.values())))]
-        # Members of a group begin with the same prompt: it is read once.
+        # Episodes of a group begin with the same prompt: it is read once.
         sharing: dict[tuple[int, ...], list[int]] = {}
         for slot, ids in starting.items():
             sharing.setdefault(tuple(ids), []).append(slot)
+        # Prompts of similar length go together, as many as the padded tokens allow.
         prompts = sorted(sharing, key=len)
         parts: list[tuple[SlotCache, list[int | None], torch.Tensor]] = []
         while prompts:
@@ -206,6 +228,7 @@ class BatchSampler:
             chunk, prompts = prompts[:take], prompts[take:]
             cache = SlotCache(len(chunk), self._device())
             logits = self._forward(cache, [list(ids) for ids in chunk])
+            # One row per slot: the row of a shared prompt is copied for each slot that begins with it.
             repeats = [row for row, ids in enumerate(chunk) for _ in sharing[ids]]
             rows: list[int | None] = [slot for ids in chunk for slot in sharing[ids]]
             if len(repeats) > len(chunk):
@@ -214,7 +237,7 @@ class BatchSampler:
         return parts
 
     def _working_rows(self, going: dict[int, list[int]], *, exact: bool) -> tuple[SlotCache, list[int | None]]:
-        """The block that holds the slots of `going`; with `exact`, no others."""
+        """One cache that holds the slots of `going`, and the slot of each of its rows; with `exact`, no others."""
         stored = [] if self._cache is None else [(self._cache, self._rows)]
         stored += self._parked
         self._cache, self._rows, self._parked = None, [], []
@@ -224,6 +247,7 @@ class BatchSampler:
             if not wanted:
                 self._park(cache, rows)
                 continue
+            # A few idle rows cost less in the forward pass than a copy without them, where nothing else is copied.
             idle = len(rows) - len(wanted)
             if idle and (exact or len(stored) > 1 or idle > _IDLE_SHARE * len(rows)):
                 rest = [row for row, slot in enumerate(rows) if slot is not None and slot not in going]
@@ -231,13 +255,14 @@ class BatchSampler:
                     self._park(cache.select(rest), [rows[row] for row in rest])
                 cache, rows = cache.select(wanted), [rows[row] for row in wanted]
             parts.append((cache, rows))
-        block = SlotCache.merge([cache for cache, _ in parts])
-        longest = int(block.lengths.max())
-        if block.used - longest > _HOLE_SHARE * block.used:
-            block = block.compacted()
-        return block, [slot for _, rows in parts for slot in rows]
+        merged = SlotCache.merge([cache for cache, _ in parts])
+        longest = int(merged.lengths.max())
+        if merged.used - longest > _HOLE_SHARE * merged.used:
+            merged = merged.compacted()
+        return merged, [slot for _, rows in parts for slot in rows]
 
     def _park(self, cache: SlotCache, rows: list[int | None]) -> None:
+        """Set a cache aside, unless all of its slots were released."""
         if any(slot is not None for slot in rows):
             self._parked.append((cache, rows))
 
@@ -251,6 +276,16 @@ class BatchSampler:
         requests: Sequence[SampleRequest],
         limits: Sequence[int],
     ) -> list[Sample]:
+        """Sample all completions token by token.
+
+        Args:
+            cache: The rows, prompts fed; sampled tokens are written to it, except for each row's last.
+            logits: ``[rows, vocabulary]`` after the prompts.
+            order: Per row the index of its request; None for an idle row.
+            requests: What is asked for.
+            limits: Tokens per request at most.
+        """
+        # Uniforms [requests, steps]: one generator per request, so that a sample does not depend on the batch.
         longest = max(limits)
         draws = np.empty((len(requests), longest))
         for index, request in enumerate(requests):
@@ -259,11 +294,12 @@ class BatchSampler:
         logprobs: list[list[float]] = [[] for _ in requests]
         entropies: list[list[float]] = [[] for _ in requests]
         ended = [False] * len(requests)
-        alive = [index is not None for index in order]
-        chain: list[tuple[SlotCache, list[int]]] = []
+        alive = [index is not None for index in order]  # per row: whether it still writes
+        chain: list[tuple[SlotCache, list[int]]] = []  # larger caches, and the rows of each that the next one holds
         ends = set(self.end_ids)
         settings = self._settings(order, requests, draws)
         for step in range(longest):
+            # Draw a token per row, and note those of rows that still write.
             tokens, chosen, entropy = _draw(logits, settings[0], settings[1], settings[2][:, step])
             columns = (tokens.tolist(), chosen.tolist(), entropy.tolist())
             for row, (asked, token, logprob, h) in enumerate(zip(order, *columns, strict=True)):
@@ -281,14 +317,17 @@ class BatchSampler:
             writing = sum(alive)
             if not writing:
                 break
+            # When few rows are left, go on with a copy of those alone; afterwards it is absorbed again.
             if self._keeps_cache and writing <= _SHRINK_SHARE * len(alive):
                 left = [row for row, is_alive in enumerate(alive) if is_alive]
                 chain.append((cache, left))
                 cache, tokens = cache.select(left), tokens[left]
                 order, alive = [order[row] for row in left], [True] * len(left)
                 settings = (settings[0][left], settings[1][left], settings[2][left])
+            # Feed the tokens; rows that have ended get a hole.
             valid = torch.tensor(alive, device=cache.device)[:, None]
-            logits = self._forward_block(cache, tokens[:, None].masked_fill(~valid, self.pad_id), valid)
+            logits = self._forward_columns(cache, tokens[:, None].masked_fill(~valid, self.pad_id), valid)
+        # From the smallest copy back to the cache of all rows, which the caller keeps.
         for whole, left in reversed(chain):
             whole.absorb(cache, left)
             cache = whole
@@ -313,19 +352,20 @@ class BatchSampler:
         device: torch.device = self.model.device
         return device
 
-    def _forward(self, cache: SlotCache, blocks: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Feed one block per row, right-aligned; returns the last column's logits ``[rows, vocabulary]``."""
-        width = max(len(block) for block in blocks)
-        ids = np.full((len(blocks), width), self.pad_id, dtype=np.int64)
-        valid = np.zeros((len(blocks), width), dtype=bool)
-        for row, block in enumerate(blocks):
-            if block:
-                ids[row, -len(block) :] = block
-                valid[row, -len(block) :] = True
+    def _forward(self, cache: SlotCache, new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Feed each row its new ids, right-aligned; returns the last column's logits ``[rows, vocabulary]``."""
+        width = max(len(own) for own in new_ids)
+        ids = np.full((len(new_ids), width), self.pad_id, dtype=np.int64)
+        valid = np.zeros((len(new_ids), width), dtype=bool)
+        for row, own in enumerate(new_ids):
+            if own:
+                ids[row, -len(own) :] = own
+                valid[row, -len(own) :] = True
         device = self._device()
-        return self._forward_block(cache, torch.from_numpy(ids).to(device), torch.from_numpy(valid).to(device))
+        return self._forward_columns(cache, torch.from_numpy(ids).to(device), torch.from_numpy(valid).to(device))
 
-    def _forward_block(self, cache: SlotCache, ids: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    def _forward_columns(self, cache: SlotCache, ids: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Feed columns ``[rows, width]`` of ids, tokens where `valid`; returns the last column's logits."""
         positions = cache.open_columns(valid)
         self.forward_rows += len(ids)
         if self._fast is not None:
@@ -356,20 +396,20 @@ def _draw(
     Returns:
         Tokens, their log-probs (fp32), and the distributions' entropies, each ``[rows]``.
     """
-    everything = torch.log_softmax(logits.float() / temperatures[:, None], dim=-1)
-    probabilities = everything.exp()
+    all_logprobs = torch.log_softmax(logits.float() / temperatures[:, None], dim=-1)
+    probabilities = all_logprobs.exp()
     # fp64 sums, and a draw strictly below the total: the token found always has a positive probability.
     sums = probabilities.cumsum(-1, dtype=torch.float64)
     targets = uniforms.clamp(max=1 - 1e-12) * sums[:, -1]
     tokens = torch.searchsorted(sums, targets[:, None], right=True)[:, 0]
-    tokens = torch.where(greedy, everything.argmax(-1), tokens)
-    logprobs = everything.gather(1, tokens[:, None])[:, 0]
+    tokens = torch.where(greedy, all_logprobs.argmax(-1), tokens)
+    logprobs = all_logprobs.gather(1, tokens[:, None])[:, 0]
     entropies = torch.special.entr(probabilities).sum(-1)
     return tokens, logprobs, entropies
 
 
 def _attends_to_everything(model: Any) -> bool:
-    """Whether all layers are full attention: a sliding window or a recurrent state does not bear holes."""
+    """Whether all layers are full attention: a sliding window or a recurrent state would count holes as tokens."""
     config = model.config.get_text_config()
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
@@ -377,6 +417,7 @@ def _attends_to_everything(model: Any) -> bool:
 
 
 def _own_cache(model: Any) -> Any:
+    """A cache of the kinds of layers that the model has, such as sliding windows."""
     from transformers import DynamicCache
 
     return DynamicCache(config=model.config.get_text_config())

@@ -1,4 +1,4 @@
-"""A sampler that answers with what a script says: demonstrations, and commands that show prompts without a model."""
+"""A sampler that returns given completions: for demonstrations, and for commands that show prompts without a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .base import Sample, SampleRequest
 
 
 class ScriptedSampler:
-    """Stands in for a sampler; every request takes the next completion of the script.
+    """A `Sampler` without a model; every request takes the next completion of the script.
 
     Args:
         completions: Token ids of completions, in the order of the requests; `add` appends more.
@@ -30,7 +30,7 @@ class ScriptedSampler:
         """The next completion for each request.
 
         Raises:
-            ValueError: The script has come to its end.
+            ValueError: The script has ended.
         """
         samples = []
         for request in requests:

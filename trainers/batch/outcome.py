@@ -1,4 +1,4 @@
-"""What an episode came to, as far as advantages and filters need it."""
+"""The outcome of an episode, as far as advantages and filters need it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EpisodeOutcome:
-    """What an advantage, or a choice among episodes, needs of one; `failed` when its environment broke."""
+    """Return, success and length of an episode; `failed` when its environment broke."""
 
     episode_id: int
     group_id: int

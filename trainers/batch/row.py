@@ -1,12 +1,13 @@
 """Rows of tokens in their three stages: as sampled, as scored, as weighed.
 
 A row is one token sequence of one episode: a whole transcript, or one turn of it (window mode). Each `View` of a row
-holds the same sampled tokens in the same order given another prompt; scorers gather at `loss_positions`, so a
-teacher's chat may differ anywhere in between.
+holds the same sampled tokens in the same order, given another prompt; scorers gather at `loss_positions`, so the
+prompts of a teacher may differ anywhere between the sampled tokens.
 
 What is known of a row grows from step to step of an iteration, and each stage is a frozen type of its own:
 
-    build_rows -> SampledRow -> Scorer.score -> ScoredRow -> weigh -> WeighedRow -> Updater.update
+    rollout.rows.build_rows -> SampledRow -> scoring.scorer.Scorer.score -> ScoredRow
+        -> methods.apply.weigh -> WeighedRow -> engine.updater.Updater.update
 
 So a step that is left out is a type error, or an exception that names it (`require_stage`). A row keeps its `index`
 from stage to stage.
@@ -29,15 +30,23 @@ _Stage = TypeVar("_Stage", bound="SampledRow")
 class SampledRow:
     """One sequence as it was sampled (suffix ``_T``: parallel to ``student.loss_positions``).
 
-    `index` numbers the rows of an iteration. `turn_ids_T` numbers the turns of the episode. `anchor_ids` name the state
-    before each turn of this row and `step_rewards` its rewards, parallel to `row_turns` (the turn numbers in this row).
-    `invalid_T` marks the tokens of actions that the environment did not understand. `return_` is what the whole episode
-    brought.
-
-    Two fields are written by the selection of rows (`rollout.selection`): `kept` says whether the method's injection
-    may learn from the row (`Method.keep`), and `progress_T` is what the turn of each token did for the rest of the plan
-    (`maths.plan_progress`). `behaviour_logprobs_T` and `entropies_T` are empty for a row that was put under another
-    prompt than the one that it was sampled under, until it is scored there.
+    Attributes:
+        student: The sampled tokens given the student's prompt.
+        behaviour_logprobs_T: O, log-probs under the policy that sampled, in nats. Empty for a row that is given another
+            prompt than it was sampled under, until it is scored given that one.
+        turn_ids_T: Number of the turn in the episode.
+        episode_id: Index of the rollout in the iteration.
+        group_id: Number of the group, whose episodes play one task.
+        index: Number of the row in the iteration.
+        row_turns: The turns in this row.
+        anchor_ids: Name of the state before each of those turns, parallel to `row_turns`.
+        step_rewards: Reward of each of those turns, parallel to `row_turns`.
+        invalid_T: Marks tokens of actions that the environment did not understand.
+        entropies_T: Entropies of the sampling distribution, in nats; empty as `behaviour_logprobs_T` is.
+        truncated: Whether the token limit ended a completion.
+        return_: Sum of rewards of the whole episode.
+        kept: Whether the method's injection may learn from the row (`Method.keep`); set by `rollout.selection`.
+        progress_T: Progress of the token's turn along the plan (`maths.plan_progress`); set by `rollout.selection`.
     """
 
     student: View
@@ -62,12 +71,14 @@ class SampledRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredRow(SampledRow):
-    """A row with what others say of its tokens.
+    """A row with the log-probs of the reference policy and of the teacher.
 
-    `teachers` maps the name of a teacher's reading (e.g. ``"teacher"``) to that reading, and `teacher_logprobs_T` to
-    its log-probs; a row that a teacher has not read lacks its name. `reference_logprobs_T` is None where no reference
-    policy is asked. `teacher_tokens` is what the teacher thinks of every next token, for methods that compare whole
-    distributions.
+    Attributes:
+        teachers: The row given the privileged prompt, by the name of the reading (e.g. ``"teacher"``). A row that a
+            teacher has not read lacks its name, here and in `teacher_logprobs_T`.
+        reference_logprobs_T: R; None where no reference policy is scored.
+        teacher_logprobs_T: T, by the name of the reading or of the view that several readings make.
+        teacher_tokens: The teacher's whole next-token distributions, for methods that compare them.
     """
 
     teachers: Mapping[str, View] = field(default_factory=dict)
@@ -80,9 +91,12 @@ class ScoredRow(SampledRow):
 class WeighedRow(ScoredRow):
     """A row with everything that an update reads.
 
-    `weights_T` holds token weights that are fixed for the whole iteration, None where they are taken at every update.
-    `statistics` is of the whole iteration, the same for all of its rows; `step` and `seed` are the key of counted draws
-    that a weight may make.
+    Attributes:
+        advantages_T: A.
+        weights_T: Token weights that are fixed for the whole iteration; None where they are computed at every update.
+        statistics: Numbers over the whole iteration, the same for all of its rows.
+        step: The iteration; with `seed` the key of counted draws that a weight may make.
+        seed: Of the run.
     """
 
     advantages_T: Sequence[float]
@@ -93,7 +107,7 @@ class WeighedRow(ScoredRow):
 
 
 def advanced(row: SampledRow, stage: type[_Stage], **known: Any) -> _Stage:
-    """The row at a later stage (or its own), with what is known by then."""
+    """A copy of the row at a later stage (or its own), with the fields `known` set."""
     carried = {each.name: getattr(row, each.name) for each in fields(row)}
     return stage(**{**carried, **known})
 
@@ -101,8 +115,14 @@ def advanced(row: SampledRow, stage: type[_Stage], **known: Any) -> _Stage:
 def require_stage(rows: Sequence[SampledRow], stage: type[SampledRow], who: str, remedy: str) -> None:
     """Refuse rows that have skipped a step.
 
+    Args:
+        rows: The rows to check.
+        stage: The stage that they must have reached.
+        who: The function that needs it, for the message.
+        remedy: The step that is missing, for the message.
+
     Raises:
-        TypeError: The message says who asked, for what, and which step is missing.
+        TypeError: A row is at an earlier stage.
     """
     for row in rows:
         if not isinstance(row, stage):

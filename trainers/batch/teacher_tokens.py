@@ -1,4 +1,4 @@
-"""What a teacher thinks of every next token of a row, kept from its reading until the update."""
+"""A teacher's whole next-token distributions at the tokens of a row, kept from its reading until the update."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class TeacherTokens:
     """A teacher's next-token distributions at the loss tokens ``T`` of a row, in one of two forms.
 
-    Whole: `hidden_TH` with the `head` that reads it, shared by all rows of an iteration. Reduced: `top_ids_TK` with
-    `top_logprobs_TK`, whose last column is all other tokens together.
+    Whole: the last hidden states `hidden_TH`, with the `head` that turns them into logits, shared by all rows of an
+    iteration. Reduced: the ids `top_ids_TK` of the most likely tokens, with `top_logprobs_TK` of shape ``[T, K + 1]``,
+    whose last column is all other tokens together.
     """
 
     hidden_TH: Tensor | None = None

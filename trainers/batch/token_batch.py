@@ -1,7 +1,7 @@
-"""Rows to padded tensors, and lists of rows to mini-batches and micro-batches.
+"""From rows to padded tensors, and from lists of rows to mini-batches and micro-batches.
 
 Padding is on the right and never enters a sum; it adds no rows. Micro-batches are cut by padded tokens after sorting by
-length, which changes the speed of a step and, because losses are divided by the tokens of the whole step, nothing else.
+length. That changes only the speed of a step, because losses are divided by the tokens of the whole step.
 """
 
 from __future__ import annotations
@@ -25,14 +25,27 @@ _Row = TypeVar("_Row", bound=SampledRow)
 class TokenBatch:
     """Everything a method may look at, per loss token: ``[B, T]``, padded on the right, outside ``mask_BT`` zero.
 
-    `student_BT` is S and carries the gradient (None until the forward pass is done), `behaviour_BT` is O,
-    `reference_BT` is R, `teachers` holds T per view. `teacher_mask_BT` marks tokens that every wanted view has read.
-    `entropy_BT` is the student's entropy in nats: live when the forward pass gave it, else the sampler's.
-    `weights_BT` holds token weights fixed for the whole iteration and `statistics` what was counted over all of it
-    (`methods.weigh`); `divergence_BT` is a live divergence between the two next-token distributions, for methods that
-    need the whole vocabulary; `step` and `seed` are the key of counted draws. `returns_B` is what a row's episode
-    brought, `kept_B` marks the rows that the injection may learn from, and `progress_BT` is what the token's turn did
-    for the rest of the plan.
+    Attributes:
+        mask_BT: The loss tokens.
+        behaviour_BT: O, log-probs under the policy that sampled.
+        advantages_BT: A.
+        turn_ids_BT: Number of the token's turn in its episode.
+        episode_ids_B: The row's episode.
+        group_ids_B: The row's group.
+        invalid_BT: Tokens of actions that the environment did not understand.
+        kept_B: Rows that the injection may learn from (`Method.keep`).
+        returns_B: Return of the row's episode.
+        student_BT: S, with gradient; None until the forward pass is done.
+        reference_BT: R, log-probs under the reference policy; None where it is not scored.
+        teachers: T, by view.
+        teacher_mask_BT: Loss tokens that every wanted view has read; None where no view is wanted.
+        entropy_BT: The student's entropy in nats: live when the forward pass computed it, else the sampler's.
+        weights_BT: Token weights that are fixed for the whole iteration (`methods.apply.weigh`).
+        divergence_BT: Live divergence between the student's and the teacher's whole next-token distributions.
+        progress_BT: Progress of the token's turn along the plan (`maths.plan_progress`).
+        statistics: Numbers over the whole iteration (`methods.apply.weigh`).
+        step: The iteration; with `seed` the key of counted draws.
+        seed: Of the run.
     """
 
     mask_BT: Tensor
@@ -67,13 +80,13 @@ class TokenBatch:
         return self.mask_BT if self.teacher_mask_BT is None else self.teacher_mask_BT
 
     def live_student(self) -> Tensor:
-        """S.
+        """S, which must have been computed.
 
         Raises:
             ValueError: The forward pass has not been done.
         """
         if self.student_BT is None:
-            raise ValueError("TokenBatch.student_BT is empty: score the rows first (logprobs.score_views)")
+            raise ValueError("TokenBatch.student_BT is empty: score the rows first (forward.passes.score_views)")
         return self.student_BT
 
 
@@ -107,8 +120,8 @@ def collate(
     Args:
         rows: At least one row, all of one stage. Rows that are scored and not yet weighed have advantages of 0.
         device: Where the tensors go.
-        teacher_views: The views that a method reads. A row that lacks one of them is outside ``teacher_mask_BT``: it
-            still learns from its reward, and nothing from a teacher.
+        teacher_views: The views that a method reads. A row that lacks one of them is outside ``teacher_mask_BT``: only
+            its reward is learned from, not the teacher.
         mask_truncated: Leave truncated rows out of the mask.
 
     Raises:
@@ -128,6 +141,7 @@ def collate(
                 )
         return pad_rows(sequences, width, dtype, device)
 
+    # What every row has.
     lengths = [len(row) if contributes(row, mask_truncated) else 0 for row in rows]
     mask = torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]
     mask = mask.to(device=device)  # type: ignore[call-overload]
@@ -142,6 +156,7 @@ def collate(
         kept_B=torch.tensor([row.kept for row in rows]).to(device=device),  # type: ignore[call-overload]
         returns_B=torch.tensor([row.return_ for row in rows], dtype=torch.float64),
     )
+    # What only some runs or stages have.
     if all(row.reference_logprobs_T is not None for row in rows):
         batch.reference_BT = stack("reference_logprobs_T", lambda r: r.reference_logprobs_T or (), torch.float32, False)
     if any(row.entropies_T for row in rows):
@@ -153,6 +168,7 @@ def collate(
         batch.statistics, batch.step, batch.seed = weighed[0].statistics, weighed[0].step, weighed[0].seed
         if any(row.weights_T for row in weighed):
             batch.weights_BT = stack("weights_T", _weights, torch.float32, True)
+    # The teacher's log-probs, and the mask of tokens that all wanted views have read.
     if teacher_views:
         read = [all(len(row.teacher_logprobs_T.get(view, ())) == len(row) for view in teacher_views) for row in rows]
         read_B = torch.tensor(read).to(device=device)  # type: ignore[call-overload]
@@ -174,7 +190,8 @@ def _weights(row: ScoredRow) -> Sequence[float]:
 def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     """Cut indices into micro-batches of at most `token_budget` padded tokens, longest first.
 
-    A sequence that is longer than the budget stands alone. Every index occurs exactly once; ties keep their order.
+    A sequence that is longer than the budget is a micro-batch of its own. Every index occurs exactly once; ties keep
+    their order.
 
     Args:
         lengths: Tokens per sequence, prompt included.
@@ -192,7 +209,7 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
 
 
 def mini_batches(rows: Sequence[_Row], count: int, *, key: tuple[int | str, ...] | None = None) -> list[list[_Row]]:
-    """Deal rows into `count` mini-batches, one optimiser step each; never an empty one.
+    """Cut rows into `count` mini-batches, one optimiser step each; never an empty one.
 
     Args:
         rows: The rows of an iteration.

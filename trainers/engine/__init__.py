@@ -1,1 +1,1 @@
-"""The machine under a run: device and precision, the optimiser step, and checkpoints."""
+"""How a run computes: device and precision, the optimiser step, and checkpoints."""

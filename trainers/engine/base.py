@@ -1,4 +1,4 @@
-"""Engine: the seam between the trainer and the machine, or machines, that it runs on.
+"""Engine: the interface between the trainer and the machine, or machines, that it runs on.
 
 One process on one device is `single.SingleProcess`. An engine that shards parameters or keeps copies of them in step
 wraps the root module (`forward.root.PolicyModel`), sums over its ranks, and gathers the whole state for a checkpoint.
@@ -21,7 +21,7 @@ class Engine(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Of this process."""
+        """The device of this process."""
         ...
 
     @property
@@ -64,7 +64,7 @@ class Engine(Protocol):
         ...
 
     def load_whole(self, root: PolicyModel, state: Mapping[str, Tensor]) -> None:
-        """Put back what `whole_state` gave."""
+        """Load what `whole_state` returned."""
         ...
 
     def clock(self) -> float:

@@ -1,9 +1,9 @@
 """Checkpoints: a Hugging Face model directory plus training state, complete or absent, never half.
 
-A checkpoint is written beside its place, flushed to disk, given a manifest with the size and SHA-256 of every file, and
-renamed. There is no "latest" file: the newest directory that *verifies* wins, and one that does not is named with the
-reason and passed over. Tensors are safetensors and everything else is JSON; nothing is unpickled. Not here: what a
-trainer does with the state.
+A checkpoint is written under a temporary name, flushed to disk, given a manifest with the size and SHA-256 of every
+file, and renamed. There is no "latest" file: the newest directory that *verifies* is used, and one that does not is
+reported with the reason and skipped. Tensors are safetensors and everything else is JSON; nothing is unpickled. Not
+here: what a trainer does with the state (`run.run_state`).
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ class CheckpointStore:
     """The checkpoints of one run directory.
 
     Args:
-        folder: Where they live; made when first needed.
-        keep: Newest checkpoints that are kept; None keeps all. Others go only after a new one is complete.
+        folder: The folder of the checkpoints; made when first needed.
+        keep: How many of the newest checkpoints are kept; None keeps all. Others are removed only after a new one is
+            complete.
     """
 
     def __init__(self, folder: str | Path, *, keep: int | None = 3) -> None:
@@ -75,6 +76,7 @@ class CheckpointStore:
         final = self.folder / f"step-{step:08d}"
         temporary = self.folder / f".tmp-step-{step:08d}"
         try:
+            # Everything under the temporary name, the manifest last.
             self.folder.mkdir(parents=True, exist_ok=True)
             self._sweep()
             temporary.mkdir()
@@ -84,6 +86,7 @@ class CheckpointStore:
             text = json.dumps({**state, "step": step}, indent=1, sort_keys=True, allow_nan=False)
             (temporary / STATE).write_text(text, encoding="utf-8")
             _write_manifest(temporary)
+            # Renamed in one step, and the folder flushed, so that the checkpoint is complete or absent.
             if final.exists():  # the same step again: an earlier one that did not verify, or a rerun
                 final.rename(self.folder / f".tmp-old-step-{step:08d}")
             temporary.rename(final)
@@ -123,7 +126,7 @@ class CheckpointStore:
         return None
 
     def holds(self, checkpoint: Checkpoint) -> bool:
-        """Whether a checkpoint lies in this folder."""
+        """Whether a checkpoint is in this folder."""
         return checkpoint.path.resolve().parent == self.folder.resolve()
 
     def drop_after(self, step: int) -> None:
@@ -139,6 +142,7 @@ class CheckpointStore:
             _remove(path)
 
     def _sweep(self) -> None:
+        """Remove what interrupted writes and removals left."""
         for path in self.folder.glob(".tmp-*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -158,6 +162,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """
     folder = Path(path)
     try:
+        # The manifest's own digest first, then size and digest of every file that it lists.
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = manifest["files"]
         if manifest["digest"] != _digest_of(files):
@@ -197,6 +202,7 @@ def _sha256(path: Path) -> str:
 
 
 def _sync(path: Path) -> None:
+    """Flush a file or a folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -213,7 +219,7 @@ def _save_tensors(values: Mapping[str, Tensor], path: Path) -> None:
 def optimizer_state(
     optimizer: torch.optim.Optimizer, named: Sequence[tuple[str, nn.Parameter]]
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The optimiser's state by parameter name: tensors, and numbers (a step count may be either).
+    """The optimiser's state by ``parameter name/key``: tensors, and numbers (a step count may be either).
 
     Args:
         optimizer: Any optimiser whose per-parameter state holds tensors and numbers.
@@ -238,7 +244,13 @@ def load_optimizer_state(
     path: str | Path,
     numbers: Mapping[str, Any],
 ) -> None:
-    """Put back what `optimizer_state` took, on each parameter's own device.
+    """Load what `optimizer_state` returned, on each parameter's own device.
+
+    Args:
+        optimizer: The optimiser to load into.
+        named: The parameters it updates, with their names.
+        path: The safetensors file of the tensors.
+        numbers: The numbers.
 
     Raises:
         CheckpointError: The file holds state of a parameter that this optimiser does not update.

@@ -1,4 +1,4 @@
-"""One process on one device: precision, memory switches, and models made ready for them."""
+"""One process on one device: precision, gradient checkpointing, and the preparation of models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SingleProcess:
     """An engine of one process; `base.Engine` has the contract.
 
     With a 16-bit `dtype` the parameters that sample and learn are 16-bit, and the optimiser keeps float32 masters of
-    them (`updater.MasterWeights`): at learning rates of 1e-6 most updates are smaller than a bfloat16 step.
+    them (`updater.MasterWeights`), because at learning rates of 1e-6 most updates are smaller than a bfloat16 step.
     """
 
     device: torch.device
@@ -35,10 +35,12 @@ class SingleProcess:
 
     @classmethod
     def of(cls, options: MachineOptions) -> SingleProcess:
-        """Resolve every ``auto``: a GPU where there is one, with bfloat16 and gradient checkpointing on it.
+        """The engine of a configuration.
+
+        ``auto`` is a GPU where there is one, and bfloat16 and gradient checkpointing on a GPU.
 
         Raises:
-            ValueError: The device does not exist here.
+            ValueError: The machine has no such device.
         """
         device = choose_device(options.device)
         on_gpu = device.type == "cuda"
@@ -48,23 +50,23 @@ class SingleProcess:
 
     @property
     def rank(self) -> int:
-        """The only one."""
+        """Always 0."""
         return 0
 
     @property
     def world_size(self) -> int:
-        """One process."""
+        """Always 1."""
         return 1
 
     @property
     def is_writer(self) -> bool:
-        """It is."""
+        """Always: this process writes the run directory."""
         return True
 
     def prepare(self, model: Any) -> PolicyModel:
         """Move a model to the device and precision, without dropout and without a cache in the forward pass.
 
-        Dropout would make the log-probs of sampling and of training those of two different policies.
+        With dropout, the log-probs of sampling and of training would be those of two different policies.
         """
         model.to(device=self.device, dtype=self.dtype)
         disable_dropout(model)
@@ -76,10 +78,10 @@ class SingleProcess:
 
     @contextmanager
     def learning(self, root: PolicyModel) -> Iterator[None]:
-        """The mode of a backward pass.
+        """The scope of a forward pass with gradients and its backward pass.
 
-        Transformers recomputes activations only in training mode, and keeps no cache in it, so sampling and scoring
-        stay in evaluation mode. Without dropout the two compute the same.
+        Transformers recomputes activations only in training mode, and keeps no cache in that mode, so sampling and
+        scoring stay in evaluation mode. Without dropout both modes compute the same.
         """
         root.train(self.gradient_checkpointing)
         try:
@@ -94,7 +96,7 @@ class SingleProcess:
         return copied.eval()
 
     def sum_over_ranks(self, value: float) -> float:
-        """The number itself."""
+        """The number itself, since there is one process."""
         return value
 
     def clip(self, parameters: Sequence[nn.Parameter], max_norm: float) -> float:
@@ -107,7 +109,7 @@ class SingleProcess:
         return state
 
     def load_whole(self, root: PolicyModel, state: Mapping[str, torch.Tensor]) -> None:
-        """Put back what `whole_state` gave."""
+        """Load what `whole_state` returned."""
         root.language_model.load_state_dict(state)
 
     def clock(self) -> float:
@@ -155,7 +157,7 @@ def load_model(model: Any, processing_class: Any = None, *, trust_remote_code: b
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without the progress bars of loading and saving, which would tear a run's own."""
+    """Switch off transformers' progress bars of loading and saving, which would break up a run's own."""
     from transformers.utils import logging as transformers_logging
 
     shown = transformers_logging.is_progress_bar_enabled()
@@ -168,7 +170,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def disable_dropout(model: nn.Module) -> None:
-    """Set every dropout probability to 0, in modules and in what the configuration hands to attention."""
+    """Set every dropout probability to 0, in modules and in the attention's own setting."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -177,11 +179,11 @@ def disable_dropout(model: nn.Module) -> None:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """SHA-256 over names, shapes and 64 evenly spaced values of every tensor: tells initial models apart cheaply."""
+    """SHA-256 over names, shapes and 64 evenly spaced values of every tensor: a cheap identity of initial models."""
     digest = hashlib.sha256()
     for name, tensor in _tensors(model):
         flat = tensor.detach().reshape(-1)
-        # In float32 the last place of a tensor with more than 2**24 values would be rounded to one beyond its end.
+        # In float64: float32 would round the last index of a tensor with more than 2**24 values to one past its end.
         picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel()), dtype=torch.float64).round().long()
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(flat[picks.to(flat.device)].float().cpu().numpy().tobytes())

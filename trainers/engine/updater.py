@@ -1,8 +1,8 @@
 """The optimiser step: rows in, parameters changed, metrics out.
 
-Mini-batches are optimiser steps; micro-batches only cut their work, because every loss is divided by the loss tokens of
-the whole step. A non-finite gradient changes nothing: the step is skipped and counted, and too many of them end the
-run. Not here: the loss itself (`objective`), where rows come from (`rows`).
+A mini-batch is one optimiser step. Micro-batches only divide its work, because every loss is divided by the loss tokens
+of the whole step. A non-finite gradient changes nothing: the step is skipped and counted, and too many skipped steps
+end the run. Not here: the loss itself (`methods.objective`), where rows come from (`rollout.rows`).
 """
 
 from __future__ import annotations
@@ -36,17 +36,20 @@ class NonFiniteGradientsError(RuntimeError):
 
 @dataclass(slots=True)
 class UpdateCounters:
-    """What a run must remember of its updates."""
+    """Counts over the optimiser steps of a run; they go into checkpoints."""
 
-    updates: int = 0
+    updates: int = 0  # optimiser steps, skipped ones included
     skipped: int = 0
     skipped_in_a_row: int = 0
-    tokens: int = 0
+    tokens: int = 0  # loss tokens of the steps that were not skipped
 
 
 @dataclass(slots=True)
 class MasterWeights:
-    """Float32 masters of 16-bit parameters; a float32 parameter is its own master."""
+    """Float32 copies (masters) of 16-bit parameters, which the optimiser updates.
+
+    A float32 parameter is its own master.
+    """
 
     named: list[tuple[str, nn.Parameter]]
     masters: list[nn.Parameter] = field(init=False)
@@ -58,10 +61,9 @@ class MasterWeights:
         ]
 
     def take_gradients(self) -> None:
-        """Move the gradients of 16-bit parameters to their masters, adding to what is there.
+        """Add the gradients of 16-bit parameters to those of their masters, and clear them.
 
-        Called after every micro-batch: added up in 16 bits, small parts would be lost, and the sum would depend on how
-        a step is cut.
+        Called after every micro-batch: a sum in 16 bits would lose small parts, and would depend on how a step is cut.
         """
         for (_, parameter), master in zip(self.named, self.masters, strict=True):
             if master is not parameter and parameter.grad is not None:
@@ -70,13 +72,13 @@ class MasterWeights:
 
     @torch.no_grad()
     def publish(self) -> None:
-        """Round the masters into the parameters."""
+        """Copy the masters into the parameters, rounded to their precision."""
         for (_, parameter), master in zip(self.named, self.masters, strict=True):
             if master is not parameter:
                 parameter.copy_(master)
 
     def named_masters(self) -> list[tuple[str, nn.Parameter]]:
-        """What the optimiser updates, by parameter name."""
+        """The masters by parameter name: what the optimiser updates."""
         return [(name, master) for (name, _), master in zip(self.named, self.masters, strict=True)]
 
     def separate(self) -> dict[str, Tensor]:
@@ -86,7 +88,7 @@ class MasterWeights:
 
     @torch.no_grad()
     def load_separate(self, path: Path) -> None:
-        """Put back what `separate` gave, and round it into the parameters."""
+        """Load what `separate` returned, and copy it into the parameters."""
         from safetensors.torch import load_file
 
         saved = load_file(path)
@@ -107,11 +109,11 @@ def learning_rate_at(options: Options, step: int) -> float:
 
 
 def loss_denominator(tokens: float, options: Options) -> float:
-    """What the sums of an optimiser step are divided by, over all its micro-batches.
+    """The divisor of the loss sums of an optimiser step, over all its micro-batches.
 
-    ``dapo``: its loss tokens, so that each counts the same within a step, and less in a step of long episodes.
-    ``dr_grpo`` (arXiv 2503.20783, with ``scale_rewards`` ``none``): the tokens that it could have had at most, the same
-    at every step, so that a token counts the same however long its episode and its step are.
+    ``dapo``: the step's loss tokens, so that each token counts the same within a step, and less in a step of long
+    episodes. ``dr_grpo`` (arXiv 2503.20783, with ``scale_rewards`` ``none``): the tokens that a step can have at most,
+    the same at every step, so that a token counts the same however long its episode and its step are.
 
     Args:
         tokens: Loss tokens of the whole optimiser step, over all micro-batches and ranks.
@@ -119,6 +121,7 @@ def loss_denominator(tokens: float, options: Options) -> float:
     """
     if options.loss_type == "dapo":
         return tokens
+    # The largest number of loss tokens: a row is one turn in a window, and a whole episode in a transcript.
     if options.mini_batch_rows is not None:
         turns = options.max_turns if options.context == "transcript" else 1
         return options.mini_batch_rows * turns * options.max_completion_length
@@ -145,8 +148,8 @@ class Updater:
     Args:
         root: The policy, prepared by the engine.
         options: Optimiser, clip and batch options.
-        engine: The machine; knows the mode of a backward pass.
-        pad_id: Any valid id.
+        engine: Where the model computes; gives the scope of a backward pass, clipping, and sums over processes.
+        pad_id: Any valid id, for padding.
     """
 
     def __init__(self, root: PolicyModel, options: Options, engine: Engine, pad_id: int) -> None:
@@ -163,27 +166,28 @@ class Updater:
         """All optimiser steps of an iteration.
 
         Args:
-            rows: What the iteration learns from, weighed.
-            plan: The iteration: its number sets the learning rate and the counted order of rows.
+            rows: The rows that the iteration learns from, weighed.
+            plan: The method at this iteration; its step sets the learning rate and the counted order of rows.
 
         Returns:
             Metrics of the iteration; ``sampling/logp_diff_*`` compare the sampler's log-probs with the trainer's at
-            the first optimiser step, before any parameter has moved.
+            the first optimiser step, before any parameter has changed.
 
         Raises:
             NonFiniteGradientsError: Too many updates were skipped.
-            TypeError: A row has skipped a step before.
+            TypeError: A row was not weighed.
         """
         require_stage(rows, WeighedRow, "Updater.update", "weigh the rows first (methods.weigh)")
         rate = learning_rate_at(self.options, plan.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        # How many mini-batches, hence optimiser steps, per pass over the rows.
         usable = [row for row in rows if len(row)]
         wanted = self.options.mini_batch_rows
         count = self.options.num_mini_batches if wanted is None else math.ceil(len(usable) / wanted)
-        parts: list[Objective] = []
-        first: list[Objective] = []
-        norms: list[float] = []
+        parts: list[Objective] = []  # of all micro-batches
+        first: list[Objective] = []  # of those of the first optimiser step
+        norms: list[float] = []  # of gradients before clipping, one per optimiser step
         losses = 0.0
         skipped = 0
         for repeat in range(self.options.num_iterations if usable else 0):
@@ -194,6 +198,7 @@ class Updater:
                 losses += sum(float(part.loss.detach()) for part in own)
                 norms.append(norm)
                 skipped += not math.isfinite(norm)
+        # Metrics: means over the iteration's steps, and the first step's difference to the sampler.
         metrics = dict(summarise(parts))
         shift = summarise(first)
         finite = [norm for norm in norms if math.isfinite(norm)]
@@ -225,6 +230,7 @@ class Updater:
 
     def accumulate(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> list[Objective]:
         """Add the gradient of the whole step's loss to the masters, micro-batch by micro-batch."""
+        # The denominator is that of the whole step, so gradients of micro-batches simply add up.
         options = self.options
         mask_truncated = options.mask_truncated_completions
         tokens = self.engine.sum_over_ranks(loss_tokens(rows, mask_truncated=mask_truncated))
@@ -232,6 +238,7 @@ class Updater:
         views = plan.method.teacher_views if plan.coefficient else ()
         parts = []
         for indices in micro_batches([len(row.student.ids) for row in rows], options.micro_batch_tokens):
+            # Forward: S, with entropies and with the divergence to the teacher's distributions where they are read.
             picked = [rows[index] for index in indices]
             read = plan.reads_vocabulary and any(row.teacher_tokens is not None for row in picked)
             scored = score_views(
@@ -244,6 +251,7 @@ class Updater:
                 entropy=plan.reads_entropy,
                 look=against(picked, options, self.engine.device, temperature=options.temperature) if read else None,
             )
+            # The batch: what is known of the rows, and what the forward pass computed.
             batch = collate(
                 picked, device=scored.logprobs_BT.device, teacher_views=views, mask_truncated=mask_truncated
             )
@@ -251,8 +259,9 @@ class Updater:
             if scored.entropy_BT is not None:
                 batch.entropy_BT = scored.entropy_BT
             if plan.reads_vocabulary:
-                # Where no row was read, there is nothing to differ from, and no token where it would count.
+                # Where the teacher read no row, the divergence is 0 and all tokens are outside the teacher's mask.
                 batch.divergence_BT = scored.spread(*scored.looked) if read else torch.zeros_like(scored.logprobs_BT)
+            # Backward; afterwards only numbers are kept of the micro-batch.
             part = objective(plan, batch, options, denominator=denominator)
             part.loss.backward()
             self.masters.take_gradients()
@@ -261,6 +270,7 @@ class Updater:
         return parts
 
     def _count_skip(self, rows: Sequence[SampledRow]) -> None:
+        """Count a skipped step; `NonFiniteGradientsError` when there are too many."""
         counters = self.counters
         counters.skipped += 1
         counters.skipped_in_a_row += 1

@@ -1,1 +1,1 @@
-"""How well a policy does: fixed evaluation sets, success rates with intervals, and the watch over a run."""
+"""Evaluation of policies: fixed evaluation sets, success rates with intervals, and the evaluations of a run."""

@@ -20,6 +20,7 @@ from .intervals import clustered, wilson
 
 
 def _world(env_id: str, env_kwargs: Mapping[str, Any]) -> str:
+    """An environment with its keyword arguments as text, to compare and to show."""
     return f"{env_id} {json.dumps(without_split(env_kwargs), sort_keys=True)}"
 
 
@@ -52,10 +53,22 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """How an agent did on an evaluation set.
+    """The results of an agent on an evaluation set; episodes whose environment broke are in no rate and no mean.
 
-    `outcomes` has one entry per task of the set: whether it was won, None where the environment broke. Failed
-    episodes are in no rate. `clustered_ci95` widens the interval where tasks share a room, a product, a source.
+    Attributes:
+        evaluation_set: What was played.
+        outcomes: Per task of the set, whether it was won; None where the environment broke.
+        clusters: Per task, what it shares with others (a room, a product, a source), else the task itself.
+        overall: Wins and episodes.
+        by_task_type: The same by type of task.
+        clustered_ci95: Interval of the success rate that takes clusters into account; None with fewer than two.
+        mean_score: Mean of the environment's score.
+        mean_return: Mean of the sum of rewards.
+        invalid_action_rate: Share of turns whose action the environment did not understand.
+        mean_turns: Turns per episode.
+        failed: Episodes whose environment broke.
+        tokens: Sampled tokens.
+        rollouts: The episodes, parallel to the tasks.
     """
 
     evaluation_set: EvaluationSet
@@ -120,11 +133,11 @@ def evaluate(
     """Play a whole evaluation set with `agent`, which must sample at its temperature.
 
     Args:
-        agent: Who plays. Unless it declares `reads_privileged`, nothing privileged is even computed.
+        agent: The agent that plays. Unless it declares `reads_privileged`, environments compute nothing privileged.
         evaluation_set: What is played.
-        source: Where to make environments; None makes them from the set's id and keyword arguments.
-        environments: Live environments at most; more slots than environments cost time and change nothing.
-        privileged_turns: When environments fill in the teacher's side (`batch_env.PRIVILEGED_TURNS`); None is every
+        source: Makes the environments; None makes them from the set's id and keyword arguments.
+        environments: Live environments at most; with fewer than slots the results are the same, and take longer.
+        privileged_turns: When environments fill in privileged information (`batch_env.PRIVILEGED_TURNS`); None is every
             turn for an agent that reads it, and never for others.
         seal_info: As in `collect.collect`, for a user's own ``teacher_context``.
         run_seed: Changes the draws of sampling, not the tasks.
@@ -132,8 +145,9 @@ def evaluate(
     Raises:
         EvaluationSetError: The environment is another one than the set's or another version of its world, or the agent
             samples at another temperature.
-        RuntimeError: Not one episode could be played.
+        RuntimeError: Every episode's environment broke.
     """
+    # Whatever the set fixes must match: environment, version of the world, temperature.
     fixed = evaluation_set
     source = source or EnvironmentSource(fixed.env_id, fixed.env_kwargs)
     wanted, got = _world(fixed.env_id, fixed.env_kwargs), _world(source.name, source.env_kwargs)
@@ -149,6 +163,7 @@ def evaluate(
         raise EvaluationSetError(
             f"the evaluation set asks for temperature {fixed.temperature}, the agent samples at {temperature}"
         )
+    # Which episodes act together depends on the set alone, so the number of slots is the set's.
     slots = min(fixed.sampler_batch, len(fixed.task_ids))
     batch_env = LoopBatchEnv.of(
         source,
@@ -169,7 +184,13 @@ def evaluate(
 
 
 def summarise(evaluation_set: EvaluationSet, rollouts: Sequence[Rollout], clusters: Sequence[str]) -> Evaluation:
-    """Count the rollouts of an evaluation set, parallel to its tasks."""
+    """The evaluation that rollouts give.
+
+    Args:
+        evaluation_set: What was played.
+        rollouts: Its episodes, parallel to its tasks.
+        clusters: The cluster of each task.
+    """
     episodes = [rollout.episode for rollout in rollouts]
     played = [episode for episode in episodes if not episode.failed]
     kinds = sorted({episode.task_type for episode in played})

@@ -1,7 +1,7 @@
-"""Evaluation sets: files that name everything a success rate depends on besides the agent, with a hash over all of it.
+"""Evaluation sets: files with everything that a success rate depends on besides the agent, and a hash over all of it.
 
-The same tasks, draws and batch size every time. Which episodes act together depends on the set alone, so that the
-result is the same for any number of environments.
+An evaluation set fixes tasks, draws and batch size. Which episodes act together depends on the set alone, so the result
+is the same for any number of environments.
 """
 
 from __future__ import annotations
@@ -38,8 +38,16 @@ class EvaluationSetError(ValueError):
 class EvaluationSet:
     """What is played and how.
 
-    `sampler_batch` is how many episodes act together: at another batch size floating point may move a token.
-    `hash` is the SHA-256 of all other fields as canonical JSON.
+    Attributes:
+        env_id: The environment.
+        env_kwargs: Its keyword arguments, without the split.
+        split: The split that the tasks are from.
+        task_ids: The tasks, one episode each.
+        max_turns: Turns per episode at most; None leaves that to the environment.
+        temperature: Of sampling.
+        sampler_batch: Episodes that act together: at another batch size, rounding may change a sampled token.
+        world_version: The environment's version of everything that changes a score.
+        hash: SHA-256 of all other fields as canonical JSON.
     """
 
     env_id: str
@@ -94,7 +102,7 @@ class EvaluationSet:
         return cls(**content)
 
     def draw(self, index: int, run_seed: int = 0) -> tuple[int | str, ...]:
-        """The key of episode `index`: part of the set, so that all agents are measured with the same draws."""
+        """The key of the draws of episode `index`: part of the set, so that all agents play with the same draws."""
         return ("panel", self.hash, run_seed, index)
 
 
@@ -136,5 +144,5 @@ def make_evaluation_set(
 
 
 def without_split(env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments of an environment as an evaluation set holds them: it names its split itself."""
+    """Keyword arguments of an environment without the split, which an evaluation set holds in its own field."""
     return {key: value for key, value in env_kwargs.items() if key != "split"}

@@ -1,6 +1,6 @@
 """Intervals for success rates: Wilson, by cluster, and of paired differences. Pure functions of counts and outcomes.
 
-All intervals are two-sided at 95 % unless told otherwise, and stay inside the range of what they estimate.
+All intervals are two-sided at 95 % unless `z` says otherwise, and stay inside the range of what they estimate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Interval = tuple[float, float]
 
 
 def wilson(wins: int, episodes: int, *, z: float = Z95) -> Interval:
-    """Wilson's score interval of a success rate (E. B. Wilson, 1927); (0, 1) when nothing was played.
+    """Wilson's score interval of a success rate (E. B. Wilson, 1927); (0, 1) without episodes.
 
     Raises:
         ValueError: `wins` is not between 0 and `episodes`.
@@ -27,7 +27,7 @@ def wilson(wins: int, episodes: int, *, z: float = Z95) -> Interval:
     scale = 1.0 + z * z / episodes
     centre = (rate + z * z / (2 * episodes)) / scale
     half = z / scale * math.sqrt(rate * (1.0 - rate) / episodes + z * z / (4 * episodes * episodes))
-    # At 0 and at `episodes` wins the bound is exactly the edge; rounding would leave 1e-17 of it.
+    # Without a win the lower bound is exactly 0, without a loss the upper one exactly 1; rounding would miss by 1e-17.
     return (0.0 if wins == 0 else max(0.0, centre - half)), (1.0 if wins == episodes else min(1.0, centre + half))
 
 
@@ -73,7 +73,7 @@ def paired_difference(
     Args:
         before: One outcome per task.
         after: Likewise, in the same order.
-        clusters: Cluster per task; None takes each task for its own.
+        clusters: Cluster per task; None makes each task its own cluster.
         z: Normal quantile.
 
     Returns:

@@ -1,7 +1,7 @@
-"""What was measured on an evaluation set: the student under each prompt of its method, and its teacher.
+"""The evaluations on one set: the student under each prompt of its method, and the privileged-prompt policy.
 
-What was measured under the plain prompt and what was measured under the privileged one never share a name: ``valid``
-is always plain, and ``valid_privileged`` never, in metric lines, in the log of episodes and in the run's state alike.
+Measurements under the plain prompt and under the privileged one never share a name: ``valid`` is always plain, and
+``valid_privileged`` always privileged, in metric lines, in the log of episodes and in the run's state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .evaluate import Evaluation
 
 
 def measured_name(split: str, view: str) -> str:
-    """What a measurement is called: the split alone under the plain prompt, else with the view."""
+    """The name of a measurement: the split alone under the plain prompt, else followed by the view's name."""
     return split if view == "plain" else f"{split}_{view}"
 
 
@@ -24,7 +24,13 @@ def described(evaluation: Evaluation, view: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One look at an evaluation set; `views` begins with the prompt that the method is about."""
+    """The measurements on one evaluation set at one time.
+
+    Attributes:
+        split: Of the set.
+        views: The student by prompt; the first prompt is the one that the method is about.
+        teacher: The privileged-prompt policy, where it was measured.
+    """
 
     split: str
     views: dict[str, Evaluation]
@@ -49,11 +55,11 @@ class Measured:
 
     @property
     def plays_its_teacher(self) -> bool:
-        """Whether the privileged-prompt policy is one of the student's own views, and was not played besides."""
+        """Whether the student was evaluated under the privileged prompt; that policy is then not played twice."""
         return "privileged" in self.views
 
     def named(self) -> dict[str, tuple[str, Evaluation]]:
-        """All that was measured, by name, each with the prompt it was played under."""
+        """All evaluations by name, each with the prompt it was played under."""
         found = {measured_name(self.split, view): (view, evaluation) for view, evaluation in self.views.items()}
         return found if self.teacher is None else {**found, "teacher": ("privileged", self.teacher)}
 
@@ -62,7 +68,7 @@ class Measured:
         return {name: described(evaluation, view) for name, (view, evaluation) in self.named().items()}
 
     def metrics(self) -> dict[str, Any]:
-        """The few numbers that belong into a metric line."""
+        """The numbers for a metric line."""
         metrics: dict[str, Any] = {}
         for name, (_, evaluation) in self.named().items():
             low, high = evaluation.ci95

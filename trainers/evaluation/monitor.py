@@ -1,9 +1,9 @@
-"""Watching a run: the student on its evaluation sets, and beside it the privileged-prompt policy.
+"""Evaluations during a run: the student on its evaluation sets, and the privileged-prompt policy on the same.
 
-Student and teacher are one set of weights; the cheapest way for them to agree is to ignore what the teacher is shown.
-So the success of the policy that acts under the privileged prompt is measured on the same set, and a fall below a share
-of its start is reported. `valid` is watched while training; `test` is read before the first and after the last
-iteration, and nothing is chosen by it. A method may be evaluated under several prompts (`Method.eval_views`).
+Student and teacher are the same parameters, and the simplest way for them to agree is to ignore the privileged context.
+So the success of the privileged-prompt policy is measured too, and a fall below a share of its start is reported. The
+``valid`` split is evaluated while training; ``test`` is evaluated before the first and after the last iteration, and
+nothing is chosen by it. A method may be evaluated under several prompts (`Method.eval_views`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from .measured import Measured
 
 @dataclass
 class Monitor:
-    """Evaluates the policies of a run on fixed sets; `views` are the prompts that the method is evaluated under."""
+    """Evaluates the policies of a run on fixed sets.
+
+    Attributes:
+        source: The environment.
+        policies: The agents of the run.
+        options: Sizes of evaluation sets, temperature, and the share below which a fall is reported.
+        evaluation_sets: By split; those that are missing are made from the options.
+        views: The prompts that the student is evaluated under.
+        teacher_start: Success rate of the privileged-prompt policy before training; None until it is measured.
+    """
 
     source: EnvironmentSource
     policies: Policies
@@ -31,7 +40,7 @@ class Monitor:
     teacher_start: float | None = None
 
     def evaluation_set(self, split: str) -> EvaluationSet:
-        """The run's evaluation set of a split, made when first asked for."""
+        """The run's evaluation set of a split, made at its first use."""
         if split not in self.evaluation_sets:
             options = self.options
             watched = split == options.eval_split
@@ -56,9 +65,14 @@ class Monitor:
                 self.evaluation_set(split).save(path)
 
     def measure(self, split: str, *, teacher: bool, privileged_turns: str = "never") -> Measured:
-        """The student on a set under each of its prompts, and with `teacher` the privileged-prompt policy beside it.
+        """Evaluate the student on a set under each of its prompts, and with `teacher` the privileged-prompt policy.
 
         A student under the privileged prompt is that policy, and is not played twice.
+
+        Args:
+            split: The set's.
+            teacher: Whether the privileged-prompt policy is evaluated too.
+            privileged_turns: As for `student`.
         """
         views = {view: self.student(split, view=view, privileged_turns=privileged_turns) for view in self.views}
         privileged = None
@@ -72,20 +86,20 @@ class Monitor:
         Args:
             split: The set's.
             view: Of `method.VIEWS`.
-            privileged_turns: When rollouts are to hold the sealed side for later readings, for the plain prompt.
+            privileged_turns: When rollouts under the plain prompt are to hold privileged information, so that a teacher
+                can read them later.
         """
         return self._evaluate(split, view, privileged_turns)
 
     def teacher(self, split: str) -> Evaluation | None:
-        """The privileged-prompt policy on the same set; None where the environment gives it nothing to read."""
+        """The privileged-prompt policy on the same set; None where the environment has no privileged information."""
         return None if self.policies.privileged_policy is None else self._evaluate(split, "privileged", "never")
 
     def _evaluate(self, split: str, view: str, turns: str) -> Evaluation:
         agent = self.policies.evaluator
         if view == "privileged":
-            assert (
-                self.policies.privileged_policy is not None
-            )  # `make_policies` refuses a method that asks for more than there is
+            # `make_policies` refuses a method that needs this policy where the environment has nothing for it to read.
+            assert self.policies.privileged_policy is not None
             agent, turns = self.policies.privileged_policy, self.policies.privileged_turns
         return evaluate(
             agent,
@@ -96,7 +110,11 @@ class Monitor:
         )
 
     def check_teacher(self, rate: float) -> str | None:
-        """Compare the privileged-prompt policy with its start; a message when it has lost what it could."""
+        """Compare the privileged-prompt policy's success rate with its start; the first call sets the start.
+
+        Returns:
+            A warning when the rate is below ``teacher_health_floor`` times the start, else None.
+        """
         if self.teacher_start is None:
             self.teacher_start = rate
         share = self.options.teacher_health_floor
@@ -104,6 +122,6 @@ class Monitor:
             return None
         return (
             f"WARNING: the privileged-prompt policy wins {100 * rate:.1f} %, less than {share:g} of its start "
-            f"({100 * self.teacher_start:.1f} %): it is learning to ignore what it is shown, and teaches "
-            "nothing then. Lower distill_coef or learning_rate, or raise beta"
+            f"({100 * self.teacher_start:.1f} %): it is learning to ignore the privileged context, and a teacher "
+            "that ignores it teaches nothing. Lower distill_coef or learning_rate, or raise beta"
         )

@@ -1,1 +1,1 @@
-"""What a model says of given tokens: log-probabilities, and whole next-token distributions."""
+"""Forward passes over given tokens: log-probabilities, and whole next-token distributions."""

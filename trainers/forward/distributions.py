@@ -1,6 +1,6 @@
-"""What a teacher thinks of *every* next token, kept from its reading until the update and compared with the student.
+"""A teacher's whole next-token distributions, kept from its reading until the update and compared with the student's.
 
-The teacher is the weights that sampled, and most updates of an iteration come after those weights are gone, so
+The teacher is the policy that sampled, and most updates of an iteration are made after its parameters have changed, so
 something must be stored per loss token:
 
 =================  =======================================================  =======================================
@@ -11,9 +11,9 @@ divergence_top_k   stored per loss token, in host memory                    then
 k                  k ids, k + 1 log-probs (8 k + 4 bytes)                   compared on k tokens and a tail
 =================  =======================================================  =======================================
 
-Hidden states are a small part of what logits would be (H of 2,048 against a vocabulary of 150,000), and the whole
-``[N, V]`` never exists: with 100 tokens per turn, 50 turns and 128 episodes they are 2.6 GB in bfloat16 where logits
-would be 190 GB. Above ``divergence_memory_gb`` a run is refused before anything is read.
+Hidden states are much smaller than logits (H of 2,048 against a vocabulary of 150,000), and the whole ``[N, V]`` is
+never computed at once: with 100 tokens per turn, 50 turns and 128 episodes hidden states are 2.6 GB in bfloat16, and
+logits would be 190 GB. Above ``divergence_memory_gb`` an iteration is refused before the teacher's pass.
 """
 
 from __future__ import annotations
@@ -37,7 +37,13 @@ from .root import PolicyModel
 
 
 def required_bytes(head: Any, tokens: int, top_k: int) -> int:
-    """Host memory of `tokens` loss tokens: hidden states in the model's precision, or ids and log-probs."""
+    """Host memory in bytes for `tokens` loss tokens: hidden states in the model's precision, or ids and log-probs.
+
+    Args:
+        head: The LM head.
+        tokens: Loss tokens.
+        top_k: Tokens kept of each distribution; 0 (or the whole vocabulary) keeps hidden states.
+    """
     weight = head.weight
     vocabulary, hidden = weight.shape
     if 0 < top_k < vocabulary:
@@ -46,10 +52,10 @@ def required_bytes(head: Any, tokens: int, top_k: int) -> int:
 
 
 def check_memory(head: Any, views: Sequence[View], options: Options) -> None:
-    """Refuse what would not fit, before any forward pass.
+    """Refuse what would take more than ``divergence_memory_gb``, before any forward pass.
 
     Raises:
-        ValueError: Over ``divergence_memory_gb``; the message says what would be stored and what can be done.
+        ValueError: The message says what would be stored and names remedies.
     """
     tokens = sum(len(view.loss_positions) for view in views)
     needed = required_bytes(head, tokens, options.divergence_top_k) / 1e9
@@ -68,7 +74,16 @@ def check_memory(head: Any, views: Sequence[View], options: Options) -> None:
 def read_distributions(
     root: PolicyModel, views: Sequence[View], options: Options, *, pad_id: int
 ) -> tuple[list[list[float]], list[TeacherTokens]]:
-    """Score the sampled tokens as `passes.score_rows` does, and keep the distributions they were drawn against.
+    """Score the sampled tokens as `passes.score_rows` does, and keep the next-token distributions at their positions.
+
+    Args:
+        root: The policy that sampled.
+        views: Rows given the privileged prompt.
+        options: Temperature, batch options, and how much of a distribution is kept.
+        pad_id: Any valid id, for padding.
+
+    Returns:
+        Per view, the log-probs of its sampled tokens and the kept distributions, in host memory.
 
     Raises:
         ValueError: They would take more than ``divergence_memory_gb``.
@@ -76,6 +91,7 @@ def read_distributions(
     head = root.head
     check_memory(head, views, options)
     check_head(root.language_model)
+    # One copy of the head as it is now; the live one changes with every update.
     top_k = options.divergence_top_k if options.divergence_top_k < head.weight.shape[0] else 0
     kept = None if top_k else copy.deepcopy(head).requires_grad_(False)
 
@@ -90,6 +106,7 @@ def read_distributions(
         picked = [views[index] for index in indices]
         if not any(view.loss_positions for view in picked):
             continue
+        # One pass: log-probs, and with them either the reduced distributions or the hidden states.
         scored: Scored = root(
             picked,
             temperature=options.temperature,
@@ -98,6 +115,7 @@ def read_distributions(
             look=most_likely if top_k else None,
             keep_hidden=not top_k,
         )
+        # Loss tokens of all views stand one after another; each view gets its own.
         counts = [len(view.loss_positions) for view in picked]
         kept_N = scored.looked if scored.hidden_NH is None else (scored.hidden_NH,)
         stored = [part.cpu().split(counts) for part in kept_N]
@@ -111,15 +129,19 @@ def read_distributions(
 
 
 def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.device, *, temperature: float) -> Look:
-    """What compares a student's logits with the kept distributions: ``(divergence_N,)``, with gradient.
+    """A function that compares a student's logits with the kept distributions, for the forward pass of an update.
 
-    Rows that the teacher has not read count with zeros in its place; their loss tokens are outside the teacher's mask.
+    Rows that the teacher has not read take part with zeros in its place; their loss tokens are outside the teacher's
+    mask.
 
     Args:
-        rows: The rows of the micro-batch that is scored, in its order; at least one was read.
+        rows: The rows of the micro-batch that is scored, in its order; the teacher has read at least one.
         options: Divergence and its alpha.
-        device: The student's.
+        device: The student's device.
         temperature: The sampling temperature.
+
+    Returns:
+        From the logits of some loss tokens ``[N, V]`` to ``(divergence_N,)`` in nats, with gradient.
 
     Raises:
         ValueError: No row has been read.
@@ -132,12 +154,15 @@ def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.dev
         hidden_NH, head = _stack(rows, "hidden_TH").to(device), read.head
         assert head is not None
 
+        # Whole distributions: the kept head turns hidden states into the teacher's logits, chunk by chunk.
         def whole(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
             with torch.no_grad():
                 teacher_NV = torch.log_softmax(head(hidden_NH[part]).float() / temperature, -1)
             return (divergence(torch.log_softmax(logits_NV, -1), teacher_NV, kind, alpha),)
 
         return whole
+
+    # Reduced distributions: the student's are brought to the same k tokens and a tail.
     ids_NK = _stack(rows, "top_ids_TK").to(device).long()
     logprobs_NK = _stack(rows, "top_logprobs_TK").to(device)
 
@@ -149,7 +174,7 @@ def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.dev
 
 
 def _stack(rows: Sequence[ScoredRow], name: str) -> Tensor:
-    """One field of all rows under each other; zeros for a row that was not read."""
+    """One field of all rows, concatenated over their loss tokens; zeros for a row that the teacher has not read."""
     parts = [None if row.teacher_tokens is None else getattr(row.teacher_tokens, name) for row in rows]
     like = next(part for part in parts if part is not None)
     return torch.cat(

@@ -1,8 +1,8 @@
 """Log-probabilities of sampled tokens under a causal LM, without the full logits tensor.
 
 The backbone runs once over the right-padded batch; hidden states are taken at the loss positions only (the position
-*before* each sampled token), and the LM head runs on those, in checkpointed chunks where a large vocabulary would need
-memory. Logits are divided by the sampling temperature in float32 before the log-softmax. Right padding under causal
+*before* each sampled token), and the LM head runs on those, in checkpointed chunks where the vocabulary is large.
+Logits are divided by the sampling temperature in float32 before the log-softmax. Right padding under causal
 attention cannot reach a real token, so no padding mask is built and the fast causal kernels stay available.
 """
 
@@ -17,12 +17,12 @@ from torch.utils.checkpoint import checkpoint
 
 from agents.base import View
 
-# Below this the logits of a micro-batch are small, and recomputing them in the backward pass costs time for nothing.
+# With a smaller vocabulary the logits of a micro-batch take little memory, and recomputing them would only cost time.
 CHUNKED_VOCABULARY = 8192
 
 
-# Something else to compute from the logits of some loss tokens, while they are there: (logits_NV, which of all loss
-# tokens) -> tensors ``[N, ...]``. Logits are float32 and divided by the temperature.
+# Something else to compute from the logits of a chunk of loss tokens before they are freed: (logits_NV, the chunk's
+# place among all loss tokens) -> tensors ``[N, ...]``. Logits are float32 and divided by the temperature.
 Look = Callable[[Tensor, slice], tuple[Tensor, ...]]
 
 
@@ -40,12 +40,12 @@ class Scored(NamedTuple):
     hidden_NH: Tensor | None = None
 
     def spread(self, values_N: Tensor) -> Tensor:
-        """Values over the loss tokens of all views in turn, as ``[B, T]``, 0 outside the mask."""
+        """Values ``[N]`` over all loss tokens, one view after another, as ``[B, T]``; 0 outside the mask."""
         return torch.zeros(self.mask_BT.shape, device=values_N.device).masked_scatter(self.mask_BT, values_N)
 
 
 class LossStates(NamedTuple):
-    """Last hidden states in front of the loss tokens of all views in turn, and the tokens' ids."""
+    """The last hidden state before each loss token, one view after another, and the tokens' ids."""
 
     hidden_NH: Tensor
     targets_N: Tensor
@@ -61,7 +61,7 @@ class HeadOutput(NamedTuple):
 
 
 def check_head(model: Any) -> None:
-    """Refuse models whose logits are more than a linear head on the last hidden state.
+    """Refuse models whose logits are not simply a linear head on the last hidden state.
 
     Raises:
         ValueError: The configuration scales or caps logits; the message names the setting.
@@ -88,21 +88,21 @@ def score(
 ) -> Scored:
     """Score the sampled tokens of `views` in one pass of the backbone.
 
-    This is the body of `root.PolicyModel.forward`, through which everything else calls it.
+    This is the body of `root.PolicyModel.forward`; other code calls that.
 
     Args:
         model: A causal LM of transformers (``get_decoder``, ``get_output_embeddings``), on any device and precision.
         views: Sequences with their loss positions; unequal lengths and counts are padded on the right.
         temperature: The sampling temperature, above 0; logits are divided by it.
-        pad_id: Any valid id; what stands in padding changes nothing.
+        pad_id: Any valid id; the values in padding change nothing.
         chunk: Loss tokens per LM-head chunk when the vocabulary is large; 0 never chunks.
         entropy: Whether to return entropies too.
         look: Computes something else from the same logits.
         keep_hidden: Whether to return the hidden states that the head read.
 
     Returns:
-        Float32 ``[B, T]`` log-probs (0 outside the mask), the mask, entropies or None, and what `look` gave; T is the
-        largest number of loss positions.
+        Float32 ``[B, T]`` log-probs (0 outside the mask), the mask, entropies or None, and what `look` returned; T is
+        the largest number of loss positions.
 
     Raises:
         ValueError: No views, a temperature of 0 or less, or a loss position outside its sequence.
@@ -134,17 +134,18 @@ def loss_states(model: Any, views: Sequence[View], *, pad_id: int) -> LossStates
         ValueError: A loss position outside its sequence.
     """
     device = model.get_output_embeddings().weight.device
-    ids_BL, flat_N, counts = _lay_out(views, pad_id)
+    ids_BL, flat_N, counts = _padded(views, pad_id)
     ids_BL, flat = ids_BL.to(device), flat_N.to(device)
     mask_BT = (torch.arange(max(counts))[None, :] < torch.tensor(counts)[:, None]).to(device)
     position_ids = torch.arange(ids_BL.shape[1], device=device)[None, :]
     decoder = model.get_decoder()
     hidden_BLH = decoder(input_ids=ids_BL, position_ids=position_ids, use_cache=False).last_hidden_state
+    # The token at position p is predicted from the state at p - 1; positions are at least 1, so rows do not mix.
     hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[flat - 1]
     return LossStates(hidden_NH, ids_BL.reshape(-1)[flat], mask_BT)
 
 
-def _lay_out(views: Sequence[View], pad_id: int) -> tuple[Tensor, Tensor, list[int]]:
+def _padded(views: Sequence[View], pad_id: int) -> tuple[Tensor, Tensor, list[int]]:
     """Padded ids ``[B, L]``, the flat index of every loss token in them, and the loss tokens per view."""
     length = max(len(view.ids) for view in views)
     ids: list[list[int]] = []
@@ -171,7 +172,17 @@ def head_logprobs(
     entropy: bool = False,
     look: Look | None = None,
 ) -> HeadOutput:
-    """Log-probs (and entropies) of target ids from hidden states, in float32, chunked where it pays."""
+    """Log-probs (and entropies) of target ids from hidden states, in float32, in chunks for a large vocabulary.
+
+    Args:
+        head: The LM head.
+        hidden_NH: Last hidden states before the loss tokens.
+        targets_N: Ids of the loss tokens.
+        temperature: The sampling temperature, above 0.
+        chunk: Loss tokens per chunk; 0 never chunks.
+        entropy: Whether to return entropies too.
+        look: Computes something else from the same logits.
+    """
     vocabulary = head.weight.shape[0]  # type: ignore[index]
     count = hidden_NH.shape[0]
     step = count if chunk <= 0 or count <= chunk or vocabulary < CHUNKED_VOCABULARY else chunk
@@ -180,6 +191,7 @@ def head_logprobs(
         part = slice(start, start + step)
         piece = (head, hidden_NH[part], targets_N[part], temperature, entropy, look, part)
         if torch.is_grad_enabled() and step < count:
+            # Recomputed in the backward pass, so that the logits of only one chunk exist at a time.
             parts.append(checkpoint(_head_chunk, *piece, use_reentrant=False, preserve_rng_state=False))
         else:
             parts.append(_head_chunk(*piece))
@@ -201,6 +213,7 @@ def _head_chunk(
     look: Look | None,
     part: slice,
 ) -> HeadOutput:
+    """`head_logprobs` of one chunk, which is `part` of all loss tokens."""
     logits_NV = head(hidden_NH).float()
     if temperature != 1.0:
         logits_NV = logits_NV / temperature
@@ -209,6 +222,7 @@ def _head_chunk(
     looked = () if look is None else look(logits_NV, part)
     if not entropy:
         return HeadOutput(logprobs_N, None, looked)
+    # H = log Z - E[logit], with Z the normaliser.
     probabilities_NV = torch.exp(logits_NV - normaliser_N[:, None])
     # A logit of -inf has probability 0; its product with the logit would be NaN.
     expected_N = (probabilities_NV * logits_NV.clamp(min=torch.finfo(torch.float32).min)).sum(-1)

@@ -1,4 +1,4 @@
-"""Passes over many views: cut by padded tokens, without gradients, one list of log-probs per view."""
+"""Forward passes over views: one micro-batch with or without gradients, or many micro-batches without."""
 
 from __future__ import annotations
 
@@ -54,9 +54,18 @@ def score_rows(
     token_budget: int,
     chunk: int = 1024,
 ) -> list[list[float]]:
-    """Score many views without gradients, in length-sorted micro-batches; one list of log-probs per view.
+    """Score many views without gradients, in length-sorted micro-batches: for the teacher and the reference policy.
 
-    Used for the teacher's reading and the reference policy.
+    Args:
+        root: The policy, or the reference policy.
+        views: Sequences with their loss positions.
+        temperature: The sampling temperature, above 0.
+        pad_id: Any valid id, for padding.
+        token_budget: Padded tokens per micro-batch at most.
+        chunk: Loss tokens per LM-head chunk when the vocabulary is large; 0 never chunks.
+
+    Returns:
+        Per view, the log-probs of its sampled tokens, in the order of `views`.
     """
     results: list[list[float]] = [[] for _ in views]
     for indices in micro_batches([len(view.ids) for view in views], token_budget):

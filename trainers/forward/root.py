@@ -1,8 +1,9 @@
 """The root module of a run: one `forward` through which every pass over given tokens goes.
 
 Wrappers that shard a model or keep copies of it in step (FSDP2, DDP) hook the forward of the module that they wrap. A
-pass that reached for a decoder or a head past it would read parameters that are not there, or leave gradients apart. So
-the policy and the reference policy are each wrapped once, by the engine, and everything that scores tokens calls that.
+pass that called a decoder or a head directly would read parameters that are sharded away, or leave gradients
+unsynchronised. So the policy and the reference policy are each wrapped once, by the engine, and everything that scores
+tokens calls the wrapped module.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Formulas: pure functions of numbers and tensors, which know no model and no environment."""
+"""Formulas: pure functions of numbers and tensors, without a model or an environment."""

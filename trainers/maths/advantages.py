@@ -1,12 +1,13 @@
 """Advantages: from episode returns to one number per sampled token. Pure numpy, no torch.
 
-What is normalised within a group (the episodes of one task) is an option: whole episodes (our default; every episode
-counts once), or rows (the official statistics: an episode of many turns counts as many rows, which pulls the baseline
-towards long episodes). In window mode a row is a turn; in transcript mode rows and episodes mostly coincide.
+The unit of normalisation within a group (the episodes of one task) is an option. Either whole episodes: our default,
+every episode counts once. Or rows: the official statistics, where an episode of many turns counts as many rows, which
+pulls the baseline towards long episodes. In window mode a row is a turn; in transcript mode rows and episodes mostly
+coincide.
 
-`gigpo` adds to that what each step is worth beside other steps from the same state.
+`gigpo` adds an advantage per step, relative to other steps from the same state.
 
-Rules for all estimators: equal scores give exactly 0; a group of one gives 0 (other code hands it its raw reward);
+Rules for all estimators: equal scores give exactly 0; a group of one gives 0 (other code gives it its raw reward);
 episodes whose environment broke are left out of the statistics and get 0.
 """
 
@@ -34,14 +35,14 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Advantages:
-    """`per_token` runs parallel to the rows, then to their loss tokens; counts are over groups with usable episodes.
+    """`per_token` is parallel to the rows, then to their loss tokens; counts are over groups with usable episodes.
 
     `metrics` are an estimator's own, for the log.
     """
 
     per_token: list[list[float]]
     groups: int
-    flat_groups: int  # all scores equal: nothing to learn from siblings
+    flat_groups: int  # zero-variance groups: all scores equal, all advantages 0
     single_groups: int  # one usable member
     metrics: Mapping[str, float] = field(default_factory=dict)
 
@@ -57,7 +58,7 @@ def group_advantages(
     """Centre scores within their group, and divide by a standard deviation (n - 1 in the denominator) plus `epsilon`.
 
     Args:
-        scores_X: Scores of members (episodes or rows).
+        scores_X: Scores of members (episodes, rows, or steps).
         groups_X: Group of each member.
         scale_rewards: ``group`` divides by the group's deviation, ``batch`` by that of all kept scores (arXiv
             2508.08221), ``none`` only centres (Dr. GRPO, arXiv 2503.20783).
@@ -72,7 +73,7 @@ def group_advantages(
     batch_std = float(kept.std(ddof=1)) if len(kept) > 1 else 0.0
     for members in _members(groups_X, keep).values():
         own = scores[members]
-        if _flat(own):
+        if _all_equal(own):
             continue
         centred = own - own.mean()
         if scale_rewards == "none":
@@ -92,12 +93,13 @@ def leave_one_out_advantages(
     result = np.zeros(len(scores), dtype=np.float64)
     for members in _members(groups_X, keep).values():
         own = scores[members]
-        if not _flat(own):
+        if not _all_equal(own):
             result[members] = (own - own.mean()) * (len(own) / (len(own) - 1))
     return result
 
 
 def _members(groups_X: Sequence[Hashable], keep: NDArray[np.bool_]) -> dict[Hashable, list[int]]:
+    """Indices of the kept members of each group."""
     members: dict[Hashable, list[int]] = {}
     for index, group in enumerate(groups_X):
         if keep[index]:
@@ -105,11 +107,12 @@ def _members(groups_X: Sequence[Hashable], keep: NDArray[np.bool_]) -> dict[Hash
     return members
 
 
-def _flat(scores: Scores) -> bool:
+def _all_equal(scores: Scores) -> bool:
     # By comparison, not by deviation: the mean of equal floats may differ from them in the last bit.
     return bool(scores.max() == scores.min())
 
 
+# (scores, groups, which members count), each per member -> advantages per member
 Normalise = Callable[[Scores, Sequence[Hashable], Sequence[bool]], Scores]
 
 
@@ -120,7 +123,7 @@ def _per_token(
     penalty = options.invalid_action_penalty
     by_row = options.advantage_unit == "row"
     at_baseline = options.invalid_action_placement == "baseline"
-    # A member is an episode or a row; both know their episode.
+    # Scores of the members: a member is an episode or a row, and belongs to an episode.
     member_episodes = [row.episode_id for row in rows] if by_row else sorted({row.episode_id for row in rows})
     scores = np.array([outcomes[episode].return_ for episode in member_episodes], dtype=np.float64)
     keep = [not outcomes[episode].failed for episode in member_episodes]
@@ -129,12 +132,16 @@ def _per_token(
     if at_baseline and penalty:
         for index, row in enumerate(rows):
             scores[index if by_row else place[row.episode_id]] -= penalty * len(_invalid_turns(row))
+
+    # Normalised within groups.
     values = normalise(scores, groups, keep)
     kept = _members(groups, np.asarray(keep, dtype=bool))
     single = [members for members in kept.values() if len({member_episodes[m] for m in members}) == 1]
     for members in single:
         # Rows of one episode are no siblings of each other: without another episode there is nothing to compare with.
         values[members] = 0.0
+
+    # Spread over tokens; at the placement "token" the penalty is subtracted here.
     per_token: list[list[float]] = []
     for index, row in enumerate(rows):
         member = index if by_row else place[row.episode_id]
@@ -147,7 +154,7 @@ def _per_token(
     return Advantages(
         per_token,
         groups=len(kept),
-        flat_groups=sum(_flat(scores[members]) for members in kept.values()),
+        flat_groups=sum(_all_equal(scores[members]) for members in kept.values()),
         single_groups=len(single),
     )
 
@@ -185,11 +192,12 @@ def gigpo(rows: Sequence[SampledRow], outcomes: Mapping[int, EpisodeOutcome], op
     its own step return only.
 
     Raises:
-        ValueError: A row does not say which turns it holds, or lacks their anchors or rewards.
+        ValueError: A row does not list its turns, or lacks their anchors or rewards.
     """
     episodes = grpo(rows, outcomes, options)
     if options.gigpo_weight == 0.0:
         return episodes
+    # A^S: one score per step, normalised within the group's steps from the same state.
     returns = step_returns(rows, options.gigpo_gamma)
     charge = options.invalid_action_penalty if options.invalid_action_placement == "baseline" else 0.0
     scores: list[float] = []
@@ -201,10 +209,12 @@ def gigpo(rows: Sequence[SampledRow], outcomes: Mapping[int, EpisodeOutcome], op
         states += [(row.group_id, anchor) for anchor in row.anchor_ids]
         keep += [not outcomes[row.episode_id].failed] * len(row.row_turns)
     steps = iter(group_advantages(scores, states, scale_rewards=options.scale_rewards, keep_X=keep).tolist())
+    # A^E + omega A^S, spread over the tokens of each step.
     per_token: list[list[float]] = []
     for row, values in zip(rows, episodes.per_token, strict=True):
         of_turn = {turn: options.gigpo_weight * next(steps) for turn in row.row_turns}
         per_token.append([value + of_turn[turn] for value, turn in zip(values, row.turn_ids_T, strict=True)])
+    # The share of steps whose state another step of the group shares.
     sizes = [len(members) for members in _members(states, np.asarray(keep, dtype=bool)).values()]
     shared = sum(size for size in sizes if size > 1) / max(sum(sizes), 1)
     return dataclasses.replace(episodes, per_token=per_token, metrics={"groups/shared_states": shared})
@@ -229,7 +239,7 @@ def compute_advantages(
         name: Key of `ADVANTAGES`.
 
     Returns:
-        The advantages, per loss token of each row, and how many groups had no variance or one member.
+        The advantages, per loss token of each row, and how many groups had zero variance or one member.
 
     Raises:
         ValueError: The estimator is unknown, or an episode has no outcome.

@@ -1,8 +1,8 @@
 """Divergences between whole next-token distributions: pure functions of log-probabilities.
 
 Symbols: p student, q teacher, both over the last axis (the vocabulary ``V``, or ``K`` kept tokens and one bucket for
-the rest). Written out instead of ``torch.nn.functional.kl_div``, whose ``kl_div(input, target)`` is KL(target, input):
-the easiest way to optimise the wrong direction.
+the rest). The KL is written out because ``torch.nn.functional.kl_div(input, target)`` is KL(target, input), which is
+easily mistaken for the other direction.
 
 =============  ==========================================  =========================================================
 name           value                                       limits
@@ -63,8 +63,8 @@ def _kl(left_NV: Tensor, right_NV: Tensor) -> Tensor:
 def with_tail(logprobs_NV: Tensor, ids_NK: Tensor) -> Tensor:
     """Log-probs of the tokens `ids_NK` and, last, of all others together: ``[N, K + 1]``, normalised, with gradient.
 
-    The tail is summed over the other tokens, not taken as one minus the kept ones, which would lose it to rounding
-    where it is small. Merging tokens never raises a divergence, so what is measured on K and a tail is a lower bound.
+    The tail is summed over the other tokens: one minus the kept probabilities would be lost to rounding where it is
+    small. Merging tokens never raises a divergence, so the divergence over K tokens and a tail is a lower bound.
     """
     rest_NV = logprobs_NV.scatter(-1, ids_NK, torch.finfo(logprobs_NV.dtype).min)
     return torch.cat([logprobs_NV.gather(-1, ids_NK), torch.logsumexp(rest_NV, -1, keepdim=True)], -1)

@@ -1,12 +1,12 @@
 """The loss terms: pure functions of ``[B, T]`` tensors over loss tokens.
 
-Every function returns values *per token*; nothing here averages. `global_mean` turns them into a scalar: a sum over the
-mask divided by the number of loss tokens of the whole optimiser step, which the caller passes in, so a gradient does
-not depend on how a step is cut into micro-batches or ranks. Not here: which terms a method uses (`methods`), advantages
-(`advantages`), log-probabilities (`logprobs`).
+Every function returns values *per token*. `global_mean` turns them into a scalar: a sum over the mask divided by the
+number of loss tokens of the whole optimiser step, which the caller passes in, so that a gradient does not depend on how
+a step is cut into micro-batches or ranks. Not here: which terms a method uses (`methods.objective`), advantages
+(`maths.advantages`), log-probabilities (`forward.logprobs`).
 
-Symbols: S live student log-prob, O log-prob under the weights that sampled, R log-prob under the reference policy,
-A advantage, all of the sampled token.
+Symbols: S live student log-prob, O log-prob under the policy that sampled, R log-prob under the reference policy, A
+advantage, all of the sampled token.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# exp(20) is 4.9e8: far beyond any ratio that means something, and still far from overflow in float32.
+# exp(20) is 4.9e8: far beyond any meaningful ratio, and still far from overflow in float32.
 EXPONENT_LIMIT = 20.0
 
 KL_ESTIMATORS = ("k1", "k2", "k3")
@@ -47,7 +47,7 @@ def global_mean(values_BT: Tensor, mask_BT: Tensor, denominator: float) -> Tenso
 
 
 class PolicyGradient(NamedTuple):
-    """Per token: the clipped loss, the ratio (detached), and which bound acts (detached, boolean)."""
+    """Per token: the clipped loss (with gradient), the ratio (detached), and which bound acts (boolean)."""
 
     loss_BT: Tensor
     ratio_BT: Tensor
@@ -82,6 +82,7 @@ def clipped_policy_gradient(
             calls the same bound ``delta``. None switches it off.
     """
     high = epsilon if epsilon_high is None else epsilon_high
+    # Inputs are zeroed outside the mask, so that padding gives the ratio 1 and no NaN.
     advantages = select(mask_BT, advantages_BT.detach())
     ratio = bounded_exp(select(mask_BT, logprobs_BT) - select(mask_BT, behaviour_BT.detach()))
     free = -advantages * ratio
@@ -120,7 +121,7 @@ def kl_estimate(
     k3     exp(R - S) - (R - S) - 1    1 - exp(R - S)    gradient of KL(reference, student): unbiased as a value only
     =====  ==========================  ================  ==========================================================
 
-    No value is clamped (a clamp at 10, as in other code, removes the gradient exactly where it is needed); the
+    No value is clamped: a clamp at 10, as in other code, removes the gradient where the policies differ most. The
     exponential continues as its tangent beyond `EXPONENT_LIMIT`.
 
     Args:
@@ -129,7 +130,7 @@ def kl_estimate(
         mask_BT: Loss tokens.
         estimator: One of `KL_ESTIMATORS`.
         behaviour_BT: O. When given, the value is multiplied by the live ratio ``exp(S - O)``, so that it stays an
-            estimate under the student after the weights have moved away from those that sampled.
+            estimate under the student after the parameters have moved away from the policy that sampled.
 
     Raises:
         ValueError: `estimator` is unknown.
@@ -150,7 +151,7 @@ def kl_estimate(
 
 
 def weighted_score(logprobs_BT: Tensor, weights_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    """The auxiliary primitive: ``-w S`` per token with `weights_BT` detached, so the gradient on S is exactly ``-w``.
+    """The auxiliary term: ``-w S`` per token with `weights_BT` detached, so the gradient on S is exactly ``-w``.
 
     A positive weight raises the sampled token, a negative one lowers it. Every auxiliary method is a choice of `w`.
     """

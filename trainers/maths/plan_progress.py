@@ -7,15 +7,14 @@ shaping reward is the difference that it made:
     F_k = Phi_{k+1} - Phi_k
 
 *Telescoping.* The sum of F over an episode is ``Phi_K - Phi_0``: 1 for every success and 0 for everything else,
-whatever happened on the way. So no policy gains by collecting progress that leads nowhere, the shaped return orders
-policies as success does, and, added to whole-episode returns, shaping would do nothing at all beyond counting success
-once more (Ng, Harada and Russell 1999; that the potential of an end must be fixed is in Grzes 2017). It can help only
-turn by turn.
+whatever happened on the way. So no policy gains by progress that does not end at the goal, and the shaped return orders
+policies as success does. Added to whole-episode returns, shaping would only count success once more (Ng, Harada and
+Russell 1999; that the potential of an end must be fixed is in Grzes 2017). It can help only turn by turn.
 
 *Turn by turn.* A turn is credited with ``sum over j >= k of lambda^(j-k) F_j``: generalised advantage estimation (arXiv
 1506.02438) of the reward "success", undiscounted, with the potential in the place of a critic. With lambda 1 that is
-``success - Phi_k``, a baseline, and unbiased; with lambda 0 it is F_k, the turn's own progress, which leans on the
-potential altogether. A last turn that ends in failure pays back what the episode had reached.
+``success - Phi_k``, a baseline, and unbiased; with lambda 0 it is F_k, the turn's own progress, which depends on the
+potential alone. A last turn that ends in failure is charged the potential that the episode had reached.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def potentials(plan_lengths_K: Sequence[int | None], success: bool) -> list[floa
         success: How the episode ended.
 
     Returns:
-        Zeros where no plan was ever known: nothing is said then, not even that the goal was reached.
+        The potentials; all 0 where no plan was ever known, whether or not the goal was reached.
     """
     first = next((length for length in plan_lengths_K if length is not None), None)
     if first is None:
@@ -51,7 +50,13 @@ def shaping_rewards(potentials_K1: Sequence[float]) -> list[float]:
 
 
 def progress(plan_lengths_K: Sequence[int | None], success: bool, shaping_lambda: float) -> list[float]:
-    """What each turn did for the rest of the plan: ``sum over j >= k of lambda^(j-k) F_j``."""
+    """The progress of each turn along the plan: ``sum over j >= k of lambda^(j-k) F_j``.
+
+    Args:
+        plan_lengths_K: L before each turn, as for `potentials`.
+        success: How the episode ended.
+        shaping_lambda: How far a turn is credited with later changes, from 0 to 1.
+    """
     credits = shaping_rewards(potentials(plan_lengths_K, success))
     for k in range(len(credits) - 2, -1, -1):
         credits[k] += shaping_lambda * credits[k + 1]

@@ -1,9 +1,10 @@
-"""Token signals and the maps from a signal to a push weight: what a teacher's second reading says about a token.
+"""Token signals, and the maps from a signal to a token weight: formulas, each a pure function of tensors.
 
-Formulas only, each a pure function of tensors; which method uses which is data in `methods`. A push weight ``w`` enters
-the auxiliary loss as ``-w S``: positive raises the sampled token, negative lowers it. Everything returned is detached.
+A signal compares the log-prob of a token given the privileged prompt with that given the plain prompt. A token weight
+``w`` enters the auxiliary loss as ``-w S``: a positive one raises the sampled token, a negative one lowers it.
+Everything returned is detached. Which method uses which formula is data in `methods`.
 
-Symbols: S live student, O sampling weights, T teacher log-prob of the sampled token; H student entropy in nats.
+Symbols: S live student, O policy that sampled, T teacher log-prob of the sampled token; H student entropy in nats.
 """
 
 from __future__ import annotations
@@ -43,20 +44,20 @@ def sigmoid_gate(signal_BT: Tensor, beta: float) -> Tensor:
 
 
 # Weights of an f-divergence D(teacher, student) = E[f(r)], r = exp(gap), under the student: w = r f'(r) - f(r). A
-# constant added to w has no expected push on policy, only noise; each is written so that it vanishes where teacher and
-# student agree.
+# constant added to w changes no expected gradient on policy and adds noise; each is written so that it is 0 where
+# teacher and student agree.
 
 
 def reverse_kl_weight(gap_BT: Tensor) -> Tensor:
-    """The gap itself: on policy, its expected push is the descent direction of KL(student, teacher)."""
+    """The gap itself: on policy, its expected effect is the descent direction of KL(student, teacher)."""
     return gap_BT.detach()
 
 
 def forward_kl_weight(gap_BT: Tensor, limit: float | None = None) -> Tensor:
-    """``exp(gap) - 1``: on policy, its expected push is the descent direction of KL(teacher, student).
+    """``exp(gap) - 1``: on policy, its expected effect is the descent direction of KL(teacher, student).
 
-    `limit` cuts it from above, at the price of a bias: a single token that the student finds very unlikely would
-    otherwise outweigh all others.
+    `limit` bounds it from above, since a single token that the student finds very unlikely would otherwise outweigh all
+    others. The bound makes the estimate biased.
     """
     weight = bounded_exp(gap_BT.detach()) - 1.0
     return weight if limit is None else weight.clamp(max=limit)
@@ -74,7 +75,7 @@ def signed_ratio_weight(gap_BT: Tensor, advantages_BT: Tensor, clip: float) -> T
 
 
 def ratio_weighted_gap(gap_BT: Tensor, student_BT: Tensor, behaviour_BT: Tensor) -> Tensor:
-    """``exp(S - O) (T - S)``: the push of ``rho k3``, whose gradient on S is ``-rho (T - S)`` exactly."""
+    """``exp(S - O) (T - S)``: the weight of the loss ``rho k3``, whose gradient on S is ``-rho (T - S)`` exactly."""
     return bounded_exp(student_BT.detach() - behaviour_BT.detach()) * gap_BT.detach()
 
 
@@ -84,5 +85,5 @@ def mean_of_teachers(teachers_VBT: Tensor) -> Tensor:
 
 
 def max_of_teachers(teachers_VBT: Tensor) -> Tensor:
-    """Several readings by the most favourable one."""
+    """Several readings as one: the highest log-prob of each token over the first axis."""
     return teachers_VBT.max(dim=0).values

@@ -1,8 +1,9 @@
 """Steps that can be compared: discounted returns from a step on, and states that siblings share.
 
-GiGPO (arXiv 2505.10978) judges an action by what came after it, against other actions from the same state. Two turns
-share a state when their group does and when they saw the same observation (`rows` writes an `anchor_id` for it); with a
-similarity below 1, when they saw nearly the same. Not here: the advantage itself (`advantages.gigpo`).
+GiGPO (arXiv 2505.10978) compares the return after an action with those after other actions from the same state. Two
+turns share a state when they are of one group and have the same observation, which `rollout.rows` turns into an anchor
+(`SampledRow.anchor_ids`); with a similarity below 1, when their observations are nearly the same. Not here: the
+advantage itself (`advantages.gigpo`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def episode_steps(rows: Sequence[SampledRow]) -> dict[int, list[tuple[int, int, 
     """The steps of each episode in the order of its turns, as (turn, index of the row, place in the row).
 
     Raises:
-        ValueError: A row does not say which turns it holds, or lacks their anchors or rewards.
+        ValueError: A row does not list its turns, or lacks their anchors or rewards.
     """
     steps: dict[int, list[tuple[int, int, int]]] = {}
     for index, row in enumerate(rows):
@@ -45,7 +46,7 @@ def episode_steps(rows: Sequence[SampledRow]) -> dict[int, list[tuple[int, int, 
 def step_returns(rows: Sequence[SampledRow], gamma: float) -> list[list[float]]:
     """The discounted return of every step, parallel to the rows and their ``row_turns``.
 
-    An episode may lie in one row or in many; its steps are put in order first.
+    The steps of an episode may stand in one row or in many; they are put in order first.
     """
     values = [[0.0] * len(row.row_turns) for row in rows]
     for steps in episode_steps(rows).values():
@@ -58,15 +59,16 @@ def step_returns(rows: Sequence[SampledRow], gamma: float) -> list[list[float]]:
 def merge_similar_anchors(
     rows: Sequence[SampledRow], observations: Sequence[Sequence[str]], similarity: float
 ) -> list[SampledRow]:
-    """Give turns of a group one anchor when what they saw is alike: `SequenceMatcher.ratio` of at least `similarity`.
+    """Give turns of a group one anchor when their observations are alike.
 
-    Observations are taken in the order of their text, and each joins the first anchor that it resembles; so neither
-    the order of rows nor of episodes matters. 1 leaves everything as it is.
+    Two observations are alike when ``difflib.SequenceMatcher.ratio`` is at least `similarity`. They are taken in the
+    order of their text, and each joins the first anchor that it resembles; so neither the order of rows nor of episodes
+    matters.
 
     Args:
         rows: All rows of an iteration.
-        observations: What was seen at each turn, by ``row.episode_id``.
-        similarity: Above 0, at most 1.
+        observations: The observation at each turn, by ``row.episode_id``.
+        similarity: Above 0, at most 1; 1 leaves the rows as they are.
     """
     if similarity >= 1.0:
         return list(rows)
@@ -81,13 +83,13 @@ def merge_similar_anchors(
 
 
 def _clusters(texts: Mapping[str, str], similarity: float) -> dict[str, str]:
-    """Each anchor's cluster, named by the first anchor of it."""
+    """Anchor -> first anchor of its cluster, for the observations `texts` by anchor."""
     clusters: dict[str, str] = {}
     first: list[tuple[str, SequenceMatcher[str]]] = []
     for anchor, text in sorted(texts.items(), key=lambda item: (item[1], item[0])):
         for name, matcher in first:
             matcher.set_seq1(text)
-            # The quick ratios are upper bounds.
+            # The quick ratios are upper bounds, and cheaper.
             quick = matcher.real_quick_ratio() >= similarity and matcher.quick_ratio() >= similarity
             if quick and matcher.ratio() >= similarity:
                 clusters[anchor] = name

@@ -1,8 +1,8 @@
-"""What a teacher says about whole turns, and about a token with its neighbours: formulas of tensors, all detached.
+"""Signals of whole turns, and of a token with its neighbours: formulas of tensors, all detached.
 
-Turns are what an agent decides in, and a method that weighs them needs sums over the tokens of each, in the order of
-its episode, wherever its rows lie in a batch. `Turns` indexes them; a value per token has the suffix ``_N``, per turn
-``_K``, per episode ``_E``. Not here: which method uses what (`methods_successors`).
+A turn is one decision of the agent. A method that weighs turns needs sums over the tokens of each, in the order of its
+episode, wherever its rows stand in a batch; `Turns` indexes them. A value per counted token has the suffix ``_N``, per
+turn ``_K``, per episode ``_E``. Not here: which method uses what (`methods.successors`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ STD_EPSILON = 1e-6
 class Turns:
     """The turns of a batch that have counted tokens, sorted by episode and then by turn.
 
-    `turn_N` is the turn of each counted token (in the order of ``values_BT[where_BT]``) and `episode_K` the episode of
-    each turn, both numbered from 0; `row_E` is a row of each episode, which knows what holds for the whole of it.
+    Attributes:
+        turn_N: The turn of each counted token, numbered from 0; tokens in the order of ``values_BT[where_BT]``.
+        episode_K: The episode of each turn, numbered from 0.
+        row_E: The index of one row of each episode, for values that are the same in all of its rows.
     """
 
     turn_N: Tensor
@@ -37,10 +39,12 @@ class Turns:
     def of(cls, batch: TokenBatch, where_BT: Tensor) -> Turns:
         """Index the tokens that `where_BT` marks."""
         device = where_BT.device
+        # Turns are the distinct pairs (episode, turn id), which `unique` sorts; then the episodes among them.
         row_N = torch.arange(where_BT.shape[0], device=device)[:, None].expand_as(where_BT)[where_BT]
         pairs_N2 = torch.stack([batch.episode_ids_B.to(device)[row_N], batch.turn_ids_BT[where_BT]], dim=1)
         pairs_K2, turn_N = torch.unique(pairs_N2, dim=0, return_inverse=True)
         ids_E, episode_K = torch.unique(pairs_K2[:, 0], return_inverse=True)
+        # Any row of an episode will do.
         row_E = torch.zeros(len(ids_E), dtype=torch.long, device=device)
         row_E[episode_K[turn_N]] = row_N
         return cls(turn_N, episode_K, row_E)
@@ -61,7 +65,13 @@ class Turns:
 
 
 def mean_within(values_K: Tensor, group_K: Tensor, weights_K: Tensor | None = None) -> Tensor:
-    """Mean over the members of each group (weighted), in the places of the members."""
+    """The (weighted) mean of each group, at every member of it.
+
+    Args:
+        values_K: Values of the members.
+        group_K: Group of each member, numbered from 0.
+        weights_K: Weights of the members; None weighs them equally.
+    """
     weights = torch.ones_like(values_K) if weights_K is None else weights_K
     size = int(group_K.max()) + 1 if len(group_K) else 0
     totals = values_K.new_zeros(size).index_add(0, group_K, weights * values_K)
@@ -81,13 +91,14 @@ def belief_revisions(evidence_K: Tensor, episode_K: Tensor, prior_E: Tensor) -> 
     Args:
         evidence_K: D, in nats, turns in the order of their episode.
         episode_K: Episode of each turn, rising.
-        prior_E: V_0 of each episode; brought into [1e-4, 1 - 1e-4].
+        prior_E: V_0 of each episode; clamped to [1e-4, 1 - 1e-4].
     """
     prior_E = prior_E.clamp(PRIOR_LIMIT, 1.0 - PRIOR_LIMIT)
+    # A cumulative sum per episode: one over all turns, less what it is at the first turn of the episode.
     total_K = evidence_K.cumsum(0)
     first_K = torch.ones_like(episode_K, dtype=torch.bool)
     first_K[1:] = episode_K[1:] != episode_K[:-1]
-    before_E = (total_K - evidence_K)[first_K]  # what the sum holds of earlier episodes
+    before_E = (total_K - evidence_K)[first_K]  # the sum over earlier episodes
     belief_K = torch.sigmoid(torch.logit(prior_E)[episode_K] + total_K - before_E[episode_K])
     belief_K = belief_K.clamp(BELIEF_LIMIT, 1.0 - BELIEF_LIMIT)
     previous_K = torch.where(first_K, prior_E[episode_K], belief_K.roll(1))
@@ -97,29 +108,32 @@ def belief_revisions(evidence_K: Tensor, episode_K: Tensor, prior_E: Tensor) -> 
 def group_returns(batch: TokenBatch) -> tuple[Tensor, Tensor]:
     """Mean and deviation (n - 1 in the denominator) of the returns of each row's group, every episode counted once.
 
-    A group of one has the deviation 0.
+    Returns:
+        Two tensors ``[B]`` in double precision; a group of one has the deviation 0.
     """
     episodes = zip(batch.episode_ids_B.tolist(), batch.group_ids_B.tolist(), batch.returns_B.tolist(), strict=True)
     returns: dict[int, dict[int, float]] = {}
     for episode, group, value in episodes:
         returns.setdefault(group, {})[episode] = value
-    figures = {}
+    moments = {}
     for group, own in returns.items():
         values = list(own.values())
         # By comparison: the mean of equal floats may differ from them in the last bit.
         spread = statistics.stdev(values) if len(values) > 1 and min(values) < max(values) else 0.0
-        figures[group] = (math.fsum(values) / len(values), spread)
-    per_row = torch.tensor([figures[group] for group in batch.group_ids_B.tolist()], dtype=torch.float64)
+        moments[group] = (math.fsum(values) / len(values), spread)
+    per_row = torch.tensor([moments[group] for group in batch.group_ids_B.tolist()], dtype=torch.float64)
     mean_B, spread_B = per_row.to(batch.behaviour_BT.device).unbind(1)
     return mean_B, spread_B
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """The last tokens of each token's own turn, itself included, back to `longest`.
+    """Statistics of a window of tokens: each token and those before it in its own turn, `longest` at most.
 
-    Per token: `mean` decayed with the distance, `variance` (n in the denominator), and `trend`, the correlation of
-    value and position in [-1, 1]; the last two are 0 where there is nothing to compare.
+    Attributes:
+        mean_BT: Mean of the values, with weights that decay with the distance.
+        variance_BT: Their variance (n in the denominator); 0 for a window of one.
+        trend_BT: Correlation of value and position, in [-1, 1]; 0 where either does not vary.
     """
 
     mean_BT: Tensor
@@ -141,13 +155,16 @@ def neighbourhood(
     """
     values = torch.where(where_BT, values_BT.detach(), 0.0).double()
     zeros = torch.zeros_like(values)
+    # Sums over the window, [B, T] each: of decayed weights and weighted values for the mean, and of values x, positions
+    # p and their products for variance and trend.
     weight, weighted, count = zeros, zeros, zeros
     sums = dict.fromkeys(("x", "xx", "p", "pp", "px"), zeros)
     for distance in range(min(longest, values.shape[1])):
+        # The value `distance` tokens back, where that token counts and belongs to the same turn.
         shifted = torch.roll(values, distance, dims=1)
         alive = torch.roll(where_BT, distance, dims=1) & where_BT
         alive = alive & (torch.roll(turn_ids_BT, distance, dims=1) == turn_ids_BT)
-        alive[:, :distance] = False  # `roll` brings the end round to the front
+        alive[:, :distance] = False  # `roll` wraps the last tokens round to the front
         one = alive.double()
         weight = weight + decay**distance * one
         weighted = weighted + decay**distance * one * shifted
@@ -156,6 +173,7 @@ def neighbourhood(
         x, p = one * (shifted - values), -distance * one
         for name, term in (("x", x), ("xx", x * x), ("p", p), ("pp", p * p), ("px", p * x)):
             sums[name] = sums[name] + term
+    # Moments from the sums; rounding may leave a variance slightly below 0.
     n = count.clamp(min=1.0)
     variance = (sums["xx"] / n - (sums["x"] / n).square()).clamp(min=0.0)
     spread = (sums["pp"] / n - (sums["p"] / n).square()).clamp(min=0.0)

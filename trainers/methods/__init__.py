@@ -1,8 +1,8 @@
 """The table of methods, and how an entry of it is carried out.
 
-Every training method is an entry of data plus at most one pure function (`method`). `apply` carries out any of them
-(`objective` builds the whole loss around it); no trainer asks for a method's name. A new one stands in a file of its
-kind, which is imported here; `register` adds one from anywhere else.
+Every training method is an entry of data plus at most one pure function (`method`). `apply` carries out any of them,
+and `objective` builds the whole loss around it; no trainer asks for a method's name. A new method stands in the file of
+its kind, which is imported here; `register` adds one from anywhere else.
 """
 
 from __future__ import annotations

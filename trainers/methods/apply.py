@@ -1,8 +1,8 @@
 """How a method is carried out: its signal and weight, its injection, and what must be known of a whole iteration.
 
-The coefficient that a method names is the published one and applies unless ``distill_coef`` is set. A coefficient of 0
-(or a schedule that has come to 0) means that no teacher is asked and that the loss is bit for bit that of the method
-without injection.
+The coefficient that a method names is the published one and applies unless ``distill_coef`` is set. At a coefficient of
+0, or once a schedule has reached 0, no teacher is read and the loss is bit for bit that of the method without
+injection.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from .method import COMBINES, IterationPlan, Method
 
 @dataclass(slots=True)
 class Injected:
-    """What `apply` adds: advantages for the policy gradient, and loss values per token that are added to it.
+    """What `apply` returns: advantages for the policy gradient, and loss values per token that are added to it.
 
-    `extra_BT` (None when nothing is added to the loss) already holds the coefficient and carries its gradient on S.
-    `signal_BT`, `weight_BT` and `where_BT` (tokens where they apply) are detached and for the log.
+    Attributes:
+        advantages_BT: A, changed where the injection acts through it.
+        extra_BT: What is added to the loss, coefficient included, with its gradient on S; None when nothing is.
+        signal_BT: The signal, detached, for the log.
+        weight_BT: The token weight, detached, for the log.
+        where_BT: The tokens that signal and weight are defined on.
     """
 
     advantages_BT: Tensor
@@ -35,7 +39,11 @@ class Injected:
 
 
 def teacher_logprobs(method: Method, batch: TokenBatch) -> Tensor:
-    """T: the first reading of the method's teachers, or the combination of all; zeros when it asks none."""
+    """T: the method's first teacher view, or the combination of all of them; zeros when the method reads none.
+
+    Raises:
+        ValueError: The batch lacks a view that the method reads.
+    """
     if not method.teacher_views:
         return torch.zeros_like(batch.behaviour_BT)
     missing = [view for view in method.teacher_views if view not in batch.teachers]
@@ -49,7 +57,7 @@ def teacher_logprobs(method: Method, batch: TokenBatch) -> Tensor:
 
 
 def signal_and_weight(plan: IterationPlan, batch: TokenBatch) -> tuple[Tensor, Tensor]:
-    """The method's detached signal (ones where it names none) and weight, zero where they are not defined."""
+    """The method's detached signal (ones where it names none) and weight, ``[B, T]``, 0 outside ``batch.taught_BT``."""
     method, options = plan.method, plan.options
     where = batch.taught_BT
     with torch.no_grad():
@@ -57,6 +65,7 @@ def signal_and_weight(plan: IterationPlan, batch: TokenBatch) -> tuple[Tensor, T
             signal = where.to(batch.behaviour_BT.dtype)
         else:
             signal = losses.select(where, method.signal(batch, teacher_logprobs(method, batch), options))
+        # A weight that is fixed for the iteration was computed by `weigh`.
         if method.timing == "iteration" and batch.weights_BT is not None:
             return signal, losses.select(where, batch.weights_BT)
         return signal, losses.select(where, method.weight(signal, batch, options))
@@ -71,15 +80,14 @@ def weigh(
 ) -> list[WeighedRow]:
     """Rows with their advantages and with what the method must know of the whole iteration.
 
-    Weights that are fixed for an iteration (``timing``) and ``statistics`` are taken here, with O in the place of S: on
-    all rows at once, and before the first update.
+    Weights that are fixed for an iteration (``timing``) and ``statistics`` are computed here, with O in the place of S:
+    on all rows at once, and before the first update.
 
     Args:
-        plan: The iteration.
+        plan: The method at this iteration.
         rows: All rows that it learns from.
-        advantages: Per loss token, by the row's ``index``; None where nothing is learned from rewards (rows that are
-            only shown), which counts as 0.
-        mask_truncated: Leave truncated rows out.
+        advantages: Per loss token, by the row's ``index``; None for rows that are only logged, whose advantages are 0.
+        mask_truncated: Leave truncated rows out of weights and statistics.
 
     Raises:
         TypeError: A row has not been scored.
@@ -89,6 +97,7 @@ def weigh(
     missing = [row.index for row in rows if advantages is not None and row.index not in advantages]
     if missing:
         raise ValueError(f"weigh: expected advantages for every row, got none for rows {missing[:5]}")
+    # Advantages, and the key of counted draws.
     weighed = [
         advanced(
             row,
@@ -105,6 +114,7 @@ def weigh(
     frozen = method.timing == "iteration"
     if not (frozen or method.statistics) or plan.coefficient == 0.0 or not rows:
         return weighed
+    # What needs the whole iteration: all rows in one batch, on the CPU, before any parameter changes.
     batch = collate(weighed, teacher_views=method.teacher_views, mask_truncated=mask_truncated)
     batch.student_BT = batch.behaviour_BT
     if method.statistics is not None:
@@ -121,7 +131,7 @@ def weigh(
 
 
 def apply(plan: IterationPlan, batch: TokenBatch) -> Injected:
-    """Turn the method's signal into what is added to GRPO: the one place where injections are carried out.
+    """Carry out the method's injection: all injections are implemented here.
 
     ==========  =====================================================  ======================================
     injection   effect, w the weight and c the coefficient             gradient on S
@@ -135,7 +145,10 @@ def apply(plan: IterationPlan, batch: TokenBatch) -> Injected:
     ==========  =====================================================  ======================================
 
     Tokens that a wanted teacher has not read keep their advantage and get no auxiliary term. With a coefficient of 0
-    the batch comes back untouched and neither signal nor weight is evaluated.
+    the batch's advantages are returned and neither signal nor weight is computed.
+
+    Raises:
+        ValueError: The batch lacks a teacher view or the divergence that the method needs.
     """
     method, coef = plan.method, plan.coefficient
     if method.injection == "none" or coef == 0.0:
@@ -152,6 +165,9 @@ def apply(plan: IterationPlan, batch: TokenBatch) -> Injected:
         injected.advantages_BT = batch.advantages_BT + coef * weight
     else:
         if batch.divergence_BT is None:
-            raise ValueError(f"method {method.name!r} needs TokenBatch.divergence_BT, which is empty")
+            raise ValueError(
+                f"method {method.name!r} needs TokenBatch.divergence_BT, which is empty: score the rows with "
+                "look=forward.distributions.against(...) first"
+            )
         injected.extra_BT = coef * weight * losses.select(where, batch.divergence_BT)
     return injected

@@ -1,8 +1,8 @@
-"""The core methods, our own variants, and the controls that show how much of a gain is the teacher's knowledge.
+"""The core methods, our own variants, and the controls that show how much of a gain is due to the teacher's knowledge.
 
-Each method differs from its neighbour in one thing, so that a comparison of two has one cause. The token weight of a
-method is one small function here; formulas are in `signals`, `losses` and `divergences`.
-The methods stay in one long file, because each is read against its neighbours.
+Each method differs from its neighbour in one thing, so that a comparison of the two has one cause. The weight of a
+method is one small function here; formulas are in `maths.signals`, `maths.losses` and `maths.divergences`. The methods
+stay in one long file, because each is read next to its neighbours.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ def centred_gate(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -
 
 
 def gated_gap(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
-    """sigmoid(beta x) x: the reverse-KL push, weakened where the teacher rejects the token."""
+    """sigmoid(beta x) x: the weight of the reverse KL, weakened where the teacher rejects the token."""
     return gate(signal_BT, batch, options) * signals.reverse_kl_weight(signal_BT)
 
 
 def forward_kl(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
-    """e^x - 1: at most ``weight_limit``, the sampled-token push of KL(teacher, student)."""
+    """e^x - 1: at most ``weight_limit``, the weight of KL(teacher, student) at the sampled token."""
     return signals.forward_kl_weight(signal_BT, options.weight_limit)
 
 
 def jensen_shannon(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
-    """ln((1 + e^x) / 2) / 2: the sampled-token push of the symmetric Jensen-Shannon divergence."""
+    """ln((1 + e^x) / 2) / 2: the weight of the symmetric Jensen-Shannon divergence at the sampled token."""
     return signals.jsd_weight(signal_BT)
 
 
@@ -86,7 +86,7 @@ def signed_ratio(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -
 
 
 def shuffled_gate(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
-    """sigmoid(beta x'): x' is x with all the iteration's tokens permuted; (seed, step) counts the permutation."""
+    """sigmoid(beta x'): x' is x permuted over all the iteration's tokens; (seed, step) is the permutation's key."""
     where, shuffled = batch.taught_BT, torch.zeros_like(signal_BT)
     values = signal_BT[where]
     order = counted_generator("shuffled_teacher", batch.seed, batch.step).permutation(len(values))
@@ -99,7 +99,7 @@ def everywhere(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> 
     return torch.ones_like(signal_BT)
 
 
-# --- metrics of a whole iteration, taken before its first update ---
+# --- statistics of a whole iteration, computed before its first update ---
 
 
 def mean_gate(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> dict[str, float]:
@@ -110,17 +110,17 @@ def mean_gate(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> 
 
 
 def ranges(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> dict[str, float]:
-    """Smallest and largest entropy and gap over the iteration's tokens; nothing where they are taken raw."""
+    """Smallest and largest entropy and gap over the iteration's tokens; zeros where they are used raw."""
     if options.soft_or_scale == "raw" or not bool(batch.taught_BT.any()):
         return {"entropy_low": 0.0, "entropy_high": 0.0, "gap_low": 0.0, "gap_high": 0.0}
-    figures: dict[str, float] = {}
+    found: dict[str, float] = {}
     for name, values in (("entropy", entropy), ("gap", live_gap)):
         read = values(batch, teacher_BT, options)[batch.taught_BT]
-        figures |= {f"{name}_low": float(read.min()), f"{name}_high": float(read.max())}
-    return figures
+        found |= {f"{name}_low": float(read.min()), f"{name}_high": float(read.max())}
+    return found
 
 
-# --- core: the methods of the published comparison, and what their names usually mean elsewhere ---
+# --- core: the methods of the published comparison, and what their names mean elsewhere ---
 
 register(
     Method(
@@ -430,7 +430,7 @@ register(
     )
 )
 
-# --- controls: the same token weights with the teacher's knowledge taken out ---
+# --- controls: the same kinds of token weights without the teacher's knowledge ---
 
 register(
     Method(

@@ -16,7 +16,7 @@ def successes(episodes: Sequence[EpisodeOutcome], options: MethodOptions) -> lis
 def best_successes(episodes: Sequence[EpisodeOutcome], options: MethodOptions) -> list[bool]:
     """Of each task, the ``keep_per_task`` best episodes that succeeded: by return, then by fewest turns, then in order.
 
-    The bound keeps easy tasks, which succeed again and again, from crowding out hard ones.
+    Without the bound, easy tasks, which succeed often, would outweigh hard ones.
     """
     won = [index for index, kept in enumerate(successes(episodes, options)) if kept]
     won.sort(key=lambda index: (-episodes[index].return_, episodes[index].turns, index))

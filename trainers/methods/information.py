@@ -1,13 +1,14 @@
-"""Methods that use the privileged information in simpler ways than a gate does; and the model without any learning.
+"""Methods that use privileged information in simpler ways than a gate does, and the model without any learning.
 
-A claim that a gated teacher helps has to be compared with other uses of the same information: put it into the prompt,
-learn under that prompt, clone what was done under it, or shape the reward with it. `rft` and `grpo+rft` use nothing
-privileged at all, only the student's own successes.
+A claim that a gated teacher helps must be compared with other uses of what the teacher reads: show it in the prompt
+(``skill-prompt``), act and learn given that prompt (``skill-grpo``), clone what was done under it
+(``context-distillation``), or shape the reward with it (``shaped-grpo``). ``rft`` and ``grpo+rft`` use nothing
+privileged, only the student's own successes.
 
 Cloning is the auxiliary term with weight 1 on the tokens of kept episodes whose action was understood. Where there is
 no policy gradient beside it, episodes that were not kept leave the update, so N counts kept tokens; an iteration that
-keeps nothing changes no parameter. How often the rows of an iteration are gone through is ``num_iterations`` and
-``num_mini_batches``, as for every other method, so that none has more optimiser steps than its neighbour.
+keeps nothing changes no parameter. ``num_iterations`` and ``num_mini_batches`` set the passes over an iteration's rows,
+as for every other method, so that no method has more optimiser steps than its neighbour.
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ PUBLISHED_TABLE = "arXiv 2605.15155, table 1, and its published code"
 def kept_tokens(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
     """1 on the tokens of kept rows, 0 on others and on actions that the environment did not understand.
 
-    A success may hold such actions; policy gradients charge them (``invalid_action_penalty``), so cloning does not
-    teach them.
+    A success may contain such actions. Policy gradients charge them (``invalid_action_penalty``), so cloning leaves
+    them out.
     """
     return (batch.kept_B[:, None] & ~batch.invalid_BT).to(batch.behaviour_BT.dtype)
 
 
 def plan_progress(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
-    """What the token's turn did for the rest of the plan, `shaping.progress`.
+    """The progress P of the token's turn along the plan (`maths.plan_progress.progress`).
 
     Raises:
         ValueError: It has not been measured.
     """
     if batch.progress_BT is None:
-        raise ValueError("TokenBatch.progress_BT is empty: measure it first (lessons.measure_progress)")
+        raise ValueError("TokenBatch.progress_BT is empty: measure it first (rollout.selection.measure_progress)")
     return batch.progress_BT
 
 
-# --- weights and metrics ---
+# --- weights and statistics ---
 
 
 def mean_progress(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Mapping[str, float]:
@@ -57,9 +58,9 @@ def mean_progress(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions)
 
 
 def centred_progress(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
-    """The progress minus its mean over the iteration, so that a usual step is neither good nor bad.
+    """The progress P minus its mean over the iteration, a constant baseline.
 
-    A constant baseline. Exactly 0 everywhere when no plan's length has changed.
+    Exactly 0 everywhere when no plan's length has changed.
     """
     return signal_BT.detach() - batch.statistics["progress_mean"]
 

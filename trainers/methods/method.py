@@ -1,12 +1,12 @@
 """One method: its fields, its checks, and what an iteration of it reads.
 
-A method says which readings of a teacher are made, which token signal comes of them, which token weight, and where the
+A method names the readings of its teacher, the token signal that is computed from them, the token weight, and where the
 weight enters:
 
     teacher views -> combine -> signal -> weight -> injection (times coefficient times schedule)
 
-`Method.at` resolves that for one iteration into an `IterationPlan`, which is handed down to every step. Methods stand
-in `core` and its neighbours, the table in `table`; `apply` carries a method out.
+`Method.at` resolves that for one iteration into an `IterationPlan`, which every step gets. The methods stand in `core`,
+`information` and `successors`, the table in `table`; `apply` carries a method out.
 
 Notation in ``gradient``: S live student, O the policy that sampled, T teacher, R reference log-prob of the sampled
 token; H entropy of the student; A advantage, r = exp(S - O), N loss tokens of the optimiser step, lambda the
@@ -50,12 +50,12 @@ KeepFunction = Callable[[Sequence[EpisodeOutcome], MethodOptions], Sequence[bool
 
 
 def live_gap(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
-    """T - S: the gap by the parameters of this very update."""
+    """T - S: the gap to the student as it is at this update."""
     return signals.gap(teacher_BT, batch.live_student())
 
 
 def sampled_gap(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
-    """T - O: the gap by the policy that sampled, so a pure effect of what the teacher reads."""
+    """T - O: the gap to the policy that sampled, so an effect of the privileged context alone."""
     return signals.gap(teacher_BT, batch.behaviour_BT)
 
 
@@ -77,35 +77,37 @@ class Method:
         name: Its registered name.
         summary: One sentence.
         gradient: What the method adds to the gradient on S, per loss token.
-        source: Where it is from.
+        source: The publication or derivation that it is from.
         fidelity: What our form was checked against: ``code``, ``paper``, ``digest`` (second-hand), or ``ours``.
         group: Where it stands in the table, one of `GROUPS`.
-        note: What a reader must know beside that: choices we made, differences from the source.
-        options: Names of `SDARConfig` options that this row reads beyond the common ones.
-        student_view: Whose prompt the student acts behind when it trains, one of `VIEWS`.
-        learn_view: Whose prompt it learns behind; None for the one it acted behind. ``plain`` behind a ``privileged``
-            `student_view` lays the sampled tokens behind the prompt without the privileged block (`lessons`).
+        note: Choices we made, and differences from the source.
+        options: Names of `SDARConfig` options that this method reads beyond the common ones.
+        student_view: The prompt that the student acts under when it trains, one of `VIEWS`.
+        learn_view: The prompt given which it learns; None for the one that it acted under. ``plain`` with a
+            `student_view` of ``privileged`` learns from the sampled tokens given the plain prompt
+            (`rollout.selection`).
         keep: Which episodes of an iteration the injection learns from; None for all. With a `pg_coef` of 0 the others
             leave the update altogether, KL and entropy terms included.
         teacher_views: Names of the teacher's readings, in the order `combine` gets them.
         combine: How several readings become one: a key of `COMBINES`. None takes the first; a signal may read all of
             them from ``batch.teachers``.
-        teacher_weights: Which weights read as the teacher; ``old`` are those that sampled the iteration.
+        teacher_weights: The parameters of the teacher; ``old`` are those of the policy that sampled the iteration.
         signal: Token signal; None where nothing is injected.
-        weight: Map from signal to weight.
-        injection: Where the weight enters, one of `INJECTIONS`; see `apply`.
+        weight: Map from signal to token weight.
+        injection: Where the weight enters, one of `INJECTIONS`; see `apply.apply`.
         coef: The published coefficient.
         schedule: Factor of the coefficient over iterations.
         pg_coef: Coefficient of the policy-gradient term.
         advantage: Name in `advantages.ADVANTAGES`; None takes the configuration's.
-        eval_views: Prompts, of `VIEWS`, behind which the student is evaluated. The first is what the method is about:
-            `summary.json` has it under ``before`` and ``after``.
-        timing: ``update``: signal and weight are computed at every update with the live S; ``iteration``: once per
-            iteration over all its rows, with O in the place of S (`prepare`), for maps that look at more than a token.
-        statistics: Figures over all rows of the iteration, with O in the place of S and the sampler's entropy, taken
+        eval_views: The prompts, of `VIEWS`, that the student is evaluated under. The first is the one that the method
+            is about: `summary.json` has it under ``before`` and ``after``.
+        timing: ``update``: signal and weight are computed at every update with the live S. ``iteration``: once per
+            iteration over all its rows, with O in the place of S (`apply.weigh`), for maps that look at more than one
+            token.
+        statistics: Numbers over all rows of the iteration, with O in the place of S and the sampler's entropy, computed
             before the first update; signal and weight find them in ``batch.statistics``.
-        needs: Beyond log-probs, of ``privileged``, ``entropy``, ``vocabulary``, ``step_rewards``, and ``plan`` for the
-            length of the remaining plan at every turn.
+        needs: What it reads beyond log-probs: ``privileged``, ``entropy``, ``vocabulary``, ``step_rewards``, and
+            ``plan`` for the length of the remaining plan at every turn.
     """
 
     name: str
@@ -172,7 +174,7 @@ class Method:
 
     @property
     def learns(self) -> bool:
-        """Whether there is anything that could change a parameter; a method without it is only evaluated."""
+        """Whether the method can change a parameter; one that cannot is only evaluated."""
         return self.pg_coef != 0.0 or self.injection != "none"
 
     @property
@@ -194,11 +196,11 @@ class Method:
         return base * self.schedule_for(options)(step)
 
     def at(self, step: int, options: Options) -> IterationPlan:
-        """What iteration `step` (from 0) computes and reads."""
+        """The plan of iteration `step` (from 0)."""
         return IterationPlan.resolve(self, options, step=step, coefficient=self.coefficient(step, options))
 
     def check_options(self, options: Options) -> None:
-        """Refuse what acts through advantages alone where the method learns without them.
+        """Refuse options that act through advantages alone, for a method that learns without them.
 
         Raises:
             ValueError: The message names the option and what is expected.
@@ -213,8 +215,8 @@ class Method:
             )
         if options.dynamic_sampling:
             raise ValueError(
-                f"SDARConfig.dynamic_sampling: {where}, so groups of equal returns teach it as much as others, "
-                f"successes most of all: expected 0, got {options.dynamic_sampling}"
+                f"SDARConfig.dynamic_sampling: {where}, so it learns from zero-variance groups too, most of all from "
+                f"those that succeeded: expected 0, got {options.dynamic_sampling}"
             )
 
 
@@ -222,19 +224,19 @@ class Method:
 class IterationPlan:
     """A method at one iteration, resolved once: its coefficient, and what must be read for it.
 
-    With a coefficient of 0 no teacher is asked, and the loss is bit for bit that of the method without injection.
+    With a coefficient of 0 no teacher is read, and the loss is bit for bit that of the method without injection.
 
     Attributes:
         method: The method.
-        options: What its functions read.
+        options: The options that its functions read.
         step: The iteration, from 0.
         seed: Of the run; with `step` the key of counted draws.
         coefficient: Of the injection, schedule included.
-        reads_teacher: A teacher pass is run: there is a reading, and a coefficient that lets it matter.
-        reads_vocabulary: The teacher's whole next-token distributions are kept until the update.
-        reads_entropy: The update computes the student's entropy.
-        reads_reference: The reference policy is scored.
-        reads_plan_length: The length of the remaining plan is asked for at every turn.
+        reads_teacher: Whether a teacher pass is run: the method has a reading, and the coefficient is not 0.
+        reads_vocabulary: Whether the teacher's whole next-token distributions are kept until the update.
+        reads_entropy: Whether the update computes the student's entropy.
+        reads_reference: Whether the reference policy is scored.
+        reads_plan_length: Whether the length of the remaining plan is asked for at every turn.
     """
 
     method: Method

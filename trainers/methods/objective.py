@@ -1,4 +1,4 @@
-"""The whole loss of a micro-batch for any row of the methods table, and the figures it reports."""
+"""The whole loss of a micro-batch for any method, and the metrics that it reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .method import IterationPlan, Method
 
 @dataclass(slots=True)
 class Objective:
-    """The loss of a micro-batch, ready for ``backward``, and its figures.
+    """The loss of a micro-batch, ready for ``backward``, and its metrics.
 
     `sums` are detached sums over this micro-batch's tokens and `counts` what to divide them by once all micro-batches
     (and ranks) are added up; `maxima` combine by ``max``. `summarise` does it.
@@ -40,6 +40,7 @@ def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *,
         options: Clip widths, coefficients and estimators.
         denominator: Loss tokens of the whole optimiser step, over all micro-batches and ranks.
     """
+    # The advantages: as the injection leaves them, and with the KL where that is placed there.
     mask, student = batch.mask_BT, batch.live_student()
     injected = apply(plan, batch)
     advantages = injected.advantages_BT
@@ -48,6 +49,8 @@ def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *,
         raise ValueError("beta is not 0, but TokenBatch.reference_BT is empty: score the reference, or set beta to 0")
     if use_reference and batch.reference_BT is not None and options.kl_placement == "advantage":
         advantages = advantages - options.beta * (batch.behaviour_BT - batch.reference_BT)
+
+    # The policy gradient.
     policy = losses.clipped_policy_gradient(
         student,
         batch.behaviour_BT,
@@ -58,12 +61,13 @@ def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *,
         delta=options.delta,
     )
     total = losses.global_mean(plan.method.pg_coef * policy.loss_BT, mask, denominator)
-    sums, counts, maxima = _policy_figures(policy, batch)
+    sums, counts, maxima = _policy_metrics(policy, batch)
     tokens = counts["policy/loss"]
 
     def report(name: str, values_BT: Tensor) -> None:
         sums[name], counts[name] = losses.select(mask, values_BT.detach()).sum(), tokens
 
+    # The other terms; a metric is reported whether or not its term is in the loss.
     if use_reference and batch.reference_BT is not None:
         kl = losses.kl_estimate(
             student,
@@ -83,13 +87,14 @@ def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *,
         total = total - options.entropy_coef * losses.global_mean(batch.entropy_BT, mask, denominator)
     if injected.extra_BT is not None:
         total = total + losses.global_mean(injected.extra_BT, mask, denominator)
-    _distillation_figures(plan.method, injected, batch, sums, counts)
+    _distillation_metrics(plan.method, injected, batch, sums, counts)
     return Objective(total, sums, counts, maxima)
 
 
-def _policy_figures(
+def _policy_metrics(
     policy: losses.PolicyGradient, batch: TokenBatch
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Sums, counts and maxima of the policy gradient's metrics."""
     mask = batch.mask_BT
     tokens = mask.sum()
     shift = losses.select(mask, batch.live_student().detach() - batch.behaviour_BT).abs()
@@ -105,26 +110,28 @@ def _policy_figures(
     return sums, counts, {"policy/logprob_shift_max": shift.max() if shift.numel() else tokens.new_zeros(())}
 
 
-def _distillation_figures(
+def _distillation_metrics(
     method: Method, injected: Injected, batch: TokenBatch, sums: dict[str, Tensor], counts: dict[str, Tensor]
 ) -> None:
+    """Add the sums and counts of the injection's metrics; none where nothing was injected."""
     if injected.signal_BT is None or injected.weight_BT is None or injected.where_BT is None:
         return
     where, signal, weight = injected.where_BT, injected.signal_BT, injected.weight_BT
-    figures = {
+    values_of = {
         "distill/signal": signal,
         "distill/weight": weight,
         "distill/weight_over_half": (weight > 0.5).float(),
         "distill/signal_negative": (signal < 0).float(),
     }
     if batch.divergence_BT is not None:
-        figures["distill/divergence"] = batch.divergence_BT.detach()
+        values_of["distill/divergence"] = batch.divergence_BT.detach()
     if method.injection == "aux" and batch.student_BT is not None and method.teacher_views:
-        figures["distill/value"] = losses.gated_gap(
+        values_of["distill/value"] = losses.gated_gap(
             batch.student_BT.detach(), teacher_logprobs(method, batch), weight, where
         )
-    for name, values in figures.items():
+    for name, values in values_of.items():
         sums[name], counts[name] = losses.select(where, values).sum(), where.sum()
+    # Over tokens that the teacher finds less likely than the student does, and over all loss tokens.
     rejected = where & (signal < 0)
     sums["distill/weight_rejected"], counts["distill/weight_rejected"] = (
         losses.select(rejected, weight).sum(),
@@ -134,12 +141,12 @@ def _distillation_figures(
 
 
 def summarise(parts: Sequence[Objective]) -> Mapping[str, float]:
-    """Figures of an optimiser step from those of its micro-batches: sums over counts, maxima by ``max``."""
-    figures: dict[str, float] = {}
+    """Metrics of an optimiser step from those of its micro-batches: sums over counts, maxima by ``max``."""
+    metrics: dict[str, float] = {}
     for name in sorted({name for part in parts for name in part.sums}):
         total = sum(float(part.sums[name]) for part in parts if name in part.sums)
         count = sum(float(part.counts[name]) for part in parts if name in part.counts)
-        figures[name] = total / count if count else 0.0
+        metrics[name] = total / count if count else 0.0
     for name in sorted({name for part in parts for name in part.maxima}):
-        figures[name] = max(float(part.maxima[name]) for part in parts if name in part.maxima)
-    return figures
+        metrics[name] = max(float(part.maxima[name]) for part in parts if name in part.maxima)
+    return metrics

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Schedule(Protocol):
-    """Factor of the coefficient at an iteration, counted from 0; its text is what a person reads."""
+    """Factor of the coefficient at an iteration, counted from 0; ``str`` of it describes it for readers."""
 
     def __call__(self, step: int) -> float:
         """The factor."""

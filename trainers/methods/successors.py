@@ -1,6 +1,6 @@
-"""Later methods by others, apart from the core, each with what it was checked against.
+"""Methods that others have published since, each with what it was checked against (`Method.fidelity`).
 
-Every choice that is ours stands in the method's note. Formulas over turns and windows are in `turn_signals`.
+Every choice that is ours stands in the method's note. Formulas over turns and windows are in `maths.turn_signals`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Span:
 
 
 def placed(values_N: Tensor, where_BT: Tensor, like_BT: Tensor) -> Tensor:
-    """Values per counted token in their places, zeros elsewhere."""
+    """Values per counted token ``[N]`` at the tokens that `where_BT` marks, zeros elsewhere: ``[B, T]``."""
     full = torch.zeros_like(like_BT)
     full[where_BT] = values_N.to(full.dtype)
     return full
@@ -59,6 +59,7 @@ def placed(values_N: Tensor, where_BT: Tensor, like_BT: Tensor) -> Tensor:
 
 def belief_multiplier(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
     """clip(1 + c sign(A) z_k, 1 - c, 1 + c), z_k the turn's revision of the belief, standardised in its episode."""
+    # D_k, the evidence of a turn, is the sum of its gaps; V_0 is the mean return of the group.
     where = batch.taught_BT
     turns = Turns.of(batch, where)
     prior_E = group_returns(batch)[0][turns.row_E]
@@ -107,6 +108,7 @@ register(
 def persistent_gate(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
     """sigmoid(beta d) eta: d lies between the gap and its mean over the last tokens, eta is below 1 where it falls."""
     around = neighbourhood(signal_BT, batch.turn_ids_BT, batch.taught_BT, longest=PCSD_WINDOW, decay=PCSD_DECAY)
+    # u, the share of the mean in d, grows with the local variance.
     usual = batch.statistics["gap_variance"]
     share_BT = around.variance_BT / (around.variance_BT + usual) if usual > 0.0 else torch.zeros_like(signal_BT)
     smoothed_BT = (1.0 - share_BT) * signal_BT + share_BT * around.mean_BT
@@ -159,7 +161,7 @@ register(
 
 
 def routed_gap(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
-    """T - O given the hints in turns that came no nearer to the goal, given the skill for the episode elsewhere."""
+    """T - O, with T of the view ``hints`` in turns that came no nearer to the goal and of ``teacher`` elsewhere."""
     episode_BT = signals.gap(batch.teachers["teacher"], batch.behaviour_BT)
     if batch.progress_BT is None:
         return episode_BT
@@ -199,17 +201,18 @@ register(
 
 
 def relative_score(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
-    """T, centred and scaled within its turn."""
+    """The score q, which is T centred and scaled within its turn."""
     where = batch.taught_BT
     scores_N = teacher_BT[where].double()
     return placed(standardised_within(scores_N, Turns.of(batch, where).turn_N), where, teacher_BT)
 
 
 def whitened_in_groups(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
-    """The score whitened over its group's tokens and clipped, the tighter the less the group's returns differ."""
+    """The score q whitened over its group's tokens, and clipped tighter the less the group's returns differ."""
     where = batch.taught_BT
     group_N = _groups(batch, where)[:, None].expand_as(where)[where]
     white_BT = placed(standardised_within(signal_BT[where].double(), group_N), where, signal_BT)
+    # The clip: ADRS_CLIP deviations, times the deviation of the group's returns relative to the median one.
     spread_B = group_returns(batch)[1]
     differing = {group: s for group, s in zip(batch.group_ids_B.tolist(), spread_B.tolist(), strict=True) if s > 0.0}
     usual = float(torch.tensor(sorted(differing.values())).median()) if differing else 1.0
@@ -218,16 +221,20 @@ def whitened_in_groups(signal_BT: Tensor, batch: TokenBatch, options: MethodOpti
 
 
 def reliability(batch: TokenBatch, teacher_BT: Tensor) -> Tensor:
-    """sigmoid(tau V) per row: how far returns follow the teacher in the row's group; 1/2 where they do not differ.
+    """The reliability m = sigmoid(tau V) per row: how far returns follow the teacher in the row's group.
+
+    1/2 where the returns of a group do not differ.
 
     V is the mean return of the turns that the teacher expects minus that of the others; a turn counts as expected with
     weight sigmoid(c - mean c), c being its mean T.
     """
+    # Per turn: how far the teacher expects it, and the return of its episode.
     where = batch.taught_BT
     turns = Turns.of(batch, where)
     confidence_K = turns.means(teacher_BT[where])
     aligned_K = torch.sigmoid(confidence_K - confidence_K.mean())
     return_K = batch.returns_B.to(where.device)[turns.row_K].double()
+    # V, computed at every turn and the same throughout a group; then one value per group, and per row.
     group_B = _groups(batch, where)
     group_K = group_B[turns.row_K]
     value_K = mean_within(return_K, group_K, aligned_K) - mean_within(return_K, group_K, 1.0 - aligned_K)
@@ -237,7 +244,7 @@ def reliability(batch: TokenBatch, teacher_BT: Tensor) -> Tensor:
 
 
 def gated_and_whitened(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
-    """The score times the reliability of its group's teacher, whitened over the iteration."""
+    """The score q times the reliability m of its group's teacher, whitened over the iteration."""
     where = batch.taught_BT
     gated_BT = signal_BT * reliability(batch, batch.teachers["teacher"])[:, None].to(signal_BT.dtype)
     one_group = torch.zeros(int(where.sum()), dtype=torch.long, device=where.device)

@@ -1,7 +1,7 @@
-"""The register of methods by name.
+"""The table of methods by name.
 
 A name is one of the table, or ``module:name`` for a method of a user's own: the module is imported (a file in the
-current folder is found, too), and `name` is what it registers, or a variable of it that holds a `Method`.
+current folder is found, too), and ``name`` is a method that it registers, or a variable of it that holds a `Method`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ def get_method(name: str) -> Method:
 
 
 def _own_method(reference: str) -> Method:
+    """A user's own method by ``module:name``."""
     _, _, name = reference.partition(":")
     found = load_object(reference, "method", registered=_REGISTERED)
     if not isinstance(found, Method):

@@ -1,4 +1,4 @@
-"""Plain values to typed options: strict conversion of what YAML files and flags hold. Knows no particular option."""
+"""Plain values to typed options: strict conversion of values from YAML files and flags. Knows no particular option."""
 
 from __future__ import annotations
 

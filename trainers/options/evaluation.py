@@ -1,4 +1,4 @@
-"""How a run is watched: when it is evaluated, on how much, and what counts as a teacher that has lost its use."""
+"""Options of evaluation: when, on how many episodes, and when a fall of the privileged-prompt policy is reported."""
 
 from __future__ import annotations
 

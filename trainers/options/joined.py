@@ -1,8 +1,8 @@
-"""All option groups in one: what the steps of a run are handed.
+"""All option groups in one, for the steps of a run.
 
-A formula takes the group that it reads and says so by its type; a step that ties several things together (scorer,
-updater, collector) takes this. What a user makes is `trainers.config.SDARConfig`, which adds the checks against the
-tables of methods, advantages and sinks.
+A formula takes the group that it reads, which its type shows; a step that reads several groups (scorer, updater,
+collector) takes `Options`. Users make `trainers.config.SDARConfig`, which adds the checks against the tables of
+methods, advantages and sinks.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Options(
 
     @property
     def environment_kwargs(self) -> dict[str, Any]:
-        """What environments are made with: `env_kwargs`, and `retrieval` where it is not the environments' own default.
+        """Keyword arguments of environments: `env_kwargs`, and `retrieval` where it is not the environments' default.
 
-        The environment asks its skill bank, so that everyone reads the same skills for an episode. With ``ucb`` it
-        knows of nothing: what was learned while training is no part of a world.
+        The environment retrieves the skills, so that every reader gets the same ones for an episode. ``ucb`` is not
+        passed: what a bandit learns while training is no part of an environment.
         """
         asks = {} if self.retrieval in ("task_type", "ucb") else {"retrieval": self.retrieval}
         return {**asks, **self.env_kwargs}

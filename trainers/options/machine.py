@@ -1,4 +1,4 @@
-"""The machine: device, precision, and what trades speed for memory."""
+"""Options of the machine: device, precision, and what trades speed for memory."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class MachineOptions(OptionGroup):
     )
     logprob_chunk: int = _option(1024, "loss tokens per chunk of the LM head; 0 is off", low=0, maths=False)
     gradient_checkpointing: bool | Literal["auto"] = _option(AUTO, "recompute activations; auto: on a GPU", maths=False)
-    bf16: bool | Literal["auto"] = _option(AUTO, "bfloat16 weights and activations; auto: on a GPU")
+    bf16: bool | Literal["auto"] = _option(AUTO, "bfloat16 parameters and activations; auto: on a GPU")
     device: str = _option(AUTO, "auto, cpu, cuda, cuda:0, ...", maths=False)

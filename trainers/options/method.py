@@ -1,4 +1,4 @@
-"""What the method is, and what its teacher reads."""
+"""Options of the method, and of the privileged context that its teacher reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MethodOptions(OptionGroup):
     `distill_coef` None takes the method's published coefficient.
     """
 
-    method: str = _option("sdar", "row of the methods table")
+    method: str = _option("sdar", "method, by its name in the table of methods")
     distill_coef: float | None = _option(
         None,
         "coefficient of the method's teacher term; none takes the published one",
@@ -121,7 +121,7 @@ class MethodOptions(OptionGroup):
     teacher_budget: int = _option(2048, "tokens of the privileged context at most", low=1)
 
     def check(self) -> None:
-        """A privilege that can be shown, and a JSD that is none of its ends."""
+        """Refuse an unknown privilege, and a JSD whose alpha is 0 or 1."""
         super().check()
         split_privilege(self.privilege)
         if self.divergence == "jsd" and not 0.0 < self.divergence_alpha < 1.0:

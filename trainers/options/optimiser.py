@@ -1,4 +1,4 @@
-"""The optimiser: its rate, its moments, and how an iteration's rows are cut into steps."""
+"""Options of the optimiser: learning rate, moments, and how an iteration's rows are cut into steps."""
 
 from __future__ import annotations
 

@@ -51,18 +51,18 @@ def option(
     read: tuple[Condition, ...] = (),
     make: Callable[[], Any] | None = None,
 ) -> Any:
-    """A dataclass field that knows everything about an option.
+    """A dataclass field with everything about an option in its metadata.
 
     Args:
-        default: Its value where nobody says another.
+        default: Its value where none is given.
         text: What it means, as ``--help`` shows it.
-        group: The heading that it stands under there.
+        group: Its heading in ``--help``.
         low: Smallest number that is accepted; `above` is the same with the number itself refused.
         above: See `low`.
         high: Largest number that is accepted.
-        choices: The words that are accepted; none accepts any.
-        maths: Whether it changes what a run computes, and so belongs into the digest.
-        read: When it is read; a run that does not read what somebody asked for says so.
+        choices: The words that are accepted; an empty tuple accepts any.
+        maths: Whether it changes what a run computes, so that it is part of the digest.
+        read: When it is read; a run reports options that were set and are not read.
         make: Makes a default that must not be shared, instead of `default`.
     """
     accepted = None

@@ -1,4 +1,4 @@
-"""How a policy is improved by reward: advantages, clipping, the KL to the initial policy."""
+"""Options of learning from reward: advantages, clipping, the KL to the initial policy."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class PolicyOptions(OptionGroup):
     mask_truncated_completions: bool = _option(False, "leave truncated rows out of the loss")
 
     def check(self) -> None:
-        """A dual clip that bounds what the clip leaves free."""
+        """Refuse a dual clip within the upper clip, which would bound what the clip bounds already."""
         super().check()
         if self.delta is not None:
             upper_width = self.epsilon if self.epsilon_high is None else self.epsilon_high

@@ -1,6 +1,6 @@
 """When an option is read: conditions that fields name, and the sentence for each that does not hold.
 
-What was asked for and is not read is no mistake, since the arms of a comparison may share a command line; so it is
+An option that was set and is not read is no error, since the methods of a comparison may share a command line. It is
 reported before a run starts and never refused.
 """
 
@@ -14,7 +14,7 @@ from agents.teacher import split_privilege
 
 
 class ReadingMethod(Protocol):
-    """What a condition looks at in a method."""
+    """The attributes of a method that conditions read."""
 
     @property
     def name(self) -> str:
@@ -48,15 +48,16 @@ class ReadingMethod(Protocol):
 
     @property
     def learns(self) -> bool:
-        """Whether there is anything that could change a parameter."""
+        """Whether the method can change a parameter."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """`why_not` says why options that name it are not read; None where they are.
+    """A condition under which options are read.
 
-    It gets all values by name, and the method.
+    `why_not` takes all values by name and the method, and returns why the options that name the condition are not read;
+    None where they are.
     """
 
     why_not: Callable[[Mapping[str, Any], ReadingMethod], str | None]
@@ -151,7 +152,7 @@ def _named(values: Mapping[str, Any], method: ReadingMethod) -> str:
 # Options that only some methods read; each method lists its own in `Method.options`.
 NAMED_BY_METHOD = Condition(_named)
 
-# In this order reasons are looked for: an option that several hold for is reported with the first.
+# The order in which reasons are looked for: an option with several is reported with the first.
 CONDITIONS = (
     LEARNING,
     JSD,

@@ -1,8 +1,8 @@
 """A user's own code by reference: ``module:name``, with the current folder searched last.
 
-The ``sdar`` command does not begin with the current folder on the import path, so a file that lies there would not be
-found. The folder is added at the end of the path, and only for a module that is found nowhere else and lies in it, so
-that no folder of a project ever stands in for an installed package.
+The ``sdar`` command starts without the current folder on the import path, so a file in it would not be found. The
+folder is added at the end of the path, and only for a module that is in it and nowhere else, so that no folder of a
+project ever replaces an installed package.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def import_own(name: str) -> ModuleType:
 
     Raises:
         ValueError: There is no such module; the message says where it was looked for.
-        ImportError: It is there and one of its own imports is not.
+        ImportError: The module exists, and one of its own imports does not.
     """
     top = name.partition(".")[0]
     folder = Path.cwd()
@@ -35,7 +35,7 @@ def import_own(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise  # the module is there, and something that it imports is not
+            raise  # the module exists, and something that it imports does not
         raise ValueError(
             f"expected an importable module {name!r}, found none: it is looked for among installed packages and in the "
             f"current folder, {folder}"

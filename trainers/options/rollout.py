@@ -1,4 +1,4 @@
-"""How episodes are played: how many, how long, and how prompts are built."""
+"""Options of playing episodes: how many, how long, and how prompts are built."""
 
 from __future__ import annotations
 

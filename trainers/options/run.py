@@ -1,4 +1,4 @@
-"""The run itself: where it is written, and the key of its draws."""
+"""Options of the run itself: its directory, the key of its draws, logs and checkpoints."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ class RunOptions(OptionGroup):
     save_steps: int = _option(50, "iterations between checkpoints; 0 is only the last", low=0, maths=False)
     save_total_limit: int | None = _option(3, "checkpoints kept; none keeps all", low=1, maths=False)
     report_to: tuple[str, ...] = _option((), "further sinks for metrics: tensorboard, wandb", maths=False)
-    log_privileged: bool = _option(False, "write the teacher's side to its own file", maths=False)
+    log_privileged: bool = _option(False, "write privileged information to a file of its own", maths=False)

@@ -1,6 +1,6 @@
-"""Environments in slots: one per episode in flight, replaced and replayed when one breaks.
+"""Environments in slots: one per running episode, replaced and replayed when one breaks.
 
-Not here: who acts (`rollout`), and where environments come from (`environments`).
+Not here: who acts (`collect`), and where environments come from (`environments`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from .environments import Environment, EnvironmentSource, reset_to
 
 logger = logging.getLogger(__name__)
 
-# When the teacher's side of `info` is worth having: a planner's work at every turn, once per episode, or never.
+# When environments fill in the privileged part of `info`, which may take a planner's work: at every turn, once per
+# episode, or never.
 PRIVILEGED_TURNS = ("every", "first", "never")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What one slot's environment answered; `failure` says why it could not, and then nothing else counts."""
+    """What one slot's environment returned; `failure` says why it could not, and then no other field counts."""
 
     observation: str = ""
     reward: float = 0.0
@@ -32,7 +33,7 @@ class Reply:
     failure: str | None = None
 
     def same_as(self, other: Reply) -> bool:
-        """Whether a replay gave the same step; `info` is compared by what the student may read of it."""
+        """Whether a replay gave the same step; of `info` only what the student may read is compared."""
         if (self.observation, self.reward, self.terminated, self.truncated) != (
             other.observation,
             other.reward,
@@ -64,25 +65,27 @@ class BatchEnv(Protocol):
 
 
 class NotTextError(TypeError):
-    """The environment answers with something that is not text: not broken, but not for a language model either."""
+    """The environment's observations are not text. It is not broken, but no language model can act in it."""
 
 
 @dataclass(slots=True)
 class _Slot:
+    """An episode so far, and the environment that stands at its present state, if one does."""
+
     task_id: str
     actions: list[str] = field(default_factory=list)
-    replies: list[Reply] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)  # one more than actions: the first is the reset's
     env: Environment | None = None
     replays_left: int = 0
-    used: int = 0
+    used: int = 0  # when it was last stepped, by the clock of the batch
 
 
 class LoopBatchEnv:
     """One environment per slot, stepped one after another in this process.
 
     With fewer `environments` than slots, an environment that serves several slots is brought to each one's state by
-    replaying its actions: slower, and equal to the last byte, which is also checked. An exception from an environment
-    closes it; a fresh one replays the episode, at most `replays` times per episode.
+    replaying its actions. That is slower, and gives the same replies to the last byte, which is checked. An exception
+    from an environment closes it; a new one replays the episode, at most `replays` times per episode.
 
     Args:
         make_env: Makes one environment.
@@ -93,7 +96,7 @@ class LoopBatchEnv:
         privileged_turns: When to let environments of this suite fill ``info["privileged"]``: one of
             `PRIVILEGED_TURNS`. Their observations are byte-identical either way.
         success_threshold: The return from which an episode without ``info["success"]`` counts as success.
-        replays: Fresh starts per episode before it is given up.
+        replays: Times that a new environment replays an episode before it counts as failed.
     """
 
     def __init__(
@@ -120,9 +123,9 @@ class LoopBatchEnv:
         self._limit = slots if environments is None else environments
         self._replays = replays
         self._state: dict[int, _Slot] = {}
-        self._exposes: bool | None = None  # whether the environments have a teacher's side that can be switched
-        self._live = 0
-        self._clock = 0
+        self._exposes: bool | None = None  # whether the environments can switch their privileged part; None: not known
+        self._live = 0  # environments that exist now
+        self._clock = 0  # resets and steps so far
 
     @classmethod
     def of(
@@ -169,6 +172,7 @@ class LoopBatchEnv:
         self._live = 0
 
     def _prepare(self, envs: Sequence[Environment | None], actions: Sequence[str]) -> None:
+        """Let each type of environment that has ``prepare_steps`` do the common work of its steps at once."""
         playing = [(env.unwrapped, action) for env, action in zip(envs, actions, strict=True) if env is not None]
         for kind in dict.fromkeys(type(env) for env, _ in playing):
             prepare = getattr(kind, "prepare_steps", None)
@@ -177,15 +181,16 @@ class LoopBatchEnv:
             own = [(env, action) for env, action in playing if type(env) is kind]
             try:
                 prepare([env for env, _ in own], [action for _, action in own])
-            except Exception:  # each slot meets it in its own step, where it is one slot's failure
+            except Exception:  # it occurs again in the step of the slot that causes it, and fails only that slot
                 logger.debug("%s: preparing a step failed", self.name, exc_info=True)
 
     # One slot.
 
     def _guarded(self, state: _Slot, action: str | None) -> Reply:
-        """One reset (`action` None) or step; when the environment raises, again in a fresh one after a replay."""
+        """One reset (`action` None) or step; when the environment raises, again in a new one after a replay."""
         self._clock += 1
         state.used = self._clock
+        # Ends with a reply, or with a failure when no replay is left.
         while True:
             try:
                 env = self._environment_for(state)
@@ -198,7 +203,7 @@ class LoopBatchEnv:
                 where = f"reset of task {state.task_id}" if action is None else f"step {len(state.replies)}"
                 failure = f"{self.name}, task {state.task_id}, {where}: {type(error).__name__}: {error}"
                 if state.replays_left == 0:
-                    logger.warning("episode given up after %d fresh starts: %s", self._replays, failure)
+                    logger.warning("episode counts as failed after %d replays: %s", self._replays, failure)
                     return Reply(failure=failure)
                 state.replays_left -= 1
                 self.replayed += 1
@@ -206,12 +211,12 @@ class LoopBatchEnv:
             state.actions.append(action)
         state.replies.append(reply)
         broken = reply.info.get("environment_failure")
-        if broken:  # the environment's own word for an episode that ended without the agent's doing
+        if broken:  # the environment reports itself that the episode ended through no action of the agent
             return Reply(failure=f"{self.name}, task {state.task_id}, step {len(state.actions)}: {broken}")
         return reply
 
     def _environment_for(self, state: _Slot) -> Environment:
-        """The environment that stands where this slot's episode stands."""
+        """An environment in the present state of this slot's episode, by a replay where there is none."""
         if state.env is None:
             state.env = self._acquire()
             for index, expected in enumerate(state.replies):
@@ -221,6 +226,7 @@ class LoopBatchEnv:
         return state.env
 
     def _acquire(self) -> Environment:
+        """A new environment, or at the limit that of the slot which was stepped least recently."""
         if self._live < self._limit:
             env = self._make_env()
             self._live += 1
@@ -231,15 +237,17 @@ class LoopBatchEnv:
         return taken
 
     def _discard(self, state: _Slot) -> None:
+        """Close a slot's environment and count it out."""
         if state.env is not None:
             env, state.env = state.env, None
             self._live -= 1
             try:
                 env.close()
-            except Exception:  # it is broken already; its replacement is what matters
+            except Exception:  # it is broken already and gets replaced
                 logger.debug("%s: closing a broken environment failed", self.name, exc_info=True)
 
     def _advance(self, env: Environment, task_id: str, action: str | None, turn: int) -> Reply:
+        """Reset to `task_id` (`action` None) or step, with the privileged part switched on where it is wanted."""
         reward, terminated, truncated = 0.0, False, False
         exposes = self.privileged_turns == "every" or (self.privileged_turns == "first" and turn == 0)
         if self._exposes is None:

@@ -1,9 +1,9 @@
-"""Episodes from many environments at once: who acts next, what came back, and what the teacher knew meanwhile.
+"""Episodes from many environments at once: actions, replies, and the privileged information before each action.
 
 `collect` plays tasks over a fixed number of slots. A finished episode leaves the batch at once and costs nothing more;
-one whose environment broke for good (`batch_env`) is marked FAILED. What `info` says under ``"privileged"`` goes sealed
-into `Rollout.privileged` and reaches no agent, unless the agent declares `reads_privileged`. Not here: tokens (`rows`),
-success rates (`evaluation`).
+one whose environment broke beyond replay (`batch_env`) is marked FAILED. What `info` has under ``"privileged"`` goes
+sealed into `Rollout.privileged` and reaches no agent, unless the agent declares `reads_privileged`. Not here: tokens
+(`rows`), success rates (`evaluation.evaluate`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .batch_env import BatchEnv, Reply
 
 @dataclass(frozen=True, slots=True)
 class TaskDraw:
-    """One episode to play: which task, with which counted randomness, and its place in the batch of groups."""
+    """One episode to play: its task, the key of its draws, its group, and its number in the group."""
 
     task_id: str
     draw: tuple[int | str, ...]
@@ -30,7 +30,10 @@ class TaskDraw:
 
 @dataclass(slots=True)
 class Rollout:
-    """An episode and, parallel to its turns, what the teacher knew before each action; sealed."""
+    """An episode and, parallel to its turns, the sealed privileged fields before each action.
+
+    `failure` says why the environment broke; None where it did not.
+    """
 
     episode: Episode
     task: TaskDraw
@@ -40,6 +43,8 @@ class Rollout:
 
 @dataclass(slots=True)
 class _Running:
+    """An episode in a slot: the present view, with the privileged fields and the `info` that came with it."""
+
     rollout: Rollout
     view: StudentView
     known: Privileged | None
@@ -60,19 +65,20 @@ def collect(
     act together depends on the tasks and the number of slots alone.
 
     Args:
-        agent: Acts for all running slots at once. Told by ``release(slots)``, where it has that, which ones ended.
+        agent: Acts for all running slots at once. Its ``release(slots)``, where it has one, is called for slots whose
+            episodes have ended.
         batch_env: The environments.
-        tasks: What to play.
+        tasks: The episodes to play.
         max_turns: Turns after which an episode is stopped; None leaves that to the environment.
         seal_info: Seal the whole `info` for the teacher and not its ``"privileged"`` part (for a user's own
             ``teacher_context``, which is a function of `info`).
     """
     rollouts: list[Rollout | None] = [None] * len(tasks)
-    running: dict[int, _Running] = {}
+    running: dict[int, _Running] = {}  # by slot
     free = list(range(min(batch_env.slots, len(tasks))))
-    # What is told once per episode holds for all its turns.
-    told_once = getattr(batch_env, "privileged_turns", "every") == "first"
-    waiting = 0
+    # Privileged fields that are read once per episode hold for all its turns.
+    read_once = getattr(batch_env, "privileged_turns", "every") == "first"
+    waiting = 0  # index of the first task that has not begun
 
     def observe(reply: Reply, slot: int, turn: int, draw: tuple[int | str, ...]) -> tuple[StudentView, Any]:
         view, known = split_info(reply.observation, reply.info, slot=slot, turn=turn, draw=draw)
@@ -81,9 +87,10 @@ def collect(
     def finish(slot: int, reason: StopReason) -> None:
         state = running.pop(slot)
         episode = state.rollout.episode
-        told = state.info.get("success")
+        # The environment's own verdict, else a return of at least the threshold.
+        stated = state.info.get("success")
         reached = episode.return_ >= batch_env.success_threshold
-        episode.success = bool(reached if told is None else told) and reason is not StopReason.FAILED
+        episode.success = bool(reached if stated is None else stated) and reason is not StopReason.FAILED
         episode.score = float(state.info.get("score", episode.success))
         if reason is StopReason.TERMINATED and episode.success:
             reason = StopReason.SUCCESS
@@ -91,6 +98,7 @@ def collect(
         free.append(slot)
 
     while running or waiting < len(tasks):
+        # Begin further tasks once half of the slots are free.
         if waiting < len(tasks) and 2 * len(free) >= len(free) + len(running):
             free.sort()
             batch = tasks[waiting : waiting + len(free)]
@@ -106,6 +114,8 @@ def collect(
                 if reply.failure is not None:
                     finish(slot, StopReason.FAILED)
             continue
+
+        # One action for every running episode; in the order of slots, so that a batch does not depend on what ended.
         slots = sorted(running)
         views = [running[slot].view for slot in slots]
         actions = agent.act(views, [running[s].known for s in slots]) if agent.reads_privileged else agent.act(views)
@@ -117,6 +127,8 @@ def collect(
                 ended.append(slot)
             else:
                 playing.append((slot, action))
+
+        # Step the environments. A turn is noted with what was known before its action; then the view moves on.
         replies = batch_env.step([slot for slot, _ in playing], [action.text for _, action in playing])
         for (slot, action), reply in zip(playing, replies, strict=True):
             state = running[slot]
@@ -130,7 +142,7 @@ def collect(
                 state.rollout.episode.turns.append(Turn(state.view, action, reply.reward, view.is_action_valid))
                 state.rollout.privileged.append(state.known)
                 state.view, state.info = view, reply.info
-                state.known = state.known if told_once else known
+                state.known = state.known if read_once else known
                 if reply.terminated:
                     reason = StopReason.TERMINATED
                 elif reply.truncated or (max_turns is not None and turn >= max_turns):
@@ -138,6 +150,8 @@ def collect(
             if reason is not None:
                 finish(slot, reason)
                 ended.append(slot)
+
+        # Agents with a memory forget the episodes that have ended.
         release = getattr(agent, "release", None)
         if ended and release is not None:
             release(ended)

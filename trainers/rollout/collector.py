@@ -1,4 +1,4 @@
-"""Collecting an iteration: its tasks played by the student, with the teacher's side asked for where it is wanted."""
+"""Collects an iteration: the student plays its tasks, and privileged information is asked for where it is read."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Collector:
 
     Args:
         source: The environment.
-        policies: Who acts.
-        options: Sizes of a batch.
+        policies: The agents of the run; the student acts.
+        options: Episodes that act together, turns per episode, and tries of dynamic sampling.
         tasks: Which tasks an iteration plays.
     """
 
@@ -32,7 +32,7 @@ class Collector:
         self._env: LoopBatchEnv | None = None
 
     def privileged_turns(self, plan: IterationPlan) -> str:
-        """When the privileged side is asked for."""
+        """When environments fill in the privileged information, one of `batch_env.PRIVILEGED_TURNS`."""
         if plan.reads_plan_length:
             return "every"
         reads = plan.reads_teacher or plan.method.student_view == "privileged"

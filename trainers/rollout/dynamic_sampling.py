@@ -1,10 +1,10 @@
-"""Dynamic sampling (DAPO, arXiv 2503.14476): groups that siblings can not learn from give way to further tasks.
+"""Dynamic sampling (DAPO, arXiv 2503.14476): zero-variance groups are replaced by groups of further tasks.
 
-A group whose usable episodes all have the same return has advantages of 0. Such groups are played again with other
-tasks, up to a number of times per iteration; what is still flat then stays. Which task stands in for which group is
-counted (`tasks.TaskPlan.replacements`), so a resumed run plays the same. No loss sees the episodes that gave way; their
-tokens count as sampled. Methods with a teacher learn from flat groups, too: replacing them then changes what is
-compared, not only how fast.
+A group whose usable episodes all have the same return has advantages of 0. Such groups are replaced, up to a number of
+times per iteration; those that still have zero variance then stay. Which task replaces which group is counted
+(`tasks.TaskPlan.replacements`), so a resumed run plays the same. No loss sees the replaced episodes; their tokens count
+as sampled. Methods with a teacher learn from zero-variance groups too: replacing these changes what such a method
+learns from, not only how fast it learns.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Play = Callable[[Sequence[TaskDraw]], list[Rollout]]
 
 @dataclass(frozen=True, slots=True)
 class Resampled:
-    """The episodes of an iteration, group by group, and those that gave way to others."""
+    """The episodes of an iteration, group by group, and those that were replaced."""
 
     rollouts: list[Rollout]
     replaced: list[Rollout]
 
     def metrics(self, group_size: int) -> dict[str, float]:
-        """For the log, where anything could be replaced."""
+        """Replaced groups, and sampled tokens of their episodes."""
         sampled = sum(
             len(turn.action.tokens.completion_ids)
             for rollout in self.replaced
@@ -37,7 +37,7 @@ class Resampled:
 
 
 def flat_groups(rollouts: Sequence[Rollout]) -> list[int]:
-    """The groups, in order, without two usable episodes of different return."""
+    """The zero-variance groups, in order: those without two usable episodes of different return."""
     returns: dict[int, set[float]] = {}
     for rollout in rollouts:
         own = returns.setdefault(rollout.task.group, set())
@@ -47,23 +47,23 @@ def flat_groups(rollouts: Sequence[Rollout]) -> list[int]:
 
 
 def replace_flat_groups(rollouts: Sequence[Rollout], play: Play, plan: TaskPlan, *, step: int, tries: int) -> Resampled:
-    """Play further tasks in the place of flat groups, `tries` times at most; the order of groups stays.
+    """Play further tasks in the place of zero-variance groups, `tries` times at most; the order of groups stays.
 
     Args:
         rollouts: The episodes of iteration `step` in the order of ``plan.draws``.
-        play: Plays episodes, returned in the order of their draws.
-        plan: Says which tasks stand in.
+        play: Plays episodes and returns them in the order of their draws.
+        plan: Names the tasks that replace others.
         step: Iteration, from 0.
         tries: 0 plays nothing and returns the episodes as they are.
     """
     kept, replaced = list(rollouts), []
     for attempt in range(tries):
-        flat = flat_groups(kept)
-        if not flat:
+        zero_variance = flat_groups(kept)
+        if not zero_variance:
             break
-        fresh = iter(play(plan.replacements(step, attempt, flat)))
+        further = iter(play(plan.replacements(step, attempt, zero_variance)))
         for index, rollout in enumerate(kept):
-            if rollout.task.group in flat:
+            if rollout.task.group in zero_variance:
                 replaced.append(rollout)
-                kept[index] = next(fresh)
+                kept[index] = next(further)
     return Resampled(kept, replaced)

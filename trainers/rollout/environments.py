@@ -1,8 +1,8 @@
-"""Where episodes come from: an environment id (or a factory), its tasks per split, and what it tells about itself.
+"""Where episodes come from: an environment id (or a factory), its tasks per split, and what it states about itself.
 
-Environments of this suite enumerate their tasks and tell teachers more than students. Any other Gymnasium environment
-with text in and text out can be trained on too: its reset seeds are the task ids, and what its `info` lacks has a
-neutral value. Not here: stepping environments (`rollout`).
+Environments of this suite enumerate their tasks and give privileged information. Any other Gymnasium environment with
+text in and text out can be trained on too: its reset seeds are the task ids, and what its `info` lacks has a neutral
+value. Not here: stepping environments (`batch_env`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class EnvironmentSource:
 
     Args:
         env_id: A registered Gymnasium id, or a callable that returns an environment for `env_kwargs`.
-        env_kwargs: Passed to every environment made here. ``split`` is set by who asks.
+        env_kwargs: Passed to every environment made here; `make` adds ``split``.
         success_threshold: The return from which an episode counts as success when `info` has no ``"success"``; None
             means the registration's ``reward_threshold``, else 1.
     """
@@ -57,7 +57,7 @@ class EnvironmentSource:
 
     @property
     def name(self) -> str:
-        """The id that logs and panels carry."""
+        """The id in logs and evaluation sets."""
         if isinstance(self.env_id, str):
             return self.env_id
         return f"{self.env_id.__module__}:{getattr(self.env_id, '__qualname__', type(self.env_id).__name__)}"
@@ -78,7 +78,7 @@ class EnvironmentSource:
             module, colon, _ = self.env_id.partition(":")
             if colon:  # gymnasium imports it too, and does not look into the current folder
                 import_own(module)
-            # The passive checker costs a third of a text step and has nothing to add to `check_text_env`.
+            # The passive checker costs a third of a text step and checks nothing that `check_text_env` does not.
             return gym.make(self.env_id, disable_env_checker=True, **kwargs)
         return self.env_id(**kwargs)
 
@@ -104,7 +104,7 @@ class EnvironmentSource:
         return tasks
 
     def require_task(self, task_id: str) -> None:
-        """Refuse a task that the environment can not begin; in a rollout it would count as a broken environment.
+        """Refuse a task that the environment cannot begin; in a rollout it would count as a broken environment.
 
         Raises:
             ValueError: The environment's own reason.
@@ -122,7 +122,7 @@ class EnvironmentSource:
         return str(getattr(self._probe.unwrapped, "world_version", "unknown"))
 
     def cluster_of(self, task_id: str) -> str:
-        """What tasks may share beyond chance (the layout, where the environment tells it), else the task itself."""
+        """The cluster of a task for intervals, such as its layout, where the environment names one; else the task."""
         if task_id not in self._clusters:
             own = getattr(self._probe.unwrapped, "cluster_of", None)
             self._clusters[task_id] = str(own(task_id)) if callable(own) else task_id
@@ -134,12 +134,12 @@ class EnvironmentSource:
 
     @property
     def has_privileged(self) -> bool:
-        """Whether `info` carries a privileged view at reset."""
+        """Whether `info` has privileged fields at reset."""
         return isinstance(self._first_info.get("privileged"), Mapping)
 
     @property
     def privileged_keys(self) -> tuple[str, ...]:
-        """The keys of that view; none where there is no view."""
+        """The keys of the privileged fields; empty where there are none."""
         privileged = self._first_info.get("privileged")
         return tuple(privileged) if isinstance(privileged, Mapping) else ()
 
@@ -149,7 +149,7 @@ class EnvironmentSource:
 
     @property
     def threshold(self) -> float:
-        """The return from which an episode counts as success when `info` does not say."""
+        """The return from which an episode counts as success when `info` has no ``"success"``."""
         if self.success_threshold is not None:
             return self.success_threshold
         spec = self._probe.spec
@@ -157,11 +157,11 @@ class EnvironmentSource:
 
     @property
     def skill_bank(self) -> Any:
-        """The environment's skill bank, which wrong and random skills are asked from; None where it has none."""
+        """The environment's skill bank, from which wrong and random skills are taken; None where it has none."""
         return getattr(self._probe.unwrapped, "skill_bank", None)
 
     def close(self) -> None:
-        """Close the probing environment."""
+        """Close the environment that was made to answer questions about tasks and keys."""
         if "_probe" in self.__dict__:
             self._probe.close()
 

@@ -1,6 +1,7 @@
 """Who acts and who reads in a run: student, evaluator, privileged-prompt policy, and the readers of rows.
 
-All of them are the same parameters given different prompts, and share one sampler; this file makes them of the options.
+All of them are the same parameters given different prompts, and share one sampler; `make_policies` builds them from the
+options.
 """
 
 from __future__ import annotations
@@ -33,12 +34,18 @@ TeacherContext = Callable[[dict[str, Any]], str]
 class Policies:
     """The agents of a run.
 
-    `student` collects training episodes, `evaluator` plays evaluation sets with the student's prompt,
-    `privileged_policy` plays them with the teacher's; `readers` read rows, by the name of the reading
-    (`teacher_views`). Of several joined privileges the privileged-prompt policy reads the first. `teacher`,
-    `privileged_policy` and `readers` are empty where the environment gives a teacher nothing to read. `sampler` serves
-    all of them. `privileged_turns` says when the privileged side must be asked, `seals_info` that it is read from the
-    whole `info` (a user's own context).
+    Attributes:
+        student: Collects training episodes.
+        evaluator: Plays evaluation sets under the plain prompt.
+        privileged_policy: Plays evaluation sets under the privileged prompt, with the first of several joined
+            privileges; None where the environment has no privileged information.
+        readers: The teacher's readers of rows, by the name of the reading (`teacher_views`); empty without privileged
+            information.
+        teacher: Builds privileged prompts; None where neither privileged information nor a plan is known.
+        renderer: Renders the prompts of all.
+        sampler: Samples for all.
+        privileged_turns: When environments must fill in the privileged information.
+        seals_info: Whether the whole `info` is sealed, for a user's own ``teacher_context``.
     """
 
     student: ChatAgent
@@ -52,7 +59,7 @@ class Policies:
     seals_info: bool
 
     def plain(self, turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> View | None:
-        """A row given the plain prompt (`selection.PlainReading`); None where it quotes a privileged context whole."""
+        """A row given the plain prompt (`selection.PlainReading`); None where it holds a whole privileged context."""
         if self.teacher is not None and self.teacher.quotes(turns, privileged):
             return None
         return plain_view(self.renderer, turns)
@@ -63,7 +70,7 @@ class Policies:
 
 
 def privileged_turns(privileges: Iterable[str], teacher_context: TeacherContext | None) -> str:
-    """When the teacher's side must be asked: what stands in the system role is read once per episode."""
+    """When privileged information is read, of `batch_env.PRIVILEGED_TURNS`: what does not change, once per episode."""
     return "every" if teacher_context is not None or EVERY_TURN & set(privileges) else "first"
 
 
@@ -85,7 +92,7 @@ def make_policies(
         model: Prepared by the engine.
         tokenizer: With a chat template.
         options: Prompts, lengths, temperatures, privilege.
-        method: Says whose prompt the student acts under, which readings are made, and what else must be known.
+        method: Names the prompt that the student acts under, the teacher's readings, and what else must be known.
         source: The environment.
         teacher_context: A user's own function from `info` to what the teacher is shown.
         teaches: Whether the method's coefficient lets what it knows beyond the student matter at all.
@@ -96,6 +103,7 @@ def make_policies(
     Raises:
         ValueError: The method reads privileged information and the environment has none, or not the part asked for.
     """
+    # What the readings show, and whether the environment has all of it.
     own = split_privilege(options.privilege)
     readings = _readings(method, options, teacher_context)
     shown = {*own, *readings.values()}
@@ -123,6 +131,7 @@ def make_policies(
             skill_choice=skill_choice,
         )
 
+    # The teacher; where it has nothing to show, one that shows nothing still knows the length of the plan.
     teacher = None
     if can_teach or "plan" in source.privileged_keys:
         teacher = teacher_of(own[0] if can_teach else "none")
@@ -130,6 +139,7 @@ def make_policies(
     if teacher is not None and can_teach:
         readers = {name: teacher if shows == own[0] else teacher_of(shows) for name, shows in readings.items()}
 
+    # One sampler for all agents, with room for the longest prompt that any of them has.
     if sampler is None:
         longest = max(options.max_prompt_length, _longest(model, options) if can_teach else 0)
         sampler = BatchSampler(
@@ -177,21 +187,21 @@ def _readings(method: Method, options: Options, teacher_context: TeacherContext 
         return readings_of(method, options)
     if others := [view for view in method.teacher_views if view != TEACHER]:
         raise ValueError(
-            f"method {method.name!r} also reads {', '.join(others)} of the environment's own privileged side, and "
-            "teacher_context= takes its place: leave it out, or choose a method with one teacher"
+            f"method {method.name!r} also reads {', '.join(others)} of the environment's own privileged information, "
+            "and teacher_context= takes its place: leave it out, or choose a method with one teacher"
         )
     return {view: split_privilege(options.privilege)[0] for view in method.teacher_views}
 
 
 def _longest(model: Any, options: Options) -> int:
-    """Tokens before a teacher's completion: room for the privileged context beside the student's prompt."""
+    """Tokens of a privileged prompt at most: the plain prompt's and the context's, within the model's positions."""
     wanted = options.max_prompt_length + options.teacher_budget
     positions = None if model is None else getattr(model.config.get_text_config(), "max_position_embeddings", None)
     return wanted if positions is None else min(wanted, positions - options.max_completion_length)
 
 
 def without_plan(method: Method, source: EnvironmentSource) -> str:
-    """Why a run cannot start that needs to know how far away the goal is."""
+    """The message for a method that needs the length of the remaining plan, where the environment has no plan."""
     got = ", ".join(source.privileged_keys) or "none"
     return (
         f"method {method.name!r} learns from the length of the remaining plan, and {source.name} gives none: expected "
@@ -201,7 +211,7 @@ def without_plan(method: Method, source: EnvironmentSource) -> str:
 
 
 def without_privileged(method: Method, options: Options, source: EnvironmentSource, needed: Sequence[str]) -> str:
-    """Why a run cannot start: what the environment must provide for this method, and what else can be done."""
+    """The message for a method whose privileged information the environment lacks: what is expected, and remedies."""
     got = f"got the keys {', '.join(source.privileged_keys)}" if source.has_privileged else "got none"
     return (
         f"method {method.name!r} learns from a teacher that reads what the student may not, and {source.name} gives it "

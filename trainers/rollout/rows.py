@@ -1,7 +1,7 @@
-"""Rollouts to rows: the sampled ids with everything known about each, and the teacher's reading of the same ids.
+"""From rollouts to rows: the sampled ids with everything known about each, and the teacher's readings of the same ids.
 
 Ids are taken from the turns as they were sampled; no text is tokenised again. A turn whose prompt continues the row
-before it extends that row, any other begins a new one, so one function serves transcripts and windows.
+before it extends that row, any other begins a new one, so `build_rows` serves transcripts and windows.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from .collect import Rollout
 
 
 class Reading(Protocol):
-    """What a teacher made of a row: its view, and whether the whole privileged block is in it."""
+    """A row given the privileged prompt, and whether the whole privileged context is in it."""
 
     @property
     def view(self) -> View:
-        """The sampled tokens behind the teacher's prompt."""
+        """The sampled tokens given the privileged prompt."""
         ...
 
     @property
     def block_tokens(self) -> int:
-        """Tokens of privileged text that were put in."""
+        """Tokens of privileged context."""
         ...
 
     @property
     def history_cut(self) -> int:
-        """Turns of history that had to go for them."""
+        """Turns of history that were left out to make room for them."""
         ...
 
     @property
@@ -44,10 +44,10 @@ class Reading(Protocol):
 
 
 class Reader(Protocol):
-    """Reads rows behind another prompt: `agents.teacher.Teacher` does."""
+    """Reads rows given another prompt, as `agents.teacher.Teacher` does."""
 
     def read(self, turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> Reading:
-        """The teacher's view of the same sampled tokens."""
+        """The same sampled tokens given the reader's prompt."""
         ...
 
 
@@ -55,7 +55,7 @@ def build_rows(rollouts: Sequence[Rollout]) -> list[SampledRow]:
     """The rows of all rollouts that did not fail; ``episode_id`` is the rollout's index.
 
     Raises:
-        ValueError: A turn has no token ids (its agent is no model), or continues a row that does not exist.
+        ValueError: A turn has no token ids (its agent has no model), or continues a row that does not exist.
     """
     rows: list[_RowBuilder] = []
     for episode_id, rollout in enumerate(rollouts):
@@ -81,7 +81,7 @@ def build_rows(rollouts: Sequence[Rollout]) -> list[SampledRow]:
 
 @dataclass(slots=True)
 class _RowBuilder:
-    """A row while its turns are being put together."""
+    """A row while its turns are appended."""
 
     episode_id: int
     rollout: Rollout
@@ -131,6 +131,7 @@ class _RowBuilder:
 
 
 def _anchor(task_id: str, observation: str) -> str:
+    """A digest that names a state: the same for the same observation in the same task."""
     text = f"{task_id}\x1f{observation}".encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=8).hexdigest()
 
@@ -152,7 +153,7 @@ def outcomes_of(rollouts: Sequence[Rollout]) -> list[EpisodeOutcome]:
 
 @dataclass(slots=True)
 class ReadingMetrics:
-    """How the readings went: rows read whole, rows left out, tokens of the context, messages of history cut."""
+    """Counts of readings: complete ones, incomplete ones, tokens of context, and turns of history that were cut."""
 
     read: int = 0
     incomplete: int = 0
@@ -160,7 +161,7 @@ class ReadingMetrics:
     history_cut: int = 0
 
     def metrics(self) -> dict[str, float]:
-        """Means per read row, and the count of rows whose privileged context did not fit or was not there."""
+        """Means per complete reading, and the count of readings whose privileged context did not fit or was missing."""
         count = max(self.read, 1)
         return {
             "teacher/block_tokens": self.block_tokens / count,
@@ -172,7 +173,10 @@ class ReadingMetrics:
 def read_teachers(
     rows: Sequence[SampledRow], rollouts: Sequence[Rollout], readers: Mapping[str, Reader]
 ) -> tuple[list[dict[str, View]], ReadingMetrics]:
-    """Each reader's view of each row, by name. An incomplete reading is left out and counted, never used.
+    """Read each row with each reader.
+
+    Returns:
+        Per row, the views by the reader's name, and the counts. An incomplete reading is left out and counted.
 
     Raises:
         ValueError: A reading does not hold exactly the sampled ids.
@@ -181,6 +185,7 @@ def read_teachers(
     views: list[dict[str, View]] = []
     for row in rows:
         rollout = rollouts[row.episode_id]
+        # The turns of this row, with the privileged fields before each.
         turns = [rollout.episode.turns[number] for number in row.row_turns]
         known = [rollout.privileged[number] for number in row.row_turns]
         sampled = row.student.sampled_ids()

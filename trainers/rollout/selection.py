@@ -1,8 +1,8 @@
 """Which episodes of an iteration a method learns from, and given which prompt.
 
-Most methods learn from every row as it was acted. A method may name a filter (`Method.keep`: clone what went well) and
-another prompt than the one that was acted under (`Method.learn_view`: learn without the privileged context what was
-done with it).
+Most methods learn from every row given the prompt that it was sampled under. A method may name a filter (`Method.keep`,
+such as: only successes) and another prompt (`Method.learn_view`: the plain one, for rows sampled under the privileged
+one).
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from ..options import MethodOptions
 from .collect import Rollout
 from .rows import outcomes_of
 
-# (turns of a row, what was known at each) -> the row given the plain prompt; None where it would show what the student
-# may not read.
+# (turns of a row, privileged fields before each) -> the row given the plain prompt; None where it would show what the
+# student may not read.
 PlainReading = Callable[[Sequence[Turn], Sequence[Privileged | None]], View | None]
 PlanLength = Callable[[Privileged | None], int | None]  # actions that the shortest known plan still needs
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The rows that an iteration learns from, and metrics about the choice (none where nothing is chosen)."""
+    """The rows that an iteration learns from, and metrics of the choice (none where all are taken as they are)."""
 
     rows: list[SampledRow]
     metrics: dict[str, float] = field(default_factory=dict)
@@ -43,10 +43,11 @@ def select_rows(
     *,
     mask_truncated: bool,
 ) -> Selection:
-    """The rows that an iteration learns from, given the prompt that it learns from them with.
+    """The rows that an iteration learns from, given the prompt of `Method.learn_view`.
 
     Rows that are left out take no part in the update. What is kept for the injection alone is marked in ``row.kept``.
-    A row that is given another prompt loses its log-probs and entropies, which were of the other one.
+    A row that is given another prompt loses its log-probs and entropies, since they belong to the prompt that it was
+    sampled under.
 
     Args:
         plan: The method at this iteration; at a coefficient of 0 the injection learns from nothing.
@@ -84,7 +85,7 @@ def mark_kept(plan: IterationPlan, rows: Sequence[SampledRow], rollouts: Sequenc
 def measure_progress(
     rows: Sequence[SampledRow], rollouts: Sequence[Rollout], options: MethodOptions, plan_length: PlanLength
 ) -> Selection:
-    """All rows, with what the turn of each token did for the rest of the plan in ``progress_T``.
+    """All rows, with the progress of each token's turn along the plan in ``progress_T`` (`maths.plan_progress`).
 
     The metric ``shaping/known`` is the share of turns at which a plan was known.
     """
@@ -100,7 +101,7 @@ def measure_progress(
 
 
 def _relabelled(row: SampledRow, rollout: Rollout, plain: PlainReading) -> SampledRow | None:
-    """A row given the plain prompt; None when it cannot be shown there."""
+    """A row given the plain prompt; None where it would show what the student may not read."""
     sampled = row.student.sampled_ids()
     turns = [rollout.episode.turns[number] for number in row.row_turns]
     view = plain(turns, [rollout.privileged[number] for number in row.row_turns])
@@ -109,6 +110,6 @@ def _relabelled(row: SampledRow, rollout: Rollout, plain: PlainReading) -> Sampl
     if view.sampled_ids() != sampled:
         raise ValueError(
             f"episode {rollout.episode.task_id}: expected the {len(sampled)} sampled ids given the plain prompt, got "
-            "others; what was sampled is what is learned"
+            "others; a row must be learned from with the tokens that were sampled"
         )
     return advanced(row, type(row), student=view, behaviour_logprobs_T=(), entropies_T=())

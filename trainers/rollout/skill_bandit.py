@@ -1,20 +1,23 @@
-"""Which skill the teacher is told, learned while training: an upper-confidence bandit over the skills of the bank.
+"""An upper-confidence bandit that learns while training which skill of the bank the teacher reads.
 
 In the paper's comparison of retrieval strategies (arXiv 2605.15155; the released code has none of it) a bandit chooses
-the skill. Ours: per task type, an arm is a skill of the bank, a task type's prose with its claims; one pull is one
-group, whose episodes share their task and their skill. The score is ``mean reward + c sqrt(ln N / n)``, with n pulls of
-the arm and N of all; arms that were never pulled come first, in the bank's order. Groups of one iteration are chosen
-one after another, each seeing the earlier ones as pulls without a reward yet. So the choice depends on the order of
-groups alone, never on the number of environments.
+the skill. Ours: per task type, an arm is a skill of the bank, which is a task type's prose with its skill statements.
+One pull is one group, whose episodes share their task and their skill. The score is ``mean reward + c sqrt(ln N / n)``,
+with n pulls of the arm and N of all; arms that were never pulled come first, in the bank's order. The groups of an
+iteration are given skills one after another, and for each the earlier ones count as pulls without a reward yet. So the
+choice depends on the order of groups alone, never on the number of environments.
 
-*What is rewarded* is an option, because the published reward (``success`` of the episodes) says nothing about the arm
-where the student never sees the skill: it acts the same whatever the teacher is told. ``gap`` rewards a skill by how
-much more likely the teacher finds what was done, where it brought something: the mean of ``(T - O) sign(return)``.
+*The reward* is an option, because the published one (``success`` of the episodes) does not depend on the arm where the
+student never sees the skill: it acts the same whatever the teacher reads. ``gap`` rewards a skill by how much more
+likely the teacher finds the sampled tokens, with the sign of the episode's return: the mean over tokens of
+``(T - O) sign(return)``.
 
-*Every pull counts*, or an arm that is tried first and never rewarded would be tried first for ever: groups that gave
-way to others (`resampling`) are pulls, and so is a skill that no teacher could be told, for being over its budget.
+*Every pull counts*; otherwise an arm that is tried first and never rewarded would be tried first again and again. So
+replaced groups (`dynamic_sampling`) are pulls, and so is a skill that no teacher could read because it is over the
+budget.
 
-The counts are training state: they go into checkpoints. Worlds know nothing of them; the teacher asks the bank by name.
+The counts are training state: they go into checkpoints. Environments do not use them; the teacher asks the bank for the
+chosen skill by name.
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ def ucb_scores(
         pulls: Finished pulls per arm.
         rewards: Sum of their rewards.
         pending: Pulls whose reward is not known yet; they count as pulls, and in no mean.
-        c: How much uncertainty is worth.
+        c: Weight of the uncertainty.
     """
     total = sum(pulls.values()) + sum(pending.values())
     scores = {}
@@ -64,7 +67,7 @@ class SkillBandit:
 
     Args:
         arms: Names of the bank's skills, in its order.
-        c: How much uncertainty is worth.
+        c: Weight of the uncertainty.
         reward: One of `REWARDS`.
 
     Raises:
@@ -97,8 +100,8 @@ class SkillBandit:
             )
         if options.ucb_reward == "gap" and method.student_view == "privileged":
             raise ValueError(
-                f"ucb_reward='gap' asks how a teacher reads what was done, and method {method.name!r} has none: its "
-                "student acts behind the skill itself. Choose ucb_reward=success, or a method with a teacher"
+                f"ucb_reward='gap' needs a teacher that reads the episodes, and method {method.name!r} has none: its "
+                "student acts under the privileged prompt itself. Choose ucb_reward=success, or a method with a teacher"
             )
         arms = list(getattr(skill_bank, "tasks", ()))
         return cls(arms, c=options.ucb_c, reward=options.ucb_reward)
@@ -109,7 +112,7 @@ class SkillBandit:
         pulls = self._pulls.setdefault(context, dict.fromkeys(self.arms, 0))
         rewards = self._rewards.setdefault(context, dict.fromkeys(self.arms, 0.0))
         if key is None:
-            # The best mean; of arms that were never pulled the task's own is the best guess.
+            # No training episode: the arm with the best mean, or the task type's own skill while none was pulled.
             known = self._means(context)
             return max(known, key=lambda arm: known[arm]) if known else self._own(context)
         if key not in self._chosen:
@@ -119,6 +122,7 @@ class SkillBandit:
         return self._chosen[key][1]
 
     def _own(self, context: str) -> str:
+        """The skill of the task type itself; the first of the bank where it has none of that name."""
         return context if context in self.arms else self.arms[0]
 
     def learn(
@@ -126,14 +130,15 @@ class SkillBandit:
     ) -> dict[str, float]:
         """Reward the arms of an iteration's groups, and forget its choices; returns metrics, none without a choice.
 
-        A group without a usable episode leaves its arm as it was. One that was played and that no teacher could read
-        (``gap``) counts as the worst arm of its task type so far, and as 0 at most.
+        A group without a usable episode leaves its arm as it was. A group that was played and that no teacher could
+        read (``gap``) counts with the worst mean of its task type so far, and with 0 at most.
 
         Args:
-            rows: The iteration's rows, with what the teacher read.
+            rows: The iteration's rows, with the teacher's log-probs where it has read them.
             rollouts: Their episodes, by ``row.episode_id``.
-            replaced: Episodes that gave way to others; they count where their skill was chosen, too.
+            replaced: Replaced episodes; they count too where their skill was chosen.
         """
+        # Rewards by group: of each usable episode, or under `gap` of each that a teacher has read.
         gaps = self._gaps(rows) if self.reward == "gap" else {}
         played: dict[Key, list[float]] = {}
         for index, rollout in enumerate([*rollouts, *replaced]):
@@ -145,6 +150,7 @@ class SkillBandit:
                 own.append(float(rollout.episode.success))
             elif index in gaps:
                 own.append(gaps[index])
+        # One pull per group, credited with the mean over its episodes.
         means = {key: math.fsum(own) / len(own) for key, own in played.items() if own}
         for key, mean in means.items():
             self._credit(*self._chosen[key], mean)
@@ -169,14 +175,15 @@ class SkillBandit:
         return {arm: rewards[arm] / pulls[arm] for arm in self.arms if pulls[arm]}
 
     def _gaps(self, rows: Sequence[SampledRow]) -> dict[int, float]:
+        """The mean of ``(T - O) sign(return)`` per episode, over the tokens that the teacher has read."""
         sums: dict[int, list[float]] = {}
         for row in rows:
             if not isinstance(row, ScoredRow):
                 continue  # not learned from, and so not read
-            # Of several joined contexts the skill's own reading.
-            told = row.teacher_logprobs_T.get(f"{TEACHER}:skill", row.teacher_logprobs_T.get(TEACHER, []))
+            # Of several joined privileges, the reading of the skill alone.
+            teacher = row.teacher_logprobs_T.get(f"{TEACHER}:skill", row.teacher_logprobs_T.get(TEACHER, []))
             sign = (row.return_ > 0) - (row.return_ < 0)
-            gaps = [sign * (t - o) for t, o in zip(told, row.behaviour_logprobs_T, strict=False)]
+            gaps = [sign * (t - o) for t, o in zip(teacher, row.behaviour_logprobs_T, strict=False)]
             if gaps:
                 sums.setdefault(row.episode_id, []).extend(gaps)
         return {episode: math.fsum(gaps) / len(gaps) for episode, gaps in sums.items()}
@@ -191,7 +198,7 @@ class SkillBandit:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state` gave; an empty one is a fresh bandit."""
+        """Restore what `state` returned; an empty mapping gives a bandit without pulls."""
         self._chosen.clear()
         self._pulls = {c: {arm: int(own[arm][0]) for arm in self.arms} for c, own in state.items()}
         self._rewards = {c: {arm: float(own[arm][1]) for arm in self.arms} for c, own in state.items()}

@@ -1,4 +1,4 @@
-"""Which tasks an iteration plays: a counted walk through the training split, the same on any machine."""
+"""Which tasks an iteration plays: counted shuffles of the training split, the same on any machine."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .collect import TaskDraw
 
 
 def group_key(draw: tuple[int | str, ...]) -> tuple[int | str, ...] | None:
-    """What the draws of one training group share, and no other group's; None for a draw that is no training draw."""
+    """The key of a training group: its episodes' draws without the number in the group; None for any other draw."""
     return (*draw[:4], *draw[5:]) if draw[:1] == ("train",) else None
 
 
 class TaskPlan:
     """Tasks in a shuffled order, every task once per pass; the order is a function of the run's seed and the pass.
 
-    Tasks that stand in for others (`resampling`) come from a walk of their own, so that what an iteration plays never
-    depends on how many were replaced before it.
+    Tasks that replace others (`dynamic_sampling`) come from a shuffle of their own, so that what an iteration plays
+    never depends on how many were replaced before it.
 
     Args:
         task_ids: The training split.
@@ -55,12 +55,12 @@ class TaskPlan:
         ]
 
     def replacements(self, step: int, attempt: int, groups: Sequence[int]) -> list[TaskDraw]:
-        """The episodes of further tasks that stand in for `groups` of iteration `step`.
+        """The episodes of further tasks that replace `groups` of iteration `step`.
 
         Args:
             step: Iteration, from 0.
             attempt: Which of the ``dynamic_sampling`` tries of that iteration, from 0.
-            groups: Whose tasks are replaced; what one group gets does not depend on the others.
+            groups: The groups whose tasks are replaced; what one group gets does not depend on the others.
         """
         options = self.options
         first = (step * options.dynamic_sampling + attempt) * options.tasks_per_step
@@ -81,6 +81,7 @@ class TaskPlan:
         return counted_generator("tasks", self.options.seed, "again").permutation(len(self.task_ids))
 
     def _task(self, position: int) -> str:
+        """The task at a position of all passes in turn; the orders of the last two passes are kept."""
         number, index = divmod(position, len(self.task_ids))
         if number not in self._passes:
             order = counted_generator("tasks", self.options.seed, number).permutation(len(self.task_ids))

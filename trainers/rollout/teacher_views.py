@@ -1,9 +1,9 @@
-"""Several privileged contexts instead of one: which readings a run makes, and how those of one view become one.
+"""Several privileged contexts instead of one: which readings a run makes, and how several become one.
 
 A method names logical views. ``teacher`` is what ``privilege`` shows; any other view is a privilege by its own name,
-read whatever ``privilege`` says. A `+`-joined privilege, such as ``skill+plan``, is one logical view in several
-readings, ``teacher:skill`` and ``teacher:plan``, each behind its own prompt and at the cost of its own pass. They are
-combined once, where they are scored, so that everything behind sees one teacher, and any row of the table can have it.
+read whatever ``privilege`` is. A privilege joined by ``+``, such as ``skill+plan``, is one logical view in several
+readings, ``teacher:skill`` and ``teacher:plan``, each given its own prompt and at the cost of its own pass. They are
+combined once, where they are scored, so that all later steps see one teacher, and any method can use it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def readings_of(method: Method, options: MethodOptions) -> dict[str, str]:
         )
     if "privileged" in (method.student_view, *method.eval_views):
         raise ValueError(
-            f"the student of method {method.name!r} acts behind one privileged prompt, and "
+            f"the student of method {method.name!r} acts under one privileged prompt, and "
             f"privilege={options.privilege!r} joins {len(privileges)}: choose one of them"
         )
     readings: dict[str, str] = {}
@@ -49,7 +49,12 @@ def readings_of(method: Method, options: MethodOptions) -> dict[str, str]:
 
 
 def agreement_of_teachers(teachers_VBT: Tensor, behaviour_BT: Tensor) -> Tensor:
-    """What all readings agree on: ``O + d``, d the smallest of the gaps ``T_v - O`` where all have one sign, else 0."""
+    """What all readings agree on: ``O + d``, d the smallest gap ``T_v - O`` where all gaps have one sign, else 0.
+
+    Args:
+        teachers_VBT: T_v, log-probs of the sampled tokens by reading.
+        behaviour_BT: O.
+    """
     gaps_VBT = teachers_VBT - behaviour_BT
     smallest_BT = gaps_VBT.abs().min(dim=0).values
     up_BT, down_BT = (gaps_VBT > 0).all(dim=0), (gaps_VBT < 0).all(dim=0)
@@ -70,9 +75,9 @@ def combine_readings(
     readings: Iterable[str],
     how: str,
 ) -> tuple[list[dict[str, Sequence[float]]], dict[str, float]]:
-    """One log-prob per token for every view that was read several times; nothing to do where no view was.
+    """Combine the readings of each view that was read several times into one log-prob per token.
 
-    A row that lacks one of a view's readings gets none: its teacher is silent.
+    A row that lacks one of a view's readings does not get the view: the method learns nothing from a teacher there.
 
     Args:
         read: Per row, the log-probs of its readings by name.
@@ -81,9 +86,10 @@ def combine_readings(
         how: A key of `TEACHER_COMBINES`.
 
     Returns:
-        Per row, the log-probs of readings and of the views that they make; and how often the readings of a view agree
-        in sign, over the tokens that all of them have read.
+        Per row, the log-probs of the readings and of the combined views; and as a metric, the share of tokens at which
+        the gaps of a view's readings agree in sign, over the tokens that all of them have read.
     """
+    # View -> its readings, where there are several.
     views: dict[str, list[str]] = {}
     for name in readings:
         view, joined, _ = name.partition(":")

@@ -26,7 +26,7 @@ class TrainerState:
 
 @dataclass(slots=True)
 class TrainerControl:
-    """What callbacks may ask for; names as in transformers' ``TrainerControl``. Requests last for one iteration."""
+    """Requests of callbacks; names as in transformers' ``TrainerControl``. A request holds for one iteration."""
 
     should_training_stop: bool = False
     should_epoch_stop: bool = False

@@ -1,8 +1,9 @@
-"""The run directory: one folder that explains a run without the code that made it.
+"""The run directory: one folder with everything that is needed to understand a run.
 
-`config.yaml`, `versions.json`, `metrics.jsonl`, `episodes.jsonl`, `checkpoints/`, `panels/`, `summary.json`. Privileged
-text is written only when asked for, and only into a file of its own. A directory that another process uses, or that
-holds another configuration, is refused with the reason. Not here: what the metrics mean.
+`config.yaml`, `run.json`, `versions.json`, `metrics.jsonl`, `episodes.jsonl`, `checkpoints/`, `panels/` (evaluation
+sets), `summary.json`. Privileged text is written only with ``log_privileged``, and only into a file of its own. A
+directory that another process uses, or that holds another configuration, is refused with the reason. Not here: what the
+metrics mean.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _PACKAGES = ("sdar-gym", "torch", "transformers", "gymnasium", "numpy", "textwor
 
 
 class RunDirectoryError(RuntimeError):
-    """The directory can not be used for this run; the message says why and what to do."""
+    """The directory cannot be used for this run; the message says why and what to do."""
 
 
 class JsonLines:
@@ -43,7 +44,7 @@ class JsonLines:
         self._open().write(line.encode("utf-8", "replace") + b"\n")
 
     def flush(self, *, sync: bool = False) -> int:
-        """Hand everything to the operating system (and with `sync` to the disk); return the length in bytes."""
+        """Write buffers to the operating system (and with `sync` to the disk); returns the length in bytes."""
         file = self._open()
         file.flush()
         if sync:
@@ -51,7 +52,7 @@ class JsonLines:
         return file.tell()
 
     def cut(self, length: int) -> None:
-        """Drop what lies behind `length` bytes.
+        """Shorten the file to `length` bytes.
 
         Raises:
             RunDirectoryError: The file is shorter: it is not the one that the checkpoint belongs to.
@@ -81,12 +82,12 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy and torch as Python's."""
+    """Numbers and arrays of numpy and torch as Python's; ``TypeError`` for anything else."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if hasattr(value, "item"):
         return value.item()
-    raise TypeError(f"a log record can not hold {type(value).__name__}")
+    raise TypeError(f"a log record cannot hold {type(value).__name__}")
 
 
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
@@ -111,7 +112,7 @@ class RunDirectory:
         path: The folder; made when missing.
         options: The run's configuration.
         resume: Whether an earlier part of the same run may be in it.
-        extra: Further keys that make a run what it is (model, environment); compared like the configuration.
+        extra: Further keys of the run's identity (model, environment); compared like the configuration.
 
     Raises:
         RunDirectoryError: In use, or holding another run.
@@ -134,7 +135,7 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints live."""
+        """The folder of the checkpoints."""
         return self.path / "checkpoints"
 
     def logs(self) -> dict[str, JsonLines]:
@@ -147,12 +148,13 @@ class RunDirectory:
         _write_json(self.path / "summary.json", summary)
 
     def close(self) -> None:
-        """Close the logs and give the lock back."""
+        """Close the logs and release the lock."""
         for log in self.logs().values():
             log.close()
         self._lock.close()
 
     def _take_lock(self) -> IO[str]:
+        """Lock the directory for this process; the open file holds the lock and names the process in it."""
         file = (self.path / ".lock").open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -169,6 +171,7 @@ class RunDirectory:
         return file
 
     def _claim(self, options: Options, resume: bool, extra: dict[str, Any]) -> None:
+        """Write the run's identity, configuration and versions, or check those of an earlier part of the same run."""
         identity = self.path / "run.json"
         mine = {"digest": options.digest(), **extra}
         if identity.exists():
@@ -180,6 +183,7 @@ class RunDirectory:
                     f"{self.path} holds an earlier part of this run: pass resume_from_checkpoint=True (sdar train "
                     "--resume) to go on with it, or choose another output_dir"
                 )
+        # Options that do not change what a run computes may differ on a resume, so the configuration is written again.
         options.to_yaml(self.path / "config.yaml")
         if not (self.path / "versions.json").exists() or not identity.exists():
             _write_json(self.path / "versions.json", versions())
@@ -187,7 +191,7 @@ class RunDirectory:
 
 
 def read_identity(path: Path) -> dict[str, Any]:
-    """What `run.json` says makes the run of a directory what it is.
+    """The identity of a directory's run, from `run.json`: digest of the options, model, environment.
 
     Raises:
         RunDirectoryError: It is damaged.
@@ -218,6 +222,7 @@ def require_same_run(path: Path, options: Options, extra: Mapping[str, Any]) -> 
 
 
 def _changed_options(path: Path, options: Options) -> list[str]:
+    """The options that differ from `config.yaml` and change what a run computes; none where it is not readable."""
     import yaml
 
     try:
@@ -230,7 +235,7 @@ def _changed_options(path: Path, options: Options) -> list[str]:
 
 
 def versions() -> dict[str, Any]:
-    """What the run was made with: Python, platform, package versions."""
+    """Python, platform and package versions; None for a package that is not installed."""
     found: dict[str, Any] = {"python": platform.python_version(), "platform": platform.platform()}
     for package in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Episodes as JSON records: what `episodes.jsonl` holds per line, and the privileged side's record apart from it."""
+"""Episodes as JSON records: the lines of `episodes.jsonl`, and those of `privileged.jsonl`, which are kept apart."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def episode_record(
 ) -> dict[str, Any]:
     """One line of `episodes.jsonl`.
 
-    Of an episode that was acted behind the privileged prompt no text is kept: what was written there may say what was
-    read, and the world may answer to it. Its observations, completions and actions are null.
+    No text is kept of an episode that was acted under the privileged prompt, because completions may repeat the
+    privileged context and observations may reveal it: its observations, completions and actions are null.
 
     Args:
-        rollout: The episode; of its privileged side only the ids of claims that were read are kept, and whether they
-            were stale.
+        rollout: The episode; of its privileged information only the ids of the skill statements are kept, and whether
+            each was corrupted.
         run: Name of the run.
         iteration: Iterations done when it was played.
-        phase: Why it was played: ``train``, the name of an evaluation (`measured.measured_name`), or
-            ``teacher``, which is the privileged-prompt policy on the watched set.
+        phase: Why it was played: ``train``, the name of an evaluation (`measured.measured_name`), or ``teacher``, which
+            is the privileged-prompt policy on the watched set.
         seed: The run's seed.
-        view: The prompt that it was acted behind, of `method.VIEWS`.
+        view: The prompt that it was acted under, of `method.VIEWS`.
         tokens: Token arrays by turn number, from `token_arrays`; turns that have them get the student's messages too.
     """
     episode = rollout.episode
@@ -69,6 +69,7 @@ def episode_record(
 
 
 def _withheld(turn: Turn) -> dict[str, Any]:
+    """The record of a turn without its text."""
     return {**_turn_record(turn, None), "observation": None, "completion": None, "action": None}
 
 
@@ -82,16 +83,16 @@ def _turn_record(turn: Turn, tokens: Mapping[str, list[Any]] | None) -> dict[str
         "reward": turn.reward,
     }
     if tokens is not None:
-        # What the student read, as far as it is new in this turn; written where tokens are, since it is long.
+        # The messages that are new in this turn; they are long, so they are written only beside tokens.
         record["messages"] = [dict(message) for message in turn.action.messages]
         record["tokens"] = tokens
     return record
 
 
 def claims_of(rollout: Rollout) -> tuple[list[str], list[bool]]:
-    """Ids of the claims that the skill bank returned for this episode, and whether each was stale; no text."""
+    """Ids of the skill statements that the bank returned for an episode, and whether each was corrupted; no text."""
     first = rollout.privileged[0] if rollout.privileged else None
-    fields: Mapping[str, Any] = {} if first is None else first.reveal()  # names of claims, not what they say
+    fields: Mapping[str, Any] = {} if first is None else first.reveal()  # only ids are taken from it
     skills = fields.get("skills")
     if not isinstance(skills, Mapping):
         return [], []
@@ -99,9 +100,9 @@ def claims_of(rollout: Rollout) -> tuple[list[str], list[bool]]:
 
 
 def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str, view: str = "plain") -> dict[str, Any]:
-    """One line of `privileged.jsonl`, written only with ``log_privileged``: the teacher's side, turn by turn.
+    """One line of `privileged.jsonl`, written only with ``log_privileged``: the privileged information, turn by turn.
 
-    Of an episode that was acted behind the privileged prompt it holds what `episode_record` leaves out, too.
+    For an episode that was acted under the privileged prompt it also holds the text that `episode_record` leaves out.
     """
     acted = {} if view == "plain" else {"acted": [_turn_record(turn, None) for turn in rollout.episode.turns]}
     return {

@@ -11,7 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """While entered, `received` holds the first signal that came; a second one takes its usual effect.
+    """Within its ``with`` block, `received` holds the first signal that came; a second one has its usual effect.
 
     Outside the main thread, where Python delivers no signals, it does nothing.
     """

@@ -1,4 +1,4 @@
-"""What a run writes while it goes on: metric lines, episodes, and further sinks by name."""
+"""The logs of a run: metric lines, episodes, and further sinks by name."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ class RunLog:
 
     Args:
         directory: The open run directory.
-        options: Seed, sinks, and whether the privileged side is written.
+        options: Seed, sinks, and whether privileged information is written.
         decode: Token id to text, for token arrays.
-
     """
 
     def __init__(self, directory: RunDirectory, options: RunOptions, decode: Callable[[int], str]) -> None:
@@ -34,7 +33,7 @@ class RunLog:
         self.sinks = [SINKS[name](directory) for name in options.report_to]
 
     def metrics(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """One metric line; sinks get its numbers. What is not finite is null, which JSON has."""
+        """Write one metric line; sinks get its numbers. A number that is not finite is null in the line."""
         numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, (int, float))}
         unknown = {name: None for name, value in numbers.items() if not math.isfinite(value)}
         self.directory.metrics.write({"step": step, **metrics, **unknown})
@@ -51,13 +50,13 @@ class RunLog:
         rows: Sequence[SampledRow] = (),
         columns: Columns | None = None,
     ) -> None:
-        """One line per episode; those that `rows` belong to get token arrays.
+        """Write one line per episode; those that `rows` belong to get token arrays.
 
         Args:
             rollouts: Episodes.
             iteration: Iterations done when they were played.
             phase: Why they were played.
-            view: The prompt they were acted behind; behind the privileged one nothing is logged token by token.
+            view: The prompt that they were acted under; under the privileged one nothing is logged token by token.
             rows: Rows to log token by token; their ``episode_id`` is the index in `rollouts`.
             columns: Computes the numbers per token of those rows.
         """
@@ -72,7 +71,14 @@ class RunLog:
     def evaluation(
         self, measured: Measured, *, iteration: int, rows: Sequence[SampledRow] = (), columns: Columns | None = None
     ) -> None:
-        """The episodes of all that was measured, each under its name; `rows` are of the plain prompt."""
+        """Write the episodes of all evaluations in `measured`, each under its name.
+
+        Args:
+            measured: The evaluations.
+            iteration: Iterations done when they were played.
+            rows: Rows of the student under the plain prompt to log token by token.
+            columns: Computes the numbers per token of those rows.
+        """
         for name, (view, evaluation) in measured.named().items():
             if name == "teacher" and measured.plays_its_teacher:
                 continue
@@ -88,6 +94,7 @@ class RunLog:
     def _arrays(
         self, rows: Sequence[SampledRow], columns: Columns | None
     ) -> dict[int, dict[int, dict[str, list[Any]]]]:
+        """Token arrays by episode and turn (`episode_log.token_arrays`)."""
         if not rows:
             return {}
         values = {} if columns is None else columns(rows)

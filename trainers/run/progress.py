@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar with live numbers on a terminal, plain lines anywhere else."""
+"""Progress of a run on screen: a bar with live numbers on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-# Figure in the log, its short name, and how it is written.
+# Metric in the log, its short name, and its format.
 _SHOWN = (
     ("success", "success", "{:.2f}"),
-    ("success_privileged", "success with the block", "{:.2f}"),
+    ("success_privileged", "success (privileged prompt)", "{:.2f}"),
     ("valid/success_rate", "valid", "{:.3f}"),
-    ("valid_privileged/success_rate", "valid with the block", "{:.3f}"),
+    ("valid_privileged/success_rate", "valid (privileged prompt)", "{:.3f}"),
     ("teacher/success_rate", "privileged", "{:.3f}"),
     ("distill/weight", "weight", "{:.2f}"),
     ("entropy", "entropy", "{:.2f}"),
@@ -21,14 +21,14 @@ _SHOWN = (
 
 
 class Progress(Protocol):
-    """A view of a run."""
+    """Shows a run to a person."""
 
     def step(self, done: int, metrics: Mapping[str, Any]) -> None:
         """An iteration is done."""
         ...
 
     def say(self, text: str) -> None:
-        """One line that stays."""
+        """Show a line that stays."""
         ...
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ def make_progress(total: int, *, done: int = 0, title: str = "training") -> Prog
 
 
 def metrics_line(metrics: Mapping[str, Any]) -> str:
-    """The few numbers worth watching, in one line."""
+    """The metrics of `_SHOWN` that are there, in one line."""
     shown = [(short, form.format(metrics[name])) for name, short, form in _SHOWN if metrics.get(name) is not None]
     return "  ".join(f"{short} {value}" for short, value in shown)
 
@@ -59,7 +59,7 @@ class LineProgress:
 
     def step(self, done: int, metrics: Mapping[str, Any]) -> None:
         """Print a line when it is time."""
-        self._metrics.update(metrics)  # an evaluation's metrics stay in sight until the next one
+        self._metrics.update(metrics)  # an evaluation's metrics are shown until the next one
         now = time.monotonic()
         if done == self.total or now - self._last >= self.seconds:
             self._last = now
@@ -70,7 +70,7 @@ class LineProgress:
         print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to do."""
 
 
 class BarProgress:

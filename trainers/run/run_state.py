@@ -1,6 +1,6 @@
-"""What a run must remember besides its parameters, and how all of it goes into a checkpoint and comes back.
+"""The state of a run besides its parameters, and how all of it is saved in a checkpoint and restored.
 
-Not here: when to save, and where the files lie (`checkpoint`).
+Not here: when to save (`trainer`), and the files of a checkpoint (`engine.checkpoint`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,20 @@ MASTERS = "masters"
 
 @dataclass(slots=True)
 class RunState:
-    """How far a run is.
+    """Counts and results of a run so far.
 
-    `before` holds the evaluations before the first iteration, as JSON by name (`measured.measured_name`);
-    `before_outcomes` the outcomes of the test set then, one per task, for the paired difference at the end.
-    `watched_at` is the iteration after which the watched set was logged last. `cpu_seconds` is process time of
-    iterations alone, all threads, without evaluation and logging. `retrieval` is what a bandit has learned
-    (`skill_bandit.SkillBandit.state`).
+    Attributes:
+        step: Iterations done.
+        seconds: Wall-clock time.
+        cpu_seconds: Process time of iterations alone, all threads, without evaluation and logging.
+        sampled_tokens: Tokens sampled in training, those of replaced episodes included.
+        trained_tokens: Tokens of the rows that were learned from, prompts included.
+        failed_episodes: Training episodes whose environment broke.
+        before: The evaluations before the first iteration, as JSON by name (`measured.measured_name`).
+        before_outcomes: The outcomes of the test set then, one per task, for the paired difference at the end.
+        teacher_start: Success rate of the privileged-prompt policy before training.
+        watched_at: The iteration after which the watched set was logged last.
+        retrieval: What a bandit has learned (`skill_bandit.SkillBandit.state`).
     """
 
     step: int = 0
@@ -53,7 +60,7 @@ def save_run(
     initial_weights: str,
     save_model: Callable[[Path], object],
 ) -> Path:
-    """Write a checkpoint of the run as it stands, logs flushed to disk before.
+    """Write a checkpoint of the run; the logs are flushed to disk first.
 
     Raises:
         CheckpointError: The file system refused.
@@ -78,9 +85,16 @@ def restore_run(
     options: Options,
     initial_weights: str,
 ) -> RunState:
-    """Bring parameters, optimiser, counters and logs back to a checkpoint; without one, the logs to their start.
+    """Restore parameters, optimiser, counters and logs from a checkpoint; without one, empty the logs.
 
-    With another directory's checkpoint, this one's logs begin there.
+    From the checkpoint of another directory, this directory's logs start empty.
+
+    Args:
+        checkpoint: Where to go on from; None starts the run over.
+        directory: The open run directory.
+        updater: Its parameters and optimiser are restored.
+        options: The run's configuration, which must be the checkpoint's.
+        initial_weights: Fingerprint of the initial model, which must be the checkpoint's.
 
     Raises:
         RunDirectoryError: The checkpoint belongs to a run with another configuration or another initial model.
@@ -90,6 +104,7 @@ def restore_run(
         for written in logs.values():
             written.cut(0)
         return RunState()
+    # The same run: configuration and initial model.
     content = checkpoint.state()
     for key, mine, words in (
         ("config_digest", options.digest(), "configuration"),
@@ -99,6 +114,7 @@ def restore_run(
             raise RunDirectoryError(
                 f"{checkpoint.path} belongs to a run with another {words}: resume with the same one"
             )
+    # Parameters, then optimiser, float32 masters and counters.
     model = updater.root.language_model
     with quiet_transformers():
         saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype)
@@ -107,6 +123,7 @@ def restore_run(
     load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, content["optimizer_numbers"])
     updater.masters.load_separate(checkpoint.path / f"{MASTERS}.safetensors")
     updater.counters = UpdateCounters(**content["counters"])
+    # Lines after the checkpoint are cut: the run writes them again.
     own = checkpoint.path.resolve().parent == directory.checkpoints.resolve()
     for name, written in logs.items():
         written.cut(content["log_offsets"].get(name, 0) if own else 0)

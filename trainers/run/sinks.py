@@ -14,7 +14,7 @@ class Sink(Protocol):
     """A further place for metric lines."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take one line."""
+        """Write the metrics of one line."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Metrics that sum up: an iteration's episodes, and a whole run."""
+"""Summaries: the metrics of an iteration's episodes, and `summary.json` of a whole run."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..options import Options
 from ..rollout.collect import Rollout
 from .run_state import RunState
 
-# How well the agent did that collected an iteration: another quantity under another prompt, so another name.
+# Results of the student in training. Under the privileged prompt they measure something else, so they get other names.
 OUTCOMES = ("success", "return", "score")
 
 
 def rollout_metrics(rollouts: Sequence[Rollout], rows: Sequence[SampledRow], *, view: str = "plain") -> dict[str, Any]:
-    """What an iteration's episodes say about the student: rates over episodes that did not fail.
+    """Metrics of an iteration's episodes: rates and means over episodes that did not fail.
 
     Args:
         rollouts: The episodes.
         rows: Their rows.
-        view: The prompt they were acted under. Outcomes under the privileged one are named ``success_privileged``
+        view: The prompt that they were acted under. Outcomes under the privileged one are named ``success_privileged``
             and so on, and there is no ``success`` then.
     """
     played = [rollout.episode for rollout in rollouts if not rollout.episode.failed]
@@ -39,7 +39,7 @@ def rollout_metrics(rollouts: Sequence[Rollout], rows: Sequence[SampledRow], *, 
         "truncated_share": sum(bool(t.action.tokens and t.action.tokens.truncated) for t in turns) / steps,
         "context_full": sum(episode.stop_reason == "context_full" for episode in played),
         "episodes/failed": len(rollouts) - len(played),
-        # Of the distribution that sampled, whether or not the loss needs an entropy.
+        # Mean entropy of the sampling distribution, in nats, whether or not the loss needs an entropy.
         "sampling/entropy": sum(sum(row.entropies_T) for row in rows) / max(sum(len(row) for row in rows), 1),
         "tokens/sampled": sum(len(row) for row in rows),
         "tokens/rows": sum(len(row.student.ids) for row in rows),
@@ -57,14 +57,14 @@ def run_summary(
     watched: Measured,
     test: Measured | None,
 ) -> dict[str, Any]:
-    """What `summary.json` holds: before and after on the test set (on the watched one where there is none), paired.
+    """The content of `summary.json`: before and after on the test set (else on the watched one), and their difference.
 
-    ``before`` and ``after`` are of the prompt that the method is about, which their ``view`` names; ``views`` has every
-    prompt it was evaluated under.
+    ``before`` and ``after`` are under the prompt that the method is about, which their ``view`` names; ``views`` has
+    every prompt that the student was evaluated under.
 
     Args:
         method: Its name.
-        env_id: What was trained on.
+        env_id: The environment that was trained on.
         options: Seed and watched split.
         state: The start's evaluations, seconds and tokens.
         counters: Of the optimiser.
@@ -96,6 +96,7 @@ def run_summary(
 
 
 def _before_and_after(measured: Measured, view: str, state: RunState) -> dict[str, Any]:
+    """The evaluations under one prompt before and after training, and their paired difference where it is known."""
     name, after = measured_name(measured.split, view), measured.views[view]
     difference = None
     if outcomes := state.before_outcomes.get(name):

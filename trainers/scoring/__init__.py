@@ -1,1 +1,1 @@
-"""The readings of an iteration that need no gradient: teacher, reference policy, and relabelled prompts."""
+"""Passes of an iteration that need no gradient: teacher, reference policy, and rows given another prompt."""

@@ -1,7 +1,7 @@
-"""Readings of the sampled tokens that need no gradient: by the reference policy, and by the teacher given its prompt.
+"""Log-probs of the sampled tokens that need no gradient: under the reference policy, and given the privileged prompt.
 
-Both are made only where a coefficient lets them matter. The teacher is the policy that sampled: it reads before any
-update of the iteration.
+Both are computed only where their coefficient is not 0. The teacher is the policy that sampled, so its pass comes
+before any update of the iteration.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class Scorer:
         root: The live policy.
         reference: The frozen initial policy; None where its coefficient is 0.
         options: Temperature and batch options.
-        engine: The machine's clock.
-        pad_id: Any valid id.
-        readers: A reader per reading of the method's teachers (`teacher_views`).
+        engine: Its clock measures the passes.
+        pad_id: Any valid id, for padding.
+        readers: The teacher's readers, by the name of the reading (`rollout.teacher_views`).
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class Scorer:
         self.engine = engine
         self.pad_id = pad_id
         self.readers = readers
-        self.for_update = True  # what only an update looks at is scored, too: the reference, whole distributions
-        self._warned = False  # that readings were left out; once is enough
+        self.for_update = True  # also compute what only an update uses: the reference, whole distributions
+        self._warned = False  # whether incomplete readings were reported
 
     def at_temperature(self, temperature: float) -> Scorer:
         """The same scorer for rows of an evaluation, sampled at another temperature, which no update learns from."""
@@ -72,12 +72,12 @@ class Scorer:
         """Score rows of an iteration.
 
         Args:
-            rows: The rows that are learned from (or shown).
+            rows: The rows that are learned from (or logged).
             rollouts: Their episodes, by ``row.episode_id``.
-            plan: Says what is read.
+            plan: The method at this iteration; says what is computed.
 
         Returns:
-            The rows in their order, and metrics with the seconds that it took.
+            The rows in their order, and metrics, among them the seconds per kind of pass.
         """
         metrics: dict[str, float] = {}
         start = self.engine.clock()
@@ -92,7 +92,7 @@ class Scorer:
         return scored, metrics
 
     def _with_behaviour(self, rows: Sequence[SampledRow]) -> list[SampledRow]:
-        """Rows under another prompt than the one they were sampled under get what this policy says of them there."""
+        """Rows given another prompt than they were sampled under get O from a pass given that prompt."""
         relabelled = [row for row in rows if len(row) and not row.behaviour_logprobs_T]
         if not relabelled:
             return list(rows)
@@ -103,8 +103,11 @@ class Scorer:
         ]
 
     def _score_reference(self, rows: Sequence[ScoredRow]) -> list[ScoredRow]:
+        """The rows with R."""
         if self.reference is None:
-            raise ValueError("the reference policy is wanted (beta is not 0) and was not kept")
+            raise ValueError(
+                "Scorer: beta is not 0, so a reference policy is expected, got none: pass reference=, or set beta to 0"
+            )
         values = self._pass(self.reference, [row.student for row in rows])
         return [
             advanced(row, ScoredRow, reference_logprobs_T=logprobs) for row, logprobs in zip(rows, values, strict=True)
@@ -113,7 +116,9 @@ class Scorer:
     def _score_teachers(
         self, rows: Sequence[ScoredRow], rollouts: Sequence[Rollout], plan: IterationPlan
     ) -> tuple[list[ScoredRow], dict[str, float]]:
+        """The rows with T for every reading and every view that readings make, and metrics of the readings."""
         views, reading = read_teachers(rows, rollouts, self.readers)
+        # Per row: log-probs by reading, and the whole distributions where the method compares them.
         logprobs: list[dict[str, Sequence[float]]] = [{} for _ in rows]
         tokens: list[TeacherTokens | None] = [None] * len(rows)
         for name in self.readers:
@@ -127,6 +132,7 @@ class Scorer:
                 values = self._pass(self.root, picked)
             for place, value in zip(places, values, strict=True):
                 logprobs[place][name] = value
+        # Several readings of one view become one teacher.
         behaviour = [row.behaviour_logprobs_T for row in rows]
         combined, agreement = combine_readings(logprobs, behaviour, self.readers, self.options.teacher_combine)
         self._warn(reading.incomplete, reading.read)
@@ -139,14 +145,15 @@ class Scorer:
         return scored, {**reading.metrics(), **agreement}
 
     def _warn(self, incomplete: int, read: int) -> None:
-        """Say once that the teacher is silent about rows whose privileged context could not be read."""
+        """Report once that rows whose privileged context could not be read learn nothing from the teacher."""
         if not incomplete or self._warned:
             return
         self._warned = True
         logger.warning(
             "WARNING: %d of %d readings lack their privileged context, because it is over teacher_budget=%d tokens, "
-            "or too long beside the prompt, or was not there: the teacher is silent about these rows. Raise "
-            "teacher_budget or max_prompt_length, or show it less (privilege, retrieval); sdar inspect shows why",
+            "or too long beside the prompt, or was not there: these rows learn nothing from the teacher. Raise "
+            "teacher_budget or max_prompt_length, or choose a shorter context (privilege, retrieval); sdar inspect "
+            "shows why",
             incomplete,
             incomplete + read,
             self.options.teacher_budget,
@@ -165,13 +172,15 @@ class Scorer:
     def columns(self, rows: Sequence[SampledRow], plan: IterationPlan) -> dict[str, list[list[float]]]:
         """Numbers per sampled token for the log: behaviour, student, teacher, signal, weight, entropy.
 
-        Rows that a view has not read, or that were left out of the update, have an empty list there; a method without a
-        teacher has no teacher's column.
-
         Args:
             rows: At any stage. A weighed row shows what it was weighed with; a scored one is weighed here.
-            plan: The iteration that they belong to.
+            plan: The method at their iteration.
+
+        Returns:
+            Column -> row -> values in nats (signal and weight: in their own units). Rows that the teacher has not read,
+            or that were left out of the update, have an empty list; a method without a teacher has no such column.
         """
+        # Columns that every row has.
         method = plan.method
         student = self._pass(self.root, [row.student for row in rows])
         columns = {
@@ -179,12 +188,13 @@ class Scorer:
             "student": student,
             "entropy": [list(row.entropies_T) for row in rows],
         }
+        # Signal and weight, for rows that were learned from and that every wanted view has read.
         learned = [row for row in rows if isinstance(row, ScoredRow) and (row.kept or method.pg_coef != 0.0)]
         read = [row for row in learned if all(view in row.teacher_logprobs_T for view in method.teacher_views)]
         if not read or method.injection == "none" or plan.coefficient == 0.0:
             return columns
         weighed: Sequence[ScoredRow] = read
-        if not all(isinstance(row, WeighedRow) for row in read):  # rows of an evaluation, which no update looks at
+        if not all(isinstance(row, WeighedRow) for row in read):  # rows of an evaluation, which no update uses
             weighed = weigh(plan, read, None, mask_truncated=self.options.mask_truncated_completions)
         batch = collate(weighed, teacher_views=method.teacher_views)
         batch.student_BT = batch.behaviour_BT

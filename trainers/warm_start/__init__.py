@@ -1,1 +1,1 @@
-"""The tiny model that the suite builds from nothing, and the cloning that teaches it to play a little."""
+"""The tiny model that the suite builds from random parameters, and the cloning that gives it some success."""

@@ -1,6 +1,7 @@
-"""Behaviour cloning: the language-model loss on demonstrated actions, with a little weight on what the world says.
+"""Behaviour cloning: the language-model loss on demonstrated actions, with a small weight on observations.
 
-The small weight on observations teaches a model from nothing to copy names before it acts; the actions carry the rest.
+From random parameters, the loss on observations teaches a model to copy names before it acts; the loss on actions
+teaches the rest.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CloningConfig:
-    """Optimiser of the warm start: Muon on the matrices of the blocks, AdamW on embeddings and norms.
+    """Optimiser of the warm start: Muon on the matrices of the layers, AdamW on embeddings and norms.
 
-    `observation_weight` is the loss weight of tokens that the world wrote (actions have 1).
+    `observation_weight` is the loss weight of all tokens but those of actions, which have 1.
     """
 
     batch_size: int = 24
@@ -34,14 +35,17 @@ class CloningConfig:
 
 
 class Cloner:
-    """Cloning steps over a fixed set of readings; the order of step `n` is counted by `key`, not streamed.
+    """Cloning steps over a fixed set of token rows; their order is drawn with the counted `key`.
 
     Args:
         model: The model to train, in place.
-        views: Readings of demonstrations; their `loss_positions` are the action tokens.
+        views: Demonstrations as token rows; their `loss_positions` are the action tokens.
         config: Optimiser settings.
         key: Key of the counted shuffle.
-        pad_id: Token id that fills short rows; it never carries loss.
+        pad_id: Token id that fills short rows; it has no loss.
+
+    Raises:
+        ValueError: There are no demonstrations.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Cloner:
             raise ValueError("Cloner expects at least one demonstration, got none")
         self.model, self.views, self.config, self.key, self.pad_id = model, list(views), config, key, pad_id
         self.steps = 0
+        # Muon takes matrices only; embeddings are lookup tables, and norms are vectors.
         matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
         chosen = {id(p) for p in matrices}
         others = [p for p in model.parameters() if id(p) not in chosen]
@@ -64,6 +69,7 @@ class Cloner:
         self._order = self._batches()
 
     def _batches(self) -> Iterator[list[View]]:
+        """Batches without end: a new counted shuffle per epoch, an incomplete last batch left out."""
         epoch = 0
         size = self.config.batch_size
         while True:
@@ -79,7 +85,7 @@ class Cloner:
         ids, weights = self._padded(next(self._order))
         self.model.train()
         hidden = self.model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
-        # Right padding with causal attention: pads come after every real token, and their targets weigh nothing.
+        # Right padding with causal attention: pads come after every real token, and their targets have weight 0.
         keep = weights[:, 1:] > 0
         logits = self.model.get_output_embeddings()(hidden[:, :-1][keep]).float()
         losses = torch.nn.functional.cross_entropy(logits, ids[:, 1:][keep], reduction="none")
@@ -96,6 +102,7 @@ class Cloner:
         return float(loss.detach())
 
     def _padded(self, views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and their loss weights, ``[batch, length]`` each."""
         import torch
 
         width = max(len(view.ids) for view in views)

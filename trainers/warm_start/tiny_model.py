@@ -1,9 +1,8 @@
-"""A tiny Qwen3-architecture model and its tokenizer, from nothing: what the suite trains on two CPU cores.
+"""A tiny Qwen3-architecture model with random parameters, and its tokenizer: what the suite trains on two CPU cores.
 
 The tokenizer is a byte-level BPE whose merges may cross words, so that a whole phrase of a world's fixed wording
-("You arrive at") becomes one token, while the names of things ("apple", "apple 1") are kept apart from the merging and
-end as one token each. Any text remains expressible, byte by byte. This is not a language model of anything: it knows
-what the warm start teaches it.
+("You arrive at") becomes one token. Names of things ("apple", "apple 1") are never merged with other text and become
+one token each. Any text can be encoded, byte by byte. The model knows only what the warm start teaches it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 PAD, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 
-# One marker per role, an end mark behind what the assistant says: a history keeps its prefix by construction.
+# One marker per role, and an end mark after an assistant's text: a longer chat always begins with the shorter one.
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{{- '<|' + message['role'] + '|>' + message['content'] -}}"
@@ -74,11 +73,12 @@ def build_tokenizer(corpus: Sequence[str], vocab_size: int) -> PreTrainedTokeniz
     if vocab_size < 256 + len(special) + 1:
         raise ValueError(f"build_tokenizer expects vocab_size > {256 + len(special)}, got {vocab_size}")
     names = named_things(corpus)
+    # Places that no merge may cross: around names of things, and where a phrase ends.
     steps: list[pre_tokenizers.PreTokenizer] = []
     if names:
         thing = rf"\b(?:{'|'.join(names)})(?: \d+)?\b"
         steps.append(pre_tokenizers.Split(Regex(thing), behavior="isolated"))
-    # A line break and the end of a sentence close a phrase: merges across them would memorise whole prompts.
+    # A line break and the end of a sentence end a phrase: merges across them would make whole prompts into tokens.
     steps.append(pre_tokenizers.Split(Regex(r"\n|(?<=[.:])(?= )"), behavior="isolated"))
     steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
     tokenizer = Tokenizer(models.BPE())
@@ -107,9 +107,9 @@ def build_tokenizer(corpus: Sequence[str], vocab_size: int) -> PreTrainedTokeniz
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, config: TinyModelConfig, *, seed: int) -> PreTrainedModel:
-    """A randomly initialised `Qwen3ForCausalLM` for `tokenizer`; the same seed gives the same weights.
+    """A randomly initialised `Qwen3ForCausalLM` for `tokenizer`; the same seed gives the same parameters.
 
-    Weights are drawn from a generator of their own; torch's global stream is left as it was.
+    Parameters are drawn with a generator of their own; torch's global stream is left as it was.
     """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -138,7 +138,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, config: TinyModelConfig, *, 
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, directory: Path, **facts: object) -> None:
-    """Write a directory that `AutoModelForCausalLM` and `AutoTokenizer` load, with `facts` beside it as JSON."""
+    """Write a directory that `AutoModelForCausalLM` and `AutoTokenizer` load, with `facts` in it as JSON."""
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     (directory / "warm_start.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")

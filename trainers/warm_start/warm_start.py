@@ -1,11 +1,11 @@
-"""The warm start: from random weights to a student that can play a little and a teacher that reads hints.
+"""The warm start: from random parameters to a student with some success and a teacher that uses its privileged context.
 
 Distillation from a privileged context needs a model that already uses such a context. A pretrained model does; a tiny
-one has to be taught. Here it clones imperfect demonstrations from many *other* worlds, about half of them with the
-privileged block in the prompt: it learns the language, how to search, and that a hint is worth following, but none of
-the regularities of the world it will be trained in. Warming goes on until student and hinted teacher are *measured* in
-their bands on the `valid` split: the number of steps that takes varies a lot between seeds, and the loss does not show
-it.
+one must learn it first. Here it clones imperfect demonstrations from many *other* worlds, about half of them with a
+privileged context in the prompt. It learns the language, how to search, and to follow the context, but none of the
+regularities of the world it will be trained in. Cloning goes on until the success rates of student and
+privileged-prompt policy are *measured* to be in their bands on the ``valid`` split: how many steps that takes varies a
+lot between seeds, and the loss does not show it.
 """
 
 from __future__ import annotations
@@ -38,17 +38,30 @@ if TYPE_CHECKING:
 
 
 class WarmStartFailed(RuntimeError):
-    """Student and hinted teacher did not reach their bands within the step limit."""
+    """Student and privileged-prompt policy did not reach their bands within the step limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarmStartConfig:
-    """What is cloned, for how long, and what must be measured before it counts as warm.
+    """What is cloned, for how long, and the success rates at which the model counts as warm.
 
-    Success rates are of `gate_episodes` episodes of the `valid` split at the evaluation temperature. The gate is asked
-    every `gate_every` steps from `min_steps` on; once it opens, the learning rate decays to a tenth over `decay_steps`
-    and the bands are measured again; outside them, cloning goes on at the full rate. A student above `student_high`
-    has little left to learn from a teacher, so that is no warm start either.
+    Success rates are measured on `gate_episodes` episodes of the ``valid`` split at the evaluation temperature, every
+    `gate_every` steps from `min_steps` on. Once they are near the bands, the learning rate decays to a tenth over
+    `decay_steps`, and they are measured again; outside the bands, cloning goes on at the full rate.
+
+    Attributes:
+        demonstrations: Number of demonstrations.
+        hinted_share: Share of them with the privileged context in the prompt.
+        min_steps: Cloning steps before the first measurement.
+        max_steps: Cloning steps at most.
+        gate_every: Steps between measurements.
+        decay_steps: Steps over which the learning rate decays.
+        gate_episodes: Episodes per measurement.
+        student_low: Smallest success rate of the student.
+        student_high: Largest success rate of the student; above it there is little left to learn from a teacher.
+        teacher_lead: Smallest difference between privileged-prompt policy and student.
+        model: Size of the model.
+        cloning: Optimiser settings.
     """
 
     demonstrations: int = 4000
@@ -95,7 +108,7 @@ def _replaced(config: Any, values: Mapping[str, Any], where: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class WarmStart:
-    """A warm model on disk and what was measured: success rates on `valid`, without and with the privileged block."""
+    """A warm model on disk, with its success rates on ``valid`` under the plain and under the privileged prompt."""
 
     model_dir: Path
     student_success: float
@@ -118,16 +131,16 @@ def warm_start(
 ) -> WarmStart:
     """A warm model for `env_id`, from the cache when the same one was made before.
 
-    The key of the cache is everything the weights depend on: seed, environment, prompt options, `config`, the world's
-    version and the versions of torch, transformers and tokenizers. The number of threads is not in it: another order
-    of sums makes other weights, and no warmer ones.
+    The key of the cache is everything the parameters depend on: seed, environment, prompt options, `config`, the
+    world's version and the versions of torch, transformers and tokenizers. The number of threads is not in it: another
+    order of sums changes the parameters, but the result must reach the same bands.
 
     Args:
         args: Seed, environment and prompt options of the run that will follow; the warm start reads prompts as it will.
         env_id: An environment with demonstrations (`sdar_envs.demonstrations.SCRIPTS`).
         config: What to clone and what to measure.
-        cache_dir: Where warm models are kept; None for ``$XDG_CACHE_HOME/sdar-gym``.
-        report: Called with a line of progress now and then.
+        cache_dir: The folder of warm models; None for ``$XDG_CACHE_HOME/sdar-gym``.
+        report: Called with lines of progress.
 
     Raises:
         WarmStartFailed: The bands were not reached within `max_steps`; the message holds what was measured.
@@ -207,6 +220,7 @@ def _result(directory: Path, facts: Mapping[str, Any], *, cached: bool) -> WarmS
 def _warm(
     args: Options, env_id: str, config: WarmStartConfig, say: Report
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, dict[str, Any]]:
+    """Make a warm model; returns it with its tokenizer and the facts that are saved beside it."""
     from ..evaluation.evaluate import evaluate
     from ..evaluation.evaluation_set import make_evaluation_set
     from ..methods import METHODS
@@ -214,28 +228,36 @@ def _warm(
     from ..rollout.policies import make_policies
 
     source = EnvironmentSource(env_id, args.environment_kwargs)
-    # Any method's evaluator and hinted agent are the same; the plainest row stands for all.
+    # Evaluator and privileged-prompt policy do not depend on the method; grpo has the fewest parts.
     method = METHODS["grpo"]
     say(f"warm start: playing {config.demonstrations:,} demonstrations")
     demonstrations = play_demonstrations(args, env_id, config)
+
+    # The tokenizer: agents with a provisional one word the demonstrations, which gives the corpus of the final one.
     texts = list(script_of(env_id).texts())
     provisional = build_tokenizer(texts, 512)
     worded = make_policies(build_model(provisional, config.model, seed=0), provisional, args, method, source, None)
-    assert worded.privileged_policy is not None, "an environment with demonstrations has a teacher's side"
+    assert worded.privileged_policy is not None, "an environment with demonstrations has privileged information"
     corpus = rendered_texts(demonstrations, worded.privileged_policy)
     tokenizer = build_tokenizer([*corpus, *texts], max(config.model.vocab_size, script_of(env_id).vocabulary))
+
+    # The model, its agents, and the demonstrations as token rows.
     model = build_model(tokenizer, config.model, seed=args.seed)
     policies = make_policies(model, tokenizer, args, method, source, None)
-    plain, hinted = policies.evaluator, policies.privileged_policy
-    assert hinted is not None
-    views = demonstration_views(demonstrations, plain, hinted)
+    plain, privileged = policies.evaluator, policies.privileged_policy
+    assert privileged is not None
+    views = demonstration_views(demonstrations, plain, privileged)
     cloner = Cloner(model, views, config.cloning, key=("warm-start", args.seed), pad_id=policies.renderer.pad_id)
-    panel = make_evaluation_set(source, split="valid", episodes=config.gate_episodes, temperature=args.eval_temperature)
+
+    # Clone until both agents are in their bands on an evaluation set.
+    evaluation_set = make_evaluation_set(
+        source, split="valid", episodes=config.gate_episodes, temperature=args.eval_temperature
+    )
 
     def measure() -> tuple[float, float]:
         model.eval()
-        rates = [evaluate(agent, panel, source=source).success_rate for agent in (plain, hinted)]
-        say(f"warm start: step {cloner.steps}, student {rates[0]:.2f}, hinted teacher {rates[1]:.2f}")
+        rates = [evaluate(agent, evaluation_set, source=source).success_rate for agent in (plain, privileged)]
+        say(f"warm start: step {cloner.steps}, {_rates(*rates)}")
         return rates[0], rates[1]
 
     try:
@@ -247,11 +269,11 @@ def _warm(
         "student_success": student,
         "teacher_success": teacher,
         "gate_episodes": config.gate_episodes,
-        "panel_hash": panel.hash,
+        "panel_hash": evaluation_set.hash,
         "demonstrations": len(demonstrations),
         "demonstration_success": {
-            "hinted": _share(demonstrations, hinted=True),
-            "unhinted": _share(demonstrations, hinted=False),
+            "hinted": _success_rate(demonstrations, privileged=True),
+            "unhinted": _success_rate(demonstrations, privileged=False),
         },
         "tokens_per_demonstration": round(sum(len(view.ids) for view in views) / len(views), 1),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -265,50 +287,72 @@ def _warm(
 def _until_warm(
     cloner: Cloner, config: WarmStartConfig, measure: Callable[[], tuple[float, float]], say: Report
 ) -> tuple[float, float]:
-    """Clone until the bands are measured, then decay the learning rate and measure again; repeat until both hold."""
+    """Clone until the rates are near their bands, decay the learning rate, measure again; repeat until in the bands.
+
+    Args:
+        cloner: Makes the steps.
+        config: Bands and numbers of steps.
+        measure: Success rates of student and privileged-prompt policy.
+        say: Reports progress.
+
+    Returns:
+        The two success rates, within the bands.
+
+    Raises:
+        WarmStartFailed: `max_steps` were not enough; the message holds the last measurement.
+    """
     measured = "nothing yet"
     while cloner.steps < config.max_steps:
+        # At the full rate up to the next measurement.
         target = config.min_steps if cloner.steps < config.min_steps else cloner.steps + config.gate_every
         while cloner.steps < target:
             loss = cloner.step()
             if cloner.steps % config.gate_every == 0 and cloner.steps < target:
                 say(f"warm start: step {cloner.steps}, cloning loss {loss:.2f}")
         student, teacher = measure()
-        measured = f"student {student:.2f}, hinted teacher {teacher:.2f} at step {cloner.steps}"
+        measured = f"{_rates(student, teacher)} at step {cloner.steps}"
         if student < config.student_low * 0.5 or teacher - student < config.teacher_lead * 0.75:
             continue
-        # Nearly warm: a decaying rate settles it, and what counts is measured behind the decay.
+        # Near the bands: a decaying learning rate settles the success rates, and those after the decay count.
         for step in range(config.decay_steps):
             cloner.step(1.0 - 0.9 * (step + 1) / config.decay_steps)
         student, teacher = measure()
-        measured = f"student {student:.2f}, hinted teacher {teacher:.2f} at step {cloner.steps}"
+        measured = f"{_rates(student, teacher)} at step {cloner.steps}"
         if config.student_low <= student <= config.student_high and teacher - student >= config.teacher_lead:
             return student, teacher
     raise WarmStartFailed(
         f"warm start: after {cloner.steps} steps expected a student between {config.student_low:.2f} and "
-        f"{config.student_high:.2f} and a hinted teacher at least {config.teacher_lead:.2f} above it; last measured: "
-        f"{measured}. Try another seed, more max_steps, or a shorter horizon of the environment"
+        f"{config.student_high:.2f} and a privileged-prompt policy at least {config.teacher_lead:.2f} above it; last "
+        f"measured: {measured}. Try another seed, more max_steps, or a shorter horizon of the environment"
     )
 
 
+def _rates(student: float, teacher: float) -> str:
+    """The two success rates as messages show them."""
+    return f"student {student:.2f}, privileged-prompt policy {teacher:.2f}"
+
+
 def play_demonstrations(args: Options, env_id: str, config: WarmStartConfig) -> list[Demonstration]:
-    """The demonstrations of a warm start, hinted ones first in every hundred; counted by the seed."""
+    """The demonstrations of a warm start; draws are counted by the seed.
+
+    In every hundred, those with a privileged context come first (`WarmStartConfig.hinted_share`).
+    """
     script = script_of(env_id)
-    hinted = round(100 * config.hinted_share)
+    privileged = round(100 * config.hinted_share)
     return [
-        demonstrate(script, args.environment_kwargs, key=(args.seed, index), hinted=index % 100 < hinted)
+        demonstrate(script, args.environment_kwargs, key=(args.seed, index), hinted=index % 100 < privileged)
         for index in range(config.demonstrations)
     ]
 
 
-def rendered_texts(demonstrations: Sequence[Demonstration], hinted: ChatAgent) -> list[str]:
-    """What the model will read and write, without the template's markers: the corpus of the tokenizer.
+def rendered_texts(demonstrations: Sequence[Demonstration], policy: ChatAgent) -> list[str]:
+    """The texts that the model will read and write, without the template's markers: the corpus of the tokenizer.
 
     Args:
-        demonstrations: Whose prompts and actions.
-        hinted: An agent with a teacher; its style and its teacher's wording are used, its tokenizer is not.
+        demonstrations: The demonstrations whose prompts and actions are rendered.
+        policy: An agent with a teacher; its style and its teacher's wording are used, its tokenizer is not.
     """
-    style, teacher = hinted.style, hinted.teacher
+    style, teacher = policy.style, policy.teacher
     texts: list[str] = []
     for demonstration in demonstrations:
         contents = [message["content"] for message in style.opening(demonstration.views[0])]
@@ -321,18 +365,23 @@ def rendered_texts(demonstrations: Sequence[Demonstration], hinted: ChatAgent) -
     return texts
 
 
-def demonstration_views(demonstrations: Sequence[Demonstration], plain: ChatAgent, hinted: ChatAgent) -> list[View]:
-    """Token rows of demonstrations, exactly as the agents would have read and written them.
+def demonstration_views(demonstrations: Sequence[Demonstration], plain: ChatAgent, privileged: ChatAgent) -> list[View]:
+    """Demonstrations as token rows, exactly as the agents would have read and written them.
 
-    The agents build the prompts while a script stands in for their sampler, so that what is cloned cannot drift from
-    what rollouts look like.
+    The agents build the prompts while a script replaces their sampler, so that cloned rows have the same form as those
+    of rollouts.
+
+    Args:
+        demonstrations: What was done.
+        plain: An agent under the plain prompt.
+        privileged: An agent under the privileged prompt, for demonstrations with a privileged context.
     """
     from ..rollout.collect import Rollout, TaskDraw
     from ..rollout.rows import build_rows
 
     views: list[View] = []
     for demonstration in demonstrations:
-        agent = hinted if demonstration.hinted else plain
+        agent = privileged if demonstration.hinted else plain
         episode = Episode(env_id="", task_id="", task_type="", draw=())
         with _scripted(agent, demonstration):
             for view, known in zip(demonstration.views, demonstration.privileged, strict=True):
@@ -345,6 +394,7 @@ def demonstration_views(demonstrations: Sequence[Demonstration], plain: ChatAgen
 
 @contextmanager
 def _scripted(agent: ChatAgent, demonstration: Demonstration) -> Iterator[None]:
+    """Let an agent "sample" the actions of a demonstration within a ``with`` block."""
     own = agent.sampler
     acted = zip(demonstration.actions, demonstration.views, strict=True)
     completions = [agent.style.completion_for(action, view) for action, view in acted]
@@ -355,6 +405,7 @@ def _scripted(agent: ChatAgent, demonstration: Demonstration) -> Iterator[None]:
         agent.sampler = own
 
 
-def _share(demonstrations: Sequence[Demonstration], *, hinted: bool) -> float:
-    chosen = [demonstration.success for demonstration in demonstrations if demonstration.hinted is hinted]
+def _success_rate(demonstrations: Sequence[Demonstration], *, privileged: bool) -> float:
+    """Success rate of the demonstrations with, or of those without, a privileged context."""
+    chosen = [demonstration.success for demonstration in demonstrations if demonstration.hinted is privileged]
     return round(sum(chosen) / len(chosen), 4) if chosen else 0.0
