@@ -455,8 +455,10 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "sampled log-probs are at the temperature",
         SAMPLER,
-        "everything = torch.log_softmax(logits.float() / temperatures[:, None], dim=-1)",
-        "everything = torch.log_softmax(logits.float(), dim=-1)",
+        "log_softmax(logits.float() / temperatures[:, None], dim=-1)",
+        "log_softmax(logits.float(), dim=-1)",
+        "tests/agents/test_sampler.py",
+    ), dim=-1)",
         "tests/agents/test_sampler.py",
     ),
     _mutant(
