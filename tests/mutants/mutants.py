@@ -458,8 +458,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "log_softmax(logits.float() / temperatures[:, None], dim=-1)",
         "log_softmax(logits.float(), dim=-1)",
         "tests/agents/test_sampler.py",
-    ), dim=-1)",
-        "tests/agents/test_sampler.py",
     ),
     _mutant(
         "valid_unseen means test",
