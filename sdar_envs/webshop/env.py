@@ -46,7 +46,13 @@ REGULARITY = 0.85
 # What means something only in a generated store, and what means something only on official files. (Seeds are let pass:
 # a study gives one to every world.)
 _GENERATED = {"size": "full", "regularity": REGULARITY, "stale": 0.0}
-_OFFICIAL = {"data_variant": "auto", "goals": "auto", "split_by": "index", "price_seed": SHUFFLE_SEED}
+_OFFICIAL = {
+    "data_variant": "auto",
+    "goals": "auto",
+    "split_by": "index",
+    "price_seed": SHUFFLE_SEED,
+    "title_tokens": "simple",
+}
 
 
 @lru_cache(maxsize=64)
@@ -111,13 +117,23 @@ class WebShopEnv(TextEnv):
         strict_options: Whether options must be equal to what is wanted, instead of similar by the official rule.
         data_dir: Folder with the official files; nothing is generated then.
         data_variant: Which of them: ``full``, ``1000`` or ``auto``.
-        goals: Official goals: ``human``, ``synthetic`` or ``auto``.
-        split_by: Whether official goals are split by ``index``, as in the original, or by ``product``.
+        goals: Official goals: ``human``, ``synthetic``, or ``auto``, which takes the human ones where there are at
+            least 3,000, as in the full files, else the more numerous kind. What was taken is logged, and stands in
+            `goal_counts` and `goals`.
+        split_by: Official goals are split by ``index``, as in the original, so that products of ``test`` have goals in
+            ``train`` too; with ``product`` none has.
+        title_tokens: How the nouns of official titles are found for the score: ``simple``, or ``spacy`` (the extra
+            ``sdar-gym[spacy]`` and its model ``en_core_web_sm``; ``spacy:MODEL`` for another), as the original does.
         price_seed: Seed of official prices and bounds, see `official_tasks.OfficialTasks`.
         expose_privileged: Whether `info` has ``"privileged"``. Without it no plan is computed.
         render_mode: ``"ansi"`` or ``"human"``.
 
+    Attributes:
+        goals: Of official files, which goals are played: ``human`` or ``synthetic``; None of a generated store.
+        goal_counts: Of official files, how many goals there are of each kind that was counted.
+
     Raises:
+        ImportError: ``title_tokens="spacy"`` without spaCy or its model.
         ValueError: An unknown choice or a number out of range, or official files that are missing or broken.
     """
 
@@ -144,11 +160,12 @@ class WebShopEnv(TextEnv):
         goals: str = "auto",
         split_by: str = "index",
         price_seed: int = SHUFFLE_SEED,
+        title_tokens: str = "simple",
         expose_privileged: bool = True,
         render_mode: str | None = None,
     ) -> None:
         given = {"size": size, "regularity": regularity, "stale": stale, "data_variant": data_variant}
-        given |= {"goals": goals, "split_by": split_by, "price_seed": price_seed}
+        given |= {"goals": goals, "split_by": split_by, "price_seed": price_seed, "title_tokens": title_tokens}
         _require_in_place(given, data_dir, self.env_id)
         require_choice("size", size, SIZES, self.env_id)
         if num_products is not None:
@@ -174,18 +191,22 @@ class WebShopEnv(TextEnv):
         self.size = size
         self.official = data_dir is not None
         self.source: TaskSource
+        self.goals: str | None = None
+        self.goal_counts: dict[str, int] = {}
         rules = {"show_attributes": show_attributes, "strict_options": strict_options}
         if data_dir is not None:
             self.skill_bank = _official_skill_bank()
-            self.source = _official_tasks(
+            official = _official_tasks(
                 data_dir,
                 variant=data_variant,
                 goals=goals,
                 num_products=num_products,
                 split_by=split_by,
                 price_seed=price_seed,
+                title_tokens=title_tokens,
                 **rules,
             )
+            self.source, self.goals, self.goal_counts = official, official.goals, dict(official.goal_counts)
         else:
             self.skill_bank = _skill_bank(size, world_seed, stale, stale_seed)
             products = PRODUCTS if num_products is None else num_products
