@@ -214,8 +214,11 @@ def _wanted(written: Sequence[Instruction]) -> list[Instruction]:
 
 
 def typed(query: str) -> str:
-    """A query as an action can carry it: cut after a word, and blanks for what an environment would not read."""
-    query = "".join(c if c.isprintable() else " " for c in query)
+    """A query as an action can carry it: cut after a word, and blanks for what an environment would not read.
+
+    Brackets are among that; a search index does not read them either.
+    """
+    query = "".join(c if c.isprintable() and c not in "[]" else " " for c in query)
     longest = TextEnv.max_action_length - len("search[]")
     return query if len(query) <= longest else query[: longest + 1].rpartition(" ")[0] or query[:longest]
 
