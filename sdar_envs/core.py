@@ -112,6 +112,9 @@ class TextEnv(gym.Env[str, str], abc.ABC):
     # Changes with any change of world tables, wording, skills or reward: scores across versions do not compare.
     world_version: ClassVar[str] = "0"
     max_action_length: ClassVar[int] = 512
+    # Whether a world reads the first line of an action and ignores the others, as a published world does whose agents
+    # talk on; otherwise a text of several lines is never a legal action. A world that sets this cuts the text itself.
+    reads_first_line: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -257,13 +257,18 @@ def check_hostile_actions(subject: Subject) -> None:
                     "Cut the length before any other work",
                 )
             _require_text(moment, space)
-            if legal and action.strip() not in legal and moment.snapshot.get("is_action_valid") is True:
+            said = _first_line(action) if getattr(env.unwrapped, "reads_first_line", False) else action.strip()
+            if legal and said not in legal and moment.snapshot.get("is_action_valid") is True:
                 raise failure(
                     f"expected {action!r:.80} not to be obeyed, got is_action_valid", "Match whole actions only"
                 )
             if is_over(moment):
                 seed += 1
                 moment, script = begin(env, seed=seed), []
+
+
+def _first_line(action: str) -> str:
+    return action.strip(" \t\r\n").partition("\n")[0].strip(" \t\r")
 
 
 def _slow_again(subject: Subject, seed: int, script: list[str]) -> bool:

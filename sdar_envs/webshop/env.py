@@ -10,11 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .. import WEBSHOP
 from ..choices import require_bool, require_choice, require_number
-from ..core import PublicFields, TextEnv, Transition, resolve_split
+from ..core import PublicFields, TextEnv, Transition, clean_action, resolve_split
 from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ..skills import RETRIEVALS, SkillBank
 from .facts import state_facts
@@ -28,8 +28,11 @@ from .reward import Purchase
 from .session import Session
 from .tasks import GeneratedTasks, Task, TaskSource
 from .taxonomy import SIZE_TABLES, SIZES, taxonomy
+from .verdict import verdict
 
 OBSERVATION_MODES = ("text", "text_rich", "html", "url")
+CLICKED_MARKS = ("chosen", "original")
+DONE_PAGES = ("original", "explained")
 REWARDS = ("score", "sparse10")
 
 # Longest observation, in characters: official descriptions are long, and HTML is longer.
@@ -46,7 +49,13 @@ REGULARITY = 0.85
 # What means something only in a generated store, and what means something only on official files. (Seeds are let pass:
 # a study gives one to every world.)
 _GENERATED = {"size": "full", "regularity": REGULARITY, "stale": 0.0}
-_OFFICIAL = {"data_variant": "auto", "goals": "auto", "split_by": "index", "price_seed": SHUFFLE_SEED}
+_OFFICIAL = {
+    "data_variant": "auto",
+    "goals": "auto",
+    "split_by": "index",
+    "price_seed": SHUFFLE_SEED,
+    "title_tokens": "simple",
+}
 
 
 @lru_cache(maxsize=64)
@@ -59,6 +68,10 @@ def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> Sk
 def _official_skill_bank() -> SkillBank:
     # The regularities of generated stores say nothing about other goods.
     return SkillBank.from_assets(_OFFICIAL_SKILLS)
+
+
+def _cleaned(action: str) -> str:
+    return clean_action(action, len(action))
 
 
 # Environments with the same arguments share one source, and so one store per split.
@@ -106,22 +119,37 @@ class WebShopEnv(TextEnv):
         horizon: Steps until truncation; by default 15, and fewer in a small store.
         observation_mode: ``text`` (segments joined by `` [SEP] ``), ``text_rich`` (a line each, marked), ``html`` or
             ``url``.
+        clicked_marks: Which options ``text_rich`` marks as clicked: those that are ``chosen``, or, as the ``original``
+            does, those that stand in quotes in the page's address, see `pages.Page.rich_text`.
+        done_page: What is shown behind a purchase: the ``original``'s page, which names the score alone, or that page
+            ``explained``, with lines on what was missed. The episode is over then either way.
         reward: ``score`` pays the purchase's score, 0 to 1; ``sparse10`` pays 10 for a score of 1 and nothing else.
         show_attributes: Whether item pages have the `Attributes` sub-page, as an option of the original.
         strict_options: Whether options must be equal to what is wanted, instead of similar by the official rule.
         data_dir: Folder with the official files; nothing is generated then.
         data_variant: Which of them: ``full``, ``1000`` or ``auto``.
-        goals: Official goals: ``human``, ``synthetic`` or ``auto``.
-        split_by: Whether official goals are split by ``index``, as in the original, or by ``product``.
+        goals: Official goals: ``human``, ``synthetic``, or ``auto``, which takes the human ones where there are at
+            least 3,000, as in the full files, else the more numerous kind. What was taken is logged, and stands in
+            `goal_counts` and `goals`.
+        split_by: Official goals are split by ``index``, as in the original, so that products of ``test`` have goals in
+            ``train`` too; with ``product`` none has.
+        title_tokens: How the nouns of official titles are found for the score: ``simple``, or ``spacy`` (the extra
+            ``sdar-gym[spacy]`` and its model ``en_core_web_sm``; ``spacy:MODEL`` for another), as the original does.
         price_seed: Seed of official prices and bounds, see `official_tasks.OfficialTasks`.
         expose_privileged: Whether `info` has ``"privileged"``. Without it no plan is computed.
         render_mode: ``"ansi"`` or ``"human"``.
 
+    Attributes:
+        goals: Of official files, which goals are played: ``human`` or ``synthetic``; None of a generated store.
+        goal_counts: Of official files, how many goals there are of each kind that was counted.
+
     Raises:
+        ImportError: ``title_tokens="spacy"`` without spaCy or its model.
         ValueError: An unknown choice or a number out of range, or official files that are missing or broken.
     """
 
     env_id: ClassVar[str] = WEBSHOP.env_id
+    reads_first_line: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -136,6 +164,8 @@ class WebShopEnv(TextEnv):
         retrieval: str = "task_type",
         horizon: int | None = None,
         observation_mode: str = "text",
+        clicked_marks: str = "chosen",
+        done_page: str = "original",
         reward: str = "score",
         show_attributes: bool = False,
         strict_options: bool = False,
@@ -144,11 +174,12 @@ class WebShopEnv(TextEnv):
         goals: str = "auto",
         split_by: str = "index",
         price_seed: int = SHUFFLE_SEED,
+        title_tokens: str = "simple",
         expose_privileged: bool = True,
         render_mode: str | None = None,
     ) -> None:
         given = {"size": size, "regularity": regularity, "stale": stale, "data_variant": data_variant}
-        given |= {"goals": goals, "split_by": split_by, "price_seed": price_seed}
+        given |= {"goals": goals, "split_by": split_by, "price_seed": price_seed, "title_tokens": title_tokens}
         _require_in_place(given, data_dir, self.env_id)
         require_choice("size", size, SIZES, self.env_id)
         if num_products is not None:
@@ -156,6 +187,8 @@ class WebShopEnv(TextEnv):
         require_number("regularity", regularity, self.env_id, low=0, high=1)
         require_number("world_seed", world_seed, self.env_id, whole=True)
         require_choice("observation_mode", observation_mode, OBSERVATION_MODES, self.env_id)
+        require_choice("clicked_marks", clicked_marks, CLICKED_MARKS, self.env_id)
+        require_choice("done_page", done_page, DONE_PAGES, self.env_id)
         require_bool("show_attributes", show_attributes, self.env_id)
         require_bool("strict_options", strict_options, self.env_id)
         super().__init__(
@@ -171,28 +204,65 @@ class WebShopEnv(TextEnv):
         self.retrieval = require_choice("retrieval", retrieval, RETRIEVALS, self.env_id)
         self.reward = require_choice("reward", reward, REWARDS, self.env_id)
         self.observation_mode = observation_mode
+        self.clicked_marks = clicked_marks
+        self.done_page = done_page
         self.size = size
         self.official = data_dir is not None
-        self.source: TaskSource
+        self.goals: str | None = None
+        self.goal_counts: dict[str, int] = {}
         rules = {"show_attributes": show_attributes, "strict_options": strict_options}
+        self._source_of: dict[str, Any]
         if data_dir is not None:
             self.skill_bank = _official_skill_bank()
-            self.source = _official_tasks(
-                data_dir,
-                variant=data_variant,
-                goals=goals,
-                num_products=num_products,
-                split_by=split_by,
-                price_seed=price_seed,
+            self._source_of = {
+                "data_dir": data_dir,
+                "variant": data_variant,
+                "goals": goals,
+                "num_products": num_products,
+                "split_by": split_by,
+                "price_seed": price_seed,
+                "title_tokens": title_tokens,
                 **rules,
-            )
+            }
         else:
             self.skill_bank = _skill_bank(size, world_seed, stale, stale_seed)
             products = PRODUCTS if num_products is None else num_products
-            self.source = _generated_tasks(
-                size, world_seed=world_seed, regularity=regularity, num_products=products, **rules
-            )
+            self._source_of = {
+                "size": size,
+                "world_seed": world_seed,
+                "regularity": regularity,
+                "num_products": products,
+                **rules,
+            }
+        self.source = self._make_source()
         self._episode: _Episode | None = None
+
+    def _make_source(self) -> TaskSource:
+        if not self.official:
+            return _generated_tasks(**self._source_of)
+        source = _official_tasks(**self._source_of)
+        self.goals, self.goal_counts = source.goals, dict(source.goal_counts)
+        return source
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A store is shared, large and made again from its arguments; of an episode its walk is kept.
+        state = {name: value for name, value in self.__dict__.items() if name not in ("source", "_episode")}
+        episode = self._episode
+        if episode is not None:
+            state["_walk"] = (episode.task.task_id, episode.session.state(), episode.bought, episode.skills)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        walk = state.pop("_walk", None)
+        self.__dict__.update(state)
+        self.source = self._make_source()
+        self._episode = None
+        if walk is not None:
+            task_id, session_state, bought, skills = walk
+            task = self.source.task(task_id)
+            session = self._new_session(task)
+            session.resume(session_state)
+            self._episode = _Episode(task, session, bought, skills)
 
     @property
     def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none
@@ -215,16 +285,54 @@ class WebShopEnv(TextEnv):
         """The walk through the store."""
         return self._playing.session
 
+    @property
+    def purchase(self) -> Purchase | None:
+        """The purchase with the parts of its score (`Purchase.parts`), None before it."""
+        return None if self._episode is None else self._episode.bought
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What the purchase missed, a line for each part of the score; empty before it."""
+        return () if self._episode is None else self._verdict()
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Play the first line of an action; what an agent says behind it is ignored, as in the original.
+
+        Raises:
+            TypeError: `action` is not a `str`.
+            gymnasium.error.ResetNeeded: No episode is running.
+        """
+        return super().step(self._first_line(action) if isinstance(action, str) else action)
+
+    def _first_line(self, action: str) -> str:
+        # One character more than may be read, so that what is too long is still seen to be.
+        text = action[: self.max_action_length + 1].strip(" \t\r\n")
+        line, broken, _ = text.partition("\n")
+        if not broken or self._episode is None:
+            return action
+        # A line break can stand in the name of an option.
+        whole = clean_action(action, self.max_action_length)
+        return action if whole in map(_cleaned, self._episode.session.page.click_actions) else line
+
     def _begin(self, task_id: str) -> str:
         task = self.source.task(task_id)
-        session = Session(task.store, partial(self._worth, task))
-        self._episode = _Episode(task, session)
+        self._episode = _Episode(task, self._new_session(task))
         return self._observation()
+
+    def _new_session(self, task: Task) -> Session:
+        session = Session(task.store, partial(self._worth, task))
+        if self.done_page == "explained":
+            session.explain = self._verdict
+        return session
 
     def _worth(self, task: Task, asin: str, chosen: dict[str, str]) -> float:
         bought = task.store.judge(asin, chosen, task.goal)
         self._playing.bought = bought
         return bought.reward
+
+    def _verdict(self) -> tuple[str, ...]:
+        episode = self._playing
+        return () if episode.bought is None else verdict(episode.bought, episode.task.goal)
 
     def _observation(self) -> str:
         episode = self._playing
@@ -232,7 +340,8 @@ class WebShopEnv(TextEnv):
         if self.observation_mode == "text":
             return session.page.text(instruction)
         if self.observation_mode == "text_rich":
-            return session.page.rich_text(instruction, session.chosen, session.visited)
+            address = session.url(episode.task.task_id) if self.clicked_marks == "original" else None
+            return session.page.rich_text(instruction, session.chosen, session.visited, address)
         if self.observation_mode == "url":
             return session.url(episode.task.task_id)
         return page_html(session, instruction)

@@ -8,6 +8,7 @@ from .pages import PageKind
 from .purchase import best_options
 from .session import Session
 from .tasks import Task
+from .verdict import said
 
 
 def state_facts(task: Task, session: Session) -> dict[str, Any]:
@@ -56,12 +57,8 @@ def _shown(task: Task, session: Session) -> dict[str, Any]:
         "shown": session.asin,
         "chosen": dict(session.chosen),
         "missing_attributes": [a for a, met in zip(goal.attributes, now.attributes_met, strict=True) if not met],
-        "missing_options": [_said(o) for o, met in zip(goal.options, now.options_met, strict=True) if not met],
+        "missing_options": [said(o) for o, met in zip(goal.options, now.options_met, strict=True) if not met],
         "within_price": now.price_met,
         "score_if_bought_now": now.reward,
         "best_score_here": best.reward,
     }
-
-
-def _said(option: str | tuple[str, str]) -> str:
-    return option if isinstance(option, str) else f"{option[0]}: {option[1]}"

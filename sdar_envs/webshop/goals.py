@@ -26,6 +26,9 @@ NO_BOUND = 1_000_000.0
 
 _TENS = tuple(10.0 * step for step in range(1, 100))
 
+# With so many goals the original's ranges of positions leave something to train on, see `index_splits`.
+ENOUGH_GOALS = 3_000
+
 # The seed of the original's shuffle, and of the prices and bounds where none is given.
 SHUFFLE_SEED = 233
 
@@ -214,5 +217,5 @@ def index_splits(count: int) -> dict[str, range]:
 
     With fewer than 3,000 goals these ranges would leave little to train on: then a tenth each.
     """
-    test, valid = (500, 1500) if count >= 3000 else (count // 10, 2 * (count // 10))
+    test, valid = (500, 1500) if count >= ENOUGH_GOALS else (count // 10, 2 * (count // 10))
     return {"test": range(test), "valid": range(test, valid), "train": range(valid, count)}

@@ -64,7 +64,9 @@ def page_context(
         found = [shelves.product(s.text) for s in page.body if s.role is Role.PRODUCT]
         context |= {"number": session.number, "total": len(shelves.hits(session.query or "")), "products": found}
     elif session.kind is PageKind.DONE:
-        context["texts"] = [segment.text for segment in page.body]
+        said = [segment.text for segment in page.body]
+        context["texts"] = said[: len(said) - len(session.explained)]
+        context["explained"] = session.explained
     elif session.kind is not PageKind.INDEX:
         names = [name for name in SUB_PAGES if name.lower() in page.clickables]
         context |= {"product": shelves.product(session.asin), "sub_pages": names, "name": session.sub_page}

@@ -7,7 +7,7 @@ The comparisons are the original's, quirks included, because scores are only com
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import lru_cache
 
 from rapidfuzz import fuzz, utils
@@ -45,7 +45,8 @@ wild wireless without you your
 NOT_NOUNS = STOP_WORDS | frozenset(_OTHER_WORDS.split())
 _TITLE_WORD = re.compile(r"(?<!\w)[^\W\d_]\w*")
 
-TitleTokens = Callable[[str], frozenset[str]]
+# The nouns of a title, in lower case, as often as they stand in it: the original divides by all of them.
+TitleTokens = Callable[[str], Collection[str]]
 
 
 @lru_cache(maxsize=1 << 18)
@@ -66,11 +67,10 @@ def base_color(value: str) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def title_nouns(title: str) -> frozenset[str]:
-    """The words of a title that are taken for nouns, in lower case.
+def title_nouns(title: str) -> tuple[str, ...]:
+    """The words of a title that are taken for nouns, in lower case, in order, as often as they occur.
 
-    The original asks a part-of-speech tagger (spaCy), whose model cannot be declared as a dependency. Titles are lists
-    of nouns in the main, so words that are not known to be something else stand for them. Pass another function to the
-    store where spaCy is at hand.
+    The original asks a part-of-speech tagger, see `tagger.py`. Titles are lists of nouns in the main, so words that are
+    not known to be something else stand for them where there is none.
     """
-    return frozenset(word for found in _TITLE_WORD.findall(title) if (word := found.lower()) not in NOT_NOUNS)
+    return tuple(word for found in _TITLE_WORD.findall(title) if (word := found.lower()) not in NOT_NOUNS)

@@ -9,7 +9,7 @@ chosen options and the products seen before are passed when it is shown.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -105,7 +105,11 @@ class Page:
         return f"{lead}{instruction.strip()}{body}" if shown(instruction) else lead + body.removeprefix(SEPARATOR)
 
     def rich_text(
-        self, instruction: str, chosen: Mapping[str, str] | None = None, visited: Collection[str] = ()
+        self,
+        instruction: str,
+        chosen: Mapping[str, str] | None = None,
+        visited: Collection[str] = (),
+        address: str | None = None,
     ) -> str:
         """The marked observation: a line per segment, what can be clicked in brackets, what was chosen named in front.
 
@@ -113,12 +117,17 @@ class Page:
             instruction: The goal as the shopper reads it.
             chosen: Group -> value of the options that are selected.
             visited: Ids of products that were opened before.
+            address: The page's address, where options are to be marked as in the original. It looks for a value in
+                quotes in the address, where the chosen options stand as JSON: one with a quote, a backslash or a letter
+                beyond ASCII is never found, and one that is chosen in another group, that is called like a group with a
+                chosen option, or that was searched for in quotes, is.
         """
         chosen = chosen or {}
         clicked, lines = "", []
         for segment in self.segments(instruction):
             text, marks = segment.text, _MARKS[segment.role]
-            if segment.role is Role.OPTION and chosen.get(segment.group) == text:
+            marked = chosen.get(segment.group) == text if address is None else f'"{text}"' in address
+            if segment.role is Role.OPTION and marked:
                 clicked, marks = f"You have clicked {text}.\n" + clicked, _CLICKED[segment.role]
             elif segment.role is Role.PRODUCT and text in visited:
                 marks = _CLICKED[segment.role]
@@ -210,8 +219,15 @@ def sub_page(product: Product, name: str) -> Page:
     return Page(PageKind.SUB_PAGE, _LEAD, (*_buttons(BACK_TO_SEARCH, PREVIOUS), *_texts(*texts)))
 
 
-def done_page(asin: str, chosen: Mapping[str, str], reward: float) -> Page:
-    """The page after a purchase, with the score and without the goal."""
+def done_page(asin: str, chosen: Mapping[str, str], reward: float, explained: Sequence[str] = ()) -> Page:
+    """The page after a purchase, with the score and without the goal.
+
+    Args:
+        asin: What was bought.
+        chosen: With which options.
+        reward: What that scored.
+        explained: Lines behind everything that the original shows, see `verdict.verdict`.
+    """
     # As Flask writes JSON into a page: sorted, ASCII, and without characters that mean something in HTML.
     options = json.dumps(dict(chosen), sort_keys=True)
     for character in "<>&'":
@@ -223,4 +239,4 @@ def done_page(asin: str, chosen: Mapping[str, str], reward: float) -> Page:
         *("category", "product category", "query", "Goal ", "None", "Reward"),
         *("Your score (min 0.0, max 1.0)", str(reward), "Reward Details ", "None"),
     ]
-    return Page(PageKind.DONE, (), _texts(*texts), instructed=False)
+    return Page(PageKind.DONE, (), _texts(*texts, *explained), instructed=False)

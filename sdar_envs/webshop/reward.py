@@ -72,7 +72,7 @@ def judge(
         chosen: The options that were selected.
         goal: What was wanted.
         strict_options: Options must be equal, in their own group where the goal names one, instead of similar.
-        title_tokens: What counts as the nouns of a title.
+        title_tokens: The nouns of a title, see `matching.TitleTokens`.
     """
     type_match = match_type(product, goal, title_tokens)
     attributes_met = tuple(has_attribute(product, wanted) for wanted in goal.attributes)
@@ -87,11 +87,16 @@ def judge(
 
 
 def match_type(product: Product, goal: Goal, title_tokens: TitleTokens = title_nouns) -> TypeMatch:
-    """Judge the kind of thing: by query, by shared segments of the category path, and by nouns of the titles."""
+    """Judge the kind of thing: by query, by shared segments of the category path, and by nouns of the titles.
+
+    The title score is the original's: different nouns that both titles have, divided by all nouns of the wanted one,
+    repeated ones counted. So a title that names a thing twice scores below 1 even with itself.
+    """
     query_match = product.query == goal.query
     category_match = len(_segments(product.product_category) & _segments(goal.product_category)) >= 2
     wanted = title_tokens(goal.name)
-    title_score = len(title_tokens(product.title) & wanted) / len(wanted) if wanted else 0.2
+    shared = set(title_tokens(product.title)) & set(wanted)
+    title_score = len(shared) / len(wanted) if wanted else 0.2
     r_type = 1.0 if query_match or category_match or title_score > 0.2 else 0.5
     # Unrelated titles weigh more than a shared query.
     if title_score < 0.1:

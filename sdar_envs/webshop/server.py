@@ -136,7 +136,9 @@ def _to(address: str) -> Response:
 def _action(form: dict[str, str]) -> str:
     """The action that a form of the store's pages stands for."""
     if "query" in form:
-        return f"search[{form['query']}]"
+        # People may type brackets; an action has one pair of its own, and a search index does not read them.
+        query = "".join(" " if character in "[]" else character for character in form["query"])
+        return f"search[{query}]"
     if "option" in form:
         return f"click[{form['option']}]"
     return form.get("action", "")

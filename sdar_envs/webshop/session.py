@@ -7,10 +7,11 @@ understood changes nothing.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from .catalog import Product
 from .pages import (
@@ -29,6 +30,9 @@ from .pages import (
 )
 
 BASE_URL = "http://127.0.0.1:3000"
+
+# What a walk is, besides the store and what is shown of it.
+_STATE = ("kind", "query", "number", "asin", "sub_page", "chosen", "visited", "reward", "explained")
 
 _SUB_PAGES = {name.lower(): name for name in SUB_PAGES}
 
@@ -57,15 +61,27 @@ class Shelves(Protocol):
         ...
 
 
-def parse_action(text: str) -> tuple[str, str] | None:
-    """Read ``name[argument]``: up to the first bracket and the last; None for anything else.
+def parse_action(text: str) -> tuple[str, tuple[str, ...]] | None:
+    """Read ``search[words]`` or ``click[name]`` in the first line of a text; None for anything else.
 
-    What follows the last bracket is ignored. (The original takes the name up to the *last* opening bracket, so an
-    option with a bracket in its name could not be clicked there.)
+    Text behind the argument is ignored, unless it has brackets of its own: then nothing is done, as in the original. A
+    search goes to the last closing bracket, as there. In the name of what is clicked there may be pairs of brackets
+    (which the original cannot read), so every closing bracket behind them may be the one that is meant.
+
+    Returns:
+        The name, and the arguments that may be meant, in lower case, those to be tried first in front.
     """
-    name, opened, rest = text.partition("[")
-    argument, closed, _ = rest.rpartition("]")
-    return (name, argument.lower()) if name and opened and closed and argument else None
+    name, _, rest = text.partition("\n")[0].partition("[")
+    # An argument has at least one character, be it a bracket.
+    ends = [place for place, character in enumerate(rest) if character == "]" and place]
+    # Where another pair of brackets with something in it opens, the last one; -1 where there is none.
+    other = rest.rfind("[", 0, ends[-1] - 1) if ends else -1
+    if name == "search":
+        return (name, (rest[: ends[-1]].lower(),)) if ends and other < 0 else None
+    if name != "click":
+        return None
+    arguments = tuple(rest[:end].lower() for end in reversed(ends) if end > other)
+    return (name, arguments) if arguments else None
 
 
 @dataclass
@@ -75,6 +91,7 @@ class Session:
     Attributes:
         shelves: The store.
         worth: What a purchase scores, of a product's id and the chosen options.
+        explain: Lines that the page behind the purchase adds to the original's; asked for once `worth` was.
         kind: The kind of page that is shown.
         query: The last search, None before one and after going back to the search page.
         number: The page of its results.
@@ -83,11 +100,13 @@ class Session:
         chosen: The selected options of the product, group -> value, in the order in which they were chosen first.
         visited: The products that were opened since the search page.
         reward: What the purchase scored, None before it.
+        explained: What `explain` said of the purchase.
         page: The page that is shown.
     """
 
     shelves: Shelves
     worth: Callable[[str, Mapping[str, str]], float]
+    explain: Callable[[], tuple[str, ...]] = tuple
     kind: PageKind = PageKind.INDEX
     query: str | None = None
     number: int = 1
@@ -96,18 +115,38 @@ class Session:
     chosen: dict[str, str] = field(default_factory=dict)
     visited: set[str] = field(default_factory=set)
     reward: float | None = None
+    explained: tuple[str, ...] = ()
     page: Page = INDEX_PAGE
+
+    def state(self) -> dict[str, Any]:
+        """Where the walk is, as plain values; see `resume`."""
+        return {name: copy.copy(getattr(self, name)) for name in _STATE}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state` of a walk through a store with the same goods."""
+        for name in _STATE:
+            setattr(self, name, copy.copy(state[name]))
+        if self.kind is PageKind.INDEX:
+            self.page = INDEX_PAGE
+        elif self.kind is PageKind.RESULTS:
+            self.page = self.shelves.results_page(self.query or "", self.number)
+        elif self.kind is PageKind.ITEM:
+            self.page = self.shelves.item_page(self.asin)
+        elif self.kind is PageKind.SUB_PAGE:
+            self.page = self.shelves.sub_page(self.asin, self.sub_page)
+        else:
+            self.page = done_page(self.asin, self.chosen, self.reward or 0.0, self.explained)
 
     def act(self, text: str) -> bool:
         """Play one action; whether it was understood. Buying ends the walk, see `PageKind.DONE`."""
         parsed = parse_action(text)
         if parsed is None or self.kind is PageKind.DONE:
             return False
-        name, argument = parsed
+        name, arguments = parsed
         if name == "search":
-            self.search(argument)
+            self.search(arguments[0])
             return True
-        return name == "click" and self.click(argument)
+        return any(self.click(argument) for argument in arguments)
 
     def search(self, query: str) -> None:
         """Search, from any page."""
@@ -148,7 +187,9 @@ class Session:
             self.page = self.shelves.sub_page(self.asin, self.sub_page)
         elif self.kind is PageKind.ITEM and name == BUY.lower():
             self.reward = self.worth(self.asin, self.chosen)
-            self.kind, self.page = PageKind.DONE, done_page(self.asin, self.chosen, self.reward)
+            self.explained = self.explain()
+            self.kind = PageKind.DONE
+            self.page = done_page(self.asin, self.chosen, self.reward, self.explained)
         else:
             return False
         return True

@@ -29,7 +29,7 @@ class Store:
         page_size: Products on a page of results.
         show_attributes: Whether item pages have the `Attributes` sub-page.
         strict_options: Whether options are judged strictly, see `reward.judge`.
-        title_tokens: What counts as the nouns of a title.
+        title_tokens: The nouns of a title, see `matching.TitleTokens`.
     """
 
     def __init__(

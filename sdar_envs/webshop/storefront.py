@@ -93,6 +93,8 @@ def visit_html(visit: Visit, address: str, *, notice: str = "", panel: bool = Fa
         "notice": notice,
         "score": visit.score if visit.terminated else None,
         "outcome": _outcome(visit),
+        # Unless the store's own page says it.
+        "verdict": () if session.explained else visit.env.verdict,
     }
     context["panel"] = _panel(visit, privileged) if panel or privileged else None
     if visit.over and not visit.terminated:

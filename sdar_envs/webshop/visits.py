@@ -29,6 +29,11 @@ class ShopEnv(Protocol):
         """The shopper's walk."""
         ...
 
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """What the purchase missed, in lines; empty before it."""
+        ...
+
     def reset(self, *, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode."""
         ...

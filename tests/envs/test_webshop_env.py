@@ -124,6 +124,7 @@ def test_a_search_is_accepted_on_every_page_and_pages_past_the_end_are_empty():
         " ]click[",
         "buy now",
         "search [shirt]",
+        "search[%s{}[0]]",
     ],
 )
 def test_what_is_not_understood_changes_nothing(action: str):
@@ -133,7 +134,7 @@ def test_what_is_not_understood_changes_nothing(action: str):
     assert (after, reward, terminated, truncated, info["is_action_valid"]) == (before, 0.0, False, False, False)
 
 
-@pytest.mark.parametrize("query", ["<r>", "<a> cotton", "<c> fashion", "<q> shirt", "%s{}[0]", "]", "a" * 400])
+@pytest.mark.parametrize("query", ["<r>", "<a> cotton", "<c> fashion", "<q> shirt", "%s{}", "]", "a" * 400])
 def test_the_originals_magic_queries_are_ordinary_text(query: str):
     env = WebShopEnv(size="small")
     begin(env, "train:000003")

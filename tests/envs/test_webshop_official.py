@@ -66,7 +66,7 @@ def test_the_expert_scores_one_on_every_exported_goal(exported: Path, goals: str
 
 
 def store_of(tmp_path: Path, items: list[dict[str, Any]], **more: Any) -> WebShopEnv:
-    """A store of these records; the last one is wanted."""
+    """A store of these records; the last one is wanted, by a person where nothing else is said."""
     wanted = {"attributes": ["soft"], "instruction": "find it", "instruction_attributes": ["soft"]}
     asked = {
         "instruction": "find it",
@@ -76,7 +76,7 @@ def store_of(tmp_path: Path, items: list[dict[str, Any]], **more: Any) -> WebSho
     (tmp_path / "items_shuffle.json").write_text(json.dumps(items), encoding="utf-8")
     (tmp_path / "items_ins_v2.json").write_text(json.dumps({items[-1]["asin"]: wanted}), encoding="utf-8")
     (tmp_path / "items_human_ins.json").write_text(json.dumps({items[-1]["asin"]: [asked]}), encoding="utf-8")
-    return WebShopEnv(data_dir=str(tmp_path), **more)
+    return WebShopEnv(data_dir=str(tmp_path), **{"goals": "human", **more})
 
 
 def follow(env: WebShopEnv) -> dict[str, Any]:

@@ -36,9 +36,9 @@ from sdar_envs.webshop.store import Store
 GOLDENS: dict[str, Any] = json.loads(Path(__file__).with_name("webshop_goldens.json").read_text(encoding="utf-8"))
 
 
-def every_word(title: str) -> frozenset[str]:
+def every_word(title: str) -> list[str]:
     """What stood in for spaCy when the goldens were made."""
-    return frozenset(word.lower() for word in _TITLE_WORD.findall(title))
+    return [word.lower() for word in _TITLE_WORD.findall(title)]
 
 
 class Replayed:

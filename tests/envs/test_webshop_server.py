@@ -162,6 +162,44 @@ def test_many_people_shop_at_once_and_none_meets_another():
     assert all(visit.score == 1.0 for visit in ended)
 
 
+def test_behind_a_purchase_people_read_what_was_missed_beside_the_page_and_not_before():
+    plan = plan_of("valid:000000")
+    visitor = visitor_of(make_visits())
+    for action in plan[:-1]:
+        assert visitor.soup.select_one(".verdict") is None
+        if action in plan[:2]:
+            visitor.play(action)
+    visitor.play(plan[-1])
+    lines = [line.get_text() for line in visitor.soup.select(".after .verdict li")]
+    assert [line.partition(":")[0] for line in lines] == ["Kind of thing", "Attributes", "Options", "Price"]
+    assert "missed" in lines[2] and "missed" not in visitor.main.text
+    visitor = visitor_of(make_visits())
+    for action in plan:
+        visitor.play(action)
+    assert "missed" not in visitor.soup.select_one(".after").get_text()
+
+
+def test_where_the_page_itself_explains_it_is_not_said_twice():
+    plan = plan_of("valid:000000")
+    numbers = iter(range(9))
+    visits = Visits(
+        lambda: WebShopEnv("valid", size="small", num_products=300, done_page="explained"),
+        lambda: f"valid:{next(numbers):06d}",
+    )
+    visitor = visitor_of(visits)
+    for action in plan:
+        visitor.play(action)
+    assert "Kind of thing: what was wanted" in visitor.main.text and visitor.soup.select_one(".verdict") is None
+
+
+def test_brackets_that_people_type_are_blanks_in_the_search():
+    visits = make_visits()
+    visitor = visitor_of(visits)
+    visitor.play("search[shirt [wide] or [long]]")
+    (visit,) = visits._visits.values()
+    assert visit.exchanges[-1].action == "search[shirt  wide  or  long ]" and visit.exchanges[-1].is_action_valid
+
+
 # --- secrets, ends and bounds ---
 
 

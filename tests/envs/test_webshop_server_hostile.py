@@ -76,6 +76,10 @@ class HostileShop:
         self.goal = Goal(product.asin, f"find {ATTACK}", (ATTACK,), (), 10.0, name=f"shirt {ATTACK}")
         self.session = Session(self.store, self._worth)
 
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        return () if self.session.reward is None else (f"Attributes: 0 of 1; missed: {ATTACK}",)
+
     def _worth(self, asin: str, chosen: Mapping[str, str]) -> float:
         return self.store.judge(asin, chosen, self.goal).reward
 

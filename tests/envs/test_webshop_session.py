@@ -42,15 +42,18 @@ HAT = ("search[hat]", "click[b0lowercas]")
 @pytest.mark.parametrize(
     ("text", "read"),
     [
-        ("search[a]", ("search", "a")),
-        ("click[8 [Wide]]", ("click", "8 [wide]")),
-        ("click[9] x]", ("click", "9] x")),
-        ("click[a] and so on", ("click", "a")),
-        ("search[ two  blanks ]", ("search", " two  blanks ")),
-        *((nothing, None) for nothing in ("", "search", "search[", "search[]", "[a]", "]a[", "search]a[")),
+        ("search[a]", ("search", ("a",))),
+        ("search[a] b]", ("search", ("a] b",))),
+        ("click[8 [Wide]]", ("click", ("8 [wide]", "8 [wide"))),
+        ("click[9] x]", ("click", ("9] x", "9"))),
+        ("click[a] and so on", ("click", ("a",))),
+        ("click[a] click[b]", ("click", ("a] click[b",))),
+        ("search[ two  blanks ]", ("search", (" two  blanks ",))),
+        *((nothing, None) for nothing in ("", "search", "search[", "search[]", "[a]", "]a[", "search]a[", "look[a]")),
+        *((nothing, None) for nothing in ("search[a] [b]", "search[a [b]]", "search[a\n]", "x\nsearch[a]")),
     ],
 )
-def test_an_action_reaches_from_the_first_bracket_to_the_last(text: str, read: tuple[str, str] | None):
+def test_an_action_is_read_with_all_arguments_that_may_be_meant(text: str, read: tuple[str, tuple[str, ...]] | None):
     assert parse_action(text) == read
 
 
