@@ -163,7 +163,7 @@ def test_a_row_that_may_not_be_shown_is_left_out_and_counted() -> None:
 
 
 def test_a_plain_row_of_other_tokens_is_an_error() -> None:
-    with pytest.raises(ValueError, match="what was sampled is what is learned"):
+    with pytest.raises(ValueError, match="must be learned from with the tokens that were sampled"):
         chosen("context-distillation", plain=lambda turns, known: View([1, 2], [1]))
 
 

@@ -187,7 +187,7 @@ def test_a_training_group_has_one_key_and_its_stand_in_another() -> None:
         (
             {"ucb_reward": "gap", "method": "skill-grpo"},
             {"a": "", "b": ""},
-            "how a teacher reads .* 'skill-grpo' has none",
+            "needs a teacher that reads the episodes.* 'skill-grpo' has none",
         ),
         ({}, {"a": ""}, r"two skills or more to choose from, got \['a'\]"),
         ({}, None, r"got \[\]"),
