@@ -47,7 +47,7 @@ def test_a_run_ends_with_its_table_its_directory_and_what_to_do_next(model: Path
     path = tmp_path / "run"
     assert main(["train", "--model", str(model), *SHORT_RUN, "--output-dir", str(path)]) == 0
     shown = capsys.readouterr().out
-    for expected in ("all tasks", "place", "hinted teacher, valid", "paired difference", "tokens"):
+    for expected in ("all tasks", "place", "privileged-prompt policy, valid", "paired difference", "tokens"):
         assert expected in shown
     for name in ("summary.json", "metrics.jsonl", "episodes.jsonl", "checkpoints/", "config.yaml"):
         assert name in shown

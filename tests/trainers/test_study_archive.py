@@ -138,7 +138,7 @@ def test_a_damaged_or_hostile_file_is_refused_with_its_name(whole: Path, tmp_pat
     good, content = file.read_bytes(), lines_of(file)
     for damaged in (b"", b"plain text", good[: len(good) // 2]):
         file.write_bytes(damaged)
-        with pytest.raises(StudyError, match=r"study.gz: expected a study as sdar study --export writes it"):
+        with pytest.raises(StudyError, match=r"study.gz: expected a study as sdar study export writes it"):
             read_archive(file)
     for name in ("../../evil", "/etc/x", ".lock", ""):
         pack(file, [content[0], {"kind": "warm", "key": "k", "files": {name: ""}}])

@@ -63,7 +63,8 @@ class OldSpelling(argparse.Action):
     """Does what the flag of today's name does, and says what that is."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, *, today: argparse.Action, **settings: Any) -> None:
-        super().__init__(option_strings, dest, today.nargs, None, argparse.SUPPRESS, today.type, **settings)
+        super().__init__(option_strings, dest, today.nargs, default=argparse.SUPPRESS, **settings)
+        self.type = today.type
         self.today = today
 
     def __call__(
@@ -85,6 +86,12 @@ def add_environment_argument(parser: argparse.ArgumentParser) -> None:
     words = "environment [the run directory's, else sdar/Household-v0]"
     parser.add_argument("environment", nargs="?", metavar="ENV", help=words)
     parser.add_argument("--env", metavar="ID", help="the same as a flag")
+
+
+def add_teacher_context_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare a user's own function from info to what the teacher is shown."""
+    words = "your own function from info to the text that the teacher is shown, in a module or a file of this folder"
+    parser.add_argument("--teacher-context", metavar="MODULE:FUNCTION", help=words)
 
 
 def chosen_environment(options: argparse.Namespace) -> str | None:

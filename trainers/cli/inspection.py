@@ -5,9 +5,9 @@ Not here: how it is shown (`inspect`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..config import SDARConfig
     from ..rollout.environments import EnvironmentSource
-    from ..rollout.policies import Policies
+    from ..rollout.policies import Policies, TeacherContext
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -119,15 +119,21 @@ class Demonstrator:
 
     reads_privileged = True
 
-    def __init__(self, student: ChatAgent, script: ScriptedSampler, actions: Sequence[str]) -> None:
+    def __init__(
+        self, student: ChatAgent, script: ScriptedSampler, actions: Sequence[str], *, whole_info: bool = False
+    ) -> None:
         self._student = student
         self._script = script
         self._actions = list(actions)
+        self._whole_info = whole_info  # what is sealed is the whole info and not its privileged part
 
     def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Action]:
         """One action for the one view."""
         known = privileged[0] if privileged else None
-        planned = "" if known is None else known.reveal().get("next_action", "")
+        fields: Mapping[str, Any] = {} if known is None else known.reveal()
+        if self._whole_info:
+            fields = fields.get("privileged") or {}
+        planned = fields.get("next_action", "")
         listed = views[0].admissible_actions
         action = self._actions.pop(0) if self._actions else planned or (listed[0] if listed else "look")
         completion = self._student.style.completion_for(action, views[0])
@@ -143,8 +149,20 @@ def inspect_prompts(
     task_id: str,
     turns: int,
     actions: Sequence[str] = (),
+    *,
+    teacher_context: TeacherContext | None = None,
 ) -> Inspection:
     """Play `turns` turns of a task and read the last row as student and as teacher.
+
+    Args:
+        source: The environment.
+        tokenizer: Counts tokens, and has the chat template.
+        config: Prompts, lengths, privilege.
+        split: The split of the task.
+        task_id: Which task.
+        turns: How many turns; the prompt of the last one is shown.
+        actions: What is done first; then the plan, else the first admissible action.
+        teacher_context: A user's own function from info to what the teacher is shown.
 
     Raises:
         ValueError: Unknown split or task, or a prompt that does not fit at all.
@@ -156,12 +174,13 @@ def inspect_prompts(
     from ..rollout.rows import build_rows
 
     script = ScriptedSampler()
-    method = METHODS["sdar" if source.has_privileged else "grpo"]
-    policies = make_policies(None, tokenizer, config, method, source, None, sampler=script)
+    method = METHODS["sdar" if source.has_privileged or teacher_context is not None else "grpo"]
+    policies = make_policies(None, tokenizer, config, method, source, teacher_context, sampler=script)
     env = LoopBatchEnv.of(source, split, 1)
     try:
-        agent = Demonstrator(policies.evaluator, script, actions)
-        rollout = collect(agent, env, [TaskDraw(task_id, ("inspect",))], max_turns=turns)[0]
+        agent = Demonstrator(policies.evaluator, script, actions, whole_info=policies.seals_info)
+        task = TaskDraw(task_id, ("inspect",))
+        rollout = collect(agent, env, [task], max_turns=turns, seal_info=policies.seals_info)[0]
     finally:
         env.close()
     if rollout.failure is not None:

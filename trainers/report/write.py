@@ -103,7 +103,7 @@ def study_arms(view: Shown, episodes: int, with_privileged: bool) -> list[Viewed
     if with_privileged and not logged:
         raise RunDirectoryError(
             f"{view.study.path}: no run has a privileged.jsonl: the teacher's side is logged only with log_privileged "
-            "(sdar study --set log_privileged=true); leave out --with-privileged"
+            "(sdar study run DIR --set log_privileged=true); leave out --with-privileged"
         )
     return arms
 

@@ -113,10 +113,10 @@ def read_archive(file: Path) -> Archive:
                 archive = _take(archive, json.loads(text), f"{file}, line {line}")
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(
-            f"{file}: expected a study as sdar study --export writes it; line {line + 1} or the one before: {error}"
+            f"{file}: expected a study as sdar study export writes it; line {line + 1} or the one before: {error}"
         ) from None
     if archive is None:
-        raise StudyError(f"{file}: expected a study as sdar study --export writes it, got an empty file")
+        raise StudyError(f"{file}: expected a study as sdar study export writes it, got an empty file")
     return archive
 
 

@@ -182,7 +182,7 @@ def _require_same_jobs(mine: Plan, theirs: Plan, path: Path, name: str) -> None:
         shown = "; ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
         raise StudyError(
             f"{name} and {path} mean other runs by {shown}: their options, tuned values, world or versions of torch, "
-            "transformers and tokenizers differ. Merge it into an empty --output-dir, which takes over its plan and "
+            "transformers and tokenizers differ. Merge it into an empty directory, which takes over its plan and "
             "tuned values"
         )
 

@@ -205,7 +205,7 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
             Arm(
                 key=name + suffix,
                 label=label + (f" ({where_it_stands.replace(',', ', ')})" if coordinates else ""),
-                method=method.name,
+                method=str(entry["method"]),  # as it was named: a job's process must find a user's own, too
                 defaults=defaults,
                 overrides=merge(overrides, placed),
                 warm_start=merge(nested(entry.get("warm_start") or {}), warm),

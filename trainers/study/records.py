@@ -62,7 +62,7 @@ def load_study(path: str | Path) -> Study:
     """
     root = Path(path)
     if not (root / "study.json").is_file():
-        raise StudyError(f"{root}: expected the directory of a study with study.json in it: sdar study makes one")
+        raise StudyError(f"{root}: expected the directory of a study with study.json in it: sdar study run makes one")
     try:
         plan = decode(Plan, read_json(root / "study.json"), str(root / "study.json"))
         jobs = {

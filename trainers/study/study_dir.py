@@ -56,7 +56,7 @@ def prepare(
         if fixed and not amend and _has_results(path):
             raise StudyError(
                 f"{path} has results of a plan with other {', '.join(fixed)}: they stand before the runs. Choose "
-                "another --output-dir, or pass --amend, which notes the change in the report"
+                "another directory, or pass --amend, which notes the change in the report"
             )
     jobs = jobs_of(plan, read_tuned(path), model_key=None if plan.model is None else model_fingerprint(plan.model))
     plan = with_jobs(plan, jobs)
@@ -65,7 +65,7 @@ def prepare(
         if dropped and not amend:
             raise StudyError(
                 f"{path}: {'; '.join(dropped)}. They would count no more: go on with what they were made with, choose "
-                "another --output-dir, or pass --amend, which notes it in the report; --table shows what is there"
+                "another directory, or pass --amend, which notes it in the report; sdar study table shows what is there"
             )
         changed = changed_fields(held, plan)
         notes = ([f"changed {', '.join(changed)}"] if changed else []) + dropped
@@ -123,7 +123,7 @@ def held_plan(path: Path) -> Plan | None:
     file = path / "study.json"
     if not file.is_file():
         if path.is_dir() and any(not inner.name.startswith(".") for inner in path.iterdir()):
-            raise StudyError(f"{path} is not empty and holds no study: choose another --output-dir")
+            raise StudyError(f"{path} is not empty and holds no study: choose another directory")
         return None
     try:
         return decode(Plan, read_json(file), str(file))

@@ -189,7 +189,7 @@ def require_same_start(folder: Path, job: Job, initial_weights: str) -> None:
             raise StudyError(
                 f"seed {job.seed}: {other['arm']} is finished and began with other weights than {job.arm.key} would; "
                 f"warm start {job.warm_key} was made on another machine. Bring its folder {WARM_FOLDER}/{job.warm_key} "
-                "here (sdar study --export carries those of half-done seeds), or finish the seed there"
+                "here (sdar study export carries those of half-done seeds), or finish the seed there"
             )
 
 

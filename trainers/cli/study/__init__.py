@@ -45,9 +45,11 @@ class StudyParser(Parser):
         if not words or words[0] in ("-h", "--help", "help"):
             self._leave_with_help(0 if words else 2)
         if words[0] in SUBCOMMANDS:
-            return subcommand_parser(words[0]).parse_args(words[1:])
+            options: argparse.Namespace = subcommand_parser(words[0]).parse_args(words[1:])
+            return options
         if words[0].startswith("-"):
-            return old_form.parser_of_the_old_form().parse_args(words)
+            old: argparse.Namespace = old_form.parser_of_the_old_form().parse_args(words)
+            return old
         from sdar_envs.choices import unknown_choice
 
         raise unknown_choice("subcommand", words[0], SUBCOMMANDS, self.prog)
