@@ -40,7 +40,7 @@ def solved_after(size: str, instruction: str, stale: float | None, *, worlds: in
             horizon=_PATIENCE,
             expose_privileged=False,
         )
-        claims = [] if stale is None else [claim.compact_line() for claim in env.skill_bank.claims]
+        claims = [] if stale is None else [claim.compact_line() for claim in env.skill_bank.statements]
         for number, task_id in enumerate(env.task_ids()[:tasks]):
             taken = search_steps(env, task_id, claims)
             steps[tables.TASK_TYPES[number % len(tables.TASK_TYPES)]].append(_PATIENCE + 1 if taken is None else taken)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import emit, parser, table
-from sdar_envs.webshop.regularities import Laws, regularities
+from sdar_envs.webshop.regularities import DepartmentRegularities, regularities
 from sdar_envs.webshop.shoppers import read_request, read_results
 from sdar_envs.webshop.taxonomy import taxonomy
 
@@ -35,7 +35,7 @@ def episodes(run: Path) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
 
 
-def decisions(episode: Mapping[str, Any], laws: Laws) -> dict[str, bool]:
+def decisions(episode: Mapping[str, Any], laws: DepartmentRegularities) -> dict[str, bool]:
     """What an episode decided, and whether as the laws say; a decision that was not taken is left out."""
     wanted = read_request(episode["instruction"])
     taken = [(turn["observation"], turn["action"]) for turn in episode["turns"]]
@@ -60,7 +60,7 @@ def shares(run: Path) -> dict[int, dict[str, float]]:
     config = json.loads((run / "panels" / "test.json").read_text(encoding="utf-8"))
     if config["env_id"] != "sdar/WebShop-v0" or config["env_kwargs"].get("size") != "small":
         raise SystemExit(f"{run}: expected a run on the small generated store, got {config['env_id']}")
-    laws = regularities("small", config["env_kwargs"].get("world_seed", 0)).laws
+    laws = regularities("small", config["env_kwargs"].get("world_seed", 0)).by_department
     counts: dict[int, Counter[str]] = defaultdict(Counter)
     for episode in episodes(run):
         count = counts[episode["iteration"]]

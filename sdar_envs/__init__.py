@@ -5,28 +5,87 @@ Importing this package registers ids as strings and loads nothing heavy: no torc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import gymnasium as gym
 
 __version__ = "0.1.0"
 
-# id -> entry point. The horizon is the environment's own (it depends on the size), so no TimeLimit is registered.
-ENVIRONMENTS: dict[str, str] = {
-    "sdar/Household-v0": "sdar_envs.household.env:HouseholdEnv",
-    "sdar/ALFWorld-v0": "sdar_envs.household.alfworld:ALFWorldEnv",
-    "sdar/WebShop-v0": "sdar_envs.webshop.env:WebShopEnv",
-    "sdar/SearchQA-v0": "sdar_envs.searchqa.env:SearchQAEnv",
-}
 
-# Environments that bring their own vector: `gymnasium.make_vec` takes it.
-VECTORS: dict[str, str] = {"sdar/SearchQA-v0": "sdar_envs.searchqa.vector:SearchQAVectorEnv"}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldEntry:
+    """Everything that is known of an environment by name. Strings alone, so that nothing is imported to read it.
+
+    Attributes:
+        env_id: What `gymnasium.make` takes.
+        entry_point: The environment's class, as ``module:name``.
+        vector_entry_point: The class that `gymnasium.make_vec` takes; None for Gymnasium's own.
+        demonstrator: Its `sdar_envs.demonstrations.Script`, as ``module:name``; None where a model that is built from
+            nothing cannot be warmed up.
+        presets: Model family -> name of the preset, a file in ``assets/configs``.
+        skill_folder: Folder of the skill bank in ``assets/skills``.
+        official_skill_folder: The same where it plays published files, if that is another bank.
+    """
+
+    env_id: str
+    entry_point: str
+    vector_entry_point: str | None = None
+    demonstrator: str | None = None
+    presets: Mapping[str, str] = field(default_factory=dict)
+    skill_folder: str
+    official_skill_folder: str | None = None
+
+
+HOUSEHOLD = WorldEntry(
+    env_id="sdar/Household-v0",
+    entry_point="sdar_envs.household.env:HouseholdEnv",
+    demonstrator="sdar_envs.household.demonstrator:SCRIPT",
+    presets={"tiny": "household-tiny", "qwen": "household-qwen"},
+    skill_folder="household",
+)
+ALFWORLD = WorldEntry(
+    env_id="sdar/ALFWorld-v0",
+    entry_point="sdar_envs.household.alfworld:ALFWorldEnv",
+    skill_folder="household",
+)
+WEBSHOP = WorldEntry(
+    env_id="sdar/WebShop-v0",
+    entry_point="sdar_envs.webshop.env:WebShopEnv",
+    demonstrator="sdar_envs.webshop.demonstrator:SCRIPT",
+    presets={"tiny": "webshop-tiny", "qwen": "webshop-qwen"},
+    skill_folder="webshop",
+    official_skill_folder="webshop_official",
+)
+SEARCHQA = WorldEntry(
+    env_id="sdar/SearchQA-v0",
+    entry_point="sdar_envs.searchqa.env:SearchQAEnv",
+    vector_entry_point="sdar_envs.searchqa.vector:SearchQAVectorEnv",
+    demonstrator="sdar_envs.searchqa.demonstrator:SCRIPT",
+    presets={"tiny": "searchqa-tiny", "qwen": "searchqa-qwen"},
+    skill_folder="searchqa",
+)
+
+# One row per environment; whatever else is asked of an environment by its id is read from here.
+WORLDS: dict[str, WorldEntry] = {entry.env_id: entry for entry in (HOUSEHOLD, ALFWORLD, WEBSHOP, SEARCHQA)}
+
+# id -> entry point, and id -> vector entry point for those that bring their own.
+ENVIRONMENTS: dict[str, str] = {entry.env_id: entry.entry_point for entry in WORLDS.values()}
+VECTORS: dict[str, str] = {e.env_id: e.vector_entry_point for e in WORLDS.values() if e.vector_entry_point}
+
+
+def world_entry(env_id: str) -> WorldEntry | None:
+    """The row of an environment of this suite; None for any other environment."""
+    return WORLDS.get(env_id)
 
 
 def _register() -> None:
-    for env_id, entry_point in ENVIRONMENTS.items():
-        if env_id not in gym.registry:
-            gym.register(id=env_id, entry_point=entry_point, vector_entry_point=VECTORS.get(env_id))
+    # The horizon is the environment's own (it depends on the size), so no TimeLimit is registered.
+    for entry in WORLDS.values():
+        if entry.env_id not in gym.registry:
+            gym.register(id=entry.env_id, entry_point=entry.entry_point, vector_entry_point=entry.vector_entry_point)
 
 
 _register()
 
-__all__ = ["ENVIRONMENTS", "VECTORS", "__version__"]
+__all__ = ["ENVIRONMENTS", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]

@@ -1,4 +1,4 @@
-"""One way to refuse a wrong option: say what was expected, what came, where, and for a name the nearest choice."""
+"""One way to refuse a wrong option: an error that names what was expected, what came, where, and the nearest choice."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """TextEnv: the contract of every world in this suite, in one file.
 
-A world answers text with text. What an agent may know is in the observation and in the public keys of `info`; what only
-a teacher may know is under ``info["privileged"]``. `info` is built afresh at every reset and step, always with the same
-keys, from plain JSON values. Text that a world does not understand is an ordinary step with ``is_action_valid`` False;
-only an action that is not a `str` raises.
+Actions and observations are text. What an agent may read is in the observation and in the public keys of `info`; what
+only a teacher may read is under ``info["privileged"]``. `info` is built afresh at every reset and step, always with the
+same keys, from plain JSON values. Text that a world does not understand is an ordinary step with ``is_action_valid``
+False; only an action that is not a `str` raises.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CUT_MARK = " [cut]"
 
 
 class Transition(NamedTuple):
-    """What a world answers to one action."""
+    """What a world returns for one action."""
 
     observation: str
     reward: float
@@ -58,11 +58,11 @@ INFO_KEYS = frozenset({"task_id", "is_action_valid", *PublicFields.__annotations
 
 
 def clean_action(action: object, limit: int) -> str:
-    """Reduce arbitrary agent text to one bounded, encodable line; what no world understands stays not understood.
+    """Reduce arbitrary agent text to one line of bounded length that UTF-8 can encode.
 
     The length is cut before any other work, so the cost is bounded for text of any size. Control characters, line
-    breaks, lone surrogates and format characters become a replacement mark, never white space: one action can not turn
-    into two commands, and hostile text can not turn into a legal one.
+    breaks, lone surrogates and format characters become a replacement mark, never white space: one action cannot become
+    two commands, and text that no world understands cannot become a legal action.
 
     Raises:
         TypeError: `action` is not a `str`.
@@ -184,7 +184,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             if not tasks:
                 raise ValueError(f"{self.env_id} expects at least one task in split {self.split!r}, got none")
             task_id = tasks[int(self.np_random.integers(len(tasks)))]
-        self._over = True  # stays so when the task can not be loaded
+        self._over = True  # stays so when the task cannot be loaded
         observation = self._bounded(self._begin(str(task_id)))
         self._task_id = str(task_id)
         self._steps = 0

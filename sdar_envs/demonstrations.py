@@ -1,8 +1,8 @@
 """Imperfect demonstrations: scripted episodes from many other worlds, for the warm start of a model from nothing.
 
-A demonstrator is a world's own script. It sees what a student sees and, in a hinted demonstration, the skill lines as
-well; it searches, errs now and then, and follows hints. Each demonstration is played in a world of its own
-(a `world_seed` of its own), so that no regularity of the world that is trained on leaks into the warm start.
+Each world has a script that plays it, its demonstrator. It reads what a student reads and, in a hinted demonstration,
+the skill lines as well; it searches, errs now and then, and follows hints. Each demonstration is played in a world of
+its own (a `world_seed` of its own), so that no regularity of the world that is trained on leaks into the warm start.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from . import WORLDS
 from .choices import unknown_choice
 from .core import TextEnv
 from .privileged import Privileged, RetrievedSkills, StudentView, split_info
@@ -54,21 +55,19 @@ class Script:
     vocabulary: int = 0
 
 
-# Worlds that demonstrations come from: enough that no law of theirs is worth learning, few enough to be built once.
+# Worlds that demonstrations come from: so many that learning the regularities of one does not pay, few enough to be
+# built once.
 DEMONSTRATION_WORLDS = range(1_000_000, 1_000_048)
 
-SCRIPTS: dict[str, str] = {
-    "sdar/Household-v0": "sdar_envs.household.demonstrator:SCRIPT",
-    "sdar/WebShop-v0": "sdar_envs.webshop.demonstrator:SCRIPT",
-    "sdar/SearchQA-v0": "sdar_envs.searchqa.demonstrator:SCRIPT",
-}
+# Environment id -> its script, as ``module:name``.
+SCRIPTS: dict[str, str] = {entry.env_id: entry.demonstrator for entry in WORLDS.values() if entry.demonstrator}
 
 
 def script_of(env_id: str) -> Script:
     """The script of an environment.
 
     Raises:
-        ValueError: The environment has none, so a model from nothing can not be warmed on it.
+        ValueError: The environment has none, so a model from nothing cannot be warmed up on it.
     """
     if env_id not in SCRIPTS:
         raise unknown_choice("environment with demonstrations", env_id, SCRIPTS, "the warm start from nothing")

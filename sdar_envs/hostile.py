@@ -1,4 +1,4 @@
-"""Hostile agent text, enumerable: what a policy under training, or a person, can send to a world.
+"""Hostile agent text: what a policy under training, or a person, can send to an environment.
 
 The list is a function of its seed. It holds what is known to hang, crash or deceive text engines (NUL, line breaks
 that make two commands of one, ANSI escapes, bidirectional marks, lone surrogates, engine commands such as ``save``,

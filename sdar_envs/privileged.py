@@ -1,8 +1,8 @@
-"""The wall: what an agent may see on one side, what only a teacher may see on the other.
+"""The information barrier: what an agent may read on one side, what only a teacher may read on the other.
 
-`split_info` is the one place where an environment's `info` is taken apart. `StudentView` has no field that could hold
-privileged text; `Privileged` shows nothing of itself unless `reveal` is called, which only `agents/teacher.py`, agents
-that declare `reads_privileged`, and tools that say so on screen do.
+`split_info` is the one place where an environment's `info` is divided between them. `StudentView` has no field that
+could hold privileged text; `Privileged` shows nothing of itself unless `reveal` is called, which only
+`agents/teacher.py`, agents that declare `reads_privileged`, and tools that say so on screen do.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, TypedDict, cast
 class RetrievedSkills(TypedDict):
     """What the environment's skill bank returned for this episode.
 
-    `lines` and `compact_lines` say the same claims, at full length and for tiny models; `claim_ids` and `stale` run
-    parallel to them.
+    `lines` and `compact_lines` are the same skill statements, at full length and for tiny models; `claim_ids` and
+    `stale` run parallel to them.
     """
 
     general: str
@@ -44,7 +44,8 @@ class PrivilegedFields(TypedDict):
     """The fixed keys of ``info["privileged"]``: plain JSON values.
 
     `plan` holds the remaining optimal actions from the present state and `next_action` its head (``""`` when the
-    episode is won). `hints` are short sentences, rising in help. `facts` are the world's own fields.
+    episode is won). `hints` are short sentences, each more helpful than the one before. `facts` are the world's own
+    fields.
     """
 
     task_type: str
@@ -80,7 +81,7 @@ class StudentView:
 
 
 class Privileged:
-    """Teacher-only knowledge of one state, sealed: its text forms are ``<privileged>`` until `reveal` is called."""
+    """What only the teacher may read of one state; its text forms are ``<privileged>`` until `reveal` is called."""
 
     __slots__ = ("_fields",)
 
@@ -88,7 +89,7 @@ class Privileged:
         self._fields = copy.deepcopy(dict(fields))
 
     def reveal(self) -> PrivilegedFields:
-        """Return a copy of the fields. Every call site is on the teacher's side of the wall."""
+        """Return a copy of the fields. Every call site is on the teacher's side of the barrier."""
         return cast(PrivilegedFields, copy.deepcopy(self._fields))
 
     def __repr__(self) -> str:

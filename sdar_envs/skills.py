@@ -1,9 +1,9 @@
-"""The skill bank: what a teacher may be told about a kind of task, as prose and as claims.
+"""The skill bank: what a teacher may read about a kind of task, as prose and as skill statements.
 
-Prose (one general text and one per task type) is Markdown that a person edits under `assets/skills`. Claims state the
-regularities of a world ("apples are usually in the fridge") and come from the world's own tables. The bank knows no
-model and no prompt: who shows a skill, and where, is the teacher's business. It draws nothing from shared streams:
-the same seeds give the same stale keys and the same random retrieval anywhere.
+Prose (one general text and one per task type) is Markdown that a person edits under `assets/skills`. Skill statements
+are about the regularities of a world ("apples are usually in the fridge") and come from the world's own tables. The
+bank knows no model and no prompt: who shows a skill, and where, is the teacher's business. It draws nothing from shared
+streams: the same seeds give the same stale keys and the same random retrieval anywhere.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from .choices import require_choice, require_number, unknown_choice
 from .privileged import RetrievedSkills
 from .randomness import Key, counted_generator
 
+# The ways to choose from the bank, see `SkillBank.retrieve`.
 RETRIEVALS = ("task_type", "keyword", "random", "wrong", "all", "none")
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """One regularity of a world.
+class SkillStatement:
+    """One sentence about a regularity of a world.
 
     Attributes:
         id: Unique in its bank; episodes log it.
-        keys: What the claim is about. It is retrieved when the first key is asked for.
+        keys: What the statement is about. It is retrieved when the first key is asked for.
         field: Which property it states, e.g. ``"home"``.
         value: The stated value.
         text: `str.format` template of the sentence; ``{value}`` stands for the value.
         compact_text: The same for tiny models.
-        alternatives: Plausible values that would be wrong; a claim without any never becomes stale.
+        alternatives: Plausible values that would be wrong; a statement without any never becomes stale.
         stale: Whether `value` is wrong.
     """
 
@@ -48,17 +49,17 @@ class Claim:
 
     def __post_init__(self) -> None:
         if not self.keys:
-            raise ValueError(f"claim {self.id!r} expects at least one key, got none")
+            raise ValueError(f"statement {self.id!r} expects at least one key, got none")
         for name, template in (("text", self.text), ("compact_text", self.compact_text)):
             try:
                 template.format(value=self.value)
             except (KeyError, IndexError, ValueError, AttributeError) as error:
                 raise ValueError(
-                    f"claim {self.id!r}: {name} is expected to be a template of {{value}} alone, "
+                    f"statement {self.id!r}: {name} is expected to be a template of {{value}} alone, "
                     f"got {template!r}: {error!r}; write literal braces twice"
                 ) from error
             if self.alternatives and "{value}" not in template:
-                raise ValueError(f"claim {self.id!r} has alternatives, so {name} needs {{value}}, got {template!r}")
+                raise ValueError(f"statement {self.id!r} has alternatives, so {name} needs {{value}}, got {template!r}")
 
     def line(self) -> str:
         """The sentence."""
@@ -72,13 +73,16 @@ class Claim:
         """The alternatives that differ from the stated value."""
         return tuple(value for value in self.alternatives if value != self.value)
 
-    def falsified(self, rng_key: Sequence[Key]) -> Claim:
-        """This claim with a wrong value drawn by `rng_key`, or itself when it has no wrong values."""
+    def falsified(self, rng_key: Sequence[Key]) -> SkillStatement:
+        """This statement with a wrong value drawn by `rng_key`, or itself when it has no wrong values."""
         wrong = self.wrong_values()
         if not wrong:
             return self
         value = wrong[int(counted_generator(*rng_key, self.id).integers(len(wrong)))]
         return dataclasses.replace(self, value=value, alternatives=wrong, stale=True)
+
+
+Claim = SkillStatement  # the older name
 
 
 def parse_skill_file(text: str, where: str) -> tuple[tuple[str, ...], str]:
@@ -112,19 +116,19 @@ def parse_skill_file(text: str, where: str) -> tuple[tuple[str, ...], str]:
 
 
 class SkillBank:
-    """General and task skills with claims, and the ways to retrieve from them.
+    """General and task skills with skill statements, and the ways to retrieve from them.
 
     Args:
         general: Prose that holds for every task.
         tasks: Task type -> prose.
-        claims: The world's regularities, all true unless they say otherwise.
+        statements: The world's regularities, all true unless they say otherwise.
         keywords: Task type -> words that call for it; a task type that is left out is called by its own name.
-        stale: Share of the keys with alternatives whose claims are wrong. The stale keys of a smaller share are among
-            those of a larger one with the same seed.
+        stale: Corrupted share: of so many of the keys whose statements have alternatives the statements are wrong. The
+            stale keys of a smaller share are among those of a larger one with the same seed.
         stale_seed: Which keys, and which wrong values.
 
     Raises:
-        ValueError: `stale` outside [0, 1], two claims with one id, keywords of an unknown task type, or an empty
+        ValueError: `stale` outside [0, 1], two statements with one id, keywords of an unknown task type, or an empty
             keyword list (such a skill could never be retrieved).
     """
 
@@ -132,7 +136,7 @@ class SkillBank:
         self,
         general: str,
         tasks: Mapping[str, str],
-        claims: Sequence[Claim] = (),
+        statements: Sequence[SkillStatement] = (),
         *,
         keywords: Mapping[str, Sequence[str]] | None = None,
         stale: float = 0.0,
@@ -145,24 +149,24 @@ class SkillBank:
         self.stale = stale
         self.stale_seed = stale_seed
         self._patterns = self._compile_keywords(keywords or {})
-        self._true_claims = tuple(claims)
+        self._true_statements = tuple(statements)
         self._by_key: dict[str, list[int]] = {}
         ids: set[str] = set()
-        for position, claim in enumerate(self._true_claims):
-            if claim.id in ids:
-                raise ValueError(f"SkillBank expects unique claim ids, got {claim.id!r} twice")
-            ids.add(claim.id)
-            self._by_key.setdefault(claim.keys[0], []).append(position)
-        self._claims = self._with_staleness()
-        self._claim_patterns: dict[str, re.Pattern[str]] = {}
+        for position, statement in enumerate(self._true_statements):
+            if statement.id in ids:
+                raise ValueError(f"SkillBank expects unique statement ids, got {statement.id!r} twice")
+            ids.add(statement.id)
+            self._by_key.setdefault(statement.keys[0], []).append(position)
+        self._statements = self._with_staleness()
+        self._statement_patterns: dict[str, re.Pattern[str]] = {}
 
     @classmethod
-    def from_assets(cls, environment: str, claims: Sequence[Claim] = (), **kwargs: Any) -> SkillBank:
+    def from_assets(cls, environment: str, statements: Sequence[SkillStatement] = (), **kwargs: Any) -> SkillBank:
         """Load ``assets/skills/<environment>``: ``general.md``, and ``<task_type>.md`` for each task type.
 
         Args:
             environment: The folder's name.
-            claims: The world's regularities.
+            statements: The world's regularities.
             **kwargs: `keywords` (which overrule the files' own, task type by task type), `stale`, `stale_seed`.
 
         Raises:
@@ -180,16 +184,16 @@ class SkillBank:
             if words:
                 keywords[path.stem] = words
         keywords.update(kwargs.pop("keywords", None) or {})
-        return cls(general, tasks, claims, keywords=keywords, **kwargs)
+        return cls(general, tasks, statements, keywords=keywords, **kwargs)
 
     @property
-    def claims(self) -> tuple[Claim, ...]:
-        """The claims as the bank states them, stale ones included."""
-        return self._claims
+    def statements(self) -> tuple[SkillStatement, ...]:
+        """The statements as the bank states them, stale ones included."""
+        return self._statements
 
     def stale_keys(self) -> tuple[str, ...]:
-        """The keys whose claims this bank gets wrong, in the bank's order."""
-        return tuple(key for key, at in self._by_key.items() if any(self._claims[i].stale for i in at))
+        """The keys whose statements this bank gets wrong, in the bank's order."""
+        return tuple(key for key, at in self._by_key.items() if any(self._statements[i].stale for i in at))
 
     def retrieve(
         self,
@@ -200,14 +204,14 @@ class SkillBank:
         text: str = "",
         seed_key: tuple[Key, ...] = (),
     ) -> RetrievedSkills:
-        """Ask the bank. Claims come in the bank's order; everything returned is built afresh.
+        """Ask the bank. Statements come in the bank's order; everything returned is built afresh.
 
         Args:
-            strategy: ``task_type``: the task's own skill and the claims about `keys` and about the task type.
-                ``keyword``: every skill and claim whose words occur in `text`, whole words only, case ignored.
-                ``random``: a skill drawn from all task types (the right one can come up), and the claims of as many
-                drawn keys as the right retrieval has. ``wrong``: another task type's skill, and the claims about
-                `keys` and the task type with wrong values; claims that can not be wrong are left out. ``all``: the
+            strategy: ``task_type``: the task's own skill and the statements about `keys` and about the task type.
+                ``keyword``: every skill and statement whose words occur in `text`, whole words only, case ignored.
+                ``random``: a skill drawn from all task types (the right one can come up), and the statements of as many
+                drawn keys as the right retrieval has. ``wrong``: another task type's skill, and the statements about
+                `keys` and the task type with wrong values; statements that cannot be wrong are left out. ``all``: the
                 whole bank. ``none``: nothing, not even the general skill.
             task_type: The task's type.
             keys: The public ``skill_keys`` of the episode.
@@ -223,19 +227,19 @@ class SkillBank:
         if strategy == "none":
             return _retrieved("", (), ())
         if strategy == "all":
-            return _retrieved(self.general, self.tasks.values(), self._claims)
+            return _retrieved(self.general, self.tasks.values(), self._statements)
         if strategy == "keyword":
             found = [name for name, pattern in self._patterns.items() if pattern.search(text)]
-            mentioned = [key for key in self._by_key if self._claim_pattern(key).search(text)]
+            mentioned = [key for key in self._by_key if self._statement_pattern(key).search(text)]
             return _retrieved(self.general, [self.tasks[name] for name in found], self._about([*found, *mentioned]))
         if strategy == "task_type":
             return _retrieved(self.general, [self.tasks.get(task_type, "")], self._about([task_type, *keys]))
         return self._misleading(strategy, task_type, keys, ("retrieve", strategy, *seed_key))
 
     def named(self, name: str, *, task_type: str, keys: Sequence[str]) -> RetrievedSkills:
-        """The skill of one task type for a task of any type, for retrieval that is learned and not ruled.
+        """The skill of one task type for a task of any type, for retrieval that is learned and follows no rule.
 
-        Its prose, and the claims about it and about `keys` other than the task's own type; for the own type that is
+        Its prose, and the statements about it and about `keys` other than the task's own type; for the own type that is
         the retrieval ``task_type``.
 
         Raises:
@@ -255,8 +259,8 @@ class SkillBank:
         asked = [key for key in dict.fromkeys(keys) if key in self._by_key and key != task_type]
         if strategy == "wrong":
             positions = self._positions([task_type, *asked])
-            candidates = (self._true_claims[i].falsified(rng_key) for i in positions)
-            return _retrieved(self.general, drawn_texts, [claim for claim in candidates if claim.stale])
+            candidates = (self._true_statements[i].falsified(rng_key) for i in positions)
+            return _retrieved(self.general, drawn_texts, [statement for statement in candidates if statement.stale])
         pool = [key for key in self._by_key if key not in self.tasks]
         picked = generator.permutation(len(pool))[: len(asked)]
         drawn_keys = [pool[int(i)] for i in picked]
@@ -266,17 +270,19 @@ class SkillBank:
     def _positions(self, keys: Iterable[str]) -> list[int]:
         return sorted({position for key in keys for position in self._by_key.get(key, ())})
 
-    def _about(self, keys: Iterable[str]) -> list[Claim]:
-        return [self._claims[position] for position in self._positions(keys)]
+    def _about(self, keys: Iterable[str]) -> list[SkillStatement]:
+        return [self._statements[position] for position in self._positions(keys)]
 
-    def _with_staleness(self) -> tuple[Claim, ...]:
-        candidates = [key for key, at in self._by_key.items() if any(self._true_claims[i].wrong_values() for i in at)]
+    def _with_staleness(self) -> tuple[SkillStatement, ...]:
+        candidates = [
+            key for key, at in self._by_key.items() if any(self._true_statements[i].wrong_values() for i in at)
+        ]
         order = counted_generator("stale", self.stale_seed).permutation(len(candidates))
-        # A prefix of one fixed order, so that a larger share adds stale keys and never heals one.
+        # A prefix of one fixed order, so that a larger share adds stale keys and takes none away.
         chosen = {candidates[int(i)] for i in order[: round(self.stale * len(candidates))]}
         return tuple(
-            claim.falsified(("stale", self.stale_seed)) if claim.keys[0] in chosen else claim
-            for claim in self._true_claims
+            statement.falsified(("stale", self.stale_seed)) if statement.keys[0] in chosen else statement
+            for statement in self._true_statements
         )
 
     def _compile_keywords(self, keywords: Mapping[str, Sequence[str]]) -> dict[str, re.Pattern[str]]:
@@ -286,10 +292,10 @@ class SkillBank:
                 raise ValueError(f"SkillBank expects keywords for task type {name!r}, got an empty list: leave it out")
         return {name: _word_pattern(keywords.get(name, (name,))) for name in self.tasks}
 
-    def _claim_pattern(self, key: str) -> re.Pattern[str]:
-        if key not in self._claim_patterns:
-            self._claim_patterns[key] = _word_pattern((key,))
-        return self._claim_patterns[key]
+    def _statement_pattern(self, key: str) -> re.Pattern[str]:
+        if key not in self._statement_patterns:
+            self._statement_patterns[key] = _word_pattern((key,))
+        return self._statement_patterns[key]
 
 
 def _word_pattern(words: Sequence[str]) -> re.Pattern[str]:
@@ -298,12 +304,12 @@ def _word_pattern(words: Sequence[str]) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)(?:{'|'.join(phrases)})(?!\w)", re.IGNORECASE)
 
 
-def _retrieved(general: str, texts: Iterable[str], claims: Sequence[Claim]) -> RetrievedSkills:
+def _retrieved(general: str, texts: Iterable[str], statements: Sequence[SkillStatement]) -> RetrievedSkills:
     return {
         "general": general,
         "task": "\n\n".join(text for text in texts if text),
-        "lines": [claim.line() for claim in claims],
-        "compact_lines": [claim.compact_line() for claim in claims],
-        "claim_ids": [claim.id for claim in claims],
-        "stale": [claim.stale for claim in claims],
+        "lines": [statement.line() for statement in statements],
+        "compact_lines": [statement.compact_line() for statement in statements],
+        "claim_ids": [statement.id for statement in statements],
+        "stale": [statement.stale for statement in statements],
     }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdar_envs import world_entry
 from sdar_envs.assets import asset_path
 from sdar_envs.choices import require_choice, unknown_choice
 
@@ -105,9 +106,10 @@ def preset_config(preset: Preset | None, method: str | None = None) -> dict[str,
 
 
 def preset_for(family: str, env_id: str) -> Preset | None:
-    """The preset of a model family for an environment, None where there is none."""
-    for name in preset_names():
-        preset = load_preset(name)
-        if (preset.family, preset.env_id) == (family, env_id):
-            return preset
-    return None
+    """The preset of a model family for an environment, None where there is none.
+
+    An environment of the suite names its presets in its registration (`sdar_envs.WORLDS`).
+    """
+    entry = world_entry(env_id)
+    name = None if entry is None else entry.presets.get(family)
+    return None if name is None else load_preset(name)

@@ -1,6 +1,6 @@
-"""check_text_env: whether a text world keeps the contract of `core.py`, as a tool that anyone can run on theirs.
+"""check_text_env: whether a text environment keeps the contract of `core.py`; it works on anyone's environment.
 
-The checks see an environment from outside, through Gymnasium, and need no knowledge of its world. What they can not
+The checks see an environment from outside, through Gymnasium, and need no knowledge of its world. What they cannot
 show: that every task is solvable, that rewards are right, and that nothing privileged reaches the student in other
 words. A leak is found when it is verbatim (a sentence of a skill or hint, or the plan, stands in the student's text),
 when it passes through `TextEnv._privileged` (where a canary is planted), or through whatever `plant` marks.
@@ -26,7 +26,7 @@ __all__ = ["CheckResult", "ConformanceError", "ConformanceReport", "check_text_e
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One check that held, or that had nothing to check."""
+    """One check that passed, or that had nothing to check."""
 
     name: str
     seconds: float

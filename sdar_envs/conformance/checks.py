@@ -18,9 +18,9 @@ from gymnasium.utils.env_checker import check_env
 from ..core import INFO_KEYS, TextEnv
 from ..hostile import hostile_actions
 from ..privileged import PRIVILEGED_KEYS, SKILL_KEYS
+from .barrier import check_canary, check_plan, check_privileged_off
 from .subject import Subject, failure, first_difference, require_same, strings_of
 from .walks import LONGEST_WALK, NONSENSE, Moment, Skipped, act, actions_of, begin, is_over, legal_actions, replay
-from .wall import check_canary, check_plan, check_privileged_off
 
 
 def check_gymnasium(subject: Subject) -> None:

@@ -1,4 +1,4 @@
-"""What the checks share: the environment under check, its recorded walks, and comparisons that say where."""
+"""What the checks share: the environment under check, its recorded episodes, and comparisons of episodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks through an environment, recorded whole, for the conformance checks to compare."""
+"""Episodes of random actions, recorded call by call, for the conformance checks to compare."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from .. import ALFWORLD
 from ..core import PublicFields, Transition, resolve_split
 from ..privileged import PrivilegedFields
 from ..skills import SkillBank
@@ -23,8 +24,8 @@ from .version import told_version
 
 @lru_cache(maxsize=1)
 def _skill_bank() -> SkillBank:
-    """General and task skills; the claims of generated houses say nothing about these."""
-    return SkillBank.from_assets("household")
+    """General and task skills; what is regular in generated houses says nothing about these games."""
+    return SkillBank.from_assets(ALFWORLD.skill_folder)
 
 
 @lru_cache(maxsize=256)
@@ -55,7 +56,7 @@ class ALFWorldEnv(GameEnv):
         ValueError: An unknown choice or a number out of range.
     """
 
-    env_id = "sdar/ALFWorld-v0"
+    env_id = ALFWORLD.env_id
 
     def __init__(
         self,
@@ -83,11 +84,11 @@ class ALFWorldEnv(GameEnv):
         self.root = find_root(data_dir)
         self._indexes: dict[str, dict[str, IndexedGame]] = {}
         self._task_ids: dict[str, tuple[str, ...]] = {}
-        self.task_ids()  # a split without games is told now, not at the first reset
+        self.task_ids()  # a split without games is an error now, not at the first reset
 
     @property
     def world_version(self) -> str:  # type: ignore[override]  # as the household's
-        """The version of what a teacher is told here; the games themselves are files, which task ids name."""
+        """The version of the skills and hints that a teacher reads; the games are files, which task ids name."""
         return told_version()
 
     def task_ids(self, split: str | None = None) -> Sequence[str]:
@@ -126,7 +127,7 @@ class ALFWorldEnv(GameEnv):
             try:
                 game = _cached_game(str(path), path.stat().st_mtime_ns)
             except OSError as error:
-                raise GameFileError(f"{path}: can not be read: {error.strerror or error}") from error
+                raise GameFileError(f"{path}: cannot be read: {error.strerror or error}") from error
             statics = Statics.of(game.problem)
             self.close()
             play = ENGINES[self.engine](game.domain, game.grammar, game.problem, game.task)

@@ -1,9 +1,9 @@
-"""The household's demonstrations: a searcher that errs, in a house whose laws are drawn anew each time.
+"""The household's demonstrations: a searcher that errs, in a house whose regularities are drawn anew each time.
 
-A hinted demonstration follows the skill lines it is shown, which are true as often as the house obeys its laws. One
-without hints searches in random order, knows a verb's appliance only now and then, and tries one kind of place after
-the other where the task does not say where a thing belongs: so a cloned student is left with something to learn, and
-its first guesses are spread evenly.
+A hinted demonstration follows the skill lines it is shown, which are true as often as the house obeys its regularities.
+One without hints searches in random order, knows a verb's appliance only now and then, and tries one kind of place
+after the other where the task does not say where a thing belongs: so a cloned student is left with something to learn,
+and its first guesses are spread evenly.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class HouseholdDemonstrator:
 
     def __init__(self, skills: RetrievedSkills | None, rng: np.random.Generator) -> None:
         if skills is not None:
-            claims = list(skills["compact_lines"])
+            statements = list(skills["compact_lines"])
         else:
             known = rng.random() < APPLIANCE_KNOWN
-            claims = [f"to {verb}, use the {tool}." for verb, tool in tables.APPLIANCES.items()] if known else []
+            statements = [f"to {verb}, use the {tool}." for verb, tool in tables.APPLIANCES.items()] if known else []
         self._rng = rng
-        self._searcher = Searcher(claims, (int(rng.integers(2**31)),))
+        self._searcher = Searcher(statements, (int(rng.integers(2**31)),))
         self._script: Generator[str, str, None] | None = None
         self._planned = ""
         self._receptacles: list[str] = []

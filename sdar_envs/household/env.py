@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from .. import HOUSEHOLD
 from ..assets import asset_text
 from ..choices import require_choice, require_number
 from ..core import resolve_split
@@ -22,8 +23,8 @@ from .regularities import regularities
 
 @lru_cache(maxsize=64)
 def _skill_bank(size: str, instruction: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
-    claims = regularities(size, world_seed).claims(instruction)
-    bank = SkillBank.from_assets("household", claims, stale=stale, stale_seed=stale_seed)
+    statements = regularities(size, world_seed).statements(instruction)
+    bank = SkillBank.from_assets(HOUSEHOLD.skill_folder, statements, stale=stale, stale_seed=stale_seed)
     if instruction == "habit":
         bank.general += "\n\n" + asset_text("household", "habit.md").strip()
     return bank
@@ -38,11 +39,12 @@ class HouseholdEnv(GameEnv):
         size: ``full`` rooms as in ALFWorld, or ``small`` ones of 8 to 12 receptacles for tiny models.
         instruction: ``named``: the task's sentence says where the thing has to go, as ALFWorld's do. ``habit``: it says
             "put a apple where it belongs.", which is not ALFWorld; each kind of object then has one storage, a
-            receptacle type that a law of the house fixes and the skill bank claims. Any receptacle of the type counts,
-            and a wrong one gets no special answer. `light` tasks are the same in both.
-        regularity: Probability with which a task's targets stand where the laws of the house say.
-        world_seed: Which laws, and which layouts.
-        stale: Share of the skill bank's keys whose claims are wrong; the house does not change with it.
+            receptacle type that is regular in the house and that the skill bank states. Any receptacle of the type
+            counts, and a wrong one gets no special answer. `light` tasks are the same in both.
+        regularity: Probability with which a task's targets stand where the regularities of the house say they do.
+        world_seed: Which regularities the house has, and which layouts.
+        stale: Corrupted share: of so many of the skill bank's keys the statements are wrong; the house does not change
+            with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
         horizon: Steps until truncation; by default 50 for ``full``, and for ``small`` the one at which knowledge of
@@ -56,7 +58,7 @@ class HouseholdEnv(GameEnv):
         ValueError: An unknown choice or a number out of range.
     """
 
-    env_id = "sdar/Household-v0"
+    env_id = HOUSEHOLD.env_id
 
     def __init__(
         self,
@@ -98,9 +100,9 @@ class HouseholdEnv(GameEnv):
     @property
     def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none
         """The version of everything that scores in this house depend on, see `version.py`."""
-        from .version import world_version  # it plays this environment
+        from .version import world_version  # not needed to play
 
-        return world_version(self.size, self.instruction)
+        return world_version(HouseholdEnv, self.size, self.instruction)
 
     def task_ids(self, split: str | None = None) -> NumberedTaskIds:
         """The task ids of a split, e.g. ``train:000123``; task types come in turn."""

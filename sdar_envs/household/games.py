@@ -1,22 +1,19 @@
 """Game files: ``game.tw-pddl``, the JSON in which ALFWorld keeps a game's domain, grammar and problem.
 
-`read_game` reads official files of any release (the wording is in the file) and our own; `write_game` exports any
-problem. Whatever is wrong with a file is one `GameFileError` of one line that names it.
+`read_game` reads files of any release: the wording is in the file. Whatever is wrong with a file is one `GameFileError`
+of one line that names it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .domain import Domain, load_domain
-from .grammar import Grammar, GrammarError, extract_task, load_grammar, substitute_task
+from .grammar import Grammar, GrammarError, extract_task, load_grammar
 from .pddl import And, Atom, Condition, Exists, Not, Or, PDDLError
 from .problem import Problem, parse_problem
 
@@ -25,7 +22,7 @@ _TEXTS = ("pddl_domain", "grammar", "pddl_problem")
 
 
 class GameFileError(ValueError):
-    """A game file that can not be played; the message names the file and what is wrong with it."""
+    """A game file that cannot be played; the message names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +60,7 @@ def load_json(path: Path) -> dict[str, Any]:
             raise GameFileError(f"{path}: expected at most {MAX_BYTES:,} bytes, got {size:,}")
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise GameFileError(f"{path}: can not be read: {error.strerror or error}") from error
+        raise GameFileError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         if isinstance(error, GameFileError):
             raise
@@ -129,107 +126,6 @@ def check_problem(problem: Problem, domain: Domain) -> None:
     for atom in _atoms(problem.goal):
         if atom.predicate != "=" and text.arity.get(atom.predicate) != len(atom.arguments):
             raise PDDLError(f"PDDL problem: the goal has an undeclared or wrongly used predicate {atom.predicate!r}")
-
-
-def write_game(
-    path: str | os.PathLike[str],
-    domain: Domain,
-    grammar: Grammar,
-    problem: Problem,
-    *,
-    task: str,
-    walkthrough: Sequence[str] | None = None,
-    solvable: bool = True,
-) -> Path:
-    """Write a game file that TextWorld, ALFWorld and `read_game` load. An existing file is replaced as a whole.
-
-    Loaders of ALFWorld make display names from mangled ids: pass ``with_mangled_ids(problem)`` to have them say
-    ``cabinet 1`` too.
-
-    Args:
-        path: The file to write; its folder is made.
-        domain: Its source text is embedded.
-        grammar: Its source text is embedded, with `task` in the place of the task mark.
-        problem: The world.
-        task: The sentence, without its full stop.
-        walkthrough: A solution to store.
-        solvable: The mark that ALFWorld's loaders ask for.
-
-    Raises:
-        GrammarError: The sentence can not stand in a grammar.
-        OSError: The file can not be written.
-    """
-    file = Path(path)
-    data = {
-        "pddl_domain": domain.text.source,
-        "grammar": substitute_task(grammar.source, task),
-        "pddl_problem": problem.to_pddl(),
-        "solvable": solvable,
-        "walkthrough": list(walkthrough) if walkthrough is not None else None,
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, json.dumps(data, ensure_ascii=False))
-    return file
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Raises:
-        OSError: The folder can not be written to.
-    """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def with_mangled_ids(problem: Problem) -> Problem:
-    """The same world with ids from which ALFWorld's own loader makes the same display names.
-
-    That loader sorts the ids of a kind and numbers them from the count down to 1. Texts then list things in the order
-    of these ids, which is not that of ours.
-    """
-    counts: Counter[str] = Counter()
-    renamed: dict[str, str] = {}
-    numbered = [item for item, kind in problem.objects.items() if kind in ("receptacle", "object")]
-    for item in numbered:
-        counts[item.rpartition("_")[0]] += 1
-    for item in numbered:
-        kind, _, number = item.rpartition("_")
-        if not kind or not number.isdigit() or not 1 <= int(number) <= counts[kind]:
-            raise PDDLError(f"object {item!r} is expected to be called like cabinet_1, numbered from 1 without gaps")
-        head, tail = (kind.removesuffix("basin"), f"_bar_{kind}") if kind.endswith("basin") else (kind, "")
-        renamed[item] = f"{head}_bar_{counts[kind] - int(number):04d}{tail}"
-
-    def rename(items: Sequence[str]) -> tuple[str, ...]:
-        return tuple(renamed.get(item, item) for item in items)
-
-    return Problem(
-        problem.name,
-        problem.domain_name,
-        {renamed.get(item, item): kind for item, kind in problem.objects.items()},
-        tuple((fact[0], *rename(fact[1:])) for fact in problem.init),
-        _renamed(problem.goal, renamed),
-    )
-
-
-def _renamed(goal: Condition, names: dict[str, str]) -> Condition:
-    match goal:
-        case Atom(predicate, arguments):
-            return Atom(predicate, tuple(names.get(a, a) for a in arguments))
-        case Not(part):
-            return Not(_renamed(part, names))
-        case Exists(variables, part):
-            return Exists(variables, _renamed(part, names))
-        case And(parts):
-            return And(tuple(_renamed(part, names) for part in parts))
-        case Or(parts):
-            return Or(tuple(_renamed(part, names) for part in parts))
 
 
 def _atoms(goal: Condition) -> list[Atom]:

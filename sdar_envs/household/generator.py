@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import NamedTuple
 
+from .. import HOUSEHOLD
 from ..randomness import counted_generator
 from ..task_ids import NumberedTaskIds, parse_task_id
 from . import tables
@@ -131,7 +132,7 @@ def draw_draft(
     """
     draws = _Draws("household", "task", size, world_seed, split, index, attempt)
     table = tables.SIZE_TABLES[size]
-    laws = regularities(size, world_seed)
+    usual = regularities(size, world_seed)
     task_type = tables.TASK_TYPES[index % len(tables.TASK_TYPES)]
     kinds = tables.TASK_ROOMS[task_type]
     kind = kinds[draws.index(len(kinds))]
@@ -141,24 +142,24 @@ def draw_draft(
     if task_type == "light":
         lamps = [name for name in tables.LAMPS if name in tables.room_objects(size, kind)]
         lamp = lamps[draws.index(len(lamps))]
-    # Where the home, the lamp's home or the appliance is missing, the laws would say nothing about the task.
-    storage = laws.storages[target] if instruction == "habit" and not lamp else ""
+    # Where the home, the lamp's home or the appliance is missing, the regularities would say nothing about the task.
+    storage = usual.storages[target] if instruction == "habit" and not lamp else ""
     needed = (
-        laws.homes[target],
-        laws.homes[lamp] if lamp else tables.APPLIANCES.get(task_type, laws.homes[target]),
-        storage or laws.homes[target],
+        usual.homes[target],
+        usual.homes[lamp] if lamp else tables.APPLIANCES.get(task_type, usual.homes[target]),
+        storage or usual.homes[target],
     )
     fitting = layouts_with(split, size, kind, world_seed, needed)
     if not fitting:
         return None
     layout = fitting[draws.index(len(fitting))]
-    destination = lamp or storage or _draw_destination(draws, layout, task_type, target, laws.homes[target])
+    destination = lamp or storage or _draw_destination(draws, layout, task_type, target, usual.homes[target])
     if not destination:
         return None
     count = draws.between(*(table.duplicates_two if task_type == "two" else table.duplicates))
     regular = draws.chance(regularity)
     if regular:
-        together = draws.chance(regularity) == laws.together
+        together = draws.chance(regularity) == usual.together
         positions = _at_home(draws, layout.homes[target], count, together if task_type == "two" else None)
     else:
         positions = _not_at_home(draws, layout, task_type, target, destination, count)
@@ -201,7 +202,7 @@ def _at_home(draws: _Draws, homes: tuple[int, ...], count: int, together: bool |
 
 
 def _not_at_home(draws: _Draws, layout: Layout, task_type: str, target: str, destination: str, count: int) -> list[int]:
-    """Positions of targets that break the law; empty when the room has no other place for them."""
+    """Positions of targets that break the regularity; empty when the room has no other place for them."""
     home = layout.receptacle_types[layout.homes[target][0]]
     # A thing that stands where it should be put would be a task half done.
     avoided = (home,) if task_type in tables.APPLIANCES else (home, destination)
@@ -331,7 +332,7 @@ def generate(
     Raises:
         ValueError: A malformed task id, or (for a horizon that is too short) no attempt that fits.
     """
-    split, index = parse_task_id(task_id, SPLIT_SIZES, "sdar/Household-v0")
+    split, index = parse_task_id(task_id, SPLIT_SIZES, HOUSEHOLD.env_id)
     limit = tables.horizon(size, instruction) if horizon is None else horizon
     world = f"{size}-{world_seed}" if instruction == "named" else f"{size}-{instruction}-{world_seed}"
     for attempt in range(_MOST_ATTEMPTS):

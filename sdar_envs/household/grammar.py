@@ -1,4 +1,4 @@
-"""The text grammar of the games (TextWorld's ``twl2``): what is said when something happens.
+"""The text grammar of the games (TextWorld's ``twl2``): what the player reads when something happens.
 
 A file has production rules (JSON inside ``grammar :: ...``) and actions, each with the template of its command and the
 symbol of its feedback. `read_grammar` compiles a file once; `text.py` derives text from the result. Expressions such as
@@ -150,10 +150,10 @@ def substitute_task(text: str, sentence: str) -> str:
     """The grammar of one game: `sentence` in the place of the mark.
 
     Raises:
-        GrammarError: The sentence has a character that the grammar's literals can not hold.
+        GrammarError: The sentence has a character that the grammar's literals cannot hold.
     """
     if not _LITERAL.fullmatch(sentence) or "\\" in sentence or "\n" in sentence:
-        raise GrammarError(f'a task sentence can not hold any of ; | " < > [ ] # {{ }} \\ or line breaks: {sentence!r}')
+        raise GrammarError(f'a task sentence cannot hold any of ; | " < > [ ] # {{ }} \\ or line breaks: {sentence!r}')
     return text.replace(TASK_MARK, sentence)
 
 
@@ -218,15 +218,15 @@ def meaning(text: str) -> list[Any]:
     """What a grammar file says without its comments and its layout, as JSON values: names, signs, texts and rules.
 
     Raises:
-        GrammarError: The file can not be taken apart, or its rules are not JSON.
+        GrammarError: The file cannot be taken apart, or its rules are not JSON.
     """
-    said: list[Any] = []
+    parts: list[Any] = []
     for kind, value in reversed(_tokens(text)):
         try:
-            said.append(json.loads(value[3:-3]) if kind == "block" else value)
+            parts.append(json.loads(value[3:-3]) if kind == "block" else value)
         except ValueError as error:
             raise GrammarError(f"production rules are expected to be JSON: {error}") from error
-    return said
+    return parts
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:

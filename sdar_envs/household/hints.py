@@ -1,4 +1,4 @@
-"""The words of the household's hints: true sentences that rise in help.
+"""The words of the household's hints: true sentences, each more helpful than the one before.
 
 Data and the one function that fills it in. The words are part of the world's version (`version.py`), since a teacher
 reads them.
@@ -19,7 +19,7 @@ RULES: dict[str, str] = {
     "cool": "Take one {target}, cool it with a fridge, then move it to a {destination}.",
 }
 
-# What is said of the present state.
+# About the present state.
 SENTENCES: dict[str, str] = {
     "won": "Nothing is left to do.",
     "lost": "It can not be done any more.",
@@ -38,17 +38,17 @@ def hints(
         task_type: One of the six.
         target: The type of the things to move.
         destination: The type of the receptacle to end in; for `light`, of the lamp.
-        plan: The remaining commands; empty when the game is won or can not be won any more.
+        plan: The remaining commands; empty when the game is won or cannot be won any more.
         facts: ``privileged["facts"]`` of the same state.
         won: Whether the game is won.
     """
-    said = [RULES[task_type].format(target=target, destination=destination)]
+    sentences = [RULES[task_type].format(target=target, destination=destination)]
     if not plan:
-        return [*said, SENTENCES["won" if won else "lost"]]
+        return [*sentences, SENTENCES["won" if won else "lost"]]
     fetched = next((words for words in (action.split(" from ") for action in plan) if len(words) == 2), None)
     if fetched is not None:
-        said.append(SENTENCES["source"].format(thing=fetched[0].removeprefix("take "), place=fetched[1]))
+        sentences.append(SENTENCES["source"].format(thing=fetched[0].removeprefix("take "), place=fetched[1]))
     elif facts["holding"]:
-        said.append(SENTENCES["held"].format(thing=facts["holding"]))
-    said.append(SENTENCES["next"].format(action=plan[0]))
-    return said
+        sentences.append(SENTENCES["held"].format(thing=facts["holding"]))
+    sentences.append(SENTENCES["next"].format(action=plan[0]))
+    return sentences

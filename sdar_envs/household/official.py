@@ -8,6 +8,7 @@ under the fingerprint of the directory listing (paths, sizes and times): a chang
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,8 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import ALFWORLD
 from ..cache import cache_folder
-from .games import GameFileError, load_json, write_atomically
+from ..files import write_file
+from .games import GameFileError, load_json
 
 GAME_FILE = "game.tw-pddl"
 TRAJECTORY_FILE = "traj_data.json"
@@ -65,7 +68,7 @@ def find_root(data_dir: str | os.PathLike[str] | None) -> Path:
     """
     chosen = data_dir if data_dir is not None else os.environ.get("ALFWORLD_DATA")
     if not chosen:
-        raise NoGamesError(f"sdar/ALFWorld-v0 found neither data_dir= nor $ALFWORLD_DATA. {DOWNLOAD}")
+        raise NoGamesError(f"{ALFWORLD.env_id} found neither data_dir= nor $ALFWORLD_DATA. {DOWNLOAD}")
     base = Path(chosen).expanduser()
     candidates = [base]
     if base.is_dir():
@@ -74,7 +77,7 @@ def find_root(data_dir: str | os.PathLike[str] | None) -> Path:
         if any((candidate / folder).is_dir() for folder in FOLDERS.values()):
             return candidate
     raise NoGamesError(
-        f"sdar/ALFWorld-v0 expected a folder json_2.1.1 with {', '.join(FOLDERS.values())} in {base}, and there is "
+        f"{ALFWORLD.env_id} expected a folder json_2.1.1 with {', '.join(FOLDERS.values())} in {base}, and there is "
         f"{'none' if base.is_dir() else 'no such folder'}. {DOWNLOAD}"
     )
 
@@ -101,7 +104,7 @@ def official_games(root: Path, split: str) -> tuple[IndexedGame, ...]:
         _write_index(cached, games)
     if not games:
         state = "has no game that is played" if listing else "is missing or empty"
-        raise NoGamesError(f"sdar/ALFWorld-v0, split {split!r}: {folder} {state}. {DOWNLOAD}")
+        raise NoGamesError(f"{ALFWORLD.env_id}, split {split!r}: {folder} {state}. {DOWNLOAD}")
     return games
 
 
@@ -147,8 +150,5 @@ def _read_index(path: Path) -> tuple[IndexedGame, ...] | None:
 
 
 def _write_index(path: Path, games: tuple[IndexedGame, ...]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps([[game.path, game.task_type] for game in games]))
-    except OSError:
-        pass  # a home that is missing or read-only costs time at the next start, nothing else
+    with contextlib.suppress(OSError):  # a home that is missing or read-only costs time at the next start, nothing else
+        write_file(path, json.dumps([[game.path, game.task_type] for game in games]))

@@ -2,7 +2,7 @@
 
 It reads the part of PDDL that ALFWorld's games use (typed objects, ``and``/``or``/``not``/``imply``/``exists`` in
 preconditions and goals, conditional effects, action costs, which are ignored), in lower case, as Fast Downward does.
-What it can not play - quantified effects, derived predicates, ``forall`` in conditions - is refused by name with
+What it cannot play - quantified effects, derived predicates, ``forall`` in conditions - is refused by name with
 `PDDLError`. It executes nothing; `joins.py` compiles what is read here.
 """
 

@@ -142,7 +142,7 @@ class _View:
         self.placed = {
             fact[1]: fact[2] for fact in state.facts("inreceptacle") if fact[1] in targets or fact[1] in lamps
         }
-        # What is in something that stands nowhere can count for the goal, and can not be fetched.
+        # What is in something that stands nowhere can count for the goal, and cannot be fetched.
         self.sources = {name: where for name, where in self.placed.items() if where in self.location}
         task_type = statics.goal.task_type
         # The targets (lamps, for `light`) to which nothing more has to be done than to be in the right place.

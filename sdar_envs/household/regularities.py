@@ -1,9 +1,10 @@
-"""What can be learned about a house: the laws a world seed lays down, and the claims that state them.
+"""What can be learned about a house: the regularities of a world seed, and the skill statements about them.
 
-A law is not a fact about an episode. Each kind of object has a home, a receptacle type where a task's target stands
-with probability `regularity`, and a storage, another receptacle type, where it belongs without exception; the targets
-of a `two` task have a habit; each verb has its appliance, which the domain fixes for every seed. All splits share them.
-Storages matter, and are claimed, only where the task's sentence does not name the destination (`instruction="habit"`).
+A regularity is not a fact about an episode. Each kind of object has a home, a receptacle type where a task's target
+stands with probability `regularity`, and a storage, another receptacle type, where it belongs without exception; the
+targets of a `two` task have a habit; each verb has its appliance, which the domain fixes for every seed. All splits
+share them. Storages matter, and have skill statements, only where the task's sentence does not name the destination
+(`instruction="habit"`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..randomness import counted_generator
-from ..skills import Claim
+from ..skills import SkillStatement
 from . import tables
 
-# Where the targets of a `two` task stand, as the claim words it.
+# Where the targets of a `two` task stand, in the words of the skill statement.
 TOGETHER = "in the same place"
 APART = "in two places"
 
@@ -49,13 +50,13 @@ def eligible_homes(size: str, object_type: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Regularities:
-    """The laws of one world seed.
+    """The regularities of one world seed.
 
     Attributes:
         size: ``full`` or ``small``.
         world_seed: The seed they were drawn with.
         homes: Object type -> receptacle type.
-        storages: Object type -> receptacle type, never the home; lamps, which can not be carried, have none.
+        storages: Object type -> receptacle type, never the home; lamps, which cannot be carried, have none.
         together: Whether the targets of a `two` task usually stand in one receptacle (or in different ones).
     """
 
@@ -65,13 +66,13 @@ class Regularities:
     together: bool
     storages: dict[str, str]
 
-    def claims(self, instruction: str = "named") -> tuple[Claim, ...]:
-        """The laws as claims of a skill bank, all true: homes, storages (for ``habit`` only), appliances, habits.
+    def statements(self, instruction: str = "named") -> tuple[SkillStatement, ...]:
+        """The regularities as skill statements, all true: homes, storages (for ``habit`` only), appliances, habits.
 
-        A storage is claimed under its object type, as the home is: where that key is stale, both claims are wrong.
+        A storage is stated under its object type, as the home is: where that key is stale, both statements are wrong.
         """
         homes = [
-            Claim(
+            SkillStatement(
                 id=f"home:{object_type}",
                 keys=(object_type, "home"),
                 field="home",
@@ -83,7 +84,7 @@ class Regularities:
             for object_type, home in self.homes.items()
         ]
         storages = [
-            Claim(
+            SkillStatement(
                 id=f"storage:{object_type}",
                 keys=(object_type, "storage"),
                 field="storage",
@@ -96,7 +97,7 @@ class Regularities:
             if instruction == "habit"
         ]
         appliances = [
-            Claim(
+            SkillStatement(
                 id=f"appliance:{verb}",
                 keys=(verb, "appliance"),
                 field="appliance",
@@ -107,7 +108,7 @@ class Regularities:
             )
             for verb, appliance in tables.APPLIANCES.items()
         ]
-        habit = Claim(
+        habit = SkillStatement(
             id="habit:two",
             keys=("two", "habit"),
             field="habit",
@@ -121,7 +122,7 @@ class Regularities:
 
 @cache
 def regularities(size: str, world_seed: int) -> Regularities:
-    """Draw the laws of a world seed; the draw of one object type does not depend on which others there are."""
+    """Draw the regularities of a world seed; the draw of one object type does not depend on which others there are."""
     homes: dict[str, str] = {}
     storages: dict[str, str] = {}
     for object_type in tables.object_types(size):

@@ -1,8 +1,8 @@
-"""Scripted searchers: what a sensible player reaches with and without the claims of a skill bank.
+"""Scripted searchers: what a sensible player reaches with and without the statements of the skill bank.
 
 They read observations and nothing else (no privileged field, no list of admissible actions), make no mistakes of form,
 and forget nothing. Their success rates bound what knowledge is worth at a horizon: the smaller houses' horizons were
-chosen with them. They are a yardstick, not a policy to imitate.
+chosen with them. They are baselines, not policies to imitate.
 """
 
 from __future__ import annotations
@@ -59,24 +59,24 @@ def receptacles_in(observation: str) -> list[str]:
 
 @dataclass
 class Searcher:
-    """Looks for what the sentence names; in the places the claims name first, else in random order.
+    """Looks for what the sentence names; in the places the statements name first, else in random order.
 
     Args:
-        claims: Compact claim lines, e.g. ``the apple is usually in the fridge.``; without them nothing is known, and
-            the appliance of a verb, and where a thing belongs, are found by trying.
+        statements: Compact lines of skill statements, e.g. ``the apple is usually in the fridge.``; without them
+            nothing is known, and the appliance of a verb, and where a thing belongs, are found by trying.
         seed: Key of the random orders.
     """
 
-    claims: Sequence[str] = ()
+    statements: Sequence[str] = ()
     seed: Sequence[int | str] = (0,)
     _contents: dict[str, list[str]] = field(default_factory=dict, init=False)
     _here: str = field(default="", init=False)
     _places: dict[str, str] = field(default_factory=dict, init=False)  # of what was moved; "" is the hand
 
     def __post_init__(self) -> None:
-        self._homes = {found[1]: found[2] for line in self.claims if (found := _HOME.search(line))}
-        self._storages = {found[1]: found[2] for line in self.claims if (found := _STORAGE.search(line))}
-        self._tools = {found[1]: found[2] for line in self.claims if (found := _TOOL.search(line))}
+        self._homes = {found[1]: found[2] for line in self.statements if (found := _HOME.search(line))}
+        self._storages = {found[1]: found[2] for line in self.statements if (found := _STORAGE.search(line))}
+        self._tools = {found[1]: found[2] for line in self.statements if (found := _TOOL.search(line))}
 
     def play(self, observation: str) -> Generator[str, str, None]:
         """Yield actions and be sent what the world answers; ends when nothing is left to try."""
@@ -126,7 +126,7 @@ class Searcher:
             self._look(receptacle, (yield f"open {receptacle}"))
 
     def _preferred(self, wanted: str, avoided: str) -> Iterable[str]:
-        """Where to look: where one was seen, then the claimed home, then anywhere not yet seen."""
+        """Where to look: where one was seen, then the stated home, then anywhere not yet seen."""
 
         def has_one(name: str) -> bool:
             return any(self._type(thing) == wanted for thing in self._contents.get(name, ()))
@@ -158,7 +158,7 @@ class Searcher:
                 return
 
     def _storage_order(self, target: str) -> list[str]:
-        """The kinds of receptacle to try when it is not said where a thing belongs: what is claimed, then any."""
+        """The kinds of receptacle to try when the task does not say where a thing belongs: what is stated, then any."""
         kinds = list(dict.fromkeys(self._type(name) for name in self._receptacles))
         return sorted(kinds, key=lambda kind: kind != self._storages.get(target))
 
@@ -183,15 +183,10 @@ class Searcher:
             self._places[thing] = ""
 
 
-def search_success(env: gym.Env[str, str], task_id: str, claims: Sequence[str] = ()) -> bool:
-    """Play one task of a household environment with a `Searcher`; whether it was solved within the horizon."""
-    return search_steps(env, task_id, claims) is not None
-
-
-def search_steps(env: gym.Env[str, str], task_id: str, claims: Sequence[str] = ()) -> int | None:
+def search_steps(env: gym.Env[str, str], task_id: str, statements: Sequence[str] = ()) -> int | None:
     """How many steps a `Searcher` takes to solve a task; None where it does not within the environment's horizon."""
     observation, info = env.reset(options={"task_id": task_id})
-    player = Searcher(claims, ("searcher", task_id)).play(observation)
+    player = Searcher(statements, ("searcher", task_id)).play(observation)
     answer: str | None = None
     steps = 0
     try:

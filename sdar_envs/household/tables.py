@@ -2,7 +2,7 @@
 
 Names are ALFWorld's in lower case. Counts are rounded from its 120 published floor plans (scenes that have the
 receptacle out of 30; fewest, mean and most instances in those); where the plans say little the figure is a guess of
-ours. Containment is our own table, in the spirit of ALFRED's: it lists what an observer would call a sane place.
+ours. Containment is our own table, in the spirit of ALFRED's: it lists what an observer would call a sensible place.
 
 The file is long because it is tables, and one because they name each other's rows.
 """
@@ -150,7 +150,7 @@ SMALL_ROOMS: dict[str, dict[str, ReceptacleCount]] = {
 }
 
 # Between the two: the kinds of things of the small house in rooms with more kinds of receptacles, 14 to 20 in all. More
-# of the same kind would not do: a claim would then leave most of the search to be done.
+# of the same kind would not do: a skill statement would then leave most of the search to be done.
 MEDIUM_ROOMS: dict[str, dict[str, ReceptacleCount]] = {
     "kitchen": {
         "cabinet": ReceptacleCount(30, 1, 1.8, 3),
@@ -442,7 +442,7 @@ SIZE_TABLES: dict[str, SizeTable] = {
 
 
 def horizon(size: str, instruction: str = "named") -> int:
-    """Steps until truncation where an environment is told nothing else, and the longest plan of a generated task."""
+    """Steps until truncation where an environment gets no `horizon`, and the longest plan of a generated task."""
     table = SIZE_TABLES[size]
     return table.habit_horizon if instruction == "habit" else table.horizon
 

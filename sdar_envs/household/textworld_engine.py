@@ -1,9 +1,9 @@
-"""TextWorldGame: the same game on TextWorld's PDDL engine, behind the interface of `NativeGame`.
+"""TextWorldGame: the same game on TextWorld's PDDL engine, with the interface of `NativeGame`.
 
 It is the reference that the native engine is checked against, and two orders of magnitude slower. TextWorld is imported
 at first use. A command reaches it only when it is one of the admissible ones, so no agent text ever does; what it does
 to ``sys.argv`` and ``sys.stdout`` is undone. A game holds a copy of the planner library until it is closed; then the
-next game takes it over. (Unloading is no choice: the library leaves exit handlers behind, and the process would crash
+next game takes it over. (Unloading is no choice: the library leaves exit handlers, and the process would crash
 at its end.)
 """
 
@@ -39,8 +39,8 @@ class TextWorldGame:
 
     Raises:
         ImportError: TextWorld or its planner library is not installed; the message has the command that installs it.
-        GrammarError: The task's sentence can not stand in a grammar.
-        ValueError: TextWorld can not read the game.
+        GrammarError: The task's sentence cannot stand in a grammar.
+        ValueError: TextWorld cannot read the game.
     """
 
     def __init__(self, domain: Domain, grammar: Grammar, problem: Problem, *, task: str = "") -> None:
@@ -114,7 +114,7 @@ class TextWorldGame:
         return self._names[item]
 
     def snapshot(self) -> tuple[str, ...]:
-        """The commands played so far: TextWorld can not store a state, but it can be led there again."""
+        """The commands played so far: TextWorld cannot store a state, but it can be led there again."""
         return tuple(self._played)
 
     def restore(self, snapshot: tuple[str, ...]) -> None:
@@ -183,6 +183,6 @@ def _guarded() -> Iterator[None]:
         try:
             yield
         except (SystemExit, AssertionError, KeyError) as error:
-            raise ValueError(f"TextWorld can not read or play this game: {error!r}") from error
+            raise ValueError(f"TextWorld cannot read or play this game: {error!r}") from error
         finally:
             sys.argv, sys.stdout = arguments, stdout

@@ -29,25 +29,25 @@ def usable(golds: Sequence[str]) -> list[str]:
 
 def exact_match(answer: str, golds: Sequence[str]) -> float:
     """1 when the answer's normal form is that of a gold answer, else 0."""
-    said = normalise(answer)
-    return float(any(said == normalise(gold) for gold in usable(golds)))
+    given = normalise(answer)
+    return float(any(given == normalise(gold) for gold in usable(golds)))
 
 
 def sub_exact_match(answer: str, golds: Sequence[str]) -> float:
     """1 when the normal form of a gold answer is a sub-string of the answer's, else 0."""
-    said = normalise(answer)
-    return float(any(normalise(gold) in said for gold in usable(golds)))
+    given = normalise(answer)
+    return float(any(normalise(gold) in given for gold in usable(golds)))
 
 
 def f1(answer: str, golds: Sequence[str]) -> float:
     """The best token F1 over the gold answers, on normal forms."""
-    said = Counter(normalise(answer).split())
+    given = Counter(normalise(answer).split())
     best = 0.0
     for gold in usable(golds):
         wanted = Counter(normalise(gold).split())
-        common = sum((said & wanted).values())
+        common = sum((given & wanted).values())
         if common:
-            precision, recall = common / sum(said.values()), common / sum(wanted.values())
+            precision, recall = common / sum(given.values()), common / sum(wanted.values())
             best = max(best, 2 * precision * recall / (precision + recall))
     return best
 

@@ -1,4 +1,4 @@
-"""A retriever behind HTTP: Search-R1's protocol in both dialects, with everything that can go wrong on the way.
+"""A retriever over HTTP: Search-R1's protocol in both dialects, with everything that can go wrong on the way.
 
 A request has a time limit, three tries over all addresses with growing, jittered pauses, and a memory of addresses that
 keep failing (a circuit breaker), so that an outage costs seconds and not minutes per query. What is left of an outage
@@ -123,13 +123,13 @@ class HttpRetriever:
         Raises:
             RetrievalError: No server answers.
         """
-        for said in self.healths().values():
-            return said
+        for health in self.healths().values():
+            return health
         raise RetrievalError(f"{self.name}: no server answers. Is one up? `sdar serve-retrieval` starts one")
 
     def healths(self) -> dict[str, dict[str, Any] | None]:
         """The same of every address that answers; one that is left alone after failures is not asked."""
-        said: dict[str, dict[str, Any] | None] = {}
+        answers: dict[str, dict[str, Any] | None] = {}
         for server in self._servers:
             if server.open_until > self._clock():
                 continue
@@ -141,8 +141,8 @@ class HttpRetriever:
                 if not refused.status or refused.status in _BUSY:
                     continue
                 answer = None
-            said[str(server)] = answer if isinstance(answer, dict) else None
-        return said
+            answers[str(server)] = answer if isinstance(answer, dict) else None
+        return answers
 
     @property
     def addresses(self) -> list[str]:

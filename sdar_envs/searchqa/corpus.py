@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cache import cache_folder
-from .storage import locked, written_whole
+from ..files import replaced_file, write_file
+from .lock import locked
 
 _CHUNK = 1 << 26
 _EDGE = 1 << 20
@@ -29,7 +30,7 @@ _SIDECAR_FORMAT = 1
 
 
 class CorpusError(ValueError):
-    """A corpus that can not be served; the message names the file, the line, and what was expected there."""
+    """A corpus that cannot be served; the message names the file, the line, and what was expected there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class JsonlCorpus:
     """A JSONL file, mapped; the start of each line stands in a sidecar that is made once.
 
     Nothing of the file is kept in memory but what the system's page cache keeps. The sidecar (8 bytes per line) lies
-    beside the file, or in the cache folder where that can not be written to; one that does not fit the file's size,
+    beside the file, or in the cache folder where that cannot be written to; one that does not fit the file's size,
     time and edges any more is made again.
 
     Args:
@@ -162,7 +163,7 @@ class JsonlCorpus:
                     raise CorpusError(f"{self.path}: expected a JSONL corpus, got an empty file")
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
-            raise CorpusError(f"{self.path}: the corpus can not be opened: {error.strerror or error}") from error
+            raise CorpusError(f"{self.path}: the corpus cannot be opened: {error.strerror or error}") from error
         self._map.madvise(mmap.MADV_RANDOM)
         self._edges = _edge_digest(self._map)
         self._starts = self._open_sidecar()
@@ -264,11 +265,10 @@ def _load_sidecar(base: Path, meta: dict[str, Any]) -> NDArray[np.int64] | None:
 
 
 def _save_sidecar(base: Path, meta: dict[str, Any], starts: NDArray[np.int64]) -> None:
-    with written_whole(base.with_name(base.name + ".npy")) as partial, partial.open("wb") as file:
+    with replaced_file(base.with_name(base.name + ".npy")) as partial, partial.open("wb") as file:
         np.save(file, starts, allow_pickle=False)
     # Written last, so that it never describes an older array.
-    with written_whole(base.with_name(base.name + ".json")) as partial:
-        partial.write_text(json.dumps(meta | {"lines": len(starts)}), encoding="utf-8")
+    write_file(base.with_name(base.name + ".json"), json.dumps(meta | {"lines": len(starts)}))
 
 
 def line_starts(data: mmap.mmap) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
-"""Demonstrations in the small world: a searcher that errs, where the laws are drawn anew each time.
+"""Demonstrations in the small world: a searcher that errs, where the regularities are drawn anew each time.
 
-A hinted demonstration follows the claims it is shown, which are true as often as the world obeys its laws. One without
-hints guesses what the sources call a relation and where it stands, so that a cloned student is left with something to
-learn and spreads its first guesses evenly.
+A hinted demonstration follows the skill statements it is shown, which are true as often as the world obeys its
+regularities. One without hints guesses what the sources call a relation and where it stands, so that a cloned student
+is left with something to learn and spreads its first guesses evenly.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class SearchQADemonstrator:
     """Plays one episode: a `Searcher`, gone astray now and then."""
 
     def __init__(self, skills: RetrievedSkills | None, rng: np.random.Generator) -> None:
-        claims = [] if skills is None else skills["compact_lines"]
+        statements = [] if skills is None else skills["compact_lines"]
         self._rng = rng
         self._turns = tables.SIZE_TABLES["small"].max_turns
-        self._searcher = Searcher("small", claims, rng, self._turns)
+        self._searcher = Searcher("small", statements, rng, self._turns)
         self._script: Generator[str, str, None] | None = None
         self._planned = ""
 

@@ -184,7 +184,7 @@ class HashedEncoder:
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise ValueError(f"{path}: the hashed encoder can not be opened: {error.strerror or error}") from error
+            raise ValueError(f"{path}: the hashed encoder cannot be opened: {error.strerror or error}") from error
         try:
             data = json.loads(text)
             if data["kind"] != "hashed-tfidf":

@@ -1,8 +1,7 @@
 """Search and answer as a Gymnasium environment: sdar/SearchQA-v0.
 
 Questions come from generated worlds (`sources`) or from official records (`official`), passages from a retriever; this
-file only translates between them and Gymnasium. It is long by its options, each explained
-where it enters.
+file only translates between them and Gymnasium.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from .. import SEARCHQA
 from ..choices import require_bool, require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition, clean_action
 from ..privileged import PrivilegedFields, copied_skills
@@ -60,9 +60,10 @@ class SearchQAEnv(TextEnv):
         split: ``train``, ``valid`` or ``test``, or an alias. No name of a generated world occurs in another split.
         task_type: Restrict `task_ids` to one of ``direct``, ``attribute``, ``compare``, ``multi_hop``.
         size: Of the generated world: ``full``, or ``small`` for tiny models.
-        regularity: Probability with which a generated world's sources obey its laws.
-        world_seed: Which laws.
-        stale: Share of the skill bank's keys whose claims are wrong; the world does not change with it.
+        regularity: Probability with which a generated world's sources obey its regularities.
+        world_seed: Which regularities the world has.
+        stale: Corrupted share: of so many of the skill bank's keys the statements are wrong; the world does not change
+            with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
         dataset: Questions instead of generated ones: a parquet or JSONL file, or a mapping from split to file.
@@ -93,7 +94,7 @@ class SearchQAEnv(TextEnv):
         ImportError: What searching here needs is not installed.
     """
 
-    env_id = "sdar/SearchQA-v0"
+    env_id = SEARCHQA.env_id
     max_action_length: ClassVar[int] = _MAX_ACTION
 
     def __init__(
@@ -300,9 +301,9 @@ class SearchQAEnv(TextEnv):
         return self._next(episode, action, wording.information(self.passage_style, hits), valid=True)
 
     def _answer(self, episode: Episode, turn: Turn, action: str) -> Transition:
-        # An answer was cleaned on its way here; a gold answer with, say, a mark of direction is heard so as well.
-        heard = (clean_action(_unfolded(gold), self.max_action_length) for gold in episode.task.answers)
-        golds = tuple(dict.fromkeys([*episode.task.answers, *heard]))
+        # The answer was cleaned on its way here, so a gold answer counts in its cleaned form too.
+        cleaned = (clean_action(_unfolded(gold), self.max_action_length) for gold in episode.task.answers)
+        golds = tuple(dict.fromkeys([*episode.task.answers, *cleaned]))
         value = rewards.answer_reward(
             self.reward,
             turn.content,
@@ -404,7 +405,7 @@ def _path(option: str, value: object) -> str | None:
     """
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else value
     if path is not None and not isinstance(path, str):
-        raise ValueError(f"sdar/SearchQA-v0 expects {option}= to be a path, got {repr(value)[:100]}")
+        raise ValueError(f"{SEARCHQA.env_id} expects {option}= to be a path, got {repr(value)[:100]}")
     return path
 
 

@@ -74,13 +74,13 @@ class Episode:
 
     def hints(self, plan: Sequence[str]) -> list[str]:
         """True sentences, rising in help: the rule of the task, what is missing, what to do now."""
-        said = [RULES[self.task.task_type]]
+        sentences = [RULES[self.task.task_type]]
         if not plan:
-            return [*said, "Nothing is left to do." if self.success else "It can not be done any more."]
+            return [*sentences, "Nothing is left to do." if self.success else "It can not be done any more."]
         missing = self.missing()
-        said.append(f"Still to be found is {missing[0].about}." if missing else "All that is needed was shown.")
-        said.append(f"The next action is: {plan[0]}")
-        return said
+        sentences.append(f"Still to be found is {missing[0].about}." if missing else "All that is needed was shown.")
+        sentences.append(f"The next action is: {plan[0]}")
+        return sentences
 
     def facts(self) -> dict[str, Any]:
         """The world's own fields: the answers, the evidence, what of it was seen."""

@@ -1,4 +1,4 @@
-"""From a seed to a world: laws, history, sources, and for every fact a search that finds it.
+"""From a seed to a world: regularities, history, sources, and for every fact a search that finds it.
 
 A world is a function of (size, split, world seed, regularity). What can be found depends on the searcher as well, so
 the searches are proved with the very retriever that the world will be played with: `with_queries` tries every wording
@@ -37,10 +37,10 @@ def draw_world(size: str, split: str, world_seed: int, regularity: float) -> Wor
     split = resolve_split(split, _WHERE)
     require_number("world_seed", world_seed, _WHERE, whole=True)
     require_number("regularity", regularity, _WHERE, low=0, high=1)
-    laws = regularities(size, world_seed)
+    usual = regularities(size, world_seed)
     key = ("searchqa", "world", size, split, world_seed)
-    history = Historian(size, split, laws, regularity, counted_generator(*key, "history")).draw()
-    facts = with_wording(history.facts, laws, regularity, counted_generator(*key, "wording"))
+    history = Historian(size, split, usual, regularity, counted_generator(*key, "history")).draw()
+    facts = with_wording(history.facts, usual, regularity, counted_generator(*key, "wording"))
     passages, facts = Writer(size, facts, counted_generator(*key, "passages")).write(history.entities)
     return World(size, split, world_seed, regularity, tuple(history.entities), tuple(facts), tuple(passages))
 

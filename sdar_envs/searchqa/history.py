@@ -58,7 +58,7 @@ class Life:
 
 @dataclass
 class History:
-    """Entities, facts without their sources' wording, and the lives behind them."""
+    """Entities, facts without their sources' wording, and the lives that they agree with."""
 
     entities: list[Entity] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
@@ -71,17 +71,17 @@ class Historian:
     Args:
         size: ``full`` or ``small``.
         split: Whose names are used.
-        laws: What is filed under by-names.
-        regularity: How often an entity is filed as the law says.
+        usual: The world's regularities, among them what is filed under by-names.
+        regularity: How often an entity is filed as usual.
         rng: Where the draws come from.
     """
 
-    def __init__(self, size: str, split: str, laws: Regularities, regularity: float, rng: np.random.Generator) -> None:
+    def __init__(self, size: str, split: str, usual: Regularities, regularity: float, rng: np.random.Generator) -> None:
         self._size = size
         self._table = tables.SIZE_TABLES[size]
         self._calendar = CALENDARS[size]
         self._relations = frozenset(tables.SIZE_RELATIONS[size])
-        self._laws = laws
+        self._usual = usual
         self._regularity = regularity
         self._rng = rng
         self._pool = NamePool(size, split, rng)
@@ -132,7 +132,7 @@ class Historian:
         else:
             name = self._pool.word()
         obeys = self._chance(self._regularity)
-        under_byname = bool(self._table.bynames) and (entity_type in self._laws.bynames) == obeys
+        under_byname = bool(self._table.bynames) and (entity_type in self._usual.bynames) == obeys
         byname = ""
         if under_byname or self._chance(self._table.spare_bynames):
             byname = f"{self._pool.word()} {self._pool.word()}"
@@ -270,67 +270,20 @@ class Historian:
             self._say_entity(work, "setting", self._choice(self._of_type["city"]))
 
 
-def contradictions(history: History, size: str) -> list[str]:
-    """Everything in a history that can not be true in time; empty for what `Historian` draws."""
-    calendar = CALENDARS[size]
-    by_key = {fact.key: fact for fact in history.facts}
-    found: list[str] = []
+def with_wording(facts: Sequence[Fact], usual: Regularities, regularity: float, rng: np.random.Generator) -> list[Fact]:
+    """The same facts, each with the term and the kind of source that will state it: mostly the usual ones."""
 
-    def number(entity: int, relation: str) -> int | None:
-        fact = by_key.get((entity, relation))
-        return None if fact is None else fact.number
-
-    def require(holds: bool, fact: Fact, why: str) -> None:
-        if not holds:
-            found.append(f"{history.entities[fact.subject].name}, {fact.relation} {fact.text}: {why}")
-
-    for fact in history.facts:
-        subject, other = history.lives.get(fact.subject), history.lives.get(-1 if fact.object is None else fact.object)
-        match fact.relation:
-            case "birthplace" if subject and fact.object is not None:
-                require((number(fact.object, "charter") or 0) <= subject.born, fact, "the city has no charter yet")
-            case "mentor" if subject and other:
-                require(other.born < subject.born, fact, "the mentor is younger")
-                require(other.died >= subject.born + calendar.adult // 2, fact, "the mentor is dead")
-            case "spouse" if fact.object is not None:
-                back = by_key.get((fact.object, "spouse"))
-                require(back is not None and back.object == fact.subject, fact, "the other one is married elsewhere")
-            case "school" if subject and fact.object is not None:
-                year = number(fact.object, "founding")
-                require(year is not None and year <= subject.born + calendar.adult, fact, "there is no school yet")
-            case "mayor" if other:
-                require(other.died > calendar.present, fact, "the mayor is dead")
-                require(other.born + calendar.adult <= calendar.present, fact, "the mayor is a child")
-            case "founder" | "creator" if other:
-                year = number(fact.subject, "founding" if fact.relation == "founder" else "completion")
-                require(
-                    year is not None and other.born + calendar.adult <= year < other.died, fact, "not in a lifetime"
-                )
-            case "publisher" if fact.object is not None:
-                year, founded = number(fact.subject, "completion"), number(fact.object, "founding")
-                require(year is not None and founded is not None and founded <= year, fact, "no publisher yet")
-            case "headquarters" if fact.object is not None:
-                year, charter = number(fact.subject, "founding"), number(fact.object, "charter")
-                require(year is not None and (charter is None or charter <= year), fact, "the city has no charter yet")
-            case "capital" if fact.object is not None and (region := by_key.get((fact.object, "region"))):
-                require(region.object == fact.subject, fact, "the capital lies in another region")
-    return found
-
-
-def with_wording(facts: Sequence[Fact], laws: Regularities, regularity: float, rng: np.random.Generator) -> list[Fact]:
-    """The same facts, each with the term and the kind of source that will state it: mostly what the laws say."""
-
-    def drawn(lawful: str, options: Sequence[str]) -> str:
+    def drawn(preferred: str, options: Sequence[str]) -> str:
         if rng.random() < regularity:
-            return lawful
-        others = [option for option in options if option != lawful]
+            return preferred
+        others = [option for option in options if option != preferred]
         return others[int(rng.integers(len(others)))]
 
     return [
         replace(
             fact,
-            term=drawn(laws.terms[fact.relation], tables.relation_of(laws.size, fact.relation).terms),
-            kind=drawn(laws.kinds[fact.relation], tables.KINDS),
+            term=drawn(usual.terms[fact.relation], tables.relation_of(usual.size, fact.relation).terms),
+            kind=drawn(usual.kinds[fact.relation], tables.KINDS),
         )
         for fact in facts
     ]

@@ -1,4 +1,4 @@
-"""A FAISS index that is safe to have: opened without reading it whole, one thread unless told, sane after a fork.
+"""A FAISS index: opened without reading it whole, one thread by default, usable after a fork.
 
 What FAISS does by itself and this file does not let through:
 
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..choices import require_choice, require_number
-from .storage import written_whole
+from ..files import replaced_file
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -45,7 +45,7 @@ _prepared: set[int] = set()
 
 
 class IndexFileError(ValueError):
-    """An index that can not be used; the message names the file and what was expected of it."""
+    """An index that cannot be used; the message names the file and what was expected of it."""
 
 
 def _faiss() -> ModuleType:
@@ -164,17 +164,17 @@ class VectorIndex:
         """Write the index file; it is there whole or not at all.
 
         Raises:
-            OSError: It can not be written.
+            OSError: It cannot be written.
         """
-        with written_whole(Path(path)) as partial:
+        with replaced_file(path) as partial:
             try:
                 _faiss().write_index(self._index, str(partial))
             except RuntimeError as error:
-                raise OSError(f"{path}: the index can not be written: {error}") from error
+                raise OSError(f"{path}: the index cannot be written: {error}") from error
 
     def __reduce__(self) -> tuple[Any, tuple[str, int, int]]:
         if self.path is None:
-            raise TypeError("an index that was built in memory can not be sent to another process: save and open it")
+            raise TypeError("an index that was built in memory cannot be sent to another process: save and open it")
         return _reopened, (str(self.path), self._threads, self._ef_search)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> VectorIndex:
@@ -240,7 +240,7 @@ class VectorIndex:
         Rows are read and written in blocks, so a mapped index of any size will do.
 
         Raises:
-            ValueError: Unknown target, or an index that can not give its rows back.
+            ValueError: Unknown target, or an index that cannot give its rows back.
         """
         require_choice("compression", to, COMPRESSIONS, "VectorIndex.compressed")
         faiss, source = _faiss(), self._own()
@@ -253,7 +253,7 @@ class VectorIndex:
             for start in range(0, self.size, _ROWS):
                 target.add(source.reconstruct_n(start, min(_ROWS, self.size - start)))
         except RuntimeError as error:
-            raise ValueError(f"{self.path}: this kind of index can not give its vectors back: {error}") from error
+            raise ValueError(f"{self.path}: this kind of index cannot give its vectors back: {error}") from error
         return VectorIndex(target, threads=self._threads)
 
 
@@ -277,7 +277,7 @@ def _read(file: Path) -> Any:
         with file.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size
     except OSError as error:
-        raise IndexFileError(f"{file}: the index can not be opened: {error.strerror or error}") from error
+        raise IndexFileError(f"{file}: the index cannot be opened: {error.strerror or error}") from error
     try:
         return faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
     except (RuntimeError, MemoryError) as error:

@@ -1,6 +1,6 @@
 """Generated worlds with their indexes, made once and kept: in the cache folder under a fingerprint, and in memory.
 
-A folder holds the corpus in Search-R1's form (``passages.jsonl``), the world behind it, the encoder and the index. It
+A folder holds the corpus in Search-R1's form (``passages.jsonl``), the world as data, the encoder and the index. It
 is made beside its place under a lock and renamed, so that another process finds it whole or not at all; one that can
 not be read is made again.
 """
@@ -11,8 +11,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from ..cache import cache_folder
+from ..files import replaced_folder
 from .corpus import MemoryCorpus, Passage, write_jsonl
 from .encoder import HashedEncoder
 from .generator import draw_world, with_queries
 from .index import VectorIndex
+from .lock import locked
 from .retriever import CachedRetriever, Encoder, LocalRetriever
-from .storage import locked
 from .world import World
 
 logger = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def open_library(
     Args:
         size: ``full`` or ``small``.
         split: Whose names.
-        world_seed: Whose laws.
+        world_seed: Which regularities the world has.
         regularity: How often they hold.
         encoder: What encodes; None fits the default one to the world.
         room: Queries whose answers are remembered.
@@ -108,7 +107,7 @@ def _made(
             return found
     except OSError as error:  # no room, or no folder that may be written to
         logger.warning(
-            "the generated world can not be kept in %s (%s) and is made anew", folder, error.strerror or error
+            "the generated world cannot be kept in %s (%s) and is made anew", folder, error.strerror or error
         )
         world, retriever = _build(size, split, world_seed, regularity, encoder)
         return Library(world, CachedRetriever(retriever, room), folder)
@@ -126,17 +125,13 @@ def _build(
 
 
 def _save(folder: Path, world: World, retriever: LocalRetriever) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    try:
+    # A folder that is there already could not be read.
+    with replaced_folder(folder, keep_existing=False) as partial:
         write_jsonl(partial / "passages.jsonl", world.passages)
         if isinstance(retriever.encoder, HashedEncoder):
             retriever.encoder.save(partial / "encoder.json")
         retriever.index.save(partial / "index.faiss")
         (partial / "world.json").write_text(json.dumps(world.to_json(), ensure_ascii=False), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)  # what could not be read
-        os.replace(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _load(folder: Path, encoder: Encoder | None, room: int) -> Library | None:
@@ -151,6 +146,6 @@ def _load(folder: Path, encoder: Encoder | None, room: int) -> Library | None:
         index = VectorIndex.open(folder / "index.faiss")
         retriever = LocalRetriever(chosen, index, MemoryCorpus(passages), where=str(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        logger.warning("%s: a kept world can not be read and is made anew: %s", folder, error)
+        logger.warning("%s: a kept world cannot be read and is made anew: %s", folder, error)
         return None
     return Library(world, CachedRetriever(retriever, room), folder)

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .. import SEARCHQA
 from ..choices import unknown_choice
 from ..core import SPLITS, resolve_split
 from ..skills import SkillBank
@@ -24,7 +25,7 @@ from .answers import usable
 from .corpus import encodable
 from .sources import Need, Task
 
-_WHERE = "sdar/SearchQA-v0"
+_WHERE = SEARCHQA.env_id
 _COLUMNS = (
     *("question", "golden_answers", "answers", "answer", "data_source", "metadata"),
     *("prompt", "reward_model", "env_kwargs", "extra_info"),
@@ -32,14 +33,14 @@ _COLUMNS = (
 _PREFIX = "searchR1_"
 _ROWS = 8_192
 
-# What a data set's questions are mostly like. Those of the others are told by their words.
+# What a data set's questions are mostly like. Of the others, the words decide.
 _BY_SOURCE = {"popqa": "attribute", "nq": "direct", "triviaqa": "direct"}
 _MULTI_HOP = frozenset({"hotpotqa", "2wikimultihopqa", "musique", "bamboogle"})
 _COMPARISON = re.compile(r"\b(?:which|who|what|whose|where)\b.*\bor\b|\b(?:both|same)\b", re.IGNORECASE)
 
 
 class DatasetError(ValueError):
-    """Questions that can not be read; the message names the file, the record and what was expected."""
+    """Questions that cannot be read; the message names the file, the record and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +117,10 @@ def _asked(fields: Mapping[str, Any]) -> str | None:
     messages = prompt.tolist() if hasattr(prompt, "tolist") else prompt
     if not isinstance(messages, list | tuple):
         return None
-    said = [m.get("content") for m in messages if isinstance(m, Mapping) and m.get("role") == "user"]
-    if not said or not isinstance(said[-1], str):
+    asked = [m.get("content") for m in messages if isinstance(m, Mapping) and m.get("role") == "user"]
+    if not asked or not isinstance(asked[-1], str):
         return None
-    return said[-1].rpartition("Question:")[2].strip().partition("\n")[0] if "Question:" in said[-1] else None
+    return asked[-1].rpartition("Question:")[2].strip().partition("\n")[0] if "Question:" in asked[-1] else None
 
 
 def _supporting(metadata: Mapping[str, Any]) -> tuple[str, ...]:
@@ -199,7 +200,7 @@ def read_questions(path: str) -> Questions:
     try:
         state = file.stat()
     except OSError as error:
-        raise DatasetError(f"{file}: the questions can not be opened: {error.strerror or error}") from error
+        raise DatasetError(f"{file}: the questions cannot be opened: {error.strerror or error}") from error
     return _read(file, state.st_size, state.st_mtime_ns)
 
 
@@ -236,7 +237,7 @@ class OfficialTasks:
         task_type: The only task type, or None for all.
 
     Raises:
-        DatasetError: A file can not be read, or holds nothing for `split`.
+        DatasetError: A file cannot be read, or holds nothing for `split`.
         ValueError: Unknown split.
     """
 
@@ -298,8 +299,8 @@ class OfficialTasks:
         )
 
     def skill_bank(self) -> SkillBank:
-        """The prose of the skill bank; official corpora have no laws to claim."""
-        return SkillBank.from_assets("searchqa")
+        """The prose of the skill bank; official corpora have no regularities to state."""
+        return SkillBank.from_assets(SEARCHQA.skill_folder)
 
 
 def _split_of(name: str) -> str:

@@ -74,7 +74,7 @@ def _is_well_formed(text: str, kind: str) -> bool:
 
 
 def escape(text: str) -> str:
-    """A passage as a model may read it: a tag of the protocol in it can not be taken for one."""
+    """A passage as a model may read it: a tag of the protocol in it cannot be taken for one."""
     return _CONTROL.sub("&lt;", text)
 
 

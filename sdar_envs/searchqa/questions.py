@@ -101,7 +101,7 @@ def names_of(entity: Entity) -> tuple[str, ...]:
 
 
 def plan(world: World, facts: Sequence[Fact], topk: int) -> tuple[Step, ...] | None:
-    """The searches that show these facts; None when one of them can not be found among the first `topk` hits.
+    """The searches that show these facts; None when one of them cannot be found among the first `topk` hits.
 
     Where an entity's sources are filed under its by-name, that is looked up first.
     """

@@ -1,9 +1,9 @@
-"""What can be learned about a world of sources: the laws that a world seed lays down, and the claims that state them.
+"""What can be learned about a world of sources: a world seed's regularities, and the skill statements.
 
-A law is not a fact about an episode. Every relation has a term that sources prefer and a kind of source that states it;
-every type of entity is filed under its name or under its by-name, which decides the order of hops: where by-names rule,
-the by-name has to be looked up before anything else can be found. Each holds with probability `regularity`, fact by
-fact and entity by entity. All splits of a world seed share them.
+A regularity is not a fact about an episode. Every relation has a term that sources prefer and a kind of source that
+states it; every type of entity is filed under its name or under its by-name, which decides the order of hops: where
+by-names rule, the by-name has to be looked up before anything else can be found. Each holds with probability
+`regularity`, fact by fact and entity by entity. All splits of a world seed share them.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from functools import cache
 
 from ..randomness import counted_generator
-from ..skills import Claim
+from ..skills import SkillStatement
 from . import tables
 
-# How a type of entity is filed, as the claim words it.
+# How a type of entity is filed, in the words of the skill statement.
 BY_NAME = "by name"
 BY_BYNAME = "by byname"
 
 
 @dataclass(frozen=True)
 class Regularities:
-    """The laws of one world seed.
+    """The regularities of one world seed.
 
     Attributes:
         size: ``full`` or ``small``.
@@ -39,10 +39,10 @@ class Regularities:
     kinds: dict[str, str]
     bynames: tuple[str, ...]
 
-    def claims(self) -> tuple[Claim, ...]:
-        """The laws as claims of a skill bank, all true: terms, then kinds, then how types are filed."""
+    def statements(self) -> tuple[SkillStatement, ...]:
+        """The regularities as skill statements, all true: terms, then kinds, then how types are filed."""
         terms = [
-            Claim(
+            SkillStatement(
                 id=f"term:{name}",
                 keys=(name, "term"),
                 field="term",
@@ -54,7 +54,7 @@ class Regularities:
             for name, term in self.terms.items()
         ]
         kinds = [
-            Claim(
+            SkillStatement(
                 id=f"kind:{name}",
                 keys=(name, "kind"),
                 field="kind",
@@ -66,7 +66,7 @@ class Regularities:
             for name, kind in self.kinds.items()
         ]
         filings = [
-            Claim(
+            SkillStatement(
                 id=f"filing:{entity_type}",
                 keys=(entity_type, "filing"),
                 field="filing",
@@ -88,7 +88,7 @@ def plural(entity_type: str) -> str:
 
 @cache
 def regularities(size: str, world_seed: int) -> Regularities:
-    """Draw the laws of a world seed; the draw of one relation does not depend on which others there are."""
+    """Draw the regularities of a world seed; the draw of one relation does not depend on which others there are."""
 
     def drawn(what: str, name: str, options: Sequence[str]) -> str:
         return options[int(counted_generator("searchqa", what, size, world_seed, name).integers(len(options)))]

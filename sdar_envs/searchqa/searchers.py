@@ -1,7 +1,7 @@
-"""Scripted searchers: what a sensible reader reaches with and without the claims of a skill bank, in generated worlds.
+"""Scripted searchers: what a sensible reader reaches with and without skill statements, in generated worlds.
 
 They read questions and observations and nothing else, make no mistakes of form, and forget nothing. Their success rates
-bound what knowing the laws is worth. They are a yardstick, and the stuff of demonstrations for tiny models.
+bound what knowing the regularities is worth. They are baselines, and play the demonstrations for tiny models.
 """
 
 from __future__ import annotations
@@ -103,23 +103,23 @@ class Searcher:
 
     Args:
         size: ``full`` (in the style ``search_r1``) or ``small`` (in the style ``plain``).
-        claims: Compact claim lines; without them every law is guessed.
+        statements: Compact lines of skill statements; without them every regularity is guessed.
         rng: Of the guesses.
         turns: Turns of an episode; the last one answers.
     """
 
     size: str
-    claims: Sequence[str]
+    statements: Sequence[str]
     rng: np.random.Generator
     turns: int
     _left: int = field(default=0, init=False)
     _names: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        said = "\n".join(self.claims)
-        self._terms = dict(re.findall(r"the (\w+) is called (\w+)\.", said))
-        self._kinds = dict(re.findall(r"the (\w+) stands in the (\w+)\.", said))
-        self._filing = dict(re.findall(r"a (\w+) is filed ([\w ]+)\.", said))
+        lines = "\n".join(self.statements)
+        self._terms = dict(re.findall(r"the (\w+) is called (\w+)\.", lines))
+        self._kinds = dict(re.findall(r"the (\w+) stands in the (\w+)\.", lines))
+        self._filing = dict(re.findall(r"a (\w+) is filed ([\w ]+)\.", lines))
 
     def play(self, question: str) -> Generator[str, str, None]:
         """Yield actions and be sent what comes back."""
@@ -175,7 +175,7 @@ class Searcher:
         return ""
 
     def _wordings(self, relation: tables.Relation) -> Iterator[tuple[str, str]]:
-        """Term and kind of source to try: what is claimed first, then both guessed anew each time."""
+        """Term and kind of source to try: what is stated first, then both guessed anew each time."""
         terms = [relation.terms[int(i)] for i in self.rng.permutation(len(relation.terms))]
         listed = tables.KINDS
         kinds = [listed[int(i)] for i in self.rng.permutation(len(listed))]

@@ -154,12 +154,12 @@ class Batcher:
             while waiting and (not batch or taken + len(waiting[0][0]) <= MAX_QUERIES):
                 taken += len(waiting[0][0])
                 batch.append(waiting.popleft())
-            if waiting:  # behind the other numbers of hits: no backlog keeps those waiting
+            if waiting:  # after the other numbers of hits: no backlog keeps those waiting
                 self._waiting[k] = waiting
             await self._serve(batch, k)
 
     async def _serve(self, batch: list[_Waiting], k: int) -> None:
-        """Search for a batch; a request that can not be answered fails alone, an outage fails all."""
+        """Search for a batch; a request that cannot be answered fails alone, an outage fails all."""
         queries = [query for asked, _ in batch for query in asked]
         loop = asyncio.get_running_loop()
         try:
@@ -265,7 +265,7 @@ def _answer(status: int, body: bytes, headers: dict[str, str] | None = None) -> 
 
 
 def _refusal(refused: BadRequest) -> Response:
-    # What is left of the request can not be told from the next one.
+    # What is left of the request cannot be distinguished from the next one.
     headers = {"Connection": "close"} if refused.status in (408, 413) else {}
     if refused.status == 503:
         headers["Retry-After"] = "1"
@@ -314,7 +314,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.close()
         why = getattr(error, "strerror", None) or str(error)
         raise OSError(
-            f"{host}:{port} can not be served at: {why}: choose another --port (0 takes a free one)"
+            f"{host}:{port} cannot be served at: {why}: choose another --port (0 takes a free one)"
         ) from error
     return listener
 

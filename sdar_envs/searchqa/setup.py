@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .. import SEARCHQA
 from ..core import SPLITS, resolve_split
 from .corpus import JsonlCorpus, MemoryCorpus, fingerprint_of
 from .encoder import HashedEncoder
@@ -23,7 +24,7 @@ from .sources import GeneratedTasks, TaskSource
 
 T = TypeVar("T")
 
-_WHERE = "sdar/SearchQA-v0"
+_WHERE = SEARCHQA.env_id
 # Passages that are indexed on the fly where a corpus comes without an index.
 _MOST_UNINDEXED = 200_000
 
@@ -196,9 +197,9 @@ def _serves(retriever: Retriever, library: Library) -> bool:
     client = retriever.inner if isinstance(retriever, CachedRetriever) else retriever
     if not isinstance(client, HttpRetriever):
         return True
-    said = client.healths()
+    healths = client.healths()
     own = fingerprint_of(MemoryCorpus(library.world.passages))
-    for address, health in said.items():
+    for address, health in healths.items():
         if health is not None and health.get("corpus") not in (None, own):
             world = library.world
             raise ValueError(
@@ -207,7 +208,7 @@ def _serves(retriever: Retriever, library: Library) -> bool:
                 f"{world.world_seed} --regularity {world.regularity}`, or pass dataset= for questions about what it "
                 "serves"
             )
-    return len(said) == len(client.addresses)
+    return len(healths) == len(client.addresses)
 
 
 def _given(option: str | Sequence[str] | Mapping[str, Any] | Retriever, room: int) -> Callable[[str], Retriever]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
 
+from .. import SEARCHQA
 from ..core import resolve_split
 from ..skills import SkillBank
 from ..task_ids import NumberedTaskIds, parse_task_id
@@ -106,7 +107,7 @@ class TaskSource(Protocol):
 def skill_keys(world: World, question: Question) -> tuple[str, ...]:
     """The relations that a question asks about, and, where there are by-names, they and the types it goes through.
 
-    All of it can be read off the question; whether a by-name matters here can not, so its key always stands there.
+    All of it can be read off the question; whether a by-name matters here cannot, so its key always stands there.
     """
     if not tables.SIZE_TABLES[world.size].bynames:
         return tuple(dict.fromkeys(question.form.path))
@@ -140,11 +141,11 @@ class GeneratedTasks:
     Args:
         libraries: Opens the library of a split.
         size: ``full`` or ``small``.
-        world_seed: Which laws.
+        world_seed: Which regularities the world has.
         task_type: The only task type, or None for all.
         topk: Hits that a search returns.
         searches: Searches that an episode allows.
-        stale: Share of the skill bank's keys whose claims are wrong.
+        stale: Corrupted share: of so many of the skill bank's keys the statements are wrong.
         stale_seed: Which keys.
     """
 
@@ -171,11 +172,11 @@ class GeneratedTasks:
 
     def task_ids(self, split: str) -> NumberedTaskIds:
         """See `TaskSource`; task types come in turn."""
-        return task_ids(resolve_split(split, "sdar/SearchQA-v0"), self._task_type)
+        return task_ids(resolve_split(split, SEARCHQA.env_id), self._task_type)
 
     def load(self, task_id: str) -> Task:
         """See `TaskSource`."""
-        split, index = parse_task_id(task_id, SPLIT_SIZES, "sdar/SearchQA-v0")
+        split, index = parse_task_id(task_id, SPLIT_SIZES, SEARCHQA.env_id)
         world = self._libraries(split).world
         return task_of(world, draw_question(world, index, topk=self._topk, searches=self._searches))
 
@@ -186,5 +187,5 @@ class GeneratedTasks:
 
 @lru_cache(maxsize=64)
 def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
-    claims = regularities(size, world_seed).claims()
-    return SkillBank.from_assets("searchqa", claims, stale=stale, stale_seed=stale_seed)
+    statements = regularities(size, world_seed).statements()
+    return SkillBank.from_assets(SEARCHQA.skill_folder, statements, stale=stale, stale_seed=stale_seed)

@@ -1,8 +1,8 @@
 """The tables of the generated world: what there is, what can be said of it, and in which words.
 
 Questions and passages speak differently on purpose. A question asks for the *mayor*; the sources of a world call that
-office *steward*, or *reeve*, and which of its terms a world prefers is one of its laws (`regularities`). No term stands
-in a question's wording, in filler, in a name or in a value: a test holds that.
+office *steward*, or *reeve*, and which of its terms a world prefers is one of its regularities (`regularities`). No
+term stands in a question's wording, in filler, in a name or in a value: a test holds that.
 
 The tables stay in one file, though it is long, because a word may stand in one of them only.
 """
@@ -29,7 +29,7 @@ class Relation:
         name: The word of questions, and the key that a skill bank is asked with.
         subject: Entity type.
         object: Entity type, or ``word``, ``river``, ``year``, ``date``, ``number``.
-        terms: What sources may call it; a world's law prefers one.
+        terms: What sources may call it; a world prefers one.
         questions: Wordings with ``{S}``.
         phrases: Noun phrases with ``{S}``, for the inside of a multi-hop question.
         sentences: What a source says, with ``{S}``, ``{O}`` and ``{term}``.
@@ -53,7 +53,7 @@ class Relation:
 
 ENTITY_TYPES = ("person", "city", "region", "work", "organisation")
 
-# The kinds of sources; a law says which of them states a relation.
+# The kinds of sources; which of them states a relation is a regularity.
 KINDS = ("register", "chronicle", "gazette", "almanac", "ledger", "codex", "journal", "digest")
 
 _RELATIONS = (
@@ -312,7 +312,8 @@ class SizeTable:
 
     Attributes:
         entities: Type -> how many in the world of one split.
-        bynames: Types of entities whose sources are filed under by-names; with 0 there are none, and no laws on them.
+        bynames: Types of entities whose sources are filed under by-names; with 0 there are none, and no regularities
+            about them.
         spare_bynames: Share of the other entities that have a by-name all the same.
         hops: Fewest and most hops of a multi-hop question.
         arity: Fewest and most candidates of a comparison.

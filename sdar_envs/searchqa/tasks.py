@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from .. import SEARCHQA
 from ..randomness import counted_generator
 from ..task_ids import NumberedTaskIds
 from . import tables
@@ -49,7 +50,7 @@ def draw_question(world: World, index: int, *, topk: int, searches: int) -> Ques
         if question is not None:
             return question
     raise ValueError(
-        f"sdar/SearchQA-v0: expected a {task_type} question with at most {searches} searches of {topk} hits, and "
+        f"{SEARCHQA.env_id}: expected a {task_type} question with at most {searches} searches of {topk} hits, and "
         f"{_MOST_ATTEMPTS:,} attempts gave none: allow more turns or a larger topk"
     )
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 try:
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    import transformers as transformers  # what it loads with; asked for here, so that the message below is true
 except ImportError as error:
     raise ImportError(
         "an encoder of the transformers kind needs torch and transformers: python -m pip install torch transformers "
@@ -25,6 +25,7 @@ except ImportError as error:
     ) from error
 
 from ..choices import require_choice
+from ..model_files import load_encoder, load_tokenizer
 
 POOLINGS = ("mean", "cls", "pooler")
 
@@ -46,7 +47,7 @@ class TransformerEncoder:
         device: ``auto`` takes a GPU where there is one, and half precision there.
 
     Raises:
-        OSError: There is no such model here, and it can not be fetched.
+        OSError: There is no such model here, and it cannot be fetched.
         ValueError: Unknown pooling.
     """
 
@@ -154,14 +155,7 @@ def _opened(
 
 def _loaded(name: str) -> tuple[Any, Any]:
     """Tokenizer and model: what is here already first, the network only for what is not."""
-    try:
-        return AutoTokenizer.from_pretrained(name, local_files_only=True), AutoModel.from_pretrained(
-            name, local_files_only=True
-        )
-    except OSError:
-        if Path(name).exists():
-            raise
-    return AutoTokenizer.from_pretrained(name), AutoModel.from_pretrained(name)
+    return load_tokenizer(name), load_encoder(name)
 
 
 def _stamp(name: str, model: Any) -> str:

@@ -1,12 +1,12 @@
 """The version of generated questions: a hash of what is asked, found and paid, not of how the files are written.
 
-A comment or a renamed function changes nothing; a word that a student or a teacher may read does, and so does anything
-that moves a hit. Each size has a version of its own. Official records add a hash of their own (`env`).
+A word that a student or a teacher may read changes it, and so does anything that changes what a search finds. Each
+size has a version of its own. Official records add a hash of their own (`env`). `sdar_envs/versioning.py` has what the
+versions of all worlds share.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from functools import cache
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..assets import asset_path
-from ..skills import parse_skill_file
+from .. import SEARCHQA
+from ..versioning import skill_prose, text_digest
 from . import answers, episodes, rewards, wording
 from .corpus import Passage
 from .encoder import HashedEncoder
@@ -46,26 +46,23 @@ def world_version(size: str) -> str:
     texts = [passage.contents for passage in world.passages]
     meaning: dict[str, Any] = {
         "world": [world.to_json(), texts],
-        "claims": [[c.line(), c.compact_line(), c.alternatives] for c in regularities(size, 0).claims()],
+        "claims": [[c.line(), c.compact_line(), c.alternatives] for c in regularities(size, 0).statements()],
         "tasks": _tasks(world),
         "encoder": _rounded(texts[:40], world),
         "turns": [repr(read_turn(text)) for text in _TURNS],
         "wording": _wording(),
         "rewards": [
             [
-                answers.normalise(said),
-                rewards.answer_reward(kind, said, ["Beatles", "404487"], structure=s, retrieved=r),
+                answers.normalise(answer),
+                rewards.answer_reward(kind, answer, ["Beatles", "404487"], structure=s, retrieved=r),
             ]
-            for kind, said, s, r in product(rewards.REWARDS, _ANSWERS, (False, True), (False, True))
+            for kind, answer, s, r in product(rewards.REWARDS, _ANSWERS, (False, True), (False, True))
         ],
         "hints": episodes.RULES,
-        "skills": {
-            path.name: parse_skill_file(path.read_text("utf-8"), path.name)
-            for path in sorted(asset_path("skills", "searchqa").glob("*.md"))
-        },
+        "skills": {f"{name}.md": skill for name, skill in skill_prose(SEARCHQA.skill_folder).items()},
     }
-    text = json.dumps(meaning, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
+    # Spaces and escapes as they always were here: `versioning.digest` writes the same data differently.
+    return text_digest(json.dumps(meaning, sort_keys=True, ensure_ascii=True))
 
 
 def _tasks(world: World) -> list[Any]:

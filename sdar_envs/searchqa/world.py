@@ -64,7 +64,7 @@ class World:
     Attributes:
         size: ``full`` or ``small``.
         split: Whose names it uses.
-        world_seed: Whose laws it obeys.
+        world_seed: Which regularities it has.
         regularity: How often it obeys them.
         entities: By id.
         facts: In a fixed order, by-names included.

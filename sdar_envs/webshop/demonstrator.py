@@ -1,8 +1,8 @@
-"""The store's demonstrations: a shopper that errs, in a store whose laws are drawn anew each time.
+"""The store's demonstrations: a shopper that errs, in a store whose regularities are drawn anew each time.
 
-A hinted demonstration follows the skill lines it is shown, which are true as often as the store obeys its laws. One
-without hints guesses cues, pages, parts and the order of prices evenly: so a cloned student is left with something to
-learn, and its first guesses are spread.
+A hinted demonstration follows the skill lines it is shown, which are true as often as the store obeys its regularities.
+One without hints guesses cues, pages, parts and the order of prices evenly: so a cloned student is left with something
+to learn, and its first guesses are spread.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class WebShopDemonstrator:
     """Plays one episode: a `Shopper`, gone astray now and then."""
 
     def __init__(self, skills: RetrievedSkills | None, rng: np.random.Generator) -> None:
-        claims = () if skills is None else skills["compact_lines"]
+        statements = () if skills is None else skills["compact_lines"]
         self._rng = rng
         inspects = bool(rng.random() < INSPECTING)
-        self._shopper = Shopper(claims, (int(rng.integers(2**31)),), inspects=inspects)
+        self._shopper = Shopper(statements, (int(rng.integers(2**31)),), inspects=inspects)
         self._script: Generator[str, str, None] | None = None
         self._planned = ""
         self._astray = False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import sqlite3
 import tempfile
 import zlib
@@ -19,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..files import replaced_folder
 from .catalog import Product, Review
 from .goals import Instruction
 from .search import SearchIndex
@@ -136,9 +136,7 @@ def build(
         read: Gives the products, in order, of a folder for temporary files.
         progress: Told the number of products now and then.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    try:
+    with replaced_folder(folder, keep_existing=True) as partial:
         with (
             tempfile.TemporaryDirectory(dir=partial) as scratch,
             closing(sqlite3.connect(partial / "products.sqlite")) as connection,
@@ -149,14 +147,6 @@ def build(
             connection.execute(_TABLE)
             index = SearchIndex.build(_stored(connection, read(Path(scratch)), progress))
         index.save(partial / "index.npz")
-        try:
-            os.replace(partial, folder)
-        except OSError:
-            # Another process was quicker; what it made of the same content is the same.
-            if not folder.is_dir():
-                raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _stored(

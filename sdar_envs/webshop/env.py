@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import ClassVar
 
+from .. import WEBSHOP
 from ..choices import require_bool, require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition, resolve_split
 from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
@@ -34,6 +35,8 @@ REWARDS = ("score", "sparse10")
 # Longest observation, in characters: official descriptions are long, and HTML is longer.
 _TEXT_LENGTH, _HTML_LENGTH = 1 << 16, 1 << 18
 
+_OFFICIAL_SKILLS = WEBSHOP.official_skill_folder or WEBSHOP.skill_folder
+
 SEARCH_TEMPLATE = "search[<query>]"
 
 # Of a generated store.
@@ -48,14 +51,14 @@ _OFFICIAL = {"data_variant": "auto", "goals": "auto", "split_by": "index", "pric
 
 @lru_cache(maxsize=64)
 def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
-    claims = regularities(size, world_seed).claims()
-    return SkillBank.from_assets("webshop", claims, stale=stale, stale_seed=stale_seed)
+    statements = regularities(size, world_seed).statements()
+    return SkillBank.from_assets(WEBSHOP.skill_folder, statements, stale=stale, stale_seed=stale_seed)
 
 
 @lru_cache(maxsize=1)
 def _official_skill_bank() -> SkillBank:
-    # The laws of generated stores say nothing about other goods.
-    return SkillBank.from_assets("webshop_official")
+    # The regularities of generated stores say nothing about other goods.
+    return SkillBank.from_assets(_OFFICIAL_SKILLS)
 
 
 # Environments with the same arguments share one source, and so one store per split.
@@ -94,9 +97,10 @@ class WebShopEnv(TextEnv):
         size: Of a generated store: ``full``, or ``small`` for tiny models.
         num_products: Products per generated store (1,000 by default; below about 60 there are departments, and so
             splits, without a task), or records of the official file to read (all).
-        regularity: Probability with which a family of products obeys the laws of its department.
-        world_seed: Which laws, and which goods.
-        stale: Share of the departments about which the skill bank is wrong; the store does not change with it.
+        regularity: Probability with which a family of products obeys the regularities of its department.
+        world_seed: Which regularities the store has, and which goods.
+        stale: Corrupted share: of so many departments the skill statements are wrong; the store does not change with
+            it.
         stale_seed: Which departments.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
         horizon: Steps until truncation; by default 15, and fewer in a small store.
@@ -117,7 +121,7 @@ class WebShopEnv(TextEnv):
         ValueError: An unknown choice or a number out of range, or official files that are missing or broken.
     """
 
-    env_id: ClassVar[str] = "sdar/WebShop-v0"
+    env_id: ClassVar[str] = WEBSHOP.env_id
 
     def __init__(
         self,
@@ -193,9 +197,9 @@ class WebShopEnv(TextEnv):
     @property
     def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none
         """The version of everything that scores in this store depend on, see `version.py`."""
-        from .version import told_version, world_version  # it plays this environment
+        from .version import told_version, world_version  # not needed to play
 
-        return told_version("webshop_official") if self.official else world_version(self.size)
+        return told_version(_OFFICIAL_SKILLS) if self.official else world_version(WebShopEnv, self.size)
 
     def task_ids(self, split: str | None = None) -> Sequence[str]:
         """The task ids of a split, e.g. ``train:000123``; departments come in turn."""

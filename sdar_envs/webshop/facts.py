@@ -1,4 +1,4 @@
-"""What only a teacher may know of a state: the target, what is matched so far, and what buying now would score."""
+"""What only a teacher may read of a state: the target, what is matched so far, and what buying now would score."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Families of products: a target, its twins, and the lures that a wrong search brings up first.
 
 A family is a kind of thing with three cues - a use, a material, a style - and an attribute. Its *group*, the target and
-its twins, shows one of the cues in the title, the one that the family's laws name; the other two are true of it and
-stand where search does not read, or among its options. Its *lures* show those other two, loudly, and lack the first: a
-search with the wrong words finds them. Twins have another attribute in the place where the target has the wanted one.
-So titles never decide, one search in three is right, and a purchase that scores 1 needs the target itself.
+its twins, shows one of the cues in the title, the one that the family's regularities name; the other two are true of it
+and stand where search does not read, or among its options. Its *lures* show those other two, loudly, and lack the
+first: a search with the wrong words finds them. Twins have another attribute in the place where the target has the
+wanted one. So titles never decide, one search in three is right, and a purchase that scores 1 needs the target itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from ..randomness import Key, counted_generator, key_entropy
 from .catalog import ID_LENGTH, PATH_MARK, Product, Review
-from .regularities import Laws, draw_laws
+from .regularities import DepartmentRegularities, draw_regularities
 from .taxonomy import Department, SizeTable, taxonomy
 
 _T = TypeVar("_T")
@@ -98,7 +98,7 @@ class Family:
         department: Where it is sold.
         cues: What it is called by.
         attribute: What is wanted of it and true of the target alone.
-        laws: The laws that it follows.
+        regularities: The regularities that it follows.
         regular: Whether these are its department's.
         target: The product that is wanted.
         products: All of its products, in a drawn order, the target among them.
@@ -108,7 +108,7 @@ class Family:
     department: Department
     cues: Cues
     attribute: str
-    laws: Laws
+    regularities: DepartmentRegularities
     regular: bool
     target: Product
     products: tuple[Product, ...]
@@ -137,15 +137,21 @@ def cue_combinations(kind: str, materials: Sequence[str], split: str, draws: Dra
 
 
 def make_family(
-    department: Department, cues: Cues, table: SizeTable, *, usual: Laws, regularity: float, draws: Draws
+    department: Department,
+    cues: Cues,
+    table: SizeTable,
+    *,
+    usual: DepartmentRegularities,
+    regularity: float,
+    draws: Draws,
 ) -> Family:
-    """Draw the products of a family, which obeys the `usual` laws of its department with a probability."""
+    """Draw the products of a family, which obeys the `usual` regularities of its department with a probability."""
     regular = draws.number() < regularity
-    laws = usual if regular else draw_laws(department, draws.generator)
+    followed = usual if regular else draw_regularities(department, draws.generator)
     wanted, *others = draws.sample(department.attributes, table.twins + 2)
-    writer = _Writer(department, cues, laws, table, draws)
+    writer = _Writer(department, cues, followed, table, draws)
     rising, lure_prices = writer.prices()
-    price = rising.pop(0 if laws.price == "cheapest" else -1)
+    price = rising.pop(0 if followed.price == "cheapest" else -1)
     target = writer.member(wanted, price)
     relatives = [writer.member(other, cost) for other, cost in zip(others, rising, strict=False)]
     if table.rich and draws.number() < 0.5:
@@ -161,11 +167,11 @@ def make_family(
         department=department,
         cues=cues,
         attribute=wanted,
-        laws=laws,
+        regularities=followed,
         regular=regular,
         target=target,
         products=tuple(products),
-        part_value=f"{cues.style} {laws.part}",
+        part_value=f"{cues.style} {followed.part}",
     )
 
 
@@ -175,7 +181,7 @@ class _Writer:
 
     department: Department
     cues: Cues
-    laws: Laws
+    regularities: DepartmentRegularities
     table: SizeTable
     draws: Draws
 
@@ -193,15 +199,15 @@ class _Writer:
         ]
 
     def member(self, attribute: str, price: float) -> Product:
-        """The target or a twin: one cue in the title, the attribute on the page that the laws name."""
-        named = self.laws.cue
+        """The target or a twin: one cue in the title, the attribute on the page that the regularities name."""
+        named = self.regularities.cue
         hidden = [self.cues.of(name) for name in ("use", "material") if name != named]
         true = [attribute, self.cues.use, self.cues.material]
         return self._product([named], hidden, attribute, true, price, has_style=True)
 
     def lure(self, attribute: str, price: float) -> Product:
         """The two other cues in the title and again in the text, and not the one that counts."""
-        shown = [name for name in ("use", "material", "style") if name != self.laws.cue]
+        shown = [name for name in ("use", "material", "style") if name != self.regularities.cue]
         true = [attribute, *(self.cues.of(name) for name in shown if name != "style")]
         return self._product(shown, [], attribute, true, price, has_style="style" in shown)
 
@@ -216,8 +222,8 @@ class _Writer:
         has_style: bool,
     ) -> Product:
         title = self._title(shown)
-        said = ". ".join(self.cues.of(name) for name in shown) if len(shown) > 1 else ""
-        description, bullets, reviews = self._texts(said, hidden, attribute)
+        stated = ". ".join(self.cues.of(name) for name in shown) if len(shown) > 1 else ""
+        description, bullets, reviews = self._texts(stated, hidden, attribute)
         path = (*self.department.path, self.cues.kind)
         return Product(
             asin=self._asin(),
@@ -244,26 +250,26 @@ class _Writer:
         tables = taxonomy()
         maker, model = self.draws.choice(tables.makers), self.draws.choice(tables.models)
         ahead = [self.cues.of(name).capitalize() for name in ("style", "material") if name in shown]
-        behind = ["for", self.cues.use.capitalize()] if "use" in shown else []
-        return " ".join([maker, model, *ahead, self.cues.kind.capitalize(), *behind])
+        after = ["for", self.cues.use.capitalize()] if "use" in shown else []
+        return " ".join([maker, model, *ahead, self.cues.kind.capitalize(), *after])
 
-    def _texts(self, said: str, hidden: Sequence[str], attribute: str) -> tuple[str, list[str], list[Review]]:
-        """Description, bullets and reviews; what is `said` aloud stands in the description and the first bullet."""
+    def _texts(self, stated: str, hidden: Sequence[str], attribute: str) -> tuple[str, list[str], list[Review]]:
+        """Description, bullets and reviews; `stated` is in the description and the first bullet."""
         tables = taxonomy()
-        page = self.laws.page
+        page = self.regularities.page
         if not self.table.rich:
             deciding = f"it is {attribute}"
             description = deciding if page == "description" else "well made"
             bullets = ["well made", *hidden, *([deciding] if page == "features" else [])]
             reviews = [Review("good", 4, deciding if page == "reviews" else "as shown")]
-            if said:
-                description, bullets[0] = f"{said}. {description}", f"{said}. {self.cues.kind}"
+            if stated:
+                description, bullets[0] = f"{stated}. {description}", f"{stated}. {self.cues.kind}"
             return description, bullets, reviews
         praise = self.draws.sample(tables.praise, 4)
         sentences = [praise[0], *([f"{attribute.capitalize()}."] if page == "description" else []), praise[1]]
-        first = f"{said}. {self.cues.kind}." if said else praise[2]
-        if said:
-            sentences.insert(0, f"{said}.")
+        first = f"{stated}. {self.cues.kind}." if stated else praise[2]
+        if stated:
+            sentences.insert(0, f"{stated}.")
         facts = [f"Good for {word}" if word == self.cues.use else f"Made of {word}" for word in hidden]
         if page == "features":
             facts.append(attribute.capitalize())

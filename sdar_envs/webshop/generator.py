@@ -2,7 +2,7 @@
 
 Everything is a function of (size, split, seed, number of products): the same arguments give the same bytes in any
 process. A split has a store of its own, made of families that belong to it, so that no family of one split is met in
-another. What can not be proved about a family - that its plan scores 1, that nothing else does, that buying the first
+another. What cannot be proved about a family - that its plan scores 1, that nothing else does, that buying the first
 hit fails - costs it its request; its products stay on the shelves.
 """
 
@@ -80,18 +80,18 @@ def generate(
     Args:
         size: ``full`` or ``small``.
         split: ``train``, ``valid`` or ``test``: which families are sold.
-        world_seed: Which laws and which goods.
-        regularity: Share of families that obey the laws.
+        world_seed: Which regularities and which goods.
+        regularity: Share of families that obey the regularities.
         num_products: How many products; the last family may be cut short.
     """
     table = SIZE_TABLES[size]
-    laws = regularities(size, world_seed).laws
+    usual = regularities(size, world_seed).by_department
     families: list[tuple[Family, Draws]] = []
     products: list[Product] = []
     for department, cues, draws in _families_in_turn(size, split, world_seed):
         if len(products) >= num_products:
             break
-        family = make_family(department, cues, table, usual=laws[department.name], regularity=regularity, draws=draws)
+        family = make_family(department, cues, table, usual=usual[department.name], regularity=regularity, draws=draws)
         families.append((family, draws))
         products += family.products
     catalog = ProductCatalog(products[:num_products])
@@ -103,7 +103,7 @@ def generate(
     for product in catalog:
         for attribute in product.attributes:
             having[attribute].add(product.asin)
-    proved: dict[str, list[Request]] = {name: [] for name in laws}
+    proved: dict[str, list[Request]] = {name: [] for name in usual}
     unproved = 0
     for family, draws in families:
         request = _request(store, family, table, draws, having) if family.target.asin in on_sale else None
@@ -164,7 +164,7 @@ def _request(
 def best_query(store: Store, family: Family) -> tuple[str, int]:
     """The search by kind and one cue that ranks the target best, and the rank; -1 when none finds it."""
     cues = family.cues
-    names = sorted(("use", "material", "style"), key=lambda name: name != family.laws.cue)
+    names = sorted(("use", "material", "style"), key=lambda name: name != family.regularities.cue)
     ranked = []
     for query in (f"{cues.of(name)} {cues.kind}" for name in names):
         hits = store.hits(query)
@@ -182,7 +182,7 @@ def _plan_length(request: Request, table: SizeTable) -> int:
 
 
 def _rivals(family: Family, goal: Goal, having: dict[str, set[str]]) -> set[str]:
-    """Products that have all wanted attributes; texts claim nothing that a product does not have."""
+    """Products that have all wanted attributes; texts say nothing that a product does not have."""
     return set.intersection(*(having[attribute] for attribute in goal.attributes)) - {family.target.asin}
 
 

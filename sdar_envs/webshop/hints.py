@@ -1,4 +1,4 @@
-"""Hints: true sentences about the way to the target, rising in help."""
+"""Hints: true sentences about the way to the target, each more helpful than the one before."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def hints(task: Task, plan: Sequence[str], *, over: bool) -> list[str]:
         return [SENTENCES["done"]]
     bounded = "wanted" if goal.price_upper < 1_000 else "unbounded"
     values = list(errand.options.values())
-    said = [SENTENCES[bounded].format(attributes=" and ".join(goal.attributes), bound=f"{goal.price_upper:.0f}")]
+    sentences = [SENTENCES[bounded].format(attributes=" and ".join(goal.attributes), bound=f"{goal.price_upper:.0f}")]
     if errand.page:
-        said.append(SENTENCES["search"].format(query=errand.query))
+        sentences.append(SENTENCES["search"].format(query=errand.query))
     target = SENTENCES["target" if values else "plain_target"]
-    said.append(target.format(asin=errand.target, title=goal.name, options=" and ".join(values)))
+    sentences.append(target.format(asin=errand.target, title=goal.name, options=" and ".join(values)))
     if plan:
-        said.append(SENTENCES["next"].format(action=plan[0]))
-    return said
+        sentences.append(SENTENCES["next"].format(action=plan[0]))
+    return sentences

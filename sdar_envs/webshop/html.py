@@ -1,7 +1,7 @@
-"""Pages as HTML, from the templates under ``assets/webshop/pages``: the ``html`` observation, and what people shop in.
+"""Pages as HTML, from the templates under ``assets/webshop/pages``: the ``html`` observation, and what people see.
 
-The HTML shows the same text as the page model, segment by segment; `reader.py` reads it back. Everything that comes
-from a product or a goal is escaped. Whoever serves these pages passes where forms are sent and what they carry along.
+The HTML shows the same text as the page model, segment by segment. Everything that comes from a product or a goal is
+escaped. Whoever serves these pages passes where forms are sent and which fields every form adds.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def page_context(
         instruction: The goal as the shopper reads it.
         address: Where forms are sent; "" for the page's own address. A form carries an ``action``, or the ``query`` of
             a search, or the ``option`` that was chosen.
-        fields: What every form carries along.
+        fields: Names and values that every form adds.
     """
     page, shelves = session.page, session.shelves
     context: dict[str, Any] = {

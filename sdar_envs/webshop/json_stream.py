@@ -56,7 +56,7 @@ def stream_object(path: Path) -> Iterator[tuple[str, Any]]:
             key = reader.value()
             if not isinstance(key, str):
                 raise reader.error("expected a key in quotation marks")
-            reader.expect(":", "a colon behind the key")
+            reader.expect(":", "a colon after the key")
             yield key, reader.record()
             if reader.skipped("}"):
                 reader.expect_end()
@@ -77,7 +77,7 @@ class _Reader:
         try:
             self._file = path.open(encoding="utf-8-sig", newline="")
         except OSError as error:
-            raise DataFileError(f"{path}: can not be read ({error.strerror}): {REMEDY}") from error
+            raise DataFileError(f"{path}: cannot be read ({error.strerror}): {REMEDY}") from error
 
     def error(self, what: str) -> DataFileError:
         """The error at the present place; records are counted from 0."""
@@ -127,7 +127,7 @@ class _Reader:
                     raise self.error(f"expected JSON ({error.msg}; perhaps {ended})") from None
                 self._read_on()
                 continue
-            # A number at the window's end may go on behind it.
+            # A number at the window's end may go on after it.
             if end == len(self._text) and not self._ended:
                 self._read_on()
                 continue

@@ -69,7 +69,7 @@ def base_color(value: str) -> str:
 def title_nouns(title: str) -> frozenset[str]:
     """The words of a title that are taken for nouns, in lower case.
 
-    The original asks a part-of-speech tagger (spaCy), whose model can not be declared as a dependency. Titles are lists
+    The original asks a part-of-speech tagger (spaCy), whose model cannot be declared as a dependency. Titles are lists
     of nouns in the main, so words that are not known to be something else stand for them. Pass another function to the
     store where spaCy is at hand.
     """

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -21,6 +20,7 @@ from typing import Any
 
 from ..cache import cache_folder
 from ..choices import require_choice
+from ..files import write_file
 from .catalog import Catalog, Product, ProductCatalog
 from .disk_catalog import FORMAT, DiskCatalog, DiskEntries, DiskInstructions, build
 from .goals import Instruction
@@ -106,7 +106,7 @@ def load(
         in_memory: Larger files, in bytes, go to disk.
 
     Raises:
-        DataFileError: A file is broken, or more than a twentieth of the records can not be used.
+        DataFileError: A file is broken, or more than a twentieth of the records cannot be used.
     """
     trouble: Trouble = Counter()
     asked: dict[str, tuple[Instruction, ...]] = {}
@@ -204,10 +204,7 @@ def content_digest(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    partial = memory.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({**known, mark: digest.hexdigest()} if isinstance(known, dict) else {}), "utf-8")
-    os.replace(partial, memory)
+    write_file(memory, json.dumps({**known, mark: digest.hexdigest()} if isinstance(known, dict) else {}))
     return digest.hexdigest()
 
 
@@ -226,7 +223,7 @@ class _Progress:
 
 
 def require_few_skipped(path: Path, records: int, trouble: Trouble) -> None:
-    """Refuse a file of which too much can not be used.
+    """Refuse a file of which too much cannot be used.
 
     Raises:
         DataFileError: More than a twentieth of the records are no products.

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from .. import WEBSHOP
 from ..choices import require_choice, require_number
 from ..core import SPLITS, TextEnv
 from ..randomness import key_entropy
@@ -118,7 +119,7 @@ class OfficialTasks:
         return self._numbers[split]
 
     def _task(self, task_id: str) -> Task:
-        split, number = parse_task_id(task_id, NUMBERED, "sdar/WebShop-v0")
+        split, number = parse_task_id(task_id, NUMBERED, WEBSHOP.env_id)
         if number not in self._split_numbers(split):
             raise ValueError(
                 f"there is no task {task_id!r}: split {split!r} has {len(self._split_numbers(split))} of the goals "
@@ -141,7 +142,7 @@ class OfficialTasks:
 
 
 def typed(query: str) -> str:
-    """A query as an action can carry it: cut behind a word, and blanks for what an environment would not read."""
+    """A query as an action can carry it: cut after a word, and blanks for what an environment would not read."""
     query = "".join(c if c.isprintable() else " " for c in query)
     longest = TextEnv.max_action_length - len("search[]")
     return query if len(query) <= longest else query[: longest + 1].rpartition(" ")[0] or query[:longest]

@@ -1,9 +1,9 @@
 """The page model: what a page says, part by part, from which every form of observation is made.
 
 A page is a sequence of segments, each a text with a role. The plain text joins them, the rich text marks what can be
-clicked, the clickables are their names in the original's order; `html.py` lays the same parts out for people and
-`reader.py` finds them again in HTML. A page knows neither who looks at it nor what was chosen, so it is built once and
-shared; the instruction, the chosen options and the products seen before are told when it is shown.
+clicked, the clickables are their names in the original's order; `html.py` makes HTML of the same
+parts. A page knows neither who looks at it nor what was chosen, so it is built once and shared; the instruction, the
+chosen options and the products seen before are passed when it is shown.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Page:
     Attributes:
         kind: What kind of page.
         lead: What stands in front of the instruction.
-        body: What stands behind it.
+        body: What follows it.
         instructed: Whether the instruction is shown between the two.
     """
 
@@ -107,7 +107,7 @@ class Page:
     def rich_text(
         self, instruction: str, chosen: Mapping[str, str] | None = None, visited: Collection[str] = ()
     ) -> str:
-        """The marked observation: a line per segment, what can be clicked in brackets, what was chosen said in front.
+        """The marked observation: a line per segment, what can be clicked in brackets, what was chosen named in front.
 
         Args:
             instruction: The goal as the shopper reads it.
@@ -115,15 +115,15 @@ class Page:
             visited: Ids of products that were opened before.
         """
         chosen = chosen or {}
-        said, lines = "", []
+        clicked, lines = "", []
         for segment in self.segments(instruction):
             text, marks = segment.text, _MARKS[segment.role]
             if segment.role is Role.OPTION and chosen.get(segment.group) == text:
-                said, marks = f"You have clicked {text}.\n" + said, _CLICKED[segment.role]
+                clicked, marks = f"You have clicked {text}.\n" + clicked, _CLICKED[segment.role]
             elif segment.role is Role.PRODUCT and text in visited:
                 marks = _CLICKED[segment.role]
             lines.append(marks.format(text) + "\n")
-        return said + "".join(lines)
+        return clicked + "".join(lines)
 
 
 _MARKS = {
@@ -160,7 +160,7 @@ def _buttons(*names: str) -> tuple[Segment, ...]:
     return tuple(Segment(name, Role.BUTTON) for name in names)
 
 
-# In front of the instruction; only the first page has a blank behind the colon.
+# In front of the instruction; only the first page has a blank after the colon.
 _LEAD = _texts("Instruction:")
 
 INDEX_PAGE = Page(PageKind.INDEX, _texts("WebShop", "Instruction: "), _buttons(SEARCH))
@@ -211,7 +211,7 @@ def sub_page(product: Product, name: str) -> Page:
 
 
 def done_page(asin: str, chosen: Mapping[str, str], reward: float) -> Page:
-    """The page behind a purchase, with the score and without the goal."""
+    """The page after a purchase, with the score and without the goal."""
     # As Flask writes JSON into a page: sorted, ASCII, and without characters that mean something in HTML.
     options = json.dumps(dict(chosen), sort_keys=True)
     for character in "<>&'":

@@ -1,6 +1,6 @@
 """Official records to products and instructions, tolerant of what is known to be broken in the official files.
 
-A record that can not be a product is left out, a field that says nothing is read as missing; each kind of trouble has a
+A record that cannot be a product is left out, a field that says nothing is read as missing; each kind of trouble has a
 name and is counted, so that a loader can say once what it met. What the original would crash on never stops a load, and
 what the original reads is read the same.
 """
@@ -47,7 +47,7 @@ def read_product(record: object, attributes: object, trouble: Trouble) -> Produc
         trouble: Counts what was wrong, by kind.
 
     Returns:
-        The product, or None when the record can not be one.
+        The product, or None when the record cannot be one.
     """
     if not isinstance(record, Mapping):
         trouble["record is not an object"] += 1
@@ -125,7 +125,7 @@ def _texts(values: object, key: str, trouble: Trouble) -> tuple[str, ...]:
 
 
 def _encodable(text: str) -> str:
-    """The text with lone surrogates, which JSON can spell and UTF-8 can not, as marks."""
+    """The text with lone surrogates, which JSON can spell and UTF-8 cannot, as marks."""
     return text.encode("utf-8", "replace").decode() if not text.isascii() else text
 
 

@@ -1,9 +1,9 @@
-"""What can be learned about a store: the laws a world seed lays down per department, and the claims that state them.
+"""What can be learned about a store: the regularities of a department, and the skill statements about them.
 
-A law is not a fact about a request. In each department the things that are wanted are found by one kind of word, what
-tells them from their lookalikes stands on one sub-page, a style is meant for one part, and the wanted one is the
-cheapest or the dearest of those that look alike. Families of products obey all laws of their department with
-probability `regularity`; in the others each law is drawn anew. All splits share the laws.
+A regularity is not a fact about a request. In each department the things that are wanted are found by one kind of word,
+what tells them from their lookalikes stands on one sub-page, a style is meant for one part, and the wanted one is the
+cheapest or the dearest of those that look alike. Families of products obey all regularities of their department with
+probability `regularity`; in the others each regularity is drawn anew. All splits share the regularities.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from functools import cache
 import numpy as np
 
 from ..randomness import counted_generator
-from ..skills import Claim
+from ..skills import SkillStatement
 from .taxonomy import CUES, PAGES, PRICES, Department, taxonomy
 
 
 @dataclass(frozen=True, slots=True)
-class Laws:
-    """The laws of one department, or those that a family of products follows.
+class DepartmentRegularities:
+    """The regularities of one department, or those that a family of products follows.
 
     Attributes:
         cue: The kind of word to search by, beside the kind of thing.
@@ -57,20 +57,20 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class Regularities:
-    """The laws of one world seed for stores of one size, by department."""
+    """The regularities of one world seed for stores of one size, by department."""
 
     size: str
     world_seed: int
-    laws: dict[str, Laws]
+    by_department: dict[str, DepartmentRegularities]
 
-    def claims(self) -> tuple[Claim, ...]:
-        """The laws as claims of a skill bank, all true: four per department, under the department's name."""
+    def statements(self) -> tuple[SkillStatement, ...]:
+        """The regularities as skill statements, all true: four per department, under the department's name."""
         return tuple(
-            Claim(
+            SkillStatement(
                 id=f"{field}:{department.name}",
                 keys=(department.name, field),
                 field=field,
-                value=getattr(self.laws[department.name], field),
+                value=getattr(self.by_department[department.name], field),
                 text=sentence.format(label=department.label),
                 compact_text=short,
                 alternatives=choices(department)[field],
@@ -81,20 +81,23 @@ class Regularities:
 
 
 def choices(department: Department) -> dict[str, tuple[str, ...]]:
-    """What each law of a department can be."""
+    """What each regularity of a department can be."""
     return {"cue": CUES, "page": PAGES, "part": department.parts, "price": PRICES}
 
 
-def draw_laws(department: Department, rng: np.random.Generator) -> Laws:
-    """Laws of a department, drawn evenly."""
+def draw_regularities(department: Department, rng: np.random.Generator) -> DepartmentRegularities:
+    """Regularities of a department, drawn evenly."""
     drawn = {field: values[int(rng.integers(len(values)))] for field, values in choices(department).items()}
-    return Laws(**drawn)
+    return DepartmentRegularities(**drawn)
 
 
 @cache
 def regularities(size: str, world_seed: int) -> Regularities:
-    """The laws of a world seed; a department's do not depend on which others there are, and hardly on the size."""
-    laws = {}
+    """The regularities of a world seed.
+
+    A department's do not depend on which other departments there are, and hardly on the size.
+    """
+    drawn = {}
     for name, department in taxonomy(size).departments.items():
-        laws[name] = draw_laws(department, counted_generator("webshop", "laws", world_seed, name))
-    return Regularities(size, world_seed, laws)
+        drawn[name] = draw_regularities(department, counted_generator("webshop", "laws", world_seed, name))
+    return Regularities(size, world_seed, drawn)

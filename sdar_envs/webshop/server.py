@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from .. import loopback
+from .. import WEBSHOP, loopback
 from ..assets import asset_text
 from . import storefront
 from .visits import StoreFullError, Visit, Visits
@@ -43,10 +43,10 @@ class StoreOptions:
         horizon: Its number of steps, likewise.
         panel: Whether pages show what a model reads.
         privileged: Whether they show what only a teacher may read, too.
-        recorded: Whether visits are recorded; said on the welcome page.
+        recorded: Whether visits are recorded; the welcome page says so.
     """
 
-    env_id: str = "sdar/WebShop-v0"
+    env_id: str = WEBSHOP.env_id
     horizon: int = 15
     panel: bool = False
     privileged: bool = False

@@ -60,7 +60,7 @@ class Shelves(Protocol):
 def parse_action(text: str) -> tuple[str, str] | None:
     """Read ``name[argument]``: up to the first bracket and the last; None for anything else.
 
-    What stands behind the last bracket is ignored. (The original takes the name up to the *last* opening bracket, so an
+    What follows the last bracket is ignored. (The original takes the name up to the *last* opening bracket, so an
     option with a bracket in its name could not be clicked there.)
     """
     name, opened, rest = text.partition("[")
@@ -118,7 +118,7 @@ class Session:
         segment = self.page.clickables.get(name) or self._unprintable(name)
         if segment is None or name == SEARCH.lower():
             return False
-        # A name decides before a role does: an option that is called like a button can not be chosen.
+        # A name decides before a role does: an option that is called like a button cannot be chosen.
         if self._turned(name):
             return True
         if segment.role is Role.PRODUCT:

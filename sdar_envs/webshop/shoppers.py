@@ -1,7 +1,7 @@
-"""Scripted shoppers: what a sensible player reaches with and without the claims of a skill bank.
+"""Scripted shoppers: what a sensible player reaches with and without the statements of the skill bank.
 
 They read plain text observations and nothing else, make no mistakes of form, and forget nothing. Their success rates
-bound what knowledge is worth at a horizon: the small store's horizon was chosen with them. They are a yardstick; the
+bound what knowledge is worth at a horizon: the small store's horizon was chosen with them. They are baselines; the
 demonstrations of `demonstrator.py` are theirs with detours.
 """
 
@@ -21,7 +21,7 @@ from .pages import BUY, NEXT, PREVIOUS, SEPARATOR
 from .planner import click
 from .taxonomy import CUES, PAGES, SIZES, taxonomy
 
-_CLAIMS = {
+_STATEMENTS = {
     "cue": re.compile(r"search by the (\w+)\."),
     "page": re.compile(r"look in the (\w+)\."),
     "part": re.compile(r"the (\w+) counts\."),
@@ -120,21 +120,22 @@ class Shopper:
     """Searches by one cue after the other, inspects what it finds, and buys what has the wanted attribute.
 
     Args:
-        claims: Compact claim lines; without them cues, pages, parts and the order of products are guessed.
+        statements: Compact lines of skill statements; without them cues, pages, parts and the order of products are
+            guessed.
         seed: Key of the guesses.
         inspects: Whether a product is bought only after its attribute was read.
         wary: Whether titles that show two cues are taken for lures, and the third cue is searched by next.
     """
 
-    claims: Sequence[str] = ()
+    statements: Sequence[str] = ()
     seed: Sequence[int | str] = (0,)
     inspects: bool = True
     wary: bool = True
     _known: dict[str, str] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        text = " ".join(self.claims)
-        self._known = {name: found[1] for name, pattern in _CLAIMS.items() if (found := pattern.search(text))}
+        text = " ".join(self.statements)
+        self._known = {name: found[1] for name, pattern in _STATEMENTS.items() if (found := pattern.search(text))}
         self._rng = counted_generator("shopper", *self.seed)
 
     def play(self, observation: str) -> Generator[str, str, None]:

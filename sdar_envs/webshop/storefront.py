@@ -80,7 +80,7 @@ def visit_html(visit: Visit, address: str, *, notice: str = "", panel: bool = Fa
         visit: Whose page.
         address: Where its forms are sent. They carry the number of the step that they were made for, so that a form
             of a page that is no longer the present one can be told.
-        notice: Something to be said above the page.
+        notice: A line above the page.
         panel: Show what a model reads here.
         privileged: Show what only a teacher may read, too, and say so. Nothing of it is in the page otherwise.
     """

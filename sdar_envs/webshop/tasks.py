@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
+from .. import WEBSHOP
 from ..choices import require_choice
 from ..core import SPLITS
 from ..task_ids import NumberedTaskIds, parse_task_id
@@ -24,7 +25,7 @@ from .taxonomy import taxonomy
 # How many tasks a split has is asked of its store, or of the official files.
 NUMBERED: dict[str, int | None] = dict.fromkeys(SPLITS)
 
-# A panel reads at most so many tasks of a split that is not trained on.
+# An evaluation set reads at most so many tasks of a split that is not trained on.
 MOST_HELD_OUT = 2_000
 
 
@@ -79,8 +80,8 @@ class GeneratedTasks:
 
     Args:
         size: ``full`` or ``small``.
-        world_seed: Which laws and goods.
-        regularity: Share of families that obey the laws.
+        world_seed: Which regularities and goods.
+        regularity: Share of families that obey the regularities.
         num_products: Products per store.
         show_attributes: As `Store`.
         strict_options: As `Store`.
@@ -124,7 +125,7 @@ class GeneratedTasks:
         return NumberedTaskIds.in_turn(split, count, self._departments, task_type)
 
     def _request(self, task_id: str) -> tuple[Request, int, Store]:
-        split, number = parse_task_id(task_id, NUMBERED, "sdar/WebShop-v0")
+        split, number = parse_task_id(task_id, NUMBERED, WEBSHOP.env_id)
         if number >= len(self.ids(split)):
             count = len(self.ids(split))
             raise ValueError(f"there is no task {task_id!r}: split {split!r} has {count} tasks, numbered from 0")
@@ -149,6 +150,6 @@ class GeneratedTasks:
                 "family": family.cues.family_id,
                 "regular": family.regular,
                 "deciding_attribute": family.attribute,
-                "deciding_page": family.laws.page,
+                "deciding_page": family.regularities.page,
             },
         )

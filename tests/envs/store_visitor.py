@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bs4 import BeautifulSoup, Tag
-
-from sdar_envs.webshop.reader import ReadPage, read_page
+from page_reader import ReadPage, read_page
 
 # (method, address, form fields or None) -> (status, address of the page that is shown in the end, its text)
 Ask = Callable[[str, str, Mapping[str, str] | None], tuple[int, str, str]]

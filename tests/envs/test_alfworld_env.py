@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import household_games
 import pytest
+from game_writer import with_mangled_ids, write_game
 
 import sdar_envs
 from sdar_envs.cache import cache_folder
@@ -21,7 +22,7 @@ from sdar_envs.conformance import check_text_env
 from sdar_envs.household import official
 from sdar_envs.household.alfworld import ALFWorldEnv
 from sdar_envs.household.engine import household_rules
-from sdar_envs.household.games import GameFileError, with_mangled_ids, write_game
+from sdar_envs.household.games import GameFileError
 from sdar_envs.household.generator import generate
 from sdar_envs.household.official import NoGamesError, find_root, official_games
 
@@ -184,7 +185,7 @@ def test_a_damaged_index_is_made_anew(data: Path, cache: Path, damage: str):
     assert json.loads(index.read_text()) == [[game.path, game.task_type] for game in games]
 
 
-def test_a_home_that_can_not_be_written_costs_only_the_cache(data: Path, tmp_path: Path, monkeypatch):
+def test_a_home_that_cannot_be_written_costs_only_the_cache(data: Path, tmp_path: Path, monkeypatch):
     blocked = tmp_path / "a file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
@@ -234,7 +235,7 @@ def test_a_game_that_breaks_after_it_was_indexed_is_named(data: Path):
     with pytest.raises(GameFileError, match="trial_T"):
         env.reset(options={"task_id": task_id})
     os.unlink(env.root / task_id)
-    with pytest.raises(GameFileError, match="can not be read"):
+    with pytest.raises(GameFileError, match="cannot be read"):
         env.reset(options={"task_id": task_id})
 
 

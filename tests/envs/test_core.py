@@ -124,7 +124,7 @@ def test_seeds_draw_tasks_of_the_split():
     assert ids[3] == ToyWorld(split="dev").reset(seed=3)[1]["task_id"]
 
 
-def test_a_task_that_can_not_be_loaded_leaves_no_episode_running():
+def test_a_task_that_cannot_be_loaded_leaves_no_episode_running():
     env = ToyWorld()
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"looks like train:7, got 'nowhere'"):

@@ -34,18 +34,18 @@ def test_unhinted_demonstrations_do_not_depend_on_where_the_hint_points():
     chance = 0.0
     for index in range(300):
         demonstration = play(index, hinted=False)
-        claimed = [
+        stated = [
             match[1]
             for line in demonstration.privileged[0].reveal()["skills"]["compact_lines"]
             if (match := re.search(r"is usually in the (\w+)\.", line))
         ]
         first = re.fullmatch(r"go to (\w+) \d+", demonstration.actions[0])
-        if not claimed or first is None:
+        if not stated or first is None:
             continue
         room = re.findall(r"\ba (\w+) \d+", demonstration.views[0].observation.partition("Your task")[0])
         walks += 1
-        homes += first[1] == claimed[0]
-        chance += room.count(claimed[0]) / len(room)
+        homes += first[1] == stated[0]
+        chance += room.count(stated[0]) / len(room)
     assert walks > 200
     deviation = (chance * (1 - chance / walks)) ** 0.5
     assert abs(homes - chance) < 4 * deviation

@@ -101,7 +101,7 @@ def test_what_is_not_admissible_changes_nothing(command: str):
     assert game.snapshot() == before
 
 
-def test_the_place_where_one_stands_can_not_be_gone_to():
+def test_the_place_where_one_stands_cannot_be_gone_to():
     game = kitchen()
     play(game, "go to fridge 1")
     assert "go to fridge 1" not in game.admissible()

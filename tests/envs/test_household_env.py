@@ -148,7 +148,7 @@ def test_a_skill_stands_in_the_privileged_side_whole_and_nowhere_else() -> None:
     env = HouseholdEnv(size="small", retrieval="all")
     canary = "canary-5d1c"
     bank = env.skill_bank
-    env.skill_bank = type(bank)(f"{canary} {bank.general}", bank.tasks, bank.claims)
+    env.skill_bank = type(bank)(f"{canary} {bank.general}", bank.tasks, bank.statements)
     text, info = begin(env, "train:000002")
     privileged = info.pop("privileged")
     assert privileged["skills"]["general"].startswith(canary)
@@ -159,7 +159,7 @@ def test_a_skill_stands_in_the_privileged_side_whole_and_nowhere_else() -> None:
         assert canary in privileged["skills"]["general"] and canary not in text + repr(info)
 
 
-def test_the_right_claims_are_retrieved() -> None:
+def test_the_right_statements_are_retrieved() -> None:
     env = HouseholdEnv(size="small")
     homes = regularities("small", 0).homes
     for number in range(30):
@@ -177,7 +177,7 @@ def test_the_right_claims_are_retrieved() -> None:
         assert skills["general"] and info["task_type"] in tables.TASK_TYPES and len(skills["task"].split()) > 140
 
 
-def test_stale_claims_are_wrong_by_key_and_leave_the_house_alone() -> None:
+def test_stale_statements_are_wrong_by_key_and_leave_the_house_alone() -> None:
     fresh, stale = HouseholdEnv(size="small"), HouseholdEnv(size="small", stale=0.25, stale_seed=3)
     wrong = stale.skill_bank.stale_keys()
     # 24 object types, three verbs and one habit, all with alternatives.

@@ -9,11 +9,12 @@ from typing import Any
 
 import household_games
 import pytest
+from game_writer import with_mangled_ids, write_game
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sdar_envs.household.engine import NativeGame, household_rules
-from sdar_envs.household.games import GameFileError, read_game, with_mangled_ids, write_game
+from sdar_envs.household.games import GameFileError, read_game
 from sdar_envs.household.generator import generate
 from sdar_envs.household.pddl import PDDLError
 from sdar_envs.household.planner import Planner
@@ -70,7 +71,7 @@ def test_mangled_ids_keep_every_name_and_win_by_the_same_plan():
         assert mangled.won
 
 
-def test_ids_that_are_not_numbered_from_one_can_not_be_mangled():
+def test_ids_that_are_not_numbered_from_one_cannot_be_mangled():
     problem = Problem("p", "household", {"cabinet_2": "receptacle"}, (), generate("train:000000").problem.goal)
     with pytest.raises(PDDLError, match="cabinet_2"):
         with_mangled_ids(problem)
@@ -109,7 +110,7 @@ def test_a_file_that_is_no_json_object_is_named_in_one_line(tmp_path: Path, kind
 
 def test_a_file_that_is_not_text_or_not_there_is_named_in_one_line(tmp_path: Path):
     path = tmp_path / "game.tw-pddl"
-    assert_one_line(path, "can not be read")
+    assert_one_line(path, "cannot be read")
     path.write_bytes(b"\xff\xfe\x00")
     assert_one_line(path, "JSON")
     path.unlink()

@@ -1,4 +1,4 @@
-"""What a generated house is: its layouts, its tasks, and the laws that the splits share."""
+"""What a generated house is: its layouts, its tasks, and the regularities that the splits share."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_every_home_and_destination_is_possible_in_the_tables() -> None:
     for size in tables.SIZES:
         for object_type in tables.object_types(size):
             homes = eligible_homes(size, object_type)
-            assert len(homes) >= 2, f"{object_type} has no choice of homes, so its claim could never be stale"
+            assert len(homes) >= 2, f"{object_type} has no choice of homes, so its statement could never be stale"
             assert set(homes) <= set(tables.CONTAINMENT[object_type])
         for task_type, kinds in tables.TASK_ROOMS.items():
             assert all(target_types(size, kind, task_type) for kind in kinds)
@@ -169,22 +169,24 @@ def test_the_targets_of_two_tasks_have_their_habit() -> None:
         assert held / total == pytest.approx(0.85, abs=4 * (0.85 * 0.15 / total) ** 0.5)
 
 
-def test_laws_are_shared_by_the_splits_and_drawn_by_the_world_seed() -> None:
-    laws = [regularities("full", seed).homes for seed in range(20)]
-    assert len({tuple(sorted(homes.items())) for homes in laws}) == 20
-    assert {homes["apple"] for homes in laws} == set(eligible_homes("full", "apple"))
+def test_regularities_are_shared_by_the_splits_and_drawn_by_the_world_seed() -> None:
+    usual = [regularities("full", seed).homes for seed in range(20)]
+    assert len({tuple(sorted(homes.items())) for homes in usual}) == 20
+    assert {homes["apple"] for homes in usual} == set(eligible_homes("full", "apple"))
     assert {regularities("small", seed).together for seed in range(20)} == {True, False}
 
 
-def test_claims_state_the_laws() -> None:
-    laws = regularities("small", 0)
-    claims = {claim.id: claim for claim in laws.claims()}
-    assert len(claims) == len(tables.object_types("small")) + 3 + 1
-    home = laws.homes["apple"]
-    assert claims["home:apple"].compact_line() == f"the apple is usually in the {home}."
-    assert claims["appliance:heat"].compact_line() == "to heat, use the microwave."
-    assert claims["habit:two"].value == (TOGETHER if laws.together else APART)
-    assert all(claim.value in claim.alternatives and claim.wrong_values() for claim in claims.values())
+def test_statements_state_the_regularities() -> None:
+    usual = regularities("small", 0)
+    statements = {statement.id: statement for statement in usual.statements()}
+    assert len(statements) == len(tables.object_types("small")) + 3 + 1
+    home = usual.homes["apple"]
+    assert statements["home:apple"].compact_line() == f"the apple is usually in the {home}."
+    assert statements["appliance:heat"].compact_line() == "to heat, use the microwave."
+    assert statements["habit:two"].value == (TOGETHER if usual.together else APART)
+    assert all(
+        statement.value in statement.alternatives and statement.wrong_values() for statement in statements.values()
+    )
 
 
 def test_a_task_depends_on_its_own_id_alone() -> None:

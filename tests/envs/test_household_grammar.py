@@ -150,7 +150,7 @@ def test_the_task_sentence_goes_into_the_mark_and_comes_out_again():
 
 
 @pytest.mark.parametrize("sentence", ["", "a;b", 'say "x"', "a|b", "{x}", "a\nb", "#list_empty#", "a\\n"])
-def test_a_sentence_that_a_grammar_can_not_hold_is_refused(sentence: str):
+def test_a_sentence_that_a_grammar_cannot_hold_is_refused(sentence: str):
     with pytest.raises(GrammarError):
         substitute_task(f"x {TASK_MARK}", sentence)
 

@@ -1,4 +1,4 @@
-"""`instruction="habit"`: the sentence keeps to itself where a thing belongs, and a law of the house knows it."""
+"""`instruction="habit"`: the sentence does not say where a thing belongs; that is a regularity of the house."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def test_tasks_that_put_nothing_anywhere_are_those_of_alfworlds_sentences() -> N
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_kind_of_thing_has_one_storage_that_is_not_its_home_in_all_splits(size: str) -> None:
-    laws = regularities(size, 0)
-    assert laws.storages.keys() == set(tables.object_types(size)) - set(tables.LAMPS)
-    for name, storage in laws.storages.items():
-        assert storage != laws.homes[name] and storage in eligible_homes(size, name)
+    usual = regularities(size, 0)
+    assert usual.storages.keys() == set(tables.object_types(size)) - set(tables.LAMPS)
+    for name, storage in usual.storages.items():
+        assert storage != usual.homes[name] and storage in eligible_homes(size, name)
     for split in SPLIT_SIZES:
         for task_id in task_ids(split)[:60]:
             draft = generate(task_id, size=size, instruction="habit").draft
             if draft.task_type != "light":
-                assert draft.destination == laws.storages[draft.target]
+                assert draft.destination == usual.storages[draft.target]
                 assert draft.destination in draft.layout.by_type
 
 
@@ -171,7 +171,7 @@ def test_plans_are_as_short_as_breadth_first_search_finds_in_generated_games() -
 # What a teacher is told.
 
 
-def test_the_claims_say_where_things_belong_and_only_here() -> None:
+def test_the_statements_say_where_things_belong_and_only_here() -> None:
     storages = regularities("small", 0).storages
     env = habit()
     for number in range(30):
@@ -181,22 +181,22 @@ def test_the_claims_say_where_things_belong_and_only_here() -> None:
         assert f"storage:{target}" in skills["claim_ids"] and not any(skills["stale"])
         assert f"the {target} belongs on the {storages[target]}." in skills["compact_lines"]
         assert f"The {target} belongs in or on the {storages[target]}." in skills["lines"]
-    fields = {claim.field for claim in HouseholdEnv(size="small").skill_bank.claims}
+    fields = {statement.field for statement in HouseholdEnv(size="small").skill_bank.statements}
     assert fields == {"home", "appliance", "habit"}
 
 
 def test_a_stale_key_has_a_wrong_home_and_a_wrong_storage_and_the_house_does_not_change() -> None:
     fresh, stale = habit(), habit(stale=0.25, stale_seed=3)
-    laws = regularities("small", 0)
+    usual = regularities("small", 0)
     wrong = stale.skill_bank.stale_keys()
-    # The keys are those of the named tasks: staleness is of a thing, not of one claim about it.
+    # The keys are those of the named tasks: staleness is of a thing, not of one statement about it.
     assert wrong == HouseholdEnv(size="small", stale=0.25, stale_seed=3).skill_bank.stale_keys()
-    stated = {claim.id: claim for claim in stale.skill_bank.claims}
-    for name in laws.storages:
+    stated = {statement.id: statement for statement in stale.skill_bank.statements}
+    for name in usual.storages:
         home, storage = stated[f"home:{name}"], stated[f"storage:{name}"]
         assert home.stale == storage.stale == (name in wrong)
-        assert (home.value != laws.homes[name]) == (storage.value != laws.storages[name]) == (name in wrong)
-    assert set(wrong) & laws.storages.keys(), "the test needs a stale kind of thing"
+        assert (home.value != usual.homes[name]) == (storage.value != usual.storages[name]) == (name in wrong)
+    assert set(wrong) & usual.storages.keys(), "the test needs a stale kind of thing"
     for number in range(24):
         (text, info), (other_text, other_info) = (begin(env, f"train:{number:06d}") for env in (fresh, stale))
         assert text == other_text and info["privileged"]["plan"] == other_info["privileged"]["plan"]
@@ -229,11 +229,11 @@ def test_a_searcher_that_is_told_nothing_tries_every_kind_of_place_in_the_end(ta
 
 def test_a_searcher_that_is_told_goes_to_the_storage_first() -> None:
     env = habit(task_type="place", regularity=1.0)
-    laws = regularities("small", 0)
-    claims = [claim.compact_line() for claim in laws.claims("habit")]
+    usual = regularities("small", 0)
+    statements = [statement.compact_line() for statement in usual.statements("habit")]
     for task_id in env.task_ids()[:20]:
-        moves = [action for action in actions_of(env, task_id, claims) if action.startswith("move")]
-        storage = laws.storages[env.reset(options={"task_id": task_id})[1]["skill_keys"][1]]
+        moves = [action for action in actions_of(env, task_id, statements) if action.startswith("move")]
+        storage = usual.storages[env.reset(options={"task_id": task_id})[1]["skill_keys"][1]]
         assert len(moves) == 1 and f" to {storage} " in moves[0]
 
 
@@ -245,10 +245,10 @@ def test_a_searcher_that_is_told_wrong_storages_still_finds_the_right_one() -> N
     assert all(searched(env, task_id, wrong) for task_id in env.task_ids()[:24])
 
 
-def actions_of(env: HouseholdEnv, task_id: str, claims: Any) -> list[str]:
+def actions_of(env: HouseholdEnv, task_id: str, statements: Any) -> list[str]:
     """What a searcher does until the episode is over or it gives up."""
     observation, _ = begin(env, task_id)
-    player = Searcher(tuple(claims), ("habit", task_id)).play(observation)
+    player = Searcher(tuple(statements), ("habit", task_id)).play(observation)
     actions: list[str] = []
     answer: str | None = None
     try:
@@ -261,8 +261,8 @@ def actions_of(env: HouseholdEnv, task_id: str, claims: Any) -> list[str]:
         return actions
 
 
-def searched(env: HouseholdEnv, task_id: str, claims: Any) -> bool:
-    actions_of(env, task_id, claims)
+def searched(env: HouseholdEnv, task_id: str, statements: Any) -> bool:
+    actions_of(env, task_id, statements)
     return env._playing.game.won
 
 
@@ -283,22 +283,22 @@ def test_demonstrations_succeed_more_often_with_the_hint_and_neither_kind_always
 
 
 def placements(shown: Demonstration) -> tuple[str, str] | None:
-    """The claimed storage of the target and the kind of place that was tried first, where both exist."""
+    """The stated storage of the target and the kind of place that was tried first, where both exist."""
     assert shown.privileged[0] is not None
     lines = shown.privileged[0].reveal()["skills"]["compact_lines"]
     target = shown.views[0].skill_keys[1]
-    claimed = next(m[1] for line in lines if (m := re.fullmatch(rf"the {target} belongs on the (\w+)\.", line)))
+    stated = next(m[1] for line in lines if (m := re.fullmatch(rf"the {target} belongs on the (\w+)\.", line)))
     tried = (re.fullmatch(r"move \S+ \d+ to (\w+) \d+", action) for action in shown.actions)
     first = next((match[1] for match in tried if match), None)
-    return (claimed, first) if first else None
+    return (stated, first) if first else None
 
 
-def test_hinted_demonstrations_follow_the_claim_and_others_know_nothing_of_it() -> None:
+def test_hinted_demonstrations_follow_the_statement_and_others_know_nothing_of_it() -> None:
     shares = {}
     for hinted in (True, False):
         pairs = [pair for shown in demonstrations("small", hinted) if (pair := placements(shown))]
         assert len(pairs) > 40
-        shares[hinted] = sum(claimed == first for claimed, first in pairs) / len(pairs)
+        shares[hinted] = sum(stated == first for stated, first in pairs) / len(pairs)
     assert shares[True] == 1.0
     # Six to eight kinds of places stand in a small room.
     assert 0.05 < shares[False] < 0.3

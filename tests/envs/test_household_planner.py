@@ -305,7 +305,7 @@ def test_objects_in_no_receptacle_are_left_out_of_account() -> None:
     assert Planner(game).plan()[1] == "take apple 2 from sinkbasin 1"
 
 
-def test_what_is_in_something_that_stands_nowhere_can_not_be_fetched_and_still_counts_for_the_goal() -> None:
+def test_what_is_in_something_that_stands_nowhere_cannot_be_fetched_and_still_counts_for_the_goal() -> None:
     game = world("place", "apple", "shelf", KITCHEN, {"apple_1": "lostbox_1", "apple_2": "sinkbasin_1"})
     assert Planner(game).plan()[1] == "take apple 2 from sinkbasin 1"
     game = world("place", "apple", "shelf", KITCHEN, {"apple_1": "lostbox_1"})

@@ -11,7 +11,7 @@ import sdar_envs
 from sdar_envs.household import tables
 from sdar_envs.household.env import HouseholdEnv
 from sdar_envs.household.generator import generate
-from sdar_envs.household.searchers import Searcher, read_sentence, search_success
+from sdar_envs.household.searchers import Searcher, read_sentence, search_steps
 
 gym.register_envs(sdar_envs)
 
@@ -29,20 +29,20 @@ def test_the_sentence_alone_says_what_is_asked(task_type: str) -> None:
         assert read_sentence(observation) == (task_type, draft.target, draft.destination)
 
 
-def solved_by_type(env: HouseholdEnv, claims: list[str], count: int) -> dict[str, float]:
+def solved_by_type(env: HouseholdEnv, statements: list[str], count: int) -> dict[str, float]:
     """Share of an environment's first tasks that a searcher solves within its horizon."""
-    wins = [search_success(env, task_id, claims) for task_id in env.task_ids()[:count]]
+    wins = [search_steps(env, task_id, statements) is not None for task_id in env.task_ids()[:count]]
     types = tables.TASK_TYPES
     return {task_type: sum(wins[i :: len(types)]) / len(wins[i :: len(types)]) for i, task_type in enumerate(types)}
 
 
 def check_that_knowledge_decides(world_seed: int, count: int, size: str = "small", instruction: str = "named") -> None:
-    """At the size's own horizon a searcher without knowledge wins little, and one that reads the claims most."""
+    """At the size's own horizon a searcher without knowledge wins little, and one that reads the statements most."""
     env = HouseholdEnv(
         size=size, instruction=instruction, split="valid", world_seed=world_seed, expose_privileged=False
     )
     blind = solved_by_type(env, [], count)
-    told = solved_by_type(env, [claim.compact_line() for claim in env.skill_bank.claims], count)
+    told = solved_by_type(env, [statement.compact_line() for statement in env.skill_bank.statements], count)
     assert 0.12 <= sum(blind.values()) / 6 <= 1 / 3
     assert sum(told.values()) / 6 >= 0.65
     for task_type in tables.TASK_TYPES:
@@ -64,7 +64,7 @@ def test_in_other_houses_knowledge_decides(size: str, instruction: str, world_se
     check_that_knowledge_decides(world_seed, 900, size, instruction)
 
 
-# What `docs/household.md` prints at the default horizons: told nothing, told the true claims.
+# What `docs/household.md` prints at the default horizons: told nothing, told the true statements.
 PRINTED = {
     ("small", "named"): (0.26, 0.90),
     ("small", "habit"): (0.19, 0.95),
@@ -84,10 +84,10 @@ def test_the_searchers_do_as_well_as_the_page_says(size: str, instruction: str) 
         env = HouseholdEnv(
             size=size, instruction=instruction, split="valid", world_seed=world_seed, expose_privileged=False
         )
-        claims = [claim.compact_line() for claim in env.skill_bank.claims]
+        statements = [statement.compact_line() for statement in env.skill_bank.statements]
         for task_id in env.task_ids()[:240]:
             for told in (False, True):
-                wins[told].append(search_success(env, task_id, claims if told else []))
+                wins[told].append(search_steps(env, task_id, statements if told else []) is not None)
     for told, printed in zip((False, True), PRINTED[size, instruction], strict=True):
         error = max((printed * (1 - printed) / 720) ** 0.5, 0.002)
         assert sum(wins[told]) / 720 == pytest.approx(printed, abs=4 * error + 0.005)
@@ -96,13 +96,13 @@ def test_the_searchers_do_as_well_as_the_page_says(size: str, instruction: str) 
 def test_at_50_steps_a_small_house_gives_everything_away() -> None:
     env = HouseholdEnv(size="small", split="valid", horizon=50, expose_privileged=False)
     tasks = env.task_ids()[:120]
-    assert sum(search_success(env, task_id) for task_id in tasks) / len(tasks) > 0.95
+    assert sum(search_steps(env, task_id) is not None for task_id in tasks) / len(tasks) > 0.95
 
 
 def test_a_searcher_that_is_told_wrong_homes_still_searches_on() -> None:
     env = HouseholdEnv(size="small", horizon=60, expose_privileged=False)
     wrong = ["the apple is usually in the moon.", "the mug is usually in the toilet."]
-    assert all(search_success(env, task_id, wrong) for task_id in env.task_ids()[:30])
+    assert all(search_steps(env, task_id, wrong) is not None for task_id in env.task_ids()[:30])
 
 
 def test_a_searcher_plays_the_same_game_twice_alike() -> None:

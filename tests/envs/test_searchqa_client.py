@@ -188,7 +188,7 @@ def test_a_client_travels_as_its_addresses_and_limits():
     assert (twin._read_timeout, twin._tries) == (7.0, 1)
 
 
-def test_what_an_address_asks_for_behind_its_path_is_sent():
+def test_the_query_of_an_address_is_sent():
     with fake_server(lambda body, _: (200, scored(body["queries"]))) as (url, _):
         paths: list[str] = []
         retriever, _ = client(f"{url}?index=wiki")
@@ -220,7 +220,7 @@ def test_threads_share_the_connections_that_are_kept_and_closing_closes_them():
     assert len(seen) == 6
 
 
-def test_a_client_that_is_dropped_leaves_no_connection_behind():
+def test_a_client_that_is_dropped_leaves_no_connection():
     with fake_server(lambda body, _: (200, scored(body["queries"]))) as (url, _):
         retriever, _ = client(url)
         retriever.search(["x"], 1)

@@ -108,7 +108,7 @@ def test_a_damaged_line_between_those_of_the_sample_is_met_when_it_is_read(tmp_p
 
 
 def test_a_missing_corpus_is_named(tmp_path: Path):
-    with pytest.raises(CorpusError, match=r"gone\.jsonl.*can not be opened"):
+    with pytest.raises(CorpusError, match=r"gone\.jsonl.*cannot be opened"):
         JsonlCorpus(tmp_path / "gone.jsonl")
 
 
@@ -140,7 +140,7 @@ def test_a_damaged_sidecar_is_made_again(damage: bytes, tmp_path: Path):
         assert len(JsonlCorpus(path)) == 40
 
 
-def test_where_the_folder_can_not_be_written_to_the_sidecar_lies_in_the_cache(
+def test_where_the_folder_cannot_be_written_to_the_sidecar_lies_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     from sdar_envs.searchqa import corpus as module

@@ -104,5 +104,5 @@ def test_a_batch_of_more_words_than_are_kept_has_the_vectors_of_its_texts_alone(
 
 
 def test_an_encoder_that_is_not_there_is_named(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"gone\.json: the hashed encoder can not be opened: No such file"):
+    with pytest.raises(ValueError, match=r"gone\.json: the hashed encoder cannot be opened: No such file"):
         HashedEncoder.load(tmp_path / "gone.json")

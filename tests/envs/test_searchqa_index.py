@@ -74,7 +74,7 @@ def test_vectors_of_another_shape_are_refused_with_both(shape: tuple[int, ...]):
         VectorIndex.build(unit_vectors(4, 16)).search(np.zeros(shape, dtype=np.float32), 3)
 
 
-def test_what_can_not_be_indexed_is_refused():
+def test_what_cannot_be_indexed_is_refused():
     with pytest.raises(ValueError, match="finite matrix"):
         VectorIndex.build(np.full((2, 3), np.nan, dtype=np.float32))
     with pytest.raises(ValueError, match="flat"):
@@ -144,9 +144,9 @@ def test_what_is_no_index_is_refused_by_name(content: bytes, tmp_path: Path):
     path.write_bytes(content)
     with pytest.raises(IndexFileError, match=r"index\.faiss"):
         VectorIndex.open(path)
-    with pytest.raises(IndexFileError, match="can not be opened"):
+    with pytest.raises(IndexFileError, match="cannot be opened"):
         VectorIndex.open(tmp_path / "missing")
-    with pytest.raises(IndexFileError, match=r"can not be opened: Is a directory"):
+    with pytest.raises(IndexFileError, match=r"cannot be opened: Is a directory"):
         VectorIndex.open(tmp_path)
 
 
@@ -197,7 +197,7 @@ def test_a_file_is_written_whole_or_not_at_all_and_others_may_read_it(tmp_path: 
 
     index = VectorIndex.open(path)
     monkeypatch.setattr("sdar_envs.searchqa.index._faiss", Full)
-    with pytest.raises(OSError, match=r"index\.faiss: the index can not be written: no space"):
+    with pytest.raises(OSError, match=r"index\.faiss: the index cannot be written: no space"):
         index.save(path)
     assert path.read_bytes() == before and sorted(tmp_path.iterdir()) == sorted([path, plain])
 

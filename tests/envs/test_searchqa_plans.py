@@ -97,13 +97,13 @@ def test_hints_rise_from_the_rule_to_the_next_action():
     assert info["privileged"]["hints"][1:] == ["Nothing is left to do."]
 
 
-def test_skills_are_those_of_the_task_type_and_claims_those_of_the_relations():
+def test_skills_are_those_of_the_task_type_and_statements_those_of_the_relations():
     env = SearchQAEnv()
     for number in range(8):
         _, info = begin(env, number)
         skills = info["privileged"]["skills"]
         asked = set(info["skill_keys"])
-        assert {claim.partition(":")[2] for claim in skills["claim_ids"]} == asked
+        assert {statement.partition(":")[2] for statement in skills["claim_ids"]} == asked
         assert skills["general"] and skills["task"] and len(skills["lines"]) == len(skills["compact_lines"])
         words = info["instruction"].lower()
         relations = [key for key in asked if key in tables.RELATIONS]
@@ -111,7 +111,7 @@ def test_skills_are_those_of_the_task_type_and_claims_those_of_the_relations():
         assert not any(term in words for key in relations for term in tables.RELATIONS[key].terms)
 
 
-def test_a_stale_share_changes_claims_and_nothing_in_the_world():
+def test_a_stale_share_changes_statements_and_nothing_in_the_world():
     fresh, stale = SearchQAEnv(**SMALL), SearchQAEnv(**SMALL, stale=0.5, stale_seed=3)
     differing = 0
     for number in range(20):
@@ -122,7 +122,7 @@ def test_a_stale_share_changes_claims_and_nothing_in_the_world():
         assert [one != two for one, two in pairs] == marks
         differing += sum(marks)
     assert differing > 10
-    keys = {claim.keys[0] for claim in stale.skill_bank.claims}
+    keys = {statement.keys[0] for statement in stale.skill_bank.statements}
     assert len(stale.skill_bank.stale_keys()) == round(0.5 * len(keys))
 
 

@@ -140,7 +140,7 @@ Write = Callable[[list[dict[str, Any]], Path], Path]
 
 
 @WRITERS
-def test_a_file_is_read_and_what_can_not_be_asked_is_counted(write: Write, suffix: str, tmp_path: Path):
+def test_a_file_is_read_and_what_cannot_be_asked_is_counted(write: Write, suffix: str, tmp_path: Path):
     records = [
         {"question": f"q{n}?", "golden_answers": [] if n % 5 == 3 else [f"a{n}"], "data_source": "nq"}
         for n in range(20)

@@ -86,7 +86,7 @@ def test_a_chain_that_comes_back_or_breaks_off_makes_no_question():
     assert solve(world, Form((person,), ("birthplace", "mayor"))) == []
 
 
-def test_a_fact_that_can_not_be_found_and_a_plan_that_is_too_long_make_no_question():
+def test_a_fact_that_cannot_be_found_and_a_plan_that_is_too_long_make_no_question():
     world = toy_world()
     city = world.of_type["city"][0]
     rng = counted_generator("test")
@@ -246,14 +246,14 @@ def test_a_planned_search_finds_its_passage_at_the_rank_that_was_proved(size: st
         assert hits[fact.rank].passage.id == fact.passage
 
 
-def test_knowing_the_laws_pays():
-    """The share of facts that one search finds, worded as the laws say and otherwise."""
+def test_knowing_the_regularities_pays():
+    """The share of facts that one search finds, worded as the regularities say and otherwise."""
     shelf = library("full")
     world = shelf.world
-    laws = {f.relation: (f.term, f.kind) for f in world.facts}
-    for relation in laws:  # the law is what most facts do
+    usual = {f.relation: (f.term, f.kind) for f in world.facts}
+    for relation in usual:  # the regularity is what most facts do
         counts = Counter((f.term, f.kind) for f in world.facts if f.relation == relation)
-        laws[relation] = counts.most_common(1)[0][0]
+        usual[relation] = counts.most_common(1)[0][0]
     facts = [fact for fact in world.facts if fact.relation != "byname"][::3]
 
     def share(wordings: list[tuple[str, str]]) -> float:
@@ -265,7 +265,7 @@ def test_knowing_the_laws_pays():
     guessed = [
         (tables.RELATIONS[f.relation].terms[int(rng.integers(4))], tables.KINDS[int(rng.integers(8))]) for f in facts
     ]
-    assert share([laws[f.relation] for f in facts]) > share(guessed) + 0.3
+    assert share([usual[f.relation] for f in facts]) > share(guessed) + 0.3
 
 
 # Kept.
@@ -306,7 +306,7 @@ def test_a_damaged_library_is_made_again(
     assert not list(made.folder.parent.glob(".partial*"))
 
 
-def test_a_folder_that_can_not_be_written_to_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_that_cannot_be_written_to_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))

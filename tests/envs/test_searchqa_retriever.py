@@ -92,7 +92,7 @@ def test_what_a_cache_returns_can_be_changed_without_changing_it():
 
 
 @pytest.mark.parametrize("room", [0, 1, 3])
-def test_a_cache_of_any_room_answers_like_the_retriever_behind_it(room: int):
+def test_a_cache_of_any_room_answers_like_its_retriever(room: int):
     queries = ["topic 1", "topic 2", "topic 1", "", "topic 3", "topic 4"]
     assert CachedRetriever(local(), room).search(queries, 2) == local().search(queries, 2)
 

@@ -1,4 +1,4 @@
-"""The generated world below the environment: names, laws, history, passages. Nothing here searches."""
+"""The generated world below the environment: names, regularities, history, passages. Nothing here searches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from hash_seeds import printed_under_hash_seeds
+from history_checks import contradictions
 
 from sdar_envs.core import SPLITS
 from sdar_envs.randomness import counted_generator
@@ -14,7 +15,7 @@ from sdar_envs.searchqa import small, tables
 from sdar_envs.searchqa.answers import normalise
 from sdar_envs.searchqa.encoder import tokens_of
 from sdar_envs.searchqa.generator import draw_world, label_of
-from sdar_envs.searchqa.history import Historian, contradictions
+from sdar_envs.searchqa.history import Historian
 from sdar_envs.searchqa.names import NamePool, small_names
 from sdar_envs.searchqa.passages import state
 from sdar_envs.searchqa.regularities import BY_BYNAME, regularities
@@ -76,7 +77,7 @@ def test_no_term_is_a_word_of_questions_of_filler_of_values_or_of_another_relati
     silent = [small.DECOY] if size == "small" else [*tables.FILLER, *tables.DECOYS]
     pairs = [name for split in SPLITS for name in small_names(split)] if size == "small" else []
     other = set(tokens_of(" ".join([*wordings, *values, *tables.KINDS, *silent, *pairs, *tables.ENTITY_TYPES])))
-    # By-names are called so in questions and claims alike; no question asks for one.
+    # By-names are called so in questions and statements alike; no question asks for one.
     assert set(terms) & other <= {"byname"}
 
 
@@ -89,46 +90,49 @@ def test_there_are_values_enough_that_the_commonest_is_rare(size: str):
     assert len({value for values in words for value in values}) == sum(map(len, words))
 
 
-# Laws.
+# Regularities.
 
 
-def test_a_law_is_a_function_of_the_world_seed_and_of_its_own_relation():
-    laws = [regularities("full", seed) for seed in range(40)]
-    assert laws[3] == regularities("full", 3)
+def test_a_regularity_is_a_function_of_the_world_seed_and_of_its_own_relation():
+    usual = [regularities("full", seed) for seed in range(40)]
+    assert usual[3] == regularities("full", 3)
     for name in ("mayor", "byname"):
-        assert len({law.terms[name] for law in laws}) == len(tables.relation_of("full", name).terms)
-        assert len({law.kinds[name] for law in laws}) == len(tables.KINDS)
-    assert len({law.bynames for law in laws}) > 5 and all(len(law.bynames) == 2 for law in laws)
+        assert len({one.terms[name] for one in usual}) == len(tables.relation_of("full", name).terms)
+        assert len({one.kinds[name] for one in usual}) == len(tables.KINDS)
+    assert len({one.bynames for one in usual}) > 5 and all(len(one.bynames) == 2 for one in usual)
 
 
 @pytest.mark.parametrize("regularity", [0.0, 0.85, 1.0])
-def test_facts_obey_the_laws_as_often_as_the_world_says(regularity: float):
+def test_facts_obey_the_regularities_as_often_as_the_world_says(regularity: float):
     world = draw_world("full", "train", 3, regularity)
-    laws = regularities("full", 3)
-    for lawful in (
-        [fact.term == laws.terms[fact.relation] for fact in world.facts],
-        [fact.kind == laws.kinds[fact.relation] for fact in world.facts],
-        [(entity.filed_as != entity.name) == (entity.type in laws.bynames) for entity in world.entities],
+    usual = regularities("full", 3)
+    for usually in (
+        [fact.term == usual.terms[fact.relation] for fact in world.facts],
+        [fact.kind == usual.kinds[fact.relation] for fact in world.facts],
+        [(entity.filed_as != entity.name) == (entity.type in usual.bynames) for entity in world.entities],
     ):
-        share = sum(lawful) / len(lawful)
+        share = sum(usually) / len(usually)
         if regularity in (0.0, 1.0):
             assert share == regularity
         else:
-            deviation = (regularity * (1 - regularity) / len(lawful)) ** 0.5
+            deviation = (regularity * (1 - regularity) / len(usually)) ** 0.5
             assert abs(share - regularity) < 4 * deviation
 
 
 @pytest.mark.parametrize("size", tables.SIZES)
-def test_claims_state_the_laws(size: str):
-    laws = regularities(size, 1)
-    claims = {claim.id: claim for claim in laws.claims()}
-    types = tables.SIZE_TABLES[size].entities if laws.bynames else ()
-    assert len(claims) == 2 * len(tables.stated_relations(size)) + len(types)
+def test_statements_state_the_regularities(size: str):
+    usual = regularities(size, 1)
+    statements = {statement.id: statement for statement in usual.statements()}
+    types = tables.SIZE_TABLES[size].entities if usual.bynames else ()
+    assert len(statements) == 2 * len(tables.stated_relations(size)) + len(types)
     for name in tables.stated_relations(size):
-        assert laws.terms[name] in claims[f"term:{name}"].line() and laws.kinds[name] in claims[f"kind:{name}"].line()
-        assert claims[f"term:{name}"].keys[0] == name == claims[f"kind:{name}"].keys[0]
+        assert (
+            usual.terms[name] in statements[f"term:{name}"].line()
+            and usual.kinds[name] in statements[f"kind:{name}"].line()
+        )
+        assert statements[f"term:{name}"].keys[0] == name == statements[f"kind:{name}"].keys[0]
     for kind in types:
-        assert (claims[f"filing:{kind}"].value == BY_BYNAME) == (kind in laws.bynames)
+        assert (statements[f"filing:{kind}"].value == BY_BYNAME) == (kind in usual.bynames)
 
 
 # History.

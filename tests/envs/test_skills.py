@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sdar_envs import skills
-from sdar_envs.skills import RETRIEVALS, Claim, SkillBank, parse_skill_file
+from sdar_envs.skills import RETRIEVALS, SkillBank, SkillStatement, parse_skill_file
 
 HOMES = ("fridge", "shelf", "drawer", "sink")
 
 
-def home(key: str, value: str) -> Claim:
-    return Claim(
+def home(key: str, value: str) -> SkillStatement:
+    return SkillStatement(
         id=f"home:{key}",
         keys=(key,),
         field="home",
@@ -27,20 +27,22 @@ def home(key: str, value: str) -> Claim:
     )
 
 
-def tool(task_type: str, value: str, alternatives: tuple[str, ...] = ("sink",)) -> Claim:
-    return Claim(f"tool:{task_type}", (task_type,), "tool", value, "Use the {value}.", "use {value}", alternatives)
+def tool(task_type: str, value: str, alternatives: tuple[str, ...] = ("sink",)) -> SkillStatement:
+    return SkillStatement(
+        f"tool:{task_type}", (task_type,), "tool", value, "Use the {value}.", "use {value}", alternatives
+    )
 
 
 TASKS = {"heat": "Warm it, then place it.", "cool": "Chill it.", "put": "Just place it."}
-CLAIMS = (home("apple", "fridge"), tool("heat", "microwave"), home("hat", "shelf"), tool("cool", "fridge"))
+STATEMENTS = (home("apple", "fridge"), tool("heat", "microwave"), home("hat", "shelf"), tool("cool", "fridge"))
 KEYWORDS = {"heat": ["hot", "warm up"], "cool": ["cold"]}
 
 
 def bank(**kwargs: object) -> SkillBank:
-    return SkillBank("Look before you act.", TASKS, CLAIMS, keywords=KEYWORDS, **kwargs)  # type: ignore[arg-type]
+    return SkillBank("Look before you act.", TASKS, STATEMENTS, keywords=KEYWORDS, **kwargs)  # type: ignore[arg-type]
 
 
-def test_task_type_retrieval_gives_the_tasks_text_and_the_claims_of_the_asked_keys():
+def test_task_type_retrieval_gives_the_tasks_text_and_the_statements_of_the_asked_keys():
     found = bank().retrieve("task_type", task_type="heat", keys=["heat", "apple"])
     assert found == {
         "general": "Look before you act.",
@@ -74,17 +76,17 @@ def test_a_task_type_without_keywords_is_called_by_its_own_name():
 def test_all_gives_the_whole_bank_and_none_gives_nothing():
     everything = bank().retrieve("all", task_type="heat", keys=[])
     assert everything["task"] == "\n\n".join(TASKS.values())
-    assert everything["claim_ids"] == [claim.id for claim in CLAIMS]
+    assert everything["claim_ids"] == [statement.id for statement in STATEMENTS]
     nothing = bank().retrieve("none", task_type="heat", keys=["apple"])
     assert nothing == {"general": "", "task": "", "lines": [], "compact_lines": [], "claim_ids": [], "stale": []}
 
 
 @given(st.integers(), st.sampled_from(sorted(TASKS)))
-def test_wrong_retrieval_never_gives_the_right_skill_nor_a_true_claim(seed: int, task_type: str):
+def test_wrong_retrieval_never_gives_the_right_skill_nor_a_true_statement(seed: int, task_type: str):
     found = bank().retrieve("wrong", task_type=task_type, keys=["apple", "hat"], seed_key=(seed,))
     assert found["task"] in TASKS.values()
     assert found["task"] != TASKS[task_type]
-    truth = {claim.line() for claim in CLAIMS}
+    truth = {statement.line() for statement in STATEMENTS}
     assert not truth & set(found["lines"])
     assert {"home:apple", "home:hat"} <= set(found["claim_ids"])
     assert all(found["stale"])
@@ -97,7 +99,7 @@ def test_wrong_retrieval_is_wrong_even_where_the_bank_is_stale():
         assert found["lines"] != ["The apple is usually in the fridge."]
 
 
-def test_wrong_retrieval_leaves_out_claims_that_have_no_wrong_value():
+def test_wrong_retrieval_leaves_out_statements_that_have_no_wrong_value():
     only = SkillBank("", {"a": "A", "b": "B"}, [tool("a", "lamp", alternatives=())])
     assert only.retrieve("wrong", task_type="a", keys=["a"])["lines"] == []
 
@@ -106,7 +108,7 @@ def test_random_retrieval_is_counted_and_reaches_every_task_type():
     draws = [bank().retrieve("random", task_type="heat", keys=["apple"], seed_key=(i,)) for i in range(60)]
     assert draws == [bank().retrieve("random", task_type="heat", keys=["apple"], seed_key=(i,)) for i in range(60)]
     assert {draw["task"] for draw in draws} == set(TASKS.values())
-    for draw in draws:  # one drawn key in place of the one asked, and the drawn task's own claims
+    for draw in draws:  # one drawn key in place of the one asked, and the drawn task's own statements
         assert len([claim_id for claim_id in draw["claim_ids"] if claim_id.startswith("home:")]) == 1
 
 
@@ -114,34 +116,37 @@ def test_a_bank_of_one_task_type_has_no_other_skill_to_give():
     assert SkillBank("g", {"only": "text"}).retrieve("wrong", task_type="only", keys=[])["task"] == ""
 
 
-def many_claims(count: int) -> list[Claim]:
+def many_statements(count: int) -> list[SkillStatement]:
     return [
-        claim
+        statement
         for i in range(count)
-        for claim in (home(f"k{i}", HOMES[i % 4]), dataclasses.replace(home(f"k{i}", HOMES[i % 3]), id=f"store:k{i}"))
+        for statement in (
+            home(f"k{i}", HOMES[i % 4]),
+            dataclasses.replace(home(f"k{i}", HOMES[i % 3]), id=f"store:k{i}"),
+        )
     ]
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 5), (0.5, 10), (1.0, 20)])
-def test_the_stale_share_counts_keys_and_takes_all_claims_of_a_key(share: float, expected: int):
-    stale = SkillBank("", {}, many_claims(20), stale=share, stale_seed=3)
+def test_the_stale_share_counts_keys_and_takes_all_statements_of_a_key(share: float, expected: int):
+    stale = SkillBank("", {}, many_statements(20), stale=share, stale_seed=3)
     assert len(stale.stale_keys()) == expected
-    for claim, truth in zip(stale.claims, many_claims(20), strict=True):
-        assert claim.stale is (claim.keys[0] in stale.stale_keys())
-        assert (claim.value != truth.value) is claim.stale
-        assert claim.value in HOMES
+    for statement, truth in zip(stale.statements, many_statements(20), strict=True):
+        assert statement.stale is (statement.keys[0] in stale.stale_keys())
+        assert (statement.value != truth.value) is statement.stale
+        assert statement.value in HOMES
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 50))
 def test_a_larger_stale_share_contains_a_smaller_one(one: float, other: float, seed: int):
     low, high = sorted((one, other))
-    keys = [set(SkillBank("", {}, many_claims(8), stale=s, stale_seed=seed).stale_keys()) for s in (low, high)]
+    keys = [set(SkillBank("", {}, many_statements(8), stale=s, stale_seed=seed).stale_keys()) for s in (low, high)]
     assert keys[0] <= keys[1]
 
 
 def test_stale_keys_depend_on_the_stale_seed_alone():
-    banks = [SkillBank("", {}, many_claims(20), stale=0.25, stale_seed=seed) for seed in (0, 0, 1)]
-    assert banks[0].claims == banks[1].claims
+    banks = [SkillBank("", {}, many_statements(20), stale=0.25, stale_seed=seed) for seed in (0, 0, 1)]
+    assert banks[0].statements == banks[1].statements
     assert banks[0].stale_keys() != banks[2].stale_keys()
 
 
@@ -149,10 +154,10 @@ def test_keys_without_alternatives_never_become_stale():
     sure = tool("heat", "microwave", alternatives=())
     stale = SkillBank("", TASKS, [sure, home("apple", "fridge")], stale=1.0)
     assert stale.stale_keys() == ("apple",)
-    assert stale.claims[0] == sure
+    assert stale.statements[0] == sure
 
 
-def test_retrieval_reports_which_claims_are_stale():
+def test_retrieval_reports_which_statements_are_stale():
     found = bank(stale=1.0).retrieve("task_type", task_type="heat", keys=["apple"])
     assert found["stale"] == [True, True]
     assert "fridge" not in found["lines"][0]
@@ -185,11 +190,11 @@ def test_banks_that_could_not_work_are_refused():
     with pytest.raises(ValueError, match="empty list"):
         SkillBank("", TASKS, keywords={"heat": []})
     with pytest.raises(ValueError, match="at least one key"):
-        Claim("c", (), "f", "v", "", "")
+        SkillStatement("c", (), "f", "v", "", "")
     with pytest.raises(ValueError, match=r"template of \{value\} alone"):
-        Claim("c", ("k",), "f", "v", "{other}", "")
+        SkillStatement("c", ("k",), "f", "v", "{other}", "")
     with pytest.raises(ValueError, match=r"compact_text needs \{value\}"):
-        Claim("c", ("k",), "f", "v", "{value}", "no place", ("w",))
+        SkillStatement("c", ("k",), "f", "v", "{value}", "no place", ("w",))
 
 
 def test_front_matter_holds_keywords_and_nothing_else():
@@ -230,7 +235,7 @@ def test_a_named_skill_of_the_own_type_is_the_retrieval_by_task_type(task_type: 
     assert by_name == bank().retrieve("task_type", task_type=task_type, keys=keys)
 
 
-def test_another_types_skill_comes_with_its_own_claims_and_those_about_the_things():
+def test_another_types_skill_comes_with_its_own_statements_and_those_about_the_things():
     found = bank().named("cool", task_type="heat", keys=["heat", "apple"])
     assert found["task"] == TASKS["cool"]
     assert found["claim_ids"] == ["home:apple", "tool:cool"]

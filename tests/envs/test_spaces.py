@@ -61,7 +61,7 @@ def test_it_is_json_already():
     assert FreeText(10).from_jsonable(FreeText(10).to_jsonable(["a", "é"])) == ["a", "é"]
 
 
-def test_it_can_not_be_flattened():
+def test_it_cannot_be_flattened():
     assert not FreeText(10).is_np_flattenable
     with pytest.raises(NotImplementedError):
         gym.spaces.flatten_space(FreeText(10))

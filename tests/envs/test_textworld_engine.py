@@ -59,12 +59,12 @@ def test_the_process_is_left_as_it_was(make: Any):
     assert (sys.argv, sys.stdout) == (arguments, stdout)
 
 
-def test_a_game_that_textworld_can_not_read_leaves_the_process_as_it_was_and_is_a_value_error():
+def test_a_game_that_textworld_cannot_read_leaves_the_process_as_it_was_and_is_a_value_error():
     household_games.require_textworld()
     arguments, stdout = list(sys.argv), sys.stdout
     good = generate("train:000000", size="small").problem
     bad = Problem(good.name, "another", good.objects, good.init, good.goal)
-    with pytest.raises(ValueError, match="TextWorld can not read"):
+    with pytest.raises(ValueError, match="TextWorld cannot read"):
         TextWorldGame(*household_rules(), bad, task="do it")
     assert (sys.argv, sys.stdout) == (arguments, stdout)
 

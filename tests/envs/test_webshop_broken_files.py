@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
         ({"asin": "nan"}, "asin is 'nan' or longer than 10 characters"),
     ],
 )
-def test_what_can_not_be_a_product_is_left_out_and_counted(change: dict[str, Any], trouble: str):
+def test_what_cannot_be_a_product_is_left_out_and_counted(change: dict[str, Any], trouble: str):
     counted: Counter[str] = Counter()
     assert read_product(webshop_official.items()[0] | change, None, counted) is None
     assert counted == {trouble: 1}
@@ -93,7 +93,7 @@ def test_fields_that_say_nothing_are_read_as_missing(change: dict[str, Any], fie
     assert [kind for kind in counted if kind.startswith(trouble)] if trouble else not counted
 
 
-def test_options_that_can_not_be_chosen_and_products_without_attributes_are_counted(folder: Path):
+def test_options_that_cannot_be_chosen_and_products_without_attributes_are_counted(folder: Path):
     trouble = official.load(official.find_files(folder), human=False).trouble
     # Two scents are called like buttons, and one like a colour.
     assert trouble["option is empty, or called like a button or like one of a later group"] == 3

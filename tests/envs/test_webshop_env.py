@@ -8,13 +8,13 @@ from typing import Any
 import gymnasium as gym
 import pytest
 from gymnasium.utils.env_checker import check_env
+from page_reader import read_page
 
 import sdar_envs
 from sdar_envs.randomness import counted_generator
 from sdar_envs.webshop.env import SEARCH_TEMPLATE, WebShopEnv
 from sdar_envs.webshop.html import page_html
 from sdar_envs.webshop.instructions import PHRASINGS
-from sdar_envs.webshop.reader import read_page
 from sdar_envs.webshop.shoppers import read_request, read_results
 from sdar_envs.webshop.taxonomy import SIZES
 

@@ -15,7 +15,7 @@ from sdar_envs.webshop.generator import LONGEST_PLAN, generate
 from sdar_envs.webshop.instructions import HUMAN, PHRASINGS
 from sdar_envs.webshop.matching import base_color, similar
 from sdar_envs.webshop.purchase import best_options
-from sdar_envs.webshop.regularities import Laws, choices, regularities
+from sdar_envs.webshop.regularities import DepartmentRegularities, choices, regularities
 from sdar_envs.webshop.reward import option_matches
 from sdar_envs.webshop.shoppers import read_request
 from sdar_envs.webshop.tasks import GeneratedTasks
@@ -71,7 +71,7 @@ def test_kinds_of_things_belong_to_one_department_and_call_for_its_skill():
             assert found["task"] == bank.tasks[request.family.department.name], text
 
 
-# Laws.
+# Regularities.
 
 
 def test_the_small_store_sells_a_part_of_the_full_one():
@@ -80,43 +80,43 @@ def test_the_small_store_sells_a_part_of_the_full_one():
         assert (department.materials, department.path) == (DEPARTMENTS[name].materials, DEPARTMENTS[name].path)
 
 
-def test_laws_are_drawn_per_department_and_all_of_them_occur():
-    seen: dict[str, set[Laws]] = {}
+def test_regularities_are_drawn_per_department_and_all_of_them_occur():
+    seen: dict[str, set[DepartmentRegularities]] = {}
     for seed in range(200):
-        for name, laws in regularities("full", seed).laws.items():
-            seen.setdefault(name, set()).add(laws)
-    for name, laws in seen.items():
-        # 3 * 3 * 2 * 2 laws; 200 draws leave one out with probability 0.4 %.
-        assert len(laws) >= 34, name
+        for name, regular in regularities("full", seed).by_department.items():
+            seen.setdefault(name, set()).add(regular)
+    for name, found in seen.items():
+        # 3 * 3 * 2 * 2 regularities; 200 draws leave one out with probability 0.4 %.
+        assert len(found) >= 34, name
         for field, values in choices(DEPARTMENTS[name]).items():
-            assert {getattr(law, field) for law in laws} == set(values)
+            assert {getattr(one, field) for one in found} == set(values)
 
 
-def test_claims_state_the_laws():
+def test_statements_state_the_regularities():
     drawn = regularities("full", 3)
-    claims = {claim.id: claim for claim in drawn.claims()}
-    assert len(claims) == 4 * len(DEPARTMENTS)
-    for name, laws in drawn.laws.items():
-        assert claims[f"cue:{name}"].compact_line() == f"search by the {laws.cue}."
-        assert laws.page in claims[f"page:{name}"].line()
-        assert laws.part in claims[f"part:{name}"].line()
-        assert claims[f"price:{name}"].value == laws.price
-        assert all(claim.keys[0] == name for claim in claims.values() if claim.id.endswith(f":{name}"))
+    statements = {statement.id: statement for statement in drawn.statements()}
+    assert len(statements) == 4 * len(DEPARTMENTS)
+    for name, regular in drawn.by_department.items():
+        assert statements[f"cue:{name}"].compact_line() == f"search by the {regular.cue}."
+        assert regular.page in statements[f"page:{name}"].line()
+        assert regular.part in statements[f"part:{name}"].line()
+        assert statements[f"price:{name}"].value == regular.price
+        assert all(statement.keys[0] == name for statement in statements.values() if statement.id.endswith(f":{name}"))
 
 
 @pytest.mark.parametrize(("regularity", "low", "high"), [(0.0, 0.0, 0.0), (0.5, 0.35, 0.65), (1.0, 1.0, 1.0)])
-def test_families_obey_the_laws_as_often_as_they_should(regularity: float, low: float, high: float):
+def test_families_obey_the_regularities_as_often_as_they_should(regularity: float, low: float, high: float):
     families = generate("small", "valid", regularity=regularity).families
     share = sum(family.regular for family in families) / len(families)
     assert low <= share <= high
-    laws = regularities("small", 0).laws
-    assert all(family.laws == laws[family.department.name] for family in families if family.regular)
+    usual = regularities("small", 0).by_department
+    assert all(family.regularities == usual[family.department.name] for family in families if family.regular)
 
 
-def test_the_goods_do_what_the_laws_say():
+def test_the_goods_do_what_the_regularities_say():
     for family in generate("full", "train", regularity=1.0).families:
-        target, laws = family.target, family.laws
-        members = [p for p in family.products if family.cues.of(laws.cue) in p.title.lower()]
+        target, regular = family.target, family.regularities
+        members = [p for p in family.products if family.cues.of(regular.cue) in p.title.lower()]
         lures = [p for p in family.products if p not in members]
         texts = {
             "description": lambda p: p.description,
@@ -124,21 +124,21 @@ def test_the_goods_do_what_the_laws_say():
             "reviews": lambda p: " ".join(review.body for review in p.reviews),
         }
         for page, text in texts.items():
-            assert (family.attribute in text(target).lower()) == (page == laws.page)
+            assert (family.attribute in text(target).lower()) == (page == regular.page)
         within = sorted(p.pricing[0] for p in members if p.pricing[0] < target.pricing[0] + 40)
-        assert target.pricing[0] == within[0 if laws.price == "cheapest" else -1]
+        assert target.pricing[0] == within[0 if regular.price == "cheapest" else -1]
         assert len(lures) == 5 and len(within) == 3
-        assert family.part_value in target.options[laws.part]
+        assert family.part_value in target.options[regular.part]
         for lure in lures:
             everything = f"{lure.title} {lure.document()} {lure.bullets} {lure.attributes}".lower()
-            assert family.cues.of(laws.cue) not in everything
+            assert family.cues.of(regular.cue) not in everything
 
 
 # Stores.
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_splits_share_no_family_and_no_product_but_the_laws(size: str):
+def test_splits_share_no_family_and_no_product_but_the_regularities(size: str):
     stores = {split: generate(size, split) for split in SPLITS}
     families = {split: {f.cues.family_id for f in stores[split].families} for split in SPLITS}
     products = {split: set(stores[split].catalog.asins) for split in SPLITS}
@@ -212,15 +212,15 @@ def test_words_of_the_phrasings_stand_in_no_product(size: str):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_plans_are_short_and_searches_by_the_lawful_cue_list_the_target_first(size: str):
+def test_plans_are_short_and_searches_by_the_regular_cue_list_the_target_first(size: str):
     generated = generate(size, "test")
     for request in requests_of(generated):
         family, page_size = request.family, SIZE_TABLES[size].page_size
-        assert request.query == f"{family.cues.of(family.laws.cue)} {family.cues.kind}"
+        assert request.query == f"{family.cues.of(family.regularities.cue)} {family.cues.kind}"
         assert request.rank // page_size == 0
         assert 1 + 1 + len(request.goal(0).options) + 1 <= LONGEST_PLAN
         # A search by a word that does not count shows lures, and in the small store nothing else.
-        for name in {"use", "material", "style"} - {family.laws.cue}:
+        for name in {"use", "material", "style"} - {family.regularities.cue}:
             hits = generated.store.hits(f"{family.cues.of(name)} {family.cues.kind}")
             assert family.target.asin not in hits[:3]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import webshop_official
+from page_reader import read_page
 
 from sdar_envs.webshop import official
 from sdar_envs.webshop.env import WebShopEnv
@@ -20,7 +21,6 @@ from sdar_envs.webshop.generator import generate
 from sdar_envs.webshop.goals import SHUFFLE_SEED, draw_bound, index_splits, shuffled
 from sdar_envs.webshop.json_stream import DataFileError
 from sdar_envs.webshop.official_tasks import OfficialTasks
-from sdar_envs.webshop.reader import read_page
 
 
 @pytest.fixture(autouse=True)
@@ -187,7 +187,7 @@ def test_a_catalogue_on_disk_is_built_once_and_anew_when_a_file_changes(folder: 
     assert len(set(built)) == 2
 
 
-def test_an_interrupted_build_leaves_nothing_behind(folder: Path):
+def test_an_interrupted_build_leaves_nothing(folder: Path):
     files = official.find_files(folder)
     text = files.items.read_text("utf-8")
     files.items.write_text(text[: len(text) // 2], encoding="utf-8")
@@ -206,7 +206,7 @@ def test_two_processes_that_build_at_once_end_with_one_catalogue(folder: Path, m
             shutil.copytree(partial, where)  # the other one is quicker
         replace(partial, where)
 
-    monkeypatch.setattr("sdar_envs.webshop.disk_catalog.os.replace", meanwhile)
+    monkeypatch.setattr("sdar_envs.files.os.replace", meanwhile)
     assert len(official.load(files, in_memory=0).catalog) == 22
     assert not list(official.kept_folder(files, None).parent.glob(".partial-*"))
 
@@ -278,7 +278,7 @@ def test_departments_come_from_the_category_and_in_fashion_from_words(folder: Pa
     assert len(shoes) > 2 and all(source.task(task_id).task_type == "footwear" for task_id in shoes)
 
 
-def test_skills_of_official_goods_are_prose_without_the_generated_laws(folder: Path):
+def test_skills_of_official_goods_are_prose_without_the_generated_regularities(folder: Path):
     env = WebShopEnv(data_dir=str(folder), goals="synthetic")
     _, info = env.reset(seed=0)
     skills = info["privileged"]["skills"]

@@ -1,8 +1,8 @@
 """Goals, pages, addresses, clickables and rewards are the original's, step by step.
 
 How the goldens were derived: the original (princeton-nlp/WebShop at 64fa2a5c) ran in its text mode on the files that
-`webshop_official.write` makes, with Flask 2.1.2, Beautiful Soup 4.11.1, thefuzz 0.19.0 and Lucene 8 behind it. Two
-things were replaced: spaCy, whose model can not be had from a package index, by "every word that begins with a letter
+`webshop_official.write` makes, with Flask 2.1.2, Beautiful Soup 4.11.1, thefuzz 0.19.0 and Lucene 8. Two
+things were replaced: spaCy, whose model cannot be had from a package index, by "every word that begins with a letter
 is a noun", and gym by an empty class. A script played episodes with searches, clicks and nonsense;
 `webshop_goldens.json` holds its actions, and for every step a digest of the text, the rich text, the address, the
 clickables and the search bar, besides all goals, prices, final rewards and their parts. The synthetic goals (`syn`) and
@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 import webshop_official
+from page_reader import read_page
 
 from sdar_envs.webshop.catalog import ProductCatalog
 from sdar_envs.webshop.goals import Goal, SyntheticGoals, draw_prices, human_goals, shuffled
 from sdar_envs.webshop.html import page_html
 from sdar_envs.webshop.matching import _TITLE_WORD
 from sdar_envs.webshop.pages import PageKind
-from sdar_envs.webshop.reader import read_page
 from sdar_envs.webshop.records import read_human, read_product, read_synthetic
 from sdar_envs.webshop.search import SearchIndex
 from sdar_envs.webshop.session import Session

@@ -145,24 +145,24 @@ def test_nothing_of_the_goal_is_on_a_page_before_the_purchase():
 # Skills.
 
 
-def test_the_right_claims_are_retrieved_and_say_the_laws():
+def test_the_right_statements_are_retrieved_and_say_the_regularities():
     env = WebShopEnv(size="small")
     for number in range(14):
         _, info = begin(env, f"train:{number:06d}")
         skills, department = info["privileged"]["skills"], info["task_type"]
         assert info["skill_keys"][0] == department and info["skill_keys"][1] in info["instruction"]
-        laws = regularities("small", 0).laws[department]
+        usual = regularities("small", 0).by_department[department]
         assert skills["compact_lines"] == [
-            f"search by the {laws.cue}.",
-            f"look in the {laws.page}.",
-            f"the {laws.part} counts.",
-            f"take the {laws.price}.",
+            f"search by the {usual.cue}.",
+            f"look in the {usual.page}.",
+            f"the {usual.part} counts.",
+            f"take the {usual.price}.",
         ]
         assert skills["claim_ids"] == [f"{field}:{department}" for field in ("cue", "page", "part", "price")]
         assert len(skills["task"].split()) > 140 and not any(skills["stale"])
 
 
-def test_stale_claims_are_wrong_by_department_and_leave_the_store_alone():
+def test_stale_statements_are_wrong_by_department_and_leave_the_store_alone():
     fresh, stale = WebShopEnv(size="small"), WebShopEnv(size="small", stale=0.3, stale_seed=3)
     wrong = stale.skill_bank.stale_keys()
     assert len(wrong) == 2 and set(wrong) < set(taxonomy().departments)
@@ -174,13 +174,13 @@ def test_stale_claims_are_wrong_by_department_and_leave_the_store_alone():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_knowing_the_claims_is_worth_a_lot_at_the_horizon(size: str):
-    """The reason for the small store's horizon: who knows the laws succeeds, who guesses seldom does."""
+def test_knowing_the_statements_is_worth_a_lot_at_the_horizon(size: str):
+    """The reason for the small store's horizon: who knows the regularities succeeds, who guesses seldom does."""
     env = WebShopEnv(size=size, split="valid")
     tasks = env.task_ids()[:140]
-    wins = {"guessing": 0, "claims": 0}
+    wins = {"guessing": 0, "statements": 0}
     for task_id in tasks:
-        claims = begin(env, task_id)[1]["privileged"]["skills"]["compact_lines"]
+        statements = begin(env, task_id)[1]["privileged"]["skills"]["compact_lines"]
         wins["guessing"] += shop(env, task_id, Shopper((), ("test", task_id))) == 1.0
-        wins["claims"] += shop(env, task_id, Shopper(claims, ("test", task_id))) == 1.0
-    assert wins["claims"] > 0.8 * len(tasks) > 2 * wins["guessing"] > 0
+        wins["statements"] += shop(env, task_id, Shopper(statements, ("test", task_id))) == 1.0
+    assert wins["statements"] > 0.8 * len(tasks) > 2 * wins["guessing"] > 0

@@ -47,7 +47,7 @@ ATTACK = """</title><script>alert(1)</script><img src=x onerror=alert(1)>" autof
 
 
 class HostileShop:
-    """A store whose every word attacks the page, behind the little that a visit needs of an environment."""
+    """A store whose every word attacks the page, with the little that a visit needs of an environment."""
 
     horizon = 20
 

@@ -107,7 +107,7 @@ def test_results_turn_without_end_and_a_product_leads_back_to_its_page_of_them()
     assert "< prev" not in walk("search[shirt]").page.clickables
 
 
-def test_behind_a_purchase_nothing_is_understood():
+def test_after_a_purchase_nothing_is_understood():
     session = walk(*HAT, "click[buy now]")
     assert session.reward == 0.5 and not session.page.clickables
     for action in ("search[hat]", "click[back to search]", "click[buy now]"):

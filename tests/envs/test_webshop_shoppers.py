@@ -78,14 +78,14 @@ def test_hinted_demonstrations_succeed_more_often_and_neither_kind_always(plays)
 
 def test_unhinted_demonstrations_guess_evenly(plays):
     """The first search is by the word that counts no more often than one time in three."""
-    lawful = searches = 0
+    by_the_cue = searches = 0
     for demonstration in plays[False]:
         wanted = read_request(demonstration.views[0].instruction)
         lines = demonstration.privileged[0].reveal()["skills"]["compact_lines"]
         cue = lines[0].removeprefix("search by the ").removesuffix(".")
         searches += 1
-        lawful += demonstration.actions[0] == f"search[{wanted.cue(cue)} {wanted.kind}]"
-    assert abs(lawful - searches / 3) < 4 * (searches * 2 / 9) ** 0.5
+        by_the_cue += demonstration.actions[0] == f"search[{wanted.cue(cue)} {wanted.kind}]"
+    assert abs(by_the_cue - searches / 3) < 4 * (searches * 2 / 9) ** 0.5
 
 
 def test_hinted_demonstrations_follow_the_lines_but_for_detours(plays):

@@ -17,14 +17,16 @@ import gymnasium as gym
 from sdar_envs.core import PublicFields, TextEnv, Transition
 from sdar_envs.privileged import PrivilegedFields
 from sdar_envs.randomness import counted_generator
-from sdar_envs.skills import Claim, SkillBank
+from sdar_envs.skills import SkillBank, SkillStatement
 
 COLOURS = ("red", "green", "blue")
 BANK = SkillBank(
     "Open boxes.",
     {colour: f"The {colour} coin is small." for colour in COLOURS},
     [
-        Claim(f"box:{c}", (c,), "box", str(i), f"The {c} coin is often in box {{value}}.", f"{c} {{value}}", ("9",))
+        SkillStatement(
+            f"box:{c}", (c,), "box", str(i), f"The {c} coin is often in box {{value}}.", f"{c} {{value}}", ("9",)
+        )
         for i, c in enumerate(COLOURS, start=1)
     ],
 )
@@ -273,7 +275,7 @@ class SharedStateWorld(ToyWorld):
 
 
 class UnpicklableWorld(ToyWorld):
-    """Its space can not be sent to a worker."""
+    """Its space cannot be sent to a worker."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)

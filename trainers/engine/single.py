@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from sdar_envs.model_files import load_causal_lm, load_tokenizer
+
 from ..forward.root import PolicyModel
 from ..options import MachineOptions
 from ..options.option import AUTO
@@ -132,18 +134,18 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def load_model(model: Any, processing_class: Any = None) -> tuple[Any, Any]:
+def load_model(model: Any, processing_class: Any = None, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     """A causal LM and its tokenizer: by name or folder, or as given.
 
     Raises:
-        ValueError: A model object without a tokenizer, or a folder that does not exist and is no model name.
+        ValueError: A model object without a tokenizer, or a folder or name that is no model (`model_files`).
     """
     if isinstance(model, (str, Path)):
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(model) if processing_class is None else processing_class
+        tokenizer = processing_class
+        if tokenizer is None:
+            tokenizer = load_tokenizer(model, trust_remote_code=trust_remote_code)
         with quiet_transformers():
-            return AutoModelForCausalLM.from_pretrained(model), tokenizer
+            return load_causal_lm(model, trust_remote_code=trust_remote_code), tokenizer
     if processing_class is None:
         raise ValueError(
             "a model object was given without its tokenizer: pass processing_class=, or the model's name or folder"

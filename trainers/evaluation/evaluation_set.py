@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sdar_envs.core import resolve_split
+from sdar_envs.files import write_file
 
 from ..rollout.environments import Environment, EnvironmentSource
 
@@ -67,7 +68,7 @@ class EvaluationSet:
     def save(self, path: str | Path) -> None:
         """Write the evaluation set as JSON."""
         content = {**self.content(), "hash": self.hash}
-        Path(path).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> EvaluationSet:

@@ -1,8 +1,8 @@
-"""Rows of the core, our own variants, and the controls that tell how much of a gain is the teacher's knowledge.
+"""The core methods, our own variants, and the controls that show how much of a gain is the teacher's knowledge.
 
-Each row differs from its neighbour in one thing, so that a comparison of two rows has one cause. What a row's weight is
-stands in one small function here; formulas are in `signals`, `losses` and `divergences`.
-The rows stay in one long file, because each is read against its neighbours.
+Each method differs from its neighbour in one thing, so that a comparison of two has one cause. The token weight of a
+method is one small function here; formulas are in `signals`, `losses` and `divergences`.
+The methods stay in one long file, because each is read against its neighbours.
 """
 
 from __future__ import annotations
@@ -95,15 +95,15 @@ def shuffled_gate(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) 
 
 
 def everywhere(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
-    """1: at every token that the teacher has read."""
+    """1: at every token that the teacher has scored."""
     return torch.ones_like(signal_BT)
 
 
-# --- figures of a whole iteration, taken before its first update ---
+# --- metrics of a whole iteration, taken before its first update ---
 
 
 def mean_gate(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> dict[str, float]:
-    """The mean gate over the iteration's tokens that the teacher has read."""
+    """The mean gate over the iteration's tokens that the teacher has scored."""
     where = batch.taught_BT
     gates = gate(live_gap(batch, teacher_BT, options), batch, options)
     return {"gate_mean": float(losses.select(where, gates).double().sum() / max(int(where.sum()), 1))}
@@ -120,7 +120,7 @@ def ranges(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> dic
     return figures
 
 
-# --- core: what the published comparison is made of, and what its names ought to mean ---
+# --- core: the methods of the published comparison, and what their names usually mean elsewhere ---
 
 register(
     Method(
@@ -164,8 +164,8 @@ register(
         group="core",
         note=(
             "SDPO's defaults are the JSD at alpha 0.5, the 100 most likely tokens and a slowly averaged teacher; ours "
-            "are the reverse KL, all tokens, and the weights that sampled. The coefficient matters little without a "
-            "reward: Adam divides it out, up to the KL to the reference."
+            "are the reverse KL, all tokens, and a teacher with the parameters that sampled. The coefficient matters "
+            "little without a reward: Adam divides it out, up to the KL to the reference."
         ),
         options=("divergence", "divergence_alpha", "divergence_top_k", "divergence_memory_gb"),
         teacher_views=("teacher",),
@@ -181,14 +181,14 @@ register(
     Method(
         name="grpo+opsd",
         summary="What the published scripts call GRPO+OPSD: sdar with gate sharpness 0, which is 1/2 at every token.",
-        gradient="that of grpo, and -lambda / (2 N): zero in expectation on policy, so noise and no teacher",
+        gradient="that of grpo, and -lambda / (2 N): zero in expectation on policy, so only noise",
         source=SDAR_SOURCE,
         fidelity="code",
         group="core",
         note=(
-            "The weight does not depend on the teacher, so none is read and the row costs what grpo costs; the "
-            "published code reads it for a figure in the log. For a teacher's signal without a gate see grpo+rkl and "
-            "grpo+full."
+            "The weight does not depend on the teacher, so no teacher pass is made and the method costs what grpo "
+            "costs; the published code makes one for a metric in the log. For a teacher's signal without a gate see "
+            "grpo+rkl and grpo+full."
         ),
         signal=one_half,
         weight=identity,
@@ -199,12 +199,12 @@ register(
 register(
     Method(
         name="grpo+rkl",
-        summary="GRPO and the honest ungated self-distillation: the sampled-token gradient of KL(student, teacher).",
+        summary="GRPO and ungated self-distillation: the sampled-token gradient of KL(student, teacher).",
         gradient="that of grpo, and -lambda (T - S) / N: raises what the teacher endorses, lowers what it rejects",
         source="the score-function gradient of the reverse KL; the sampled-token mode of SDPO's public code",
         fidelity="ours",
         group="core",
-        note="The coefficient is that of sdar, so that the two rows differ in the weight alone.",
+        note="The coefficient is that of sdar, so that the two methods differ in the token weight alone.",
         teacher_views=("teacher",),
         signal=live_gap,
         weight=identity,
@@ -221,7 +221,7 @@ register(
         source="f-divergence weights, derived in docs/methods.md; arXiv 2605.15155 compares the direction",
         fidelity="ours",
         group="core",
-        note="Only tokens that the student sampled can be raised: mass that it never samples is not seen.",
+        note="Only tokens that the student sampled can be raised: a token that it never samples gets no push.",
         options=("weight_limit",),
         teacher_views=("teacher",),
         signal=live_gap,
@@ -273,8 +273,8 @@ register(
         fidelity="code",
         group="core",
         note=(
-            "The sign of A stays and its size changes by 10 % at most; groups without variance get no signal. The "
-            "original has lambda 1 throughout. After the last iteration of the decay no teacher is read any more."
+            "The sign of A stays and its size changes by 10 % at most; zero-variance groups get no signal. The "
+            "original has lambda 1 throughout. After the last iteration of the decay no teacher pass is made any more."
         ),
         options=("weight_clip",),
         teacher_views=("teacher",),
@@ -311,8 +311,8 @@ register(
     Method(
         name="sdar",
         summary=(
-            "Self-distilled agentic RL: the same weights, reading privileged text, say how much each sampled token is "
-            "raised, by a sigmoid gate on the gap, on top of GRPO."
+            "Self-distilled agentic RL: the same parameters, given the privileged prompt, decide how much each sampled "
+            "token is raised, by a sigmoid gate on the gap, on top of GRPO."
         ),
         gradient="that of grpo, and -lambda sigmoid(beta (T - S)) / N: raises every sampled token, by lambda/N at most",
         source=SDAR_SOURCE,
@@ -320,7 +320,7 @@ register(
         group="core",
         note=(
             "The paper motivates it as a reverse KL; the published loss differentiates the value g (T - S), whose "
-            "weight is g, not g (T - S): see gated-rkl. In expectation it is sdar-centred."
+            "weight is g, not g (T - S): see gated-rkl. Its expected gradient is that of sdar-centred."
         ),
         options=("gate_beta",),
         teacher_views=("teacher",),
@@ -334,7 +334,7 @@ register(
 register(
     Method(
         name="sdar-entropy",
-        summary="sdar with the gate on the student's own entropy: unsure tokens are raised more. Reads no teacher.",
+        summary="sdar with the gate on the student's own entropy: uncertain tokens are raised more. Uses no teacher.",
         gradient="that of grpo, and -lambda sigmoid(beta H) / N: between lambda / (2 N) and lambda / N",
         source="arXiv 2605.15155, an ablation; its form is known second-hand",
         fidelity="digest",
@@ -350,13 +350,13 @@ register(
 register(
     Method(
         name="sdar-soft-or",
-        summary="sdar with the gate on 'unsure or endorsed': the soft OR of the student's entropy and the gap.",
+        summary="sdar with the gate on 'uncertain or endorsed': the soft OR of the student's entropy and the gap.",
         gradient="that of grpo, and -lambda sigmoid(beta (1 - (1 - H)(1 - (T - S)))) / N",
         source="arXiv 2605.15155, an ablation; its form is known second-hand",
         fidelity="digest",
         group="core",
         note=(
-            "Sources differ on whether both inputs are normalised over the batch first, without which it is no OR: "
+            "Sources differ on whether both inputs are normalised over the batch first, without which it is not an OR: "
             "soft_or_scale=batch does it, over the iteration's loss tokens, raw (the default) does not."
         ),
         options=("gate_beta", "soft_or_scale"),
@@ -381,9 +381,9 @@ register(
         fidelity="ours",
         group="ours",
         note=(
-            "The mean is taken once per iteration, before its first update, over all tokens that the teacher has read: "
-            "a mean over a step would change with the number of mini-batches, one over a micro-batch with the "
-            "machine's memory. The gate itself stays live, so the row differs from sdar by a constant and nothing else."
+            "The mean is taken once per iteration, before its first update, over all tokens that the teacher has "
+            "scored: a mean over a step would change with the number of mini-batches, one over a micro-batch with the "
+            "machine's memory. The gate itself stays live, so sdar differs by a constant and nothing else."
         ),
         options=("gate_beta",),
         teacher_views=("teacher",),
@@ -398,7 +398,7 @@ register(
 register(
     Method(
         name="gated-rkl",
-        summary="The gate times the gap: the reverse KL that the paper speaks of, weakened where the teacher rejects.",
+        summary="The gate times the gap: the reverse KL that the paper describes, weakened where the teacher rejects.",
         gradient="that of grpo, and -lambda sigmoid(beta (T - S)) (T - S) / N: at most 0.2785 lambda / (beta N) down",
         source="the gate of arXiv 2605.15155 on the gradient of the reverse KL",
         fidelity="ours",
@@ -430,17 +430,17 @@ register(
     )
 )
 
-# --- controls: the same pushes with the teacher's knowledge taken out ---
+# --- controls: the same token weights with the teacher's knowledge taken out ---
 
 register(
     Method(
         name="constant-gate",
-        summary="sdar with one weight for all tokens: what is left of it when the gate knows nothing.",
+        summary="sdar with one weight for all tokens: what is left of it when the gate ignores the teacher.",
         gradient="that of grpo, and -lambda g / N, g given: zero in expectation on policy",
         source="a control for arXiv 2605.15155",
         fidelity="ours",
         group="control",
-        note="Set gate_constant to the mean of distill/weight in the run that it is paired with. Reads no teacher.",
+        note="Set gate_constant to the mean of distill/weight in the run that it is paired with. Uses no teacher.",
         options=("gate_constant",),
         signal=given_constant,
         weight=identity,
@@ -451,14 +451,14 @@ register(
 register(
     Method(
         name="shuffled-teacher",
-        summary="sdar with the gaps of an iteration dealt out to its tokens at random: the same gates, other tokens.",
+        summary="sdar with the gaps of an iteration permuted at random among its tokens: the same gates, other tokens.",
         gradient="that of grpo, and -lambda sigmoid(beta (T - O) of another token) / N",
         source="a control for arXiv 2605.15155",
         fidelity="ours",
         group="control",
         note=(
-            "The gates are dealt once, before the first update, so they hold no drift of the weights within the "
-            "iteration. The teacher is read as in sdar; the row costs as much."
+            "The gaps are permuted once, before the first update, so the gates do not follow the parameters as they "
+            "change within the iteration. The teacher pass is made as in sdar; the method costs as much."
         ),
         options=("gate_beta",),
         teacher_views=("teacher",),

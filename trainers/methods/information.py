@@ -1,13 +1,13 @@
-"""Rows that use what a teacher reads in plainer ways than a gate does; and the model without any learning.
+"""Methods that use the privileged information in simpler ways than a gate does; and the model without any learning.
 
-Whoever claims that a gated teacher helps has to say what else could have been done with what it reads: put it into the
-prompt, learn behind that prompt, clone what was done behind it, or shape the reward with it. `rft` and `grpo+rft` use
-nothing privileged at all, only the student's own successes.
+A claim that a gated teacher helps has to be compared with other uses of the same information: put it into the prompt,
+learn under that prompt, clone what was done under it, or shape the reward with it. `rft` and `grpo+rft` use nothing
+privileged at all, only the student's own successes.
 
 Cloning is the auxiliary term with weight 1 on the tokens of kept episodes whose action was understood. Where there is
 no policy gradient beside it, episodes that were not kept leave the update, so N counts kept tokens; an iteration that
-keeps nothing changes no weight. How often the rows of an iteration are gone through is ``num_iterations`` and
-``num_mini_batches``, as for every other row, so that no method has more optimiser steps than its neighbour.
+keeps nothing changes no parameter. How often the rows of an iteration are gone through is ``num_iterations`` and
+``num_mini_batches``, as for every other method, so that none has more optimiser steps than its neighbour.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def plan_progress(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions)
     return batch.progress_BT
 
 
-# --- weights and figures ---
+# --- weights and metrics ---
 
 
 def mean_progress(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Mapping[str, float]:
@@ -64,12 +64,12 @@ def centred_progress(signal_BT: Tensor, batch: TokenBatch, options: MethodOption
     return signal_BT.detach() - batch.statistics["progress_mean"]
 
 
-# --- rows ---
+# --- methods ---
 
 register(
     Method(
         name="vanilla",
-        summary="No learning: the model as it is, evaluated behind the student's prompt.",
+        summary="No learning: the model as it is, evaluated under the plain prompt.",
         gradient="none",
         source=PUBLISHED_TABLE,
         fidelity="code",
@@ -81,15 +81,15 @@ register(
 register(
     Method(
         name="skill-prompt",
-        summary="No learning: the model as it is, evaluated with the privileged block in its prompt.",
+        summary="No learning: the model as it is, evaluated under the privileged prompt.",
         gradient="none",
         source=PUBLISHED_TABLE,
         fidelity="code",
         group="core",
         note=(
-            "A run has no iterations. The block stands where the teacher's prompt has it (position), which is inside a "
-            "role; the published code puts it in front of the user message. It is the same measurement as the hinted "
-            "teacher's success before training."
+            "A run has no iterations. The privileged context stands where the teacher's prompt has it (position), "
+            "which is inside a role; the published code puts it in front of the user message. It is the same "
+            "measurement as the success of the privileged-prompt policy before training."
         ),
         pg_coef=0.0,
         eval_views=("privileged",),
@@ -98,15 +98,15 @@ register(
 register(
     Method(
         name="skill-grpo",
-        summary="GRPO of a student that acts and learns behind the privileged prompt; evaluated with and without it.",
-        gradient="that of grpo, S and O both behind the privileged prompt",
+        summary="GRPO of a student that acts and learns under the privileged prompt; evaluated under both prompts.",
+        gradient="that of grpo, S and O both given the privileged prompt",
         source=PUBLISHED_TABLE,
         fidelity="code",
         group="core",
         note=(
-            "before and after in a summary, and a panel's plain name, are without the privileged block; with it every "
-            "name ends in _privileged. The published code has it the other way round, and draws other tasks for the "
-            "second evaluation; ours plays the same panel twice."
+            "before and after in a summary, and the plain name of an evaluation set, are under the plain prompt; under "
+            "the privileged prompt every name ends in _privileged. The published code has it the other way round, and "
+            "draws other tasks for the second evaluation; ours plays the same evaluation set twice."
         ),
         student_view="privileged",
         eval_views=("plain", "privileged"),
@@ -115,15 +115,15 @@ register(
 register(
     Method(
         name="context-distillation",
-        summary="Act behind the privileged prompt, keep the successes, and clone them behind the plain one.",
-        gradient="-lambda / N per kept token, S behind the plain prompt",
+        summary="Act under the privileged prompt, keep the successes, and clone them given the plain prompt.",
+        gradient="-lambda / N per kept token, S given the plain prompt",
         source="after arXiv 2209.15189 and 2112.00861, made online with a filter",
         fidelity="ours",
         group="equal information",
         note=(
-            "Each iteration acts with the present weights. All successes are kept. An episode in which the model says "
-            "the whole privileged block aloud is left out, since the plain row would hold it. O is what the weights "
-            "that sampled say behind the plain prompt."
+            "Each iteration acts with the current parameters. All successes are kept. An episode in which the model "
+            "itself writes out the whole privileged context is left out, since the plain row would contain it. O is "
+            "the log-prob given the plain prompt by the parameters that sampled."
         ),
         student_view="privileged",
         learn_view="plain",
@@ -148,7 +148,7 @@ register(
             "that is done as its critic (shaping). At shaping_lambda 0, the default, it adds up to 1 over a success "
             "and to 0 over anything else, wherever a plan is known. It is added to the group-normalised advantage, "
             "minus its mean over the iteration. It reads the plan's length at every turn and shows the student "
-            "nothing; the dial does not matter."
+            "nothing; the option privilege has no effect."
         ),
         options=("shaping_lambda",),
         signal=plan_progress,

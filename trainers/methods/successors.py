@@ -1,6 +1,6 @@
-"""What others have built since: rows of the table, apart from the core, each with what it was checked against.
+"""Later methods by others, apart from the core, each with what it was checked against.
 
-Every choice that is ours stands in the row's note. Formulas over turns and windows are in `turns`.
+Every choice that is ours stands in the method's note. Formulas over turns and windows are in `turn_signals`.
 """
 
 from __future__ import annotations
@@ -72,21 +72,22 @@ register(
     Method(
         name="agent-opsd",
         summary=(
-            "Turns that revise the belief in success the way the episode ended get more of its advantage, others less: "
-            "the teacher's gaps, summed by turn, are read as evidence in log-odds."
+            "Turns that revise the belief in success towards the episode's outcome get more of its advantage, others "
+            "less: the teacher's gaps, summed by turn, are taken as evidence in log-odds."
         ),
         gradient=(
-            "that of grpo with A ((1 - lambda) + lambda clip(1 + c sign(A) z, 1 - c, 1 + c)) in place of A; z is "
-            "V_k - V_{k-1} standardised in the episode, logit V_k = logit V_0 + sum over j <= k of D_j, D_k the sum of "
-            "T - O over turn k"
+            "that of grpo with A ((1 - lambda) + lambda clip(1 + c sign(A) z, 1 - c, 1 + c)) in place of A; z is V_k - "
+            "V_{k-1} standardised in the episode, logit V_k = logit V_0 + sum over j <= k of D_j, D_k the sum of T - O "
+            "over turn k"
         ),
         source="arXiv 2608.05987 and its published code",
         fidelity="code",
         group="successor",
         note=(
             "V_0 is the mean return of the group, as in the code (its prior of 0.5 is a fallback that is never used), "
-            "within 1e-4 of 0 and 1: with returns of 10, as in the published ALFWorld runs, one win in eight saturates "
-            "it. The code's centred, decaying and telescoping variants are switched off there, and left out here."
+            "clipped to [1e-4, 1 - 1e-4]: with returns of 10, as in the published ALFWorld runs, one win in eight "
+            "saturates it. The code's centred, decaying and telescoping variants are switched off there, and left out "
+            "here."
         ),
         options=("weight_clip",),
         teacher_views=("teacher",),
@@ -158,7 +159,7 @@ register(
 
 
 def routed_gap(batch: TokenBatch, teacher_BT: Tensor, options: MethodOptions) -> Tensor:
-    """T - O by the reading for the step in turns that came no nearer to the goal, by that for the episode elsewhere."""
+    """T - O given the hints in turns that came no nearer to the goal, given the skill for the episode elsewhere."""
     episode_BT = signals.gap(batch.teachers["teacher"], batch.behaviour_BT)
     if batch.progress_BT is None:
         return episode_BT
@@ -180,8 +181,8 @@ register(
         note=(
             "The published skills are written by a large language model that reads each finished episode, and it names "
             "up to five critical steps. We have no such analyser: the episode's skill is what `privilege` shows, the "
-            "step's are the world's own hints, and critical is a turn that brought the goal no nearer, which only "
-            "hindsight tells. Formula, priority of the step and lambda are those of the code."
+            "step's are the world's own hints, and critical is a turn that brought the goal no nearer, which is known "
+            "only in hindsight. Formula, priority of the step and lambda are those of the code."
         ),
         options=("shaping_lambda",),
         teacher_views=("teacher", "hints"),
@@ -255,7 +256,7 @@ register(
         name="adrs",
         summary=(
             "The teacher's relative preference among the tokens of a turn is added to the advantage, whitened, for a "
-            "span of iterations: reward shaping in the place of a distillation loss."
+            "span of iterations: reward shaping in place of a distillation loss."
         ),
         gradient="that of grpo with A + eta clip(white(q)) in place of A; q is T centred and scaled within its turn",
         source=ADRS_SOURCE,
@@ -264,10 +265,10 @@ register(
         note=(
             "The code adds q to the token rewards before the advantage operator, where it sums to 0 in every turn and "
             "changes nothing; what acts is the second addition, after it: whitened over the tokens of a group, clipped "
-            "to 10 deviations (0.2 at its eta), less in groups of little variance, none in groups without. There the "
-            "paper's reliability gate, one number per group, cancels: see adrs-gated. q is made of T alone, not of "
-            "T - O, so a token that anyone expects is rewarded, too. The span is that of the published ALFWorld "
-            "script; distill_decay=0 teaches throughout."
+            "to 10 deviations (0.2 at its eta), tighter in groups of little variance and to 0 in zero-variance groups. "
+            "Over a group the paper's reliability gate, one number per group, cancels: see adrs-gated. q is made of T "
+            "alone, not of T - O, so a token that anyone expects is rewarded, too. The span is that of the published "
+            "ALFWorld script; distill_decay=0 uses the teacher throughout."
         ),
         teacher_views=("teacher",),
         signal=relative_score,
@@ -292,7 +293,7 @@ register(
         group="successor",
         note=(
             "The gate is that of the code, at the level of groups. Whitening over the iteration and not over the group "
-            "is our reading of what the gate is for. No clip; flat groups are taught with m = 1/2."
+            "is our reading of what the gate is for. No clip; in zero-variance groups m = 1/2."
         ),
         teacher_views=("teacher",),
         signal=relative_score,

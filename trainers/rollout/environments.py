@@ -17,6 +17,8 @@ import gymnasium as gym
 
 from sdar_envs.core import resolve_split
 
+from ..options.references import import_own
+
 Environment = gym.Env[Any, Any]
 
 # Reset seeds of environments that do not enumerate tasks: far apart, so that no split ever reads another's.
@@ -73,6 +75,9 @@ class EnvironmentSource:
 
     def _make(self, kwargs: dict[str, Any]) -> Environment:
         if isinstance(self.env_id, str):
+            module, colon, _ = self.env_id.partition(":")
+            if colon:  # gymnasium imports it too, and does not look into the current folder
+                import_own(module)
             # The passive checker costs a third of a text step and has nothing to add to `check_text_env`.
             return gym.make(self.env_id, disable_env_checker=True, **kwargs)
         return self.env_id(**kwargs)

@@ -18,6 +18,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
+from sdar_envs.files import write_file
+
 from ..options import Options
 
 EPISODE_SCHEMA = "sdar/episode/1"
@@ -75,9 +77,7 @@ class JsonLines:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1, default=_plain) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_file(path, json.dumps(content, indent=1, default=_plain) + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -180,7 +180,7 @@ class RunDirectory:
                 )
         options.to_yaml(self.path / "config.yaml")
         if not (self.path / "versions.json").exists() or not identity.exists():
-            (self.path / "versions.json").write_text(json.dumps(versions(), indent=1) + "\n", encoding="utf-8")
+            _write_json(self.path / "versions.json", versions())
         _write_json(identity, mine)
 
 

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +24,7 @@ from agents.sampling.scripted import ScriptedSampler
 from sdar_envs.cache import cache_folder
 from sdar_envs.choices import unknown_choice
 from sdar_envs.demonstrations import Demonstration, demonstrate, script_of
+from sdar_envs.files import replaced_folder
 
 from .behaviour_cloning import Cloner, CloningConfig
 from .tiny_model import TinyModelConfig, build_model, build_tokenizer, save_model
@@ -143,18 +141,11 @@ def warm_start(
         facts = json.loads((directory / "warm_start.json").read_text(encoding="utf-8"))
         say(f"warm start: from the cache ({directory.name})")
         return _result(directory, facts, cached=True)
-    root.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     model, tokenizer, facts = _warm(args, env_id, config, say)
     facts["seconds"] = round(time.perf_counter() - started, 1)
-    # Written beside and renamed, so that an interrupted write is never taken for a warm model.
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=root))
-    try:
+    with replaced_folder(directory, keep_existing=True) as partial:
         save_model(model, tokenizer, partial, **facts)
-        if not directory.exists():
-            os.replace(partial, directory)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return _result(directory, facts, cached=False)
 
 

@@ -1,4 +1,4 @@
-"""The wall: the student's side has no place for privileged text, and the teacher's side shows nothing unasked."""
+"""The student's side has no place for privileged text, and the teacher's side shows nothing unless it is asked."""
 
 from __future__ import annotations
 

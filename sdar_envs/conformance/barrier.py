@@ -1,4 +1,4 @@
-"""Checks of the wall: what the privileged side holds, and that none of it reaches the student."""
+"""Checks of the information barrier: what the privileged side holds, and that none of it reaches the student."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_privileged_off(subject: Subject) -> None:
 
 
 def check_canary(subject: Subject) -> None:
-    """Nothing privileged stands in observations, public info, or rendered frames; see the module for the limits."""
+    """No privileged text is in observations, public info, or frames; `sdar_envs.conformance` names the limits."""
     subject.require_privileged()
     for walk in subject.walks:
         for moment in walk:

@@ -2,20 +2,17 @@
 
 The rules are the original's, so that its pages are read as it reads them itself: all text that is not in the head, a
 script, a style or a comment, hidden or not; buttons by their class, product links by theirs, options by radio buttons.
-The environment renders its own pages without HTML; this is the second way, by which tests check the first, and the way
-for HTML that comes from elsewhere.
+The environment renders its own pages without HTML; this is the second way, by which tests check the first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from .pages import Page, PageKind, Role, Segment
+from bs4 import BeautifulSoup
+from bs4.element import Comment, NavigableString
 
-if TYPE_CHECKING:
-    from bs4 import BeautifulSoup
-    from bs4.element import NavigableString
+from sdar_envs.webshop.pages import Page, PageKind, Role, Segment
 
 _INVISIBLE = frozenset(("style", "script", "head", "title", "meta", "[document]"))
 
@@ -56,8 +53,6 @@ def read_page(html: str, url: str = "") -> ReadPage:
         html: The page's HTML, of this store or of the original.
         url: Its address. The original marks chosen options nowhere else.
     """
-    from bs4 import BeautifulSoup
-
     soup = BeautifulSoup(html, "html.parser")
     groups = {str(radio.get("id")): str(radio.get("name", "")) for radio in soup.select('input[type="radio"]')}
     segments = tuple(_segment(text, groups) for text in soup.find_all(string=True) if _visible(text))
@@ -75,8 +70,6 @@ def read_page(html: str, url: str = "") -> ReadPage:
 
 
 def _visible(text: NavigableString) -> bool:
-    from bs4.element import Comment
-
     parent = text.parent
     return not (isinstance(text, Comment) or text == "\n" or parent is None or parent.name in _INVISIBLE)
 

@@ -1,0 +1,526 @@
+"""Mutants of important lines: each breaks one promise, and the tests named beside it must notice.
+
+The list is our own, since a mutation tool would spend its hours on messages and defaults. A line stands here when its
+break would make results wrong without any error: formulas, the wiring between them, counted randomness, the information
+barrier, checkpoints. `original` occurs exactly once in its file (a test of the ordinary suite holds that).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One broken line: in `file`, `original` is replaced by `broken`; `tests` are what pytest is given."""
+
+    name: str
+    file: str
+    original: str
+    broken: str
+    tests: tuple[str, ...]
+
+
+def _mutant(name: str, file: str, original: str, broken: str, *tests: str) -> Mutant:
+    return Mutant(name, file, original, broken, tests)
+
+
+LOSSES = "trainers/maths/losses.py"
+SIGNALS = "trainers/maths/signals.py"
+ADVANTAGES = "trainers/maths/advantages.py"
+APPLY = "trainers/methods/apply.py"
+METHOD = "trainers/methods/method.py"
+OBJECTIVE = "trainers/methods/objective.py"
+UPDATER = "trainers/engine/updater.py"
+SCORER = "trainers/scoring/scorer.py"
+TRAINER = "trainers/trainer.py"
+SAMPLER = "agents/sampling/local.py"
+
+T = "tests/trainers/"
+LOSS_TESTS = (T + "test_losses.py",)
+METHOD_TESTS = (T + "test_methods.py", T + "test_methods_core.py", T + "test_objective.py")
+WIRING = ("tests/integration/test_wiring.py", "tests/integration/test_trainer.py")
+
+MUTANTS: tuple[Mutant, ...] = (
+    # --- formulas of the loss ---
+    _mutant(
+        "clip: lower bound",
+        LOSSES,
+        "torch.clamp(ratio, 1.0 - epsilon, 1.0 + high)",
+        "torch.clamp(ratio, 1.0 - high, 1.0 + high)",
+        *LOSS_TESTS,
+    ),
+    _mutant(
+        "clip: pessimistic maximum",
+        LOSSES,
+        "loss = torch.maximum(free, bounded)",
+        "loss = torch.minimum(free, bounded)",
+        *LOSS_TESTS,
+    ),
+    _mutant(
+        "dual clip only for negative advantages",
+        LOSSES,
+        "dual = (advantages < 0) & (loss > ceiling)",
+        "dual = loss > ceiling",
+        *LOSS_TESTS,
+    ),
+    _mutant(
+        "advantages are detached",
+        LOSSES,
+        "advantages = select(mask_BT, advantages_BT.detach())",
+        "advantages = select(mask_BT, advantages_BT)",
+        *LOSS_TESTS,
+        *METHOD_TESTS,
+    ),
+    _mutant(
+        "k3 estimator",
+        LOSSES,
+        "value = bounded_exp(-difference) + difference - 1.0",
+        "value = bounded_exp(difference) - difference - 1.0",
+        *LOSS_TESTS,
+    ),
+    _mutant("k2 estimator", LOSSES, "value = 0.5 * difference.square()", "value = difference.square()", *LOSS_TESTS),
+    _mutant(
+        "global mean divides by the step's tokens",
+        LOSSES,
+        "return select(mask_BT, values_BT).sum() / max(float(denominator), 1.0)",
+        "return select(mask_BT, values_BT).sum() / max(float(mask_BT.sum()), 1.0)",
+        *LOSS_TESTS,
+        T + "test_objective.py",
+    ),
+    # --- signals and weights ---
+    _mutant(
+        "gap: teacher minus student",
+        SIGNALS,
+        "return teacher_BT.detach() - student_BT.detach()",
+        "return student_BT.detach() - teacher_BT.detach()",
+        T + "test_signals.py",
+        *METHOD_TESTS,
+    ),
+    _mutant(
+        "gate is detached",
+        SIGNALS,
+        "return torch.sigmoid(beta * signal_BT.detach())",
+        "return torch.sigmoid(beta * signal_BT)",
+        T + "test_signals.py",
+        *METHOD_TESTS,
+    ),
+    _mutant(
+        "forward KL weight",
+        SIGNALS,
+        "weight = bounded_exp(gap_BT.detach()) - 1.0",
+        "weight = bounded_exp(gap_BT.detach())",
+        T + "test_signals.py",
+    ),
+    _mutant(
+        "sign of the advantage in RLSD",
+        SIGNALS,
+        "bounded_exp(sign * gap_BT.detach())",
+        "bounded_exp(gap_BT.detach())",
+        T + "test_signals.py",
+    ),
+    _mutant(
+        "mixture of teachers",
+        SIGNALS,
+        "return torch.logsumexp(teachers_VBT, dim=0) - math.log(teachers_VBT.shape[0])",
+        "return torch.logsumexp(teachers_VBT, dim=0)",
+        T + "test_signals.py",
+        T + "test_teacher_views.py",
+    ),
+    # --- advantages ---
+    _mutant(
+        "sample standard deviation",
+        ADVANTAGES,
+        'std = float(own.std(ddof=1)) if scale_rewards == "group" else batch_std',
+        'std = float(own.std(ddof=0)) if scale_rewards == "group" else batch_std',
+        T + "test_advantages.py",
+    ),
+    _mutant(
+        "leave one out",
+        ADVANTAGES,
+        "(own - own.mean()) * (len(own) / (len(own) - 1))",
+        "(own - own.mean())",
+        T + "test_advantages.py",
+    ),
+    _mutant(
+        "broken episodes leave the statistics",
+        ADVANTAGES,
+        "keep = [not outcomes[episode].failed for episode in member_episodes]",
+        "keep = [True for episode in member_episodes]",
+        T + "test_advantages.py",
+    ),
+    _mutant(
+        "penalty for invalid actions",
+        ADVANTAGES,
+        "charge = 0.0 if at_baseline else penalty",
+        "charge = 0.0",
+        T + "test_advantages.py",
+    ),
+    _mutant(
+        "a group of one has no advantage",
+        ADVANTAGES,
+        "        values[members] = 0.0\n",
+        "        pass\n",
+        T + "test_advantages.py",
+    ),
+    _mutant(
+        "GiGPO compares steps of one group",
+        ADVANTAGES,
+        "states += [(row.group_id, anchor) for anchor in row.anchor_ids]",
+        "states += [(0, anchor) for anchor in row.anchor_ids]",
+        T + "test_gigpo.py",
+    ),
+    _mutant(
+        "discount of step returns",
+        "trainers/maths/step_groups.py",
+        "returns[k] += gamma * returns[k + 1]",
+        "returns[k] += returns[k + 1]",
+        T + "test_gigpo.py",
+    ),
+    _mutant(
+        "shaping telescopes",
+        "trainers/maths/plan_progress.py",
+        "return [after - before for before, after in pairwise(potentials_K1)]",
+        "return [after for before, after in pairwise(potentials_K1)]",
+        T + "test_plan_progress.py",
+    ),
+    # --- methods ---
+    _mutant(
+        "auxiliary term holds the coefficient",
+        APPLY,
+        "injected.extra_BT = coef * losses.weighted_score(batch.live_student(), weight, where)",
+        "injected.extra_BT = losses.weighted_score(batch.live_student(), weight, where)",
+        *METHOD_TESTS,
+    ),
+    _mutant(
+        "multiplier keeps the rest of the advantage",
+        APPLY,
+        "factor = torch.where(where, (1.0 - coef) + coef * weight, 1.0)",
+        "factor = torch.where(where, coef * weight, 1.0)",
+        *METHOD_TESTS,
+    ),
+    _mutant(
+        "unread tokens keep their advantage",
+        APPLY,
+        "factor = torch.where(where, (1.0 - coef) + coef * weight, 1.0)",
+        "factor = (1.0 - coef) + coef * weight",
+        *METHOD_TESTS,
+    ),
+    _mutant(
+        "weights of an iteration are taken with O",
+        APPLY,
+        "batch.student_BT = batch.behaviour_BT",
+        "batch.student_BT = torch.zeros_like(batch.behaviour_BT)",
+        T + "test_methods_successors.py",
+        T + "test_methods_core.py",
+    ),
+    _mutant(
+        "weights of an iteration reach the update",
+        APPLY,
+        'if method.timing == "iteration" and batch.weights_BT is not None:',
+        'if method.timing == "never" and batch.weights_BT is not None:',
+        T + "test_methods_core.py",
+        T + "test_methods_successors.py",
+    ),
+    _mutant(
+        "schedule of the coefficient",
+        METHOD,
+        "return base * self.schedule_for(options)(step)",
+        "return base",
+        T + "test_methods_core.py",
+        T + "test_methods.py",
+    ),
+    _mutant(
+        "a coefficient of 0 asks no teacher",
+        METHOD,
+        'teacher = bool(method.teacher_views) and method.injection != "none" and counts',
+        'teacher = bool(method.teacher_views) and method.injection != "none"',
+        *METHOD_TESTS,
+        T + "test_off_switches.py",
+    ),
+    _mutant(
+        "the reference is read where the KL counts",
+        METHOD,
+        "reads_reference=options.beta != 0.0",
+        "reads_reference=False",
+        T + "test_methods.py",
+        T + "test_objective.py",
+    ),
+    _mutant(
+        "KL in the loss",
+        OBJECTIVE,
+        "total = total + options.beta * losses.global_mean(kl, mask, denominator)",
+        "total = total + losses.global_mean(kl, mask, denominator)",
+        T + "test_objective.py",
+    ),
+    _mutant(
+        "KL in the advantage",
+        OBJECTIVE,
+        "advantages = advantages - options.beta * (batch.behaviour_BT - batch.reference_BT)",
+        "advantages = advantages + options.beta * (batch.behaviour_BT - batch.reference_BT)",
+        T + "test_methods.py",
+    ),
+    _mutant(
+        "entropy is a bonus",
+        OBJECTIVE,
+        "total = total - options.entropy_coef * losses.global_mean(batch.entropy_BT, mask, denominator)",
+        "total = total + options.entropy_coef * losses.global_mean(batch.entropy_BT, mask, denominator)",
+        T + "test_methods.py",
+    ),
+    _mutant(
+        "clones at most so many per task",
+        "trainers/methods/filters.py",
+        "flags[index] = left[group] >= 0",
+        "flags[index] = True",
+        T + "test_selection.py",
+        T + "test_methods_information.py",
+    ),
+    # --- rows and batches ---
+    _mutant(
+        "a row ends where the prompt does not continue",
+        "trainers/rollout/rows.py",
+        "if not tokens.continues:",
+        "if row is None:",
+        T + "test_rows.py",
+    ),
+    _mutant(
+        "loss positions of a later turn",
+        "trainers/rollout/rows.py",
+        "self.loss_positions.extend(range(len(self.ids), len(self.ids) + count))",
+        "self.loss_positions.extend(range(len(self.ids) - 1, len(self.ids) + count - 1))",
+        T + "test_rows.py",
+    ),
+    _mutant(
+        "the teacher scores what was sampled",
+        "trainers/rollout/rows.py",
+        "if reading.view.sampled_ids() != sampled:",
+        "if False:",
+        T + "test_rows.py",
+    ),
+    _mutant(
+        "truncated rows leave the loss",
+        "trainers/batch/token_batch.py",
+        "return not (mask_truncated and row.truncated)",
+        "return True",
+        T + "test_token_batch.py",
+        T + "test_updater.py",
+    ),
+    _mutant(
+        "tokens that were not read are outside the teacher's mask",
+        "trainers/batch/token_batch.py",
+        "batch.teacher_mask_BT = mask & read_B[:, None]",
+        "batch.teacher_mask_BT = mask",
+        *METHOD_TESTS,
+    ),
+    _mutant(
+        "micro-batches hold every row once",
+        "trainers/batch/token_batch.py",
+        "(len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget",
+        "(len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget + lengths[index]",
+        T + "test_token_batch.py",
+    ),
+    # --- forward passes ---
+    _mutant(
+        "the state before a token predicts it",
+        "trainers/forward/logprobs.py",
+        "hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[flat - 1]",
+        "hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[flat]",
+        T + "test_logprobs.py",
+    ),
+    _mutant(
+        "logits are divided by the temperature",
+        "trainers/forward/logprobs.py",
+        "logits_NV = logits_NV / temperature",
+        "logits_NV = logits_NV * temperature",
+        T + "test_logprobs.py",
+    ),
+    _mutant(
+        "log-probs of the kept teacher at the temperature",
+        "trainers/forward/distributions.py",
+        "torch.log_softmax(head(hidden_NH[part]).float() / temperature, -1)",
+        "torch.log_softmax(head(hidden_NH[part]).float(), -1)",
+        T + "test_distributions.py",
+    ),
+    # --- the wiring of an iteration ---
+    _mutant(
+        "the learning-rate schedule reaches the optimiser",
+        UPDATER,
+        '            group["lr"] = rate\n',
+        "            pass\n",
+        *WIRING,
+    ),
+    _mutant(
+        "warm-up of the learning rate",
+        UPDATER,
+        "return rate * (step + 1) / options.warmup_steps",
+        "return rate",
+        T + "test_updater.py",
+    ),
+    _mutant(
+        "the pass is in the key of mini-batches",
+        UPDATER,
+        "key=(plan.seed, plan.step, repeat)",
+        "key=(plan.seed, plan.step, 0)",
+        *WIRING,
+    ),
+    _mutant(
+        "gradients are clipped",
+        UPDATER,
+        "norm = self.engine.clip(self.masters.masters, self.options.max_grad_norm)",
+        'norm = self.engine.clip(self.masters.masters, float("inf"))',
+        T + "test_updater.py",
+    ),
+    _mutant(
+        "a non-finite gradient changes nothing",
+        UPDATER,
+        "        if math.isfinite(norm):\n            self.optimizer.step()",
+        "        if True:\n            self.optimizer.step()",
+        T + "test_updater.py",
+    ),
+    _mutant(
+        "the denominator is the whole step's",
+        UPDATER,
+        "tokens = self.engine.sum_over_ranks(loss_tokens(rows, mask_truncated=mask_truncated))",
+        "tokens = self.engine.sum_over_ranks(1.0)",
+        T + "test_updater.py",
+        T + "test_backbone.py",
+    ),
+    _mutant(
+        "the reference policy scores the reference",
+        SCORER,
+        "values = self._pass(self.reference, [row.student for row in rows])",
+        "values = self._pass(self.root, [row.student for row in rows])",
+        *WIRING,
+    ),
+    _mutant(
+        "the teacher reads its own prompt",
+        SCORER,
+        "picked = [views[place][name] for place in places]",
+        "picked = [rows[place].student for place in places]",
+        *WIRING,
+        "tests/integration/test_method_runs.py",
+    ),
+    _mutant(
+        "the sampler is told of new parameters",
+        TRAINER,
+        "        self._sync_sampler(plan.step + 1)\n",
+        "",
+        "tests/integration/test_sampler_handed_in.py",
+    ),
+    _mutant(
+        "the coefficient is that of the iteration",
+        TRAINER,
+        "self.method.at(self.state.step, self.args)\n        mask",
+        "self.method.at(0, self.args)\n        mask",
+        "tests/integration/test_method_runs.py",
+        *WIRING,
+    ),
+    _mutant(
+        "resume brings back the optimiser",
+        "trainers/run/run_state.py",
+        "    load_optimizer_state(updater.optimizer, named, checkpoint",
+        "    (lambda *_: None)(updater.optimizer, named, checkpoint",
+        "tests/integration/test_resume.py",
+    ),
+    _mutant(
+        "a changed checkpoint is refused",
+        "trainers/engine/checkpoint.py",
+        'if _sha256(folder / name) != expected["sha256"]:',
+        "if False:",
+        T + "test_checkpoint.py",
+    ),
+    # --- tasks, sampling, evaluation ---
+    _mutant(
+        "the turn is in the key of a sampling draw",
+        "agents/chat.py",
+        '(*view.draw, "sample", view.turn)',
+        '(*view.draw, "sample")',
+        *WIRING,
+    ),
+    _mutant(
+        "the member is in the key of an episode",
+        "trainers/rollout/tasks.py",
+        'TaskDraw(task, ("train", seed, step, group, member), group, member)',
+        'TaskDraw(task, ("train", seed, step, group), group, member)',
+        *WIRING,
+        T + "test_rollout.py",
+    ),
+    _mutant(
+        "inverse CDF",
+        SAMPLER,
+        "targets = uniforms.clamp(max=1 - 1e-12) * sums[:, -1]",
+        "targets = (1 - uniforms).clamp(max=1 - 1e-12) * sums[:, -1]",
+        "tests/agents/test_sampler.py",
+    ),
+    _mutant(
+        "sampled log-probs are at the temperature",
+        SAMPLER,
+        "everything = torch.log_softmax(logits.float() / temperatures[:, None], dim=-1)",
+        "everything = torch.log_softmax(logits.float(), dim=-1)",
+        "tests/agents/test_sampler.py",
+    ),
+    _mutant(
+        "valid_unseen means test",
+        "sdar_envs/core.py",
+        '"valid_unseen": "test"',
+        '"valid_unseen": "valid"',
+        "tests/integration/test_wiring.py",
+    ),
+    _mutant(
+        "Wilson's centre",
+        "trainers/evaluation/intervals.py",
+        "centre = (rate + z * z / (2 * episodes)) / scale",
+        "centre = rate",
+        T + "test_intervals.py",
+    ),
+    _mutant(
+        "clusters widen an interval",
+        "trainers/evaluation/intervals.py",
+        "residuals[cluster] = residuals.get(cluster, 0.0) + outcome - mean",
+        "residuals[cluster, len(residuals)] = outcome - mean",
+        T + "test_intervals.py",
+    ),
+    _mutant(
+        "broken episodes are in no rate",
+        "trainers/evaluation/evaluate.py",
+        "played = [episode for episode in episodes if not episode.failed]",
+        "played = list(episodes)",
+        T + "test_evaluation.py",
+    ),
+    _mutant(
+        "an evaluation set that was changed is refused",
+        "trainers/evaluation/evaluation_set.py",
+        "if stated != content_hash(content):",
+        "if False:",
+        T + "test_evaluation.py",
+    ),
+    _mutant(
+        "the digest holds what changes the maths",
+        "trainers/options/joined.py",
+        'if option.metadata["maths"]}',
+        'if not option.metadata["maths"]}',
+        T + "test_config.py",
+    ),
+    # --- the information barrier ---
+    _mutant(
+        "privileged knowledge has no text form",
+        "sdar_envs/privileged.py",
+        '    def __repr__(self) -> str:\n        return "<privileged>"',
+        "    def __repr__(self) -> str:\n        return repr(self._fields)",
+        "tests/envs",
+    ),
+    _mutant(
+        "an agent is handed the privileged side only when it declares that",
+        "trainers/rollout/collect.py",
+        "if agent.reads_privileged else agent.act(views)",
+        "if True else agent.act(views)",
+        T + "test_rollout.py",
+    ),
+    _mutant(
+        "a context over its budget is no complete reading",
+        "agents/teacher.py",
+        "complete = known and fits and max(sizes) <= self.budget_tokens",
+        "complete = known and fits",
+        "tests/agents/test_teacher.py",
+    ),
+)
