@@ -72,6 +72,7 @@ def load_tokenizer(model: str, config: SDARConfig, source: EnvironmentSource) ->
 
 def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedTokenizerBase:
     """A tokenizer as the warm start makes it, from fewer demonstrations: counts differ from a run's by little."""
+    from agents.sampling.scripted import ScriptedSampler
     from sdar_envs.demonstrations import script_of
 
     from ..methods import METHODS
@@ -167,6 +168,8 @@ def inspect_prompts(
     Raises:
         ValueError: Unknown split or task, or a prompt that does not fit at all.
     """
+    from agents.sampling.scripted import ScriptedSampler
+
     from ..methods import METHODS
     from ..rollout.batch_env import LoopBatchEnv
     from ..rollout.collect import TaskDraw, collect

@@ -182,8 +182,8 @@ def model_agent(
     model, tokenizer = load_model(model_path)
     context = None if teacher_context is None else load_teacher_context(teacher_context)
     # Acting asks nothing of the method; grpo is the method that needs no teacher.
-    root = SingleProcess.of(config).prepare(model)
-    policies = make_policies(root, tokenizer, config, METHODS["grpo"], source, context)
+    model = SingleProcess.of(config).prepare(model).language_model
+    policies = make_policies(model, tokenizer, config, METHODS["grpo"], source, context)
     if not privileged:
         return policies.evaluator
     if policies.privileged_policy is None:
