@@ -67,7 +67,7 @@ def prepare_beside(path: Path, asked: Plan) -> tuple[Plan, dict[tuple[str, int],
     """A study whose tuning is done: its first plan, then the plan with what was chosen."""
     tuned = (path / "tuned.json").read_bytes()
     (path / "tuned.json").unlink()
-    prepare(path, asked, lay_out=False)
+    prepare(path, asked, job_files=False)
     (path / "tuned.json").write_bytes(tuned)
     return prepare(path, asked)
 

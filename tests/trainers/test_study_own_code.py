@@ -72,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def sdar(folder: Path, *words: str) -> str:
-    """What a command says; -P keeps Python from putting the folder on the path by itself, as the installed command does."""
+    """What a command says; with -P the folder is not on the path, as with the installed command."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-P", "-m", "trainers", *words]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def is_callers_mistake(error: Exception) -> bool:
-    """Whether `error` tells the caller what to do, so that a traceback would only hide it.
+    """Whether `error` says what the caller can do, so that a traceback would only hide it.
 
     That holds for the error classes of this suite, for Gymnasium's, and for the built-in ones that are raised on input.
     """

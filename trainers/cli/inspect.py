@@ -1,7 +1,7 @@
 """The student's and the teacher's prompt side by side: what each reads of the same tokens, and what it costs.
 
 The prompts are built by the code that a run uses, with a script in the place of the model's sampler. The privileged
-block is highlighted (in plain output between [[PRIVILEGED and ]]); only the teacher's side has one.
+context is highlighted (in plain output between [[PRIVILEGED and ]]); only the teacher's side has one.
 """
 
 from __future__ import annotations

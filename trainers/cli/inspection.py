@@ -27,7 +27,7 @@ Decode = Callable[[Sequence[int]], str]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a prompt's text; `privileged` where it is the teacher's block."""
+    """A stretch of a prompt's text; `privileged` where it is the privileged context."""
 
     text: str
     privileged: bool = False
@@ -247,7 +247,7 @@ def _parts(
 
     return (
         ("system message", sizes["system"], seen(sizes["system"])),
-        ("privileged block", 0, block),
+        ("privileged context", 0, block),
         ("user messages", sizes["user"], seen(sizes["user"] - lost)),
         ("completions", sampled + earlier, seen(sampled + earlier)),
         ("chat template", template, seen(template)),
@@ -270,12 +270,15 @@ def _notes(
         notes.append("this environment's info has no privileged view: there is no teacher's prompt")
         return notes
     if reading.history_cut:
-        notes.append(f"CUT: {reading.history_cut} turns of the teacher's history, to make room for the block")
+        notes.append(
+            f"CUT: {reading.history_cut} turns of the teacher's history, to make room for the privileged context"
+        )
     if reading.block_tokens == 0:
-        notes.append("the privileged block is EMPTY: teacher and student read the same")
+        notes.append("the privileged context is EMPTY: teacher and student read the same")
     elif not reading.complete:
         notes.append(
-            f"INCOMPLETE: the block has {reading.block_tokens} tokens, teacher_budget is {config.teacher_budget}; what "
-            "does not fit is left out of the distillation. Raise teacher_budget or max_prompt_length"
+            f"INCOMPLETE: the privileged context has {reading.block_tokens} tokens, teacher_budget is "
+            f"{config.teacher_budget}; what does not fit is left out of the distillation. Raise teacher_budget or "
+            "max_prompt_length"
         )
     return notes or ["nothing was cut"]

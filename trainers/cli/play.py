@@ -225,7 +225,7 @@ class Watched:
         return actions
 
     def release(self, slots: Sequence[int]) -> None:
-        """Tell the agent which episodes ended."""
+        """Say to the agent which episodes ended."""
         release = getattr(self._agent, "release", None)
         if release is not None:
             release(slots)

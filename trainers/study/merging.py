@@ -95,7 +95,7 @@ def reuse_results(path: Path, others: Iterable[Path], *, cache: Path | None = No
     Tuned values and trials stay where they are.
 
     Args:
-        path: The study's directory, planned and laid out.
+        path: The study's directory, planned, with its jobs written.
         others: Directories, or files of `export_study`.
         cache: Where warm models are kept here; None for the study's own folder.
 

@@ -87,7 +87,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         DamagedFileError: It is not JSON, or has NaN in it.
-        OSError: It can not be read.
+        OSError: It cannot be read.
     """
 
     def refuse(constant: str) -> None:

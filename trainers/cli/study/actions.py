@@ -33,7 +33,7 @@ def _run(options: argparse.Namespace, *, tuning_first: bool) -> int:
     console, path = make_console(), Path(options.output_dir)
     if options.merge:
         bring_in(console, path, options, prepare_first=bool(planning_flags(options)))
-    plan, jobs = prepare(path, asked_plan(path, options), amend=options.amend, lay_out=not tuning_first)
+    plan, jobs = prepare(path, asked_plan(path, options), amend=options.amend, job_files=not tuning_first)
     show_plan(console, path, plan, jobs)
     if plan.tuning is not None and not tuning_first and read_tuned(path) is None:
         console.print(
@@ -116,7 +116,7 @@ def bring_in(console: Console, path: Path, options: argparse.Namespace, *, prepa
     from ...study.study_dir import held_plan, prepare
 
     if prepare_first and held_plan(path) is not None:
-        prepare(path, plan_of(options), amend=options.amend, lay_out=False)
+        prepare(path, plan_of(options), amend=options.amend, job_files=False)
     merged = merge_studies(path, [Path(other) for other in options.merge], cache=cache_of(options))
     console.print(f"merged into {path}: {merged.results} finished jobs and trials, {merged.warm_starts} warm starts")
     if merged.left:
@@ -134,7 +134,7 @@ def take_over(console: Console, path: Path, options: argparse.Namespace) -> None
 def run_tuning(
     console: Console, path: Path, plan: Plan, options: argparse.Namespace
 ) -> tuple[int, Plan, dict[tuple[str, int], Job]]:
-    """Run the plan's trials and choose; the plan's jobs are laid out again with what was chosen."""
+    """Run the plan's trials and choose; the plan's jobs are written again with what was chosen."""
     from ...study.plan_records import StudyError
     from ...study.study_dir import prepare, read_tuned, write_jobs
     from ...study.tuning import choose, save_tuned, trial_jobs
