@@ -239,12 +239,12 @@ def test_inspect_counts_every_token_of_both_prompts_for_every_privilege(
     words = ["inspect", "--model", model_name, "--privilege", privilege, "--env-kwargs", "size=small"]
     assert main([*words, "--teacher-budget", "100000", "--max-prompt-length", "100000"]) == 0
     shown = capsys.readouterr().out
-    table = {line[:16].strip(): line[16:].split() for line in shown.partition("tokens ")[2].splitlines()[1:7]}
+    table = {line[:18].strip(): line[18:].split() for line in shown.partition("tokens ")[2].splitlines()[1:7]}
     student, teacher = ([int(cells[side]) for cells in table.values()] for side in (0, 1))
     assert sum(student[:-1]) == student[-1]
     assert sum(teacher[:-1]) == teacher[-1]
-    assert table["privileged block"][0] == "0"
-    assert int(table["privileged block"][1]) == teacher[-1] - student[-1] > 0
+    assert table["privileged context"][0] == "0"
+    assert int(table["privileged context"][1]) == teacher[-1] - student[-1] > 0
 
 
 def test_inspect_says_what_was_cut_and_what_does_not_fit(capsys) -> None:
