@@ -29,7 +29,7 @@
     weight: "weight", signal: "signal", gap: "teacher − student", student: "student, log p",
     teacher: "teacher, log p", behaviour: "when sampled, log p", entropy: "entropy, nats",
   };
-  const CLAIMS = { stale: "a stale claim", true: "claims hold", none: "no claims known" };
+  const CLAIMS = { stale: "a wrong statement", true: "statements hold", none: "no statements known" };
 
   const state = { shown: [], episode: 0, turn: 0 };
 

@@ -46,7 +46,7 @@ def show_viewer(page: Any, arm: str) -> None:
     arms = page.locator("#viewer-filters select[name=arm]")
     if arm in arms.locator("option").all_inner_texts():
         arms.select_option(label=arm)
-    for name, wanted in (("claims", "a stale claim"), ("when", "training, "), ("outcome", "won")):
+    for name, wanted in (("claims", "a wrong statement"), ("when", "training, "), ("outcome", "won")):
         select = page.locator(f"#viewer-filters select[name={name}]")
         # Of several, the last that an episode has.
         for label in reversed([said for said in select.locator("option").all_inner_texts() if said.startswith(wanted)]):

@@ -110,7 +110,7 @@ def test_filters_keep_what_they_name_and_the_count_says_how_many(chromium, study
     assert won[0] + lost[0] == everything
     choose(page, "outcome", "all")
     parts = []
-    for label in ("a stale claim", "claims hold"):
+    for label in ("a wrong statement", "statements hold"):
         choose(page, "claims", label)
         parts.append(count(page))
     assert sum(parts) == everything and min(parts) > 0
@@ -135,7 +135,7 @@ def test_claims_of_an_arm_without_a_teacher_are_known_from_the_study(chromium, s
     page = open_page(chromium, study).page
     choose(page, "arm", "grpo")
     choose(page, "when", "test, after iteration 10")
-    choose(page, "claims", "a stale claim")
+    choose(page, "claims", "a wrong statement")
     assert count(page) > 0
 
 

@@ -47,7 +47,7 @@ def test_a_run_ends_with_its_table_its_directory_and_what_to_do_next(model: Path
     path = tmp_path / "run"
     assert main(["train", "--model", str(model), *SHORT_RUN, "--output-dir", str(path)]) == 0
     shown = capsys.readouterr().out
-    for expected in ("all tasks", "place", "hinted teacher, valid", "paired difference", "tokens"):
+    for expected in ("all tasks", "place", "privileged-prompt policy, valid", "paired difference", "tokens"):
         assert expected in shown
     for name in ("summary.json", "metrics.jsonl", "episodes.jsonl", "checkpoints/", "config.yaml"):
         assert name in shown
@@ -67,8 +67,8 @@ def test_episodes_hold_their_schema_and_which_claims_were_read(run: Path) -> Non
     assert all(set(each) - {"tokens", "messages"} == turn for each in turns)
     # The student's prompt stands where the tokens stand, and nothing of the teacher's is in it.
     assert all(("tokens" in each) == bool(each.get("messages")) for each in turns)
-    # Two iterations of four; the panel that is watched before and behind each, by student and hinted teacher; the test
-    # panel before and after. What the teacher wrote is not told.
+    # Two iterations of four; the watched set before and after each, by student and privileged-prompt policy; the test
+    # set before and after. What the teacher wrote is not logged.
     phases = [(record["phase"], record["iteration"]) for record in records]
     counts = {phase: phases.count(phase) for phase in phases}
     assert counts == {
@@ -239,12 +239,12 @@ def test_inspect_counts_every_token_of_both_prompts_for_every_privilege(
     words = ["inspect", "--model", model_name, "--privilege", privilege, "--env-kwargs", "size=small"]
     assert main([*words, "--teacher-budget", "100000", "--max-prompt-length", "100000"]) == 0
     shown = capsys.readouterr().out
-    table = {line[:16].strip(): line[16:].split() for line in shown.partition("tokens ")[2].splitlines()[1:7]}
+    table = {line[:18].strip(): line[18:].split() for line in shown.partition("tokens ")[2].splitlines()[1:7]}
     student, teacher = ([int(cells[side]) for cells in table.values()] for side in (0, 1))
     assert sum(student[:-1]) == student[-1]
     assert sum(teacher[:-1]) == teacher[-1]
-    assert table["privileged block"][0] == "0"
-    assert int(table["privileged block"][1]) == teacher[-1] - student[-1] > 0
+    assert table["privileged context"][0] == "0"
+    assert int(table["privileged context"][1]) == teacher[-1] - student[-1] > 0
 
 
 def test_inspect_says_what_was_cut_and_what_does_not_fit(capsys) -> None:

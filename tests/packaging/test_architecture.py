@@ -19,7 +19,7 @@ def drawn(text: str, package: str) -> dict[str, set[str]]:
     rooms: dict[str, set[str]] = {}
     room = ""
     for line in section[1].splitlines():
-        named = re.match(r" {4}(\w+)/\s+(.*)", line)
+        named = re.match(r" {4}([\w/]+)/\s+(.*)", line)
         if named:
             room = named[1]
         rooms.setdefault(room, set()).update(re.findall(r"\w+", named[2] if named else line))

@@ -21,7 +21,7 @@ from trainers.study.result_records import (
     Cost,
     Count,
     CurvePoint,
-    PanelResult,
+    MeasuredTest,
     Result,
     TrainingPoint,
     Trial,
@@ -194,14 +194,14 @@ def _training(method: str, step: int, seconds: float, rate: float, generator: np
     return TrainingPoint(step, step * 128, round(step * seconds, 3), figures)
 
 
-def _panel(rate: float, seed: int, generator: np.random.Generator) -> PanelResult:
+def _panel(rate: float, seed: int, generator: np.random.Generator) -> MeasuredTest:
     claims = "".join("s" if task % 4 == 3 else "f" for task in range(PANEL))
     outcomes = "".join("1" if generator.random() < rate - 0.08 * (claim == "s") else "0" for claim in claims)
 
     def count(kept: Sequence[int]) -> Count:
         return Count(sum(outcomes[task] == "1" for task in kept), len(kept))
 
-    return PanelResult(
+    return MeasuredTest(
         outcomes=outcomes,
         claims=claims,
         overall=count(range(PANEL)),

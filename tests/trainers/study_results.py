@@ -9,7 +9,7 @@ from typing import Any
 
 from trainers.study.plan_records import Arm, Hypothesis, Plan
 from trainers.study.records import Study
-from trainers.study.result_records import Cost, Count, CurvePoint, PanelResult, Result, TrainingPoint, Warm
+from trainers.study.result_records import Cost, Count, CurvePoint, MeasuredTest, Result, TrainingPoint, Warm
 
 N = 100  # tasks of every panel here
 EPISODES = 10  # per iteration
@@ -72,7 +72,7 @@ def make_result(
         if step
     ]
 
-    def panel(outcomes: str) -> PanelResult | None:
+    def panel(outcomes: str) -> MeasuredTest | None:
         if not outcomes:
             return None
         marks = claims or "-" * len(outcomes)
@@ -81,7 +81,7 @@ def make_result(
             own = [o for o, c in zip(outcomes, marks, strict=True) if c in kind and o != "-"]
             return Count(own.count("1"), len(own))
 
-        return PanelResult(outcomes, marks, of("fs-"), of("f"), of("s"), {}, "panel")
+        return MeasuredTest(outcomes, marks, of("fs-"), of("f"), of("s"), {}, "panel")
 
     return Result(
         key=f"{arm}-{seed}",

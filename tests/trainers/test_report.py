@@ -53,8 +53,8 @@ def test_the_table_shows_the_analysis_to_a_tenth_of_a_point(study: Study, docume
         assert shown["test"].text == f"{100 * row.endpoints['test'].mean:.1f}"
         low, high = row.endpoints["test"].low, row.endpoints["test"].high
         assert shown["test"].sub == f"{100 * max(low, 0):.1f} to {100 * min(high, 1):.1f}, n {row.test['overall'].n}"
-        for name, part in (("true", "fresh"), ("stale", "stale")):
-            assert shown[f"test, {name} claims"].sub.endswith(f"n {row.test[part].n}") and row.test[part].n > 0
+        for name, part in (("true", "fresh"), ("wrong", "stale")):
+            assert shown[f"test, {name} statements"].sub.endswith(f"n {row.test[part].n}") and row.test[part].n > 0
     on_test = [each for each in table.contrasts if each.terms[0].endpoint == "test"]
     differences = {each.terms[0].arm: each.estimate.mean for each in on_test}
     for cells in block.rows:
@@ -77,7 +77,7 @@ def test_all_that_a_reader_was_promised_is_there(document: Document):
     promised = ("curves", "each-arm", "differences", "claims", "task-types", "weights", "policy", "teacher", "cost")
     assert set(promised) <= set(figures)
     titles = [panel.title for panel in figures["curves"].panels]
-    assert titles[1].startswith("Against CPU-seconds") and "stale" in titles[3]
+    assert titles[1].startswith("Against CPU-seconds") and "wrong" in titles[3]
     assert all(line.band for panel in figures["curves"].panels for line in panel.lines)
     assert all(line.thin for panel in figures["each-arm"].panels for line in panel.lines if line.label == panel.title)
     captions = tables(document)

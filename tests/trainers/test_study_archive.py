@@ -67,7 +67,7 @@ def prepare_beside(path: Path, asked: Plan) -> tuple[Plan, dict[tuple[str, int],
     """A study whose tuning is done: its first plan, then the plan with what was chosen."""
     tuned = (path / "tuned.json").read_bytes()
     (path / "tuned.json").unlink()
-    prepare(path, asked, lay_out=False)
+    prepare(path, asked, job_files=False)
     (path / "tuned.json").write_bytes(tuned)
     return prepare(path, asked)
 
@@ -79,8 +79,8 @@ def test_the_table_from_the_exported_file_is_the_originals(whole: Path, tmp_path
     table = write_table(whole)
     assert table.complete and table.arms[1].overrides["beta"] == 0.2
     file, again = tmp_path / "kept" / "study.jsonl.gz", tmp_path / "again"
-    assert main(["study", "--output-dir", str(whole), "--export", str(file)]) == 0
-    assert main(["study", "--output-dir", str(again), "--merge", str(file), "--table"]) == 0
+    assert main(["study", "export", str(whole), str(file)]) == 0
+    assert main(["study", "merge", str(again), str(file), "--table"]) == 0
     assert load_study(again).table == table
     for name in ("results.csv", "report.md", "study.json", "tuned.json"):
         assert (again / name).read_text() == (whole / name).read_text()
@@ -119,7 +119,7 @@ def test_a_study_goes_on_from_its_file_with_the_weights_of_seeds_that_are_half_d
 def test_an_export_says_which_weights_it_could_not_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, jobs = prepare(tmp_path / "here", plan(seeds=1))
     finish(tmp_path / "here", jobs["grpo", 0])
-    assert main(["study", "--output-dir", str(tmp_path / "here"), "--export", str(tmp_path / "x.gz")]) == 0
+    assert main(["study", "export", str(tmp_path / "here"), str(tmp_path / "x.gz")]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"without warm starts {jobs['grpo', 0].warm_key}" in said and "another machine may not be able" in said
 
@@ -138,7 +138,7 @@ def test_a_damaged_or_hostile_file_is_refused_with_its_name(whole: Path, tmp_pat
     good, content = file.read_bytes(), lines_of(file)
     for damaged in (b"", b"plain text", good[: len(good) // 2]):
         file.write_bytes(damaged)
-        with pytest.raises(StudyError, match=r"study.gz: expected a study as sdar study --export writes it"):
+        with pytest.raises(StudyError, match=r"study.gz: expected a study as sdar study export writes it"):
             read_archive(file)
     for name in ("../../evil", "/etc/x", ".lock", ""):
         pack(file, [content[0], {"kind": "warm", "key": "k", "files": {name: ""}}])
@@ -172,7 +172,7 @@ def test_an_arm_is_called_tuned_only_where_there_are_values(whole: Path, tmp_pat
 def test_the_terminal_says_where_no_arm_was_tuned(whole: Path, tmp_path: Path, capsys: Any) -> None:
     prepare(tmp_path / "untuned", make_plan(SDAR_TUNED, "here"))
     for path, untuned in [(whole, False), (tmp_path / "untuned", True)]:
-        assert main(["study", "--table", "--output-dir", str(path)]) == 0
+        assert main(["study", "table", str(path)]) == 0
         assert ("not tuned: no arm was tuned" in " ".join(capsys.readouterr().out.split())) is untuned
 
 
@@ -332,7 +332,7 @@ def test_a_study_whose_runs_are_all_to_be_had_runs_none(whole: Path, tmp_path: P
     plan_file = tmp_path / "again.yaml"
     plan_file.write_text(json.dumps({**CONTENT, "tuned": AROUND["tuned"], "hypotheses": []}))  # JSON is YAML
     path = tmp_path / "again"
-    assert main(["study", "--plan", str(plan_file), "--reuse", str(whole), "--output-dir", str(path)]) == 0
+    assert main(["study", "run", str(path), "--plan", str(plan_file), "--reuse", str(whole)]) == 0
     assert "4 finished jobs" in " ".join(capsys.readouterr().out.split())
     table = load_study(path).table
     assert table is not None and table.complete

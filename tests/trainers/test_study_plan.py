@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from trainers.cli import Parser
-from trainers.cli.study import add_arguments, listed_seeds, plan_of, read_seeds, run_jobs
+from trainers.cli.study.actions import run_jobs
+from trainers.cli.study.planning import listed_seeds, plan_of, read_seeds
+from trainers.cli.study.subcommands import subcommand_parser
 from trainers.cli.terminal import make_console
 from trainers.config import SDARConfig
 from trainers.study.archive import read_archive
@@ -35,9 +36,7 @@ def asking(arm: str, endpoint: str) -> dict[str, Any]:
 
 
 def flags(*words: str) -> Plan:
-    parser = Parser(prog="sdar study")
-    add_arguments(parser)
-    return plan_of(parser.parse_args([*words, "--output-dir", "studies/x"]))
+    return plan_of(subcommand_parser("run").parse_args(["studies/x", *words]))
 
 
 # --- plans ---
@@ -146,7 +145,7 @@ def test_a_presets_coefficient_scales_published_ones_of_its_order_and_leaves_oth
         ({"hypotheses": [asking("sdr", "area")]}, 'the nearest is "sdar"'),
     ],
 )  # fmt: skip
-def test_what_can_not_be_run_is_said_before_anything_runs(changes: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_run_is_said_before_anything_runs(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         plan(**changes)
 
@@ -247,7 +246,9 @@ def test_flags_make_the_default_study() -> None:
 
 def test_several_values_of_a_flag_make_an_axis() -> None:
     words = ["--methods", "grpo,sdar", "--privilege", "skill,none", "--set", "distill_coef=0.1,0.3", "beta=0.05"]
-    found = flags(*words, "--warm-start", "min_steps=200", "--stale", "0.5", "--seeds", "3,5-6", "--iterations", "10")
+    found = flags(
+        *words, "--warm-start", "min_steps=200", "--corrupted", "0.5", "--seeds", "3,5-6", "--iterations", "10"
+    )
     assert len(found.arms) == 1 + 4 and found.common["beta"] == 0.05 and found.warm_start == {"min_steps": 200}
     assert found.arms[1].coordinates == {"privilege": "skill", "stale": 0.5, "distill_coef": 0.1}
     assert (found.seeds, found.budget) == ((3, 5, 6), 5)
@@ -313,11 +314,9 @@ def test_only_seeds_of_the_report_do_not_thin_out_the_tuning(tmp_path, monkeypat
         return State({})
 
     monkeypatch.setattr("trainers.study.runner.run_tasks", run_tasks)
-    parser = Parser(prog="sdar study")
-    add_arguments(parser)
     for words, wanted in (("0-1", [7, 8]), ("8", [8])):
         asked.clear()
-        options = parser.parse_args(["--only-seeds", words, "--output-dir", str(tmp_path)])
+        options = subcommand_parser("tune").parse_args([str(tmp_path), "--only-seeds", words])
         assert run_jobs(make_console(), tmp_path, "trials", trials, options) == 0 and asked == wanted
 
 

@@ -128,7 +128,9 @@ def test_warming_goes_on_until_both_bands_are_measured_behind_the_decay():
 
 def test_a_student_above_its_band_or_a_teacher_without_a_lead_is_not_warm():
     for figures in ((0.6, 0.95), (0.3, 0.4)):
-        with pytest.raises(WarmStartFailed, match=f"student {figures[0]:.2f}, hinted teacher {figures[1]:.2f}"):
+        with pytest.raises(
+            WarmStartFailed, match=f"student {figures[0]:.2f}, privileged-prompt policy {figures[1]:.2f}"
+        ):
             _until_warm(CountingCloner(), CONFIG, lambda figures=figures: figures, lambda line: None)
 
 

@@ -7,13 +7,13 @@ traceback. Ctrl-C ends with 130.
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
+
+from .parser import Parser as Parser
 
 # name -> (module beside this file, one line for the overview)
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -37,30 +37,6 @@ EPILOGUE = """examples:
   sdar play --env sdar/Household-v0 --agent runs/house
 
 `sdar COMMAND --help` lists the options of a command."""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse that takes no abbreviations and names the nearest option when it meets an unknown one."""
-
-    def __init__(self, **settings: object) -> None:
-        settings.setdefault("allow_abbrev", False)
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(**settings)  # type: ignore[arg-type]  # argparse's own keywords, passed through
-
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # argparse overloads it
-        """Parse all of `args`; an unknown option is an error that names the nearest."""
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            options = [text for action in self._actions for text in action.option_strings]
-            given = unknown[0].split("=")[0]
-            nearest = difflib.get_close_matches(given, options, n=1, cutoff=0.5) if given.startswith("-") else []
-            hint = f"; the nearest is {nearest[0]}" if nearest else ""
-            self.error(f"unrecognized argument {given!r}{hint} (`{self.prog} --help` lists all)")
-        return parsed
-
-    def error(self, message: str) -> NoReturn:
-        """Print one line and exit with status 2; the usage of some eighty options would hide it."""
-        self.exit(2, f"{self.prog}: {message}\n")
 
 
 def overview() -> str:
@@ -127,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def is_callers_mistake(error: Exception) -> bool:
-    """Whether `error` tells the caller what to do, so that a traceback would only hide it.
+    """Whether `error` says what the caller can do, so that a traceback would only hide it.
 
     That holds for the error classes of this suite, for Gymnasium's, and for the built-in ones that are raised on input.
     """
@@ -159,6 +135,8 @@ def command_parser(name: str) -> tuple[argparse.ArgumentParser, ModuleType]:
     prog = f"sdar {name}"
     # argparse's own usage would list some eighty flags in front of what they mean.
     usage = f"{prog} {getattr(module, 'USAGE', '[options]')}"
-    parser = Parser(prog=prog, usage=usage, description=module.__doc__, epilog=getattr(module, "EPILOGUE", None))
+    epilogue = getattr(module, "EPILOGUE", None)
+    kind: type[Parser] = getattr(module, "PARSER", Parser)  # of a command that has subcommands
+    parser = kind(prog=prog, usage=usage, description=module.__doc__, epilog=epilogue)
     module.add_arguments(parser)
     return parser, module

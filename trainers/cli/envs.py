@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..options.references import import_own
 from .flags import check_keys, docstring_entries
 from .terminal import make_console, one_line, show_table
 
@@ -23,7 +23,7 @@ class EnvDescription:
     """What `gymnasium.make` takes for one id, and what tasks there are.
 
     `options` are (name, default, meaning); `splits` maps a split to its number of tasks; `unavailable` says why the
-    tasks can not be counted here (data that is not installed), else it is empty.
+    tasks cannot be counted here (data that is not installed), else it is empty.
     """
 
     env_id: str
@@ -39,14 +39,15 @@ def creator_of(env_id: str) -> tuple[Any, Any]:
 
     Raises:
         gymnasium.error.Error: There is no such id.
-        ImportError: The module that should register it, or holds it, is not there.
+        ValueError: The module that should register it is not there.
+        ImportError: One of its own imports, or the module that holds the environment, is not there.
     """
     import gymnasium as gym
     from gymnasium.envs.registration import load_env_creator
 
     module, colon, _ = env_id.partition(":")
-    if colon:  # "module:Id-v0": gymnasium.make imports the module that registers the id, gymnasium.spec does not
-        importlib.import_module(module)
+    if colon:  # "module:Id-v0": the module registers the id; a file of the current folder is found, too
+        import_own(module)
     spec = gym.spec(env_id.rpartition(":")[2])
     return spec, load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
 

@@ -1,4 +1,4 @@
-"""Success rates with 95 % intervals on one panel: of runs, models, the expert or a random agent, in one table.
+"""Success rates with 95 % intervals on one evaluation set: of runs, models, the expert or a random agent, in one table.
 
 Everyone named plays the same tasks with the same draws, so rows compare pairwise; differences are to the first row.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .flags import add_config_flags, given_flags, read_pairs
+from .flags import add_config_flags, add_teacher_context_argument, given_flags, old_spelling, read_pairs
 from .terminal import duration, interval, make_console, percent, show_table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 USAGE = "[RUN|MODEL ...] [--agent expert|random] [options]"
 EPILOGUE = """examples:
   sdar eval runs/house
-  sdar eval runs/sdar-0 runs/grpo-0 --split test --episodes 400 --panel panels/test.json
+  sdar eval runs/sdar-0 runs/grpo-0 --split test --episodes 400 --evaluation-set sets/test.json
   sdar eval --agent expert --agent random --env-kwargs size=small
   sdar eval runs/sdar-* runs/grpo-* --recorded"""
 
@@ -43,20 +43,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("who", nargs="*", metavar="RUN|MODEL", help="run directories, model directories or model names")
     parser.add_argument("--agent", action="append", default=[], metavar="NAME", help="expert or random; repeatable")
-    parser.add_argument("--hinted", action="store_true", help="also evaluate each model behind its teacher's prompt")
+    parser.add_argument(
+        "--privileged", action="store_true", help="also evaluate each model under its teacher's privileged prompt"
+    )
+    old_spelling(parser, "--hinted", "--privileged")
     parser.add_argument("--recorded", action="store_true", help="play nothing: show what the runs wrote of themselves")
     parser.add_argument("--env", metavar="ID", help="environment [the first run's, else sdar/Household-v0]")
     parser.add_argument(
         "--env-kwargs", nargs="+", action="extend", metavar="KEY=VALUE", default=[], help="options of the environment"
     )
-    parser.add_argument("--panel", metavar="FILE", help="play this panel; a file that does not exist is written")
-    parser.add_argument("--split", default="valid", help="split of a new panel: train, valid or test [valid]")
-    parser.add_argument("--episodes", type=int, default=200, metavar="N", help="episodes of a new panel [200]")
-    parser.add_argument("--temperature", type=float, metavar="X", help="sampling temperature of a panel [the run's]")
+    parser.add_argument("--evaluation-set", metavar="FILE", help="play this one; a file that does not exist is written")
+    old_spelling(parser, "--panel", "--evaluation-set")
+    parser.add_argument("--split", default="valid", help="split of a new set: train, valid or test [valid]")
+    parser.add_argument("--episodes", type=int, default=200, metavar="N", help="episodes of a new set [200]")
+    parser.add_argument("--temperature", type=float, metavar="X", help="sampling temperature of a new set [the run's]")
     parser.add_argument("--sampler-batch", type=int, default=64, metavar="N", help="episodes sampled together [64]")
     parser.add_argument("--max-turns", type=int, metavar="N", help="turns per episode [the environment's horizon]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampling draws, not of the tasks [0]")
-    parser.add_argument("--json", metavar="FILE", help="write the figures to this file too, - for standard output")
+    parser.add_argument("--json", metavar="FILE", help="write the metrics to this file too, - for standard output")
+    add_teacher_context_argument(parser)
     add_config_flags(parser, SDARConfig, only=OVERRIDES)
 
 
@@ -65,13 +70,15 @@ def run(options: argparse.Namespace) -> int:
     names = [*options.who, *options.agent]
     if not names:
         raise ValueError("expected whom to evaluate: a run directory, a model path, or --agent expert|random")
+    if options.teacher_context is not None and not options.privileged:
+        raise ValueError("--teacher-context is read under the privileged prompt: add --privileged, or leave it out")
     console = make_console(stderr=options.json == "-")
     if options.recorded:
-        figures: Any = show_recorded(console, names)
+        metrics: Any = show_recorded(console, names)
     else:
-        figures = play_panel(console, names, options)
+        metrics = play_set(console, names, options)
     if options.json:
-        text = json.dumps(figures, indent=1) + "\n"
+        text = json.dumps(metrics, indent=1) + "\n"
         if options.json == "-":
             print(text, end="")
         else:
@@ -79,54 +86,59 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def play_panel(console: Console, names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
-    """Play the panel with each agent and show one table; returns the figures as plain values."""
+def play_set(console: Console, names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
+    """Play the evaluation set with each agent and show one table; returns the metrics as plain values."""
     from ..evaluation.evaluate import evaluate
     from ..rollout.environments import EnvironmentSource
     from .players import load_player
 
-    panel = get_panel(names[0], options)
-    source = EnvironmentSource(panel.env_id, panel.env_kwargs)
+    fixed = evaluation_set_of(names[0], options)
+    source = EnvironmentSource(fixed.env_id, fixed.env_kwargs)
     console.print(
-        f"{panel.env_id}, {panel.split}: {len(panel.task_ids)} episodes, temperature {panel.temperature:g}, "
-        f"panel {panel.hash[:12]}"
+        f"{fixed.env_id}, {fixed.split}: {len(fixed.task_ids)} episodes, temperature {fixed.temperature:g}, "
+        f"evaluation set {fixed.hash[:12]}"
     )
     results: dict[str, Evaluation] = {}
+    keys: dict[str, str] = {}  # what each is called in written files
     for who in names:
-        note_another_world(console, who, panel)
-        for hinted in (False, True) if options.hinted and who in options.who else (False,):
+        note_another_world(console, who, fixed)
+        for privileged in (False, True) if options.privileged and who in options.who else (False,):
             player = load_player(
-                who, source, seed=options.seed, temperature=panel.temperature, overrides=given_flags(options),
-                hinted=hinted,
+                who, source, seed=options.seed, temperature=fixed.temperature, overrides=given_flags(options),
+                privileged=privileged, teacher_context=options.teacher_context,
             )  # fmt: skip
+            keys[player.name] = f"{who} (hinted)" if privileged else who
             started = time.perf_counter()
-            results[player.name] = evaluate(player.agent, panel, source=source, run_seed=options.seed)
+            results[player.name] = evaluate(
+                player.agent, fixed, source=source, run_seed=options.seed, seal_info=player.seals_info
+            )
             console.print(f"  {player.name}: {duration(time.perf_counter() - started)}")
     source.close()
     show_evaluations(console, results)
-    return {"panel": panel.hash, "results": {name: found.to_json() for name, found in results.items()}}
+    return {"panel": fixed.hash, "results": {keys[name]: found.to_json() for name, found in results.items()}}
 
 
-def note_another_world(console: Console, who: str, panel: EvaluationSet) -> None:
-    """Say so when a run was trained in another world than the panel's: that is allowed, and easily overlooked."""
+def note_another_world(console: Console, who: str, fixed: EvaluationSet) -> None:
+    """Say so when a run was trained in another world than the set's: that is allowed, and easily overlooked."""
     from .players import is_run_directory, read_run
 
     if is_run_directory(who):
         run = read_run(who)
-        if (run.env_id, run.config.environment_kwargs) != (panel.env_id, panel.env_kwargs):
+        if (run.env_id, run.config.environment_kwargs) != (fixed.env_id, fixed.env_kwargs):
             console.print(
-                f"note: {who} was trained on {run.env_id} {run.config.environment_kwargs}, not {panel.env_kwargs}"
+                f"note: {who} was trained on {run.env_id} {run.config.environment_kwargs}, not {fixed.env_kwargs}"
             )
 
 
-def get_panel(first: str, options: argparse.Namespace) -> EvaluationSet:
-    """The panel of the file that was named, else a new one, which is written there if a file was named."""
+def evaluation_set_of(first: str, options: argparse.Namespace) -> EvaluationSet:
+    """The one in the file that was named, else a new one, which is written there if a file was named."""
     from ..evaluation.evaluation_set import EvaluationSet, make_evaluation_set
     from ..rollout.environments import EnvironmentSource
     from .players import environment_of, is_run_directory, read_run
 
-    if options.panel and Path(options.panel).is_file():
-        return EvaluationSet.load(options.panel)
+    file = options.evaluation_set
+    if file and Path(file).is_file():
+        return EvaluationSet.load(file)
     env_id, env_kwargs = environment_of(first, options.env, read_pairs(options.env_kwargs, "--env-kwargs"))
     temperature, max_turns = options.temperature, options.max_turns
     if is_run_directory(first):
@@ -134,15 +146,15 @@ def get_panel(first: str, options: argparse.Namespace) -> EvaluationSet:
         temperature = config.eval_temperature if temperature is None else temperature
         max_turns = config.max_turns if max_turns is None else max_turns
     source = EnvironmentSource(env_id, env_kwargs)
-    panel = make_evaluation_set(
+    made = make_evaluation_set(
         source, split=options.split, episodes=options.episodes, max_turns=max_turns,
         temperature=0.4 if temperature is None else temperature, sampler_batch=options.sampler_batch,
     )  # fmt: skip
     source.close()
-    if options.panel:
-        Path(options.panel).parent.mkdir(parents=True, exist_ok=True)
-        panel.save(options.panel)
-    return panel
+    if file:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        made.save(file)
+    return made
 
 
 def show_evaluations(console: Console, results: Mapping[str, Evaluation]) -> None:
@@ -197,9 +209,9 @@ def show_recorded(console: Console, names: Sequence[str]) -> dict[str, Any]:
 
 
 def show_summaries(console: Console, summaries: Mapping[str, Mapping[str, Any]]) -> None:
-    """One row per run: before, after, the hinted teacher, cost."""
+    """One row per run: before, after, the privileged-prompt policy, cost."""
     columns = ["run", "method", "seed", "before %", "95 % interval", "after %", "95 % interval"]
-    columns += ["teacher before", "after", "time", "tokens", "panel"]
+    columns += ["privileged before", "after", "time", "tokens", "evaluation set"]
     rows = []
     for name, summary in summaries.items():
         before, after, teacher = summary["before"], summary["after"], summary.get("teacher") or {}
@@ -220,6 +232,6 @@ def show_summaries(console: Console, summaries: Mapping[str, Mapping[str, Any]])
 
 
 def _method(summary: Mapping[str, Any]) -> str:
-    """The method, and the prompt that its figures are of where that is not the student's own."""
+    """The method, and the prompt that its metrics were measured under where that is not the plain one."""
     view = summary["after"].get("view", "plain")
     return str(summary.get("method", "-")) + ("" if view == "plain" else f" ({view} prompt)")

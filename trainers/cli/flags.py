@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import inspect
 import re
+import sys
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
@@ -51,11 +53,45 @@ def read_pairs(words: Iterable[str], where: str) -> dict[str, Any]:
     return pairs
 
 
+@functools.cache
+def point_out(command: str, old: str, new: str) -> None:
+    """Say what a flag is called now, once per process."""
+    print(f"{command}: {old} is called {new} now", file=sys.stderr)
+
+
+class OldSpelling(argparse.Action):
+    """Does what the flag of today's name does, and says what that is."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, *, today: argparse.Action, **settings: Any) -> None:
+        super().__init__(option_strings, dest, today.nargs, default=argparse.SUPPRESS, **settings)
+        self.type = today.type
+        self.today = today
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Hand the values on."""
+        point_out(parser.prog, str(option), self.today.option_strings[0])
+        self.today(parser, namespace, values, option)
+
+
+def old_spelling(parser: argparse.ArgumentParser, old: str, new: str) -> None:
+    """Accept the older name of a flag that is declared already."""
+    today = next(action for action in parser._actions if new in action.option_strings)
+    parser.add_argument(old, dest=today.dest, action=OldSpelling, today=today, help=argparse.SUPPRESS)
+
+
 def add_environment_argument(parser: argparse.ArgumentParser) -> None:
     """Declare the environment: as a word (``sdar play sdar/Household-v0``) or as ``--env``."""
     words = "environment [the run directory's, else sdar/Household-v0]"
     parser.add_argument("environment", nargs="?", metavar="ENV", help=words)
     parser.add_argument("--env", metavar="ID", help="the same as a flag")
+
+
+def add_teacher_context_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare a user's own function from info to what the teacher is shown."""
+    words = "your own function from info to the text that the teacher is shown, in a module or a file of this folder"
+    parser.add_argument("--teacher-context", metavar="MODULE:FUNCTION", help=words)
 
 
 def chosen_environment(options: argparse.Namespace) -> str | None:

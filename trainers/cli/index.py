@@ -95,7 +95,7 @@ def build(options: argparse.Namespace) -> int:
 
 
 def encoded(corpus: JsonlCorpus, encoder: Encoder) -> Iterator[NDArray[np.float32]]:
-    """The corpus's vectors, block by block, telling how far it is."""
+    """The corpus's vectors, block by block, with lines on how far it is."""
     started = time.monotonic()
     for start in range(0, len(corpus), _BATCH):
         rows = range(start, min(start + _BATCH, len(corpus)))

@@ -1,7 +1,7 @@
 """The student's and the teacher's prompt side by side: what each reads of the same tokens, and what it costs.
 
 The prompts are built by the code that a run uses, with a script in the place of the model's sampler. The privileged
-block is highlighted (in plain output between [[PRIVILEGED and ]]); only the teacher's side has one.
+context is highlighted (in plain output between [[PRIVILEGED and ]]); only the teacher's side has one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from .evaluate import OVERRIDES
 from .flags import (
     add_config_flags,
     add_environment_argument,
+    add_teacher_context_argument,
     chosen_environment,
     given_flags,
     read_pairs,
@@ -25,12 +26,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..config import SDARConfig
+    from ..rollout.policies import TeacherContext
     from .inspection import Inspection, Segment
 
 USAGE = "[ENV] [options]"
 EPILOGUE = """examples:
   sdar inspect --env sdar/Household-v0 --privilege plan
   sdar inspect --model runs/house --turns 6
+  sdar inspect --env sdar/Household-v0 --teacher-context my_module:my_context
   sdar inspect --model Qwen/Qwen2.5-3B-Instruct --context window --max-prompt-length 600"""
 
 SIDE_BY_SIDE = 100  # columns from which on the two prompts stand beside each other
@@ -61,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ACTION",
         help="what is done first; then the plan, else the admissible",
     )
+    add_teacher_context_argument(parser)
     add_config_flags(
         parser, SDARConfig, only=[*(name for name in OVERRIDES if name not in ("device", "bf16")), "retrieval"]
     )
@@ -85,7 +89,10 @@ def run(options: argparse.Namespace) -> int:
     task_id = options.task or tasks[options.index]
     source.require_task(task_id)
     tokenizer = load_tokenizer(options.model, config, source)
-    inspection = inspect_prompts(source, tokenizer, config, options.split, task_id, options.turns, options.actions)
+    context = teacher_context_of(options.model, options.teacher_context)
+    inspection = inspect_prompts(
+        source, tokenizer, config, options.split, task_id, options.turns, options.actions, teacher_context=context
+    )
     source.close()
     show_inspection(console, inspection, config, source.name, task_id)
     if options.model == "chatml":
@@ -111,6 +118,23 @@ def inspected_config(model: str, env_id: str, overrides: dict[str, Any]) -> SDAR
     # Limits are in a model's tokens; bytes are about four times as many.
     limits = {"max_prompt_length": 10**6, "teacher_budget": 10**6} if model == "chatml" else {}
     return build_config(merge(preset.config if preset else {}, limits, overrides))
+
+
+def teacher_context_of(model: str, reference: str | None) -> TeacherContext | None:
+    """The user's own teacher context: the one that was named, else the one that the run directory had.
+
+    Raises:
+        ValueError: There is no such function.
+    """
+    from .players import is_run_directory, read_run
+
+    if reference is None and is_run_directory(model):
+        reference = read_run(model).teacher_context
+    if reference is None:
+        return None
+    from ..trainer import load_teacher_context
+
+    return load_teacher_context(reference)
 
 
 def show_inspection(console: Console, found: Inspection, config: SDARConfig, env_id: str, task_id: str) -> None:

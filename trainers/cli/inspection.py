@@ -5,9 +5,9 @@ Not here: how it is shown (`inspect`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.sampling.scripted import ScriptedSampler
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from ..config import SDARConfig
     from ..rollout.environments import EnvironmentSource
-    from ..rollout.policies import Policies
+    from ..rollout.policies import Policies, TeacherContext
 
 Decode = Callable[[Sequence[int]], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a prompt's text; `privileged` where it is the teacher's block."""
+    """A stretch of a prompt's text; `privileged` where it is the privileged context."""
 
     text: str
     privileged: bool = False
@@ -73,6 +73,7 @@ def load_tokenizer(model: str, config: SDARConfig, source: EnvironmentSource) ->
 
 def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedTokenizerBase:
     """A tokenizer as the warm start makes it, from fewer demonstrations: counts differ from a run's by little."""
+    from agents.sampling.scripted import ScriptedSampler
     from sdar_envs.demonstrations import script_of
 
     from ..methods import METHODS
@@ -120,15 +121,21 @@ class Demonstrator:
 
     reads_privileged = True
 
-    def __init__(self, student: ChatAgent, script: ScriptedSampler, actions: Sequence[str]) -> None:
+    def __init__(
+        self, student: ChatAgent, script: ScriptedSampler, actions: Sequence[str], *, whole_info: bool = False
+    ) -> None:
         self._student = student
         self._script = script
         self._actions = list(actions)
+        self._whole_info = whole_info  # what is sealed is the whole info and not its privileged part
 
     def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Action]:
         """One action for the one view."""
         known = privileged[0] if privileged else None
-        planned = "" if known is None else known.reveal().get("next_action", "")
+        fields: Mapping[str, Any] = {} if known is None else known.reveal()
+        if self._whole_info:
+            fields = fields.get("privileged") or {}
+        planned = fields.get("next_action", "")
         listed = views[0].admissible_actions
         action = self._actions.pop(0) if self._actions else planned or (listed[0] if listed else "look")
         completion = self._student.style.completion_for(action, views[0])
@@ -144,12 +151,26 @@ def inspect_prompts(
     task_id: str,
     turns: int,
     actions: Sequence[str] = (),
+    *,
+    teacher_context: TeacherContext | None = None,
 ) -> Inspection:
     """Play `turns` turns of a task and read the last row as student and as teacher.
+
+    Args:
+        source: The environment.
+        tokenizer: Counts tokens, and has the chat template.
+        config: Prompts, lengths, privilege.
+        split: The split of the task.
+        task_id: Which task.
+        turns: How many turns; the prompt of the last one is shown.
+        actions: What is done first; then the plan, else the first admissible action.
+        teacher_context: A user's own function from info to what the teacher is shown.
 
     Raises:
         ValueError: Unknown split or task, or a prompt that does not fit at all.
     """
+    from agents.sampling.scripted import ScriptedSampler
+
     from ..methods import METHODS
     from ..rollout.batch_env import LoopBatchEnv
     from ..rollout.collect import TaskDraw, collect
@@ -157,12 +178,13 @@ def inspect_prompts(
     from ..rollout.rows import build_rows
 
     script = ScriptedSampler()
-    method = METHODS["sdar" if source.has_privileged else "grpo"]
-    policies = make_policies(None, tokenizer, config, method, source, None, sampler=script)
+    method = METHODS["sdar" if source.has_privileged or teacher_context is not None else "grpo"]
+    policies = make_policies(None, tokenizer, config, method, source, teacher_context, sampler=script)
     env = LoopBatchEnv.of(source, split, 1)
     try:
-        agent = Demonstrator(policies.evaluator, script, actions)
-        rollout = collect(agent, env, [TaskDraw(task_id, ("inspect",))], max_turns=turns)[0]
+        agent = Demonstrator(policies.evaluator, script, actions, whole_info=policies.seals_info)
+        task = TaskDraw(task_id, ("inspect",))
+        rollout = collect(agent, env, [task], max_turns=turns, seal_info=policies.seals_info)[0]
     finally:
         env.close()
     if rollout.failure is not None:
@@ -226,7 +248,7 @@ def _parts(
 
     return (
         ("system message", sizes["system"], seen(sizes["system"])),
-        ("privileged block", 0, block),
+        ("privileged context", 0, block),
         ("user messages", sizes["user"], seen(sizes["user"] - lost)),
         ("completions", sampled + earlier, seen(sampled + earlier)),
         ("chat template", template, seen(template)),
@@ -249,12 +271,15 @@ def _notes(
         notes.append("this environment's info has no privileged view: there is no teacher's prompt")
         return notes
     if reading.history_cut:
-        notes.append(f"CUT: {reading.history_cut} turns of the teacher's history, to make room for the block")
+        notes.append(
+            f"CUT: {reading.history_cut} turns of the teacher's history, to make room for the privileged context"
+        )
     if reading.block_tokens == 0:
-        notes.append("the privileged block is EMPTY: teacher and student read the same")
+        notes.append("the privileged context is EMPTY: teacher and student read the same")
     elif not reading.complete:
         notes.append(
-            f"INCOMPLETE: the block has {reading.block_tokens} tokens, teacher_budget is {config.teacher_budget}; what "
-            "does not fit is left out of the distillation. Raise teacher_budget or max_prompt_length"
+            f"INCOMPLETE: the privileged context has {reading.block_tokens} tokens, teacher_budget is "
+            f"{config.teacher_budget}; what does not fit is left out of the distillation. Raise teacher_budget or "
+            "max_prompt_length"
         )
     return notes or ["nothing was cut"]

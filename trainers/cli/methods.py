@@ -22,9 +22,11 @@ USAGE = "[NAME] [--json | --markdown]"
 EPILOGUE = """examples:
   sdar methods
   sdar methods sdar-centred
+  sdar methods my_module:my_method
   sdar methods --json
 
-A method is chosen with --method NAME; --set distill_coef=0.1 and the like change its defaults."""
+A method is chosen with --method NAME, your own with --method module:name; --set distill_coef=0.1 and the like change
+its defaults."""
 
 LEGEND = (
     "S, O, T: log-prob of the sampled token by the student, the weights that sampled, the teacher. H: the student's "
@@ -38,7 +40,7 @@ ENTERS = {
     "adv_add": "A + c w in place of A",
     "divergence": "loss + c w D, D the divergence of whole next-token distributions",
 }
-# Wide enough for every column but the source; below, what identifies a row and what it does.
+# Wide enough for every column but the source; below, what identifies a method and what it does.
 SHORT = ("method", "reward", "signal x", "weight w", "enters", "coef")
 WIDE, WIDEST = 115, 190
 WRAPS = (("schedule", "read by", "source"), ("signal x", "weight w"))
@@ -61,7 +63,7 @@ def meaning(function: Callable[..., Any]) -> str:
 
 
 def readings(method: Method) -> str:
-    """Which readings by a teacher a row wants."""
+    """Which readings by a teacher a method wants."""
     views = " + ".join(method.teacher_views)
     return f"{method.combine} of {views}" if method.combine and views else views or "-"
 
@@ -73,8 +75,8 @@ def read_by(method: Method) -> str:
 
 
 def describe(method: Method) -> dict[str, Any]:
-    """A row as plain JSON values."""
-    row: dict[str, Any] = {}
+    """A method as plain JSON values."""
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(method):
         value = getattr(method, field.name)
         if callable(value) and not hasattr(value, "__dataclass_fields__"):
@@ -83,15 +85,15 @@ def describe(method: Method) -> dict[str, Any]:
             value = sorted(value) if isinstance(value, frozenset) else list(value)
         elif not isinstance(value, (str, int, float, bool, type(None))):
             value = str(value)
-        row[field.name] = value
+        values[field.name] = value
     used = method.injection != "none" and method.signal is not None
-    row["signal_formula"] = formula(method.signal) if used else None
-    row["weight_formula"] = formula(method.weight) if method.injection != "none" else None
-    return row
+    values["signal_formula"] = formula(method.signal) if used else None
+    values["weight_formula"] = formula(method.weight) if method.injection != "none" else None
+    return values
 
 
 def cells(method: Method) -> dict[str, str]:
-    """A row as a person reads it, by column."""
+    """A method as a person reads it, by column."""
     injects = method.injection != "none"
     return {
         "method": method.name,
@@ -115,13 +117,13 @@ def columns(width: int) -> list[str]:
 
 
 def grouped() -> dict[str, list[Method]]:
-    """All rows by group: those that do not learn, those that learn from the reward alone, then the others."""
+    """All methods by group: those that do not learn, those that learn from the reward alone, then the others."""
     from ..methods import METHODS
     from ..methods.method import GROUPS
 
     table = sorted(METHODS.values(), key=lambda m: 2 if m.injection != "none" else int(m.pg_coef != 0.0))
-    rows = {group: [method for method in table if method.group == group] for group in GROUPS}
-    return {group: methods for group, methods in rows.items() if methods}
+    listed = {group: [method for method in table if method.group == group] for group in GROUPS}
+    return {group: methods for group, methods in listed.items() if methods}
 
 
 def show_all(console: Console) -> None:
@@ -151,7 +153,7 @@ def show_all(console: Console) -> None:
         console.print(Text(f"\n{group}", style="bold"))
         for method in methods:
             line(cells(method))
-    console.print(f"\n{LEGEND} `sdar methods NAME` shows one row whole, with its gradient and source.")
+    console.print(f"\n{LEGEND} `sdar methods NAME` shows one method whole, with its gradient and source.")
 
 
 def fitted(natural: Mapping[str, int], room: int) -> dict[str, int]:
@@ -168,7 +170,7 @@ def fitted(natural: Mapping[str, int], room: int) -> dict[str, int]:
 
 
 def show_one(console: Console, method: Method) -> None:
-    """Print everything that is known of one row."""
+    """Print everything that is known of one method."""
     from rich.padding import Padding
 
     console.print(f"{method.name}  ({method.group}, fidelity: {method.fidelity})")
@@ -187,11 +189,11 @@ def show_one(console: Console, method: Method) -> None:
 def _lines(method: Method) -> list[tuple[str, str]]:
     from ..config import SDARConfig
 
-    acts = f"acts behind the {method.student_view} prompt"
+    acts = f"acts under the {method.student_view} prompt"
     if method.learn_view not in (None, method.student_view):
-        acts += f", learns behind the {method.learn_view} one"
+        acts += f", learns given the {method.learn_view} one"
     lines = [("summary", method.summary), ("gradient", method.gradient), ("student", acts)]
-    lines.append(("evaluated", "behind the " + " and the ".join(method.eval_views) + " prompt"))
+    lines.append(("evaluated", "under the " + " and the ".join(method.eval_views) + " prompt"))
     if method.injection == "none":
         lines.append(("teacher", "reads nothing"))
     else:
@@ -221,7 +223,7 @@ def _lines(method: Method) -> list[tuple[str, str]]:
 
 
 def markdown() -> str:
-    """The table, and what each row's gradient is, as `docs/methods.md` has them."""
+    """The table, and what each method's gradient is, as `docs/methods.md` has them."""
     names = ["method", "group", *SHORT[1:], "schedule", "read by", "fidelity"]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for group, methods in grouped().items():
@@ -246,20 +248,20 @@ def markdown() -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``sdar methods``."""
-    parser.add_argument("name", nargs="?", metavar="NAME", help="one method, whole")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one method, whole; your own as module:name")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="all fields, as one JSON list (or object, with a name)")
     form.add_argument("--markdown", action="store_true", help="the table in Markdown")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table, or one row."""
+    """Print the table, or one method."""
     from ..methods import METHODS, get_method
 
     chosen: Sequence[Method] = [get_method(options.name)] if options.name else list(METHODS.values())
     if options.json:
-        rows = [describe(method) for method in chosen]
-        print(json.dumps(rows[0] if options.name else rows, indent=2))
+        listed = [describe(method) for method in chosen]
+        print(json.dumps(listed[0] if options.name else listed, indent=2))
         return 0
     if options.markdown:
         print(markdown())

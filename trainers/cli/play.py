@@ -128,7 +128,7 @@ def privileged_lines(known: Privileged | None) -> list[tuple[str, str]]:
     lines += [("fact", f"{name}: {value}") for name, value in fields.get("facts", {}).items() if value not in ("", [])]
     stale = skills.get("stale", [])
     for index, line in enumerate(skills.get("lines", ())):
-        lines.append(("skill", line + (" (stale)" if index < len(stale) and stale[index] else "")))
+        lines.append(("skill", line + (" (wrong)" if index < len(stale) and stale[index] else "")))
     return [(label, one_line(text)) for label, text in lines]
 
 
@@ -225,7 +225,7 @@ class Watched:
         return actions
 
     def release(self, slots: Sequence[int]) -> None:
-        """Tell the agent which episodes ended."""
+        """Say to the agent which episodes ended."""
         release = getattr(self._agent, "release", None)
         if release is not None:
             release(slots)

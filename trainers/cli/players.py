@@ -22,22 +22,31 @@ BASELINES = ("expert", "random")
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """An agent with the name it has in tables; `step` is the training iteration of its weights, where it has one."""
+    """An agent with the name it has in tables.
+
+    `step` is the training iteration of its weights, where it has one; `seals_info` says that it reads the whole info,
+    as a user's own teacher context does.
+    """
 
     name: str
     agent: Agent
     step: int | None = None
+    seals_info: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a run directory says about its run: environment, configuration, and the newest weights."""
+    """What a run directory says about its run: environment, configuration, and the newest weights.
+
+    `teacher_context` is the user's own, as ``module:function``, where the run had one.
+    """
 
     path: Path
     env_id: str
     config: SDARConfig
     model_dir: Path
     step: int
+    teacher_context: str | None = None
 
 
 def require_model(who: str, accepted: str, *, bare: bool = True) -> None:
@@ -78,7 +87,7 @@ def read_run(path: str | Path) -> RunFacts:
     if chosen is None:
         raise ValueError(f"{folder} has no checkpoint yet: let the run reach one, or resume it (sdar train --resume)")
     config = build_config(read_yaml(folder / "config.yaml"))
-    return RunFacts(folder, str(identity["env_id"]), config, chosen.path, chosen.step)
+    return RunFacts(folder, str(identity["env_id"]), config, chosen.path, chosen.step, identity.get("teacher_context"))
 
 
 def environment_of(who: str | None, env_id: str | None, env_kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -107,7 +116,8 @@ def load_player(
     seed: int = 0,
     temperature: float | None = None,
     overrides: Mapping[str, Any] | None = None,
-    hinted: bool = False,
+    privileged: bool = False,
+    teacher_context: str | None = None,
 ) -> Player:
     """Make the agent that `who` stands for.
 
@@ -117,7 +127,8 @@ def load_player(
         seed: Of a random agent's choices; model agents draw by the episode's key.
         temperature: Of sampling; None takes the configuration's evaluation temperature.
         overrides: Configuration that wins over the run's or the preset's.
-        hinted: The model reads the teacher's prompt instead of the student's.
+        privileged: The model acts under the privileged prompt instead of the plain one.
+        teacher_context: What that prompt shows, as ``module:function``; None takes the run's own, if it had one.
 
     Raises:
         ValueError: `who` is nothing of these, or an override is wrong.
@@ -134,6 +145,7 @@ def load_player(
     if is_run_directory(who):
         run = read_run(who)
         model_path, step = str(run.model_dir), run.step
+        teacher_context = teacher_context or run.teacher_context
         config = build_config(merge(run.config.to_dict(), overrides or {}))
     else:
         require_model(who, "expert, random, a run directory, or a model directory or name", bare=False)
@@ -141,30 +153,44 @@ def load_player(
         config = build_config(merge(preset.config if preset else {}, overrides or {}))
     if temperature is not None:
         config = dataclasses.replace(config, eval_temperature=temperature)
-    agent = model_agent(model_path, config, source, hinted=hinted)
-    return Player(f"{who} (hinted)" if hinted else who, agent, step)
+    if not privileged:
+        return Player(who, model_agent(model_path, config, source), step)
+    agent = model_agent(model_path, config, source, privileged=True, teacher_context=teacher_context)
+    return Player(f"{who} (privileged prompt)", agent, step, seals_info=teacher_context is not None)
 
 
-def model_agent(model_path: str, config: SDARConfig, source: EnvironmentSource, *, hinted: bool = False) -> Agent:
-    """A model on disk behind the student's prompt, or behind the teacher's.
+def model_agent(
+    model_path: str,
+    config: SDARConfig,
+    source: EnvironmentSource,
+    *,
+    privileged: bool = False,
+    teacher_context: str | None = None,
+) -> Agent:
+    """A model on disk that acts under the plain prompt, or under the privileged one.
 
     Raises:
-        ValueError: The environment has nothing for a teacher to read.
+        ValueError: The environment has nothing for a teacher to read, or there is no such teacher context.
         OSError: There is no such model.
     """
     from ..engine.single import SingleProcess, load_model
     from ..methods import METHODS
     from ..rollout.policies import make_policies
+    from ..trainer import load_teacher_context
 
     quiet_about_files(model_path)
     model, tokenizer = load_model(model_path)
+    context = None if teacher_context is None else load_teacher_context(teacher_context)
     # Acting asks nothing of the method; grpo is the method that needs no teacher.
-    prepared = SingleProcess.of(config).prepare(model).language_model
-    policies = make_policies(prepared, tokenizer, config, METHODS["grpo"], source, None)
-    if not hinted:
+    model = SingleProcess.of(config).prepare(model).language_model
+    policies = make_policies(model, tokenizer, config, METHODS["grpo"], source, context)
+    if not privileged:
         return policies.evaluator
     if policies.privileged_policy is None:
-        raise ValueError(f"--hinted expects an environment with info['privileged'], and {source.name} has none")
+        raise ValueError(
+            f"--privileged expects an environment with info['privileged'], and {source.name} has none: "
+            "pass --teacher-context module:function, your own function from info to text"
+        )
     return policies.privileged_policy
 
 

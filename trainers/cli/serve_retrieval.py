@@ -1,6 +1,6 @@
 """Serve passages over HTTP, as Search-R1's retriever does: a generated world's, or a corpus with its index.
 
-It listens on 127.0.0.1 unless told otherwise; whoever can reach the address can read the corpus.
+It listens on 127.0.0.1 unless --host says otherwise; whoever can reach the address can read the corpus.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     world = parser.add_argument_group("a generated world, where no corpus is named")
     world.add_argument("--size", default="full", help="full or small [full]")
     world.add_argument("--split", default="train", help="train, valid or test [train]")
-    world.add_argument("--world-seed", type=int, default=0, metavar="N", help="whose laws [0]")
+    world.add_argument("--world-seed", type=int, default=0, metavar="N", help="whose regularities [0]")
     world.add_argument("--regularity", type=float, default=0.85, metavar="X", help="how often they hold [0.85]")
     web = parser.add_argument_group("server")
     web.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")

@@ -142,7 +142,7 @@ def _recorder(path: Path, source: EnvironmentSource, options: argparse.Namespace
     """What writes finished visits.
 
     Raises:
-        OSError: The file can not be written.
+        OSError: The file cannot be written.
     """
     from ..run import episode_log  # noqa: F401  # now, so that nobody waits for it at the first purchase
     from .players import append_json_line

@@ -14,11 +14,11 @@ from sdar_envs.choices import unknown_choice
 from ..config import SDARConfig
 from ..options.convert import merge, nested, read_yaml
 from ..presets import Preset, load_preset, preset_config, preset_for, preset_names
-from .flags import add_config_flags, check_keys, given_flags, read_pairs
+from .flags import add_config_flags, add_teacher_context_argument, check_keys, given_flags, read_pairs
 
 DEFAULT_ENV = "sdar/Household-v0"
-# What a file may say beside the configuration: the other two arguments of a trainer.
-FILE_KEYS = ("env_id", "model")
+# What a file may say beside the configuration: the other arguments of a trainer.
+FILE_KEYS = ("env_id", "model", "teacher_context")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Setup:
     """A run before anything is built: `model` is None where the embedded tiny model is meant.
 
     `given` has the names of the options that stand on the command line itself, not in a preset or a file.
+    `teacher_context` is a user's own, as ``module:function``.
     """
 
     env_id: str
@@ -33,12 +34,14 @@ class Setup:
     config: SDARConfig
     preset: str | None
     given: tuple[str, ...] = ()
+    teacher_context: str | None = None
 
 
 def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where configuration comes from, and one flag per option of `SDARConfig`."""
     parser.add_argument("--env", metavar="ID", help=f"environment: any id that gymnasium.make takes [{DEFAULT_ENV}]")
     parser.add_argument("--model", metavar="PATH", help="model path or name; without it the embedded tiny model")
+    add_teacher_context_argument(parser)
     parser.add_argument(
         "--preset", metavar="NAME", help=f"{', '.join(preset_names())} [chosen by environment and model]; none for none"
     )
@@ -55,7 +58,7 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
 
     Raises:
         ValueError: An unknown preset or key (the nearest is named), or a value that is out of range.
-        OSError: The file can not be read.
+        OSError: The file cannot be read.
     """
     known = [field.name for field in dataclasses.fields(SDARConfig)]
     from_file: dict[str, Any] = {}
@@ -65,14 +68,16 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
     pairs = nested(read_pairs(options.pairs, "--set"))
     check_keys(pairs, known, "--set")
     flags = given_flags(options)
-    env_id = options.env or from_file.pop("env_id", None)
-    model = options.model or from_file.pop("model", None)
+    env_id = options.env or from_file.get("env_id")
+    model = options.model or from_file.get("model")
+    teacher_context = options.teacher_context or from_file.get("teacher_context")
     from_file = {key: value for key, value in from_file.items() if key not in FILE_KEYS}
     preset = choose_preset(options.preset, env_id, model)
     env_id = str(env_id or (preset.env_id if preset else DEFAULT_ENV))
     given = merge(from_file, pairs, flags)
     chosen = merge(preset_config(preset, given.get("method")), given)
-    return Setup(env_id, model, build_config(chosen), preset.name if preset else None, tuple({**pairs, **flags}))
+    named = preset.name if preset else None
+    return Setup(env_id, model, build_config(chosen), named, tuple({**pairs, **flags}), teacher_context)
 
 
 def choose_preset(name: str | None, env_id: str | None, model: str | None) -> Preset | None:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 # What stands in a run directory, in the order in which a reader wants it.
 CONTENT = {
-    "summary.json": "the figures above",
+    "summary.json": "the metrics above",
     "metrics.jsonl": "one line per iteration",
     "episodes.jsonl": "every episode, turn by turn",
     "privileged.jsonl": "the teacher's side of the episodes (log_privileged)",
     "checkpoints": "models that AutoModelForCausalLM loads, with the state to resume from",
-    "panels": "the tasks that were evaluated; sdar eval --panel plays them again",
+    "panels": "the tasks that were evaluated; sdar eval --evaluation-set plays them again",
     "config.yaml": "the configuration; sdar train --config repeats it",
     "versions.json": "what it ran on",
     "report.html": "the page of sdar report",
@@ -39,7 +39,10 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
     teacher = summary.get("teacher") or {}
     if teacher.get("before"):
         rows.append(
-            _row(f"hinted teacher, {teacher['before']['split']}", teacher["before"], teacher.get("after") or {})
+            _row(
+                f"privileged-prompt policy, {teacher['before']['split']}",
+                *(teacher["before"], teacher.get("after") or {}),
+            )
         )
     columns = ["success in %", "episodes", "before", "95 % interval", "after", "95 % interval", "difference"]
     title = (
@@ -47,7 +50,7 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
         f"{after.get('split', 'test')} split, the same before and after"
     )
     if after.get("view", "plain") != "plain":
-        title += f"; all behind the {after['view']} prompt"
+        title += f"; all under the {after['view']} prompt"
     show_table(console, title, columns, rows)
     difference = summary.get("difference")
     if difference:
@@ -95,7 +98,7 @@ def show_next_steps(console: Console, path: Path) -> None:
     """The commands that show and play the result."""
     console.print("next:")
     commands = [
-        (f"sdar report {path}", "a page with its figures and its episodes, token by token"),
+        (f"sdar report {path}", "a page with its metrics and its episodes, token by token"),
         (f"sdar play --agent {path}", "watch it play"),
         (f"sdar inspect --model {path}", "what student and teacher read"),
         (f"sdar eval {path} --agent expert --agent random", "beside the expert and a random agent"),

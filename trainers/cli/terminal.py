@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
 def show_table(
     console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1
 ) -> None:
-    """Print a table; the first `left` columns are flushed left, the others, which hold figures, right.
+    """Print a table; the first `left` columns are flushed left, the others, which hold numbers, right.
 
     Args:
         console: Where to; a terminal gets rules and colour, anything else aligned plain text.

@@ -1,7 +1,7 @@
 """Train an agent on a text environment and show what it learned.
 
 Without --model, a tiny model and its tokenizer are built from nothing and warmed up on imperfect demonstrations first.
-The test panel is played before and after training; nothing is chosen by it. Defaults in brackets are those without a
+The test set is played before and after training; nothing is chosen by it. Defaults in brackets are those without a
 preset; a preset (chosen by environment and model) changes them, a file wins over it, and flags win over both.
 """
 
@@ -25,6 +25,7 @@ EPILOGUE = """examples:
   sdar train --env sdar/Household-v0 --output-dir runs/house
   sdar train --env sdar/Household-v0 --method grpo --seed 1 --output-dir runs/grpo-1
   sdar train --env sdar/Household-v0 --model Qwen/Qwen2.5-3B-Instruct --output-dir runs/qwen
+  sdar train --env sdar/Household-v0 --method my_module:my_method --output-dir runs/own
   sdar train --config runs/house/config.yaml --output-dir runs/again"""
 
 
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output-dir")
     parser.add_argument(
         "--warm-start", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-        help="options of the tiny model's warm start (trainers.warmup.WarmStartConfig), e.g. max_steps=800",
+        help="options of the tiny model's warm start (WarmStartConfig in trainers.warm_start), e.g. max_steps=800",
     )  # fmt: skip
     parser.add_argument("--cache-dir", metavar="DIR", help="where warm models are kept [$XDG_CACHE_HOME/sdar-gym]")
     add_setup_arguments(parser)
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     from ..trainer import SDARTrainer
 
     quiet_about_files(model)
-    trainer = SDARTrainer(model=model, env_id=setup.env_id, args=setup.config)
+    trainer = SDARTrainer(model=model, env_id=setup.env_id, args=setup.config, teacher_context=setup.teacher_context)
     try:
         summary = trainer.train(resume_from_checkpoint=options.resume)
     except KeyboardInterrupt:
@@ -92,7 +93,7 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
     """Say what is wrong before minutes of warm start, not after.
 
     Raises:
-        ValueError: The directory holds a run and `resume` is off, or there is no such device or model.
+        ValueError: The directory holds a run and `resume` is off, or there is no such device, model or teacher context.
         RunDirectoryError: The directory holds another run.
         ImportError: A sink's package is missing.
     """
@@ -104,9 +105,14 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
     if (path / "run.json").is_file():
         if not resume:
             raise ValueError(f"{path} holds a run already: go on with it (--resume), or choose another --output-dir")
-        require_same_run(path, setup.config, {"env_id": setup.env_id})
+        context = {} if setup.teacher_context is None else {"teacher_context": setup.teacher_context}
+        require_same_run(path, setup.config, {"env_id": setup.env_id, **context})
     require_sinks(setup.config)
     choose_device(setup.config.device)
+    if setup.teacher_context is not None:
+        from ..trainer import load_teacher_context
+
+        load_teacher_context(setup.teacher_context)
     if setup.model is not None:
         require_model(setup.model, "a model directory or name")
 
@@ -115,7 +121,7 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
     """The warm tiny model, from the cache where it was made before.
 
     Raises:
-        WarmStartFailed: Student and hinted teacher did not reach their bands.
+        WarmStartFailed: Student and privileged-prompt policy did not reach their bands.
         ValueError: An unknown key, or an environment without demonstrations.
     """
     from sdar_envs.demonstrations import SCRIPTS
@@ -142,6 +148,6 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
     source = "from the cache" if warm.cached else f"{warm.steps} steps in {duration(warm.seconds)}"
     console.print(
         f"  {source}; measured on valid: student {percent(warm.student_success)} %, "
-        f"hinted teacher {percent(warm.teacher_success)} %"
+        f"privileged-prompt policy {percent(warm.teacher_success)} %"
     )
     return warm

@@ -13,7 +13,7 @@ from .figure import Figure
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
-    """Prose. `tone` is ``plain``, ``note`` (small, about the figures above) or ``warning``."""
+    """Prose. `tone` is ``plain``, ``note`` (small, about what stands above) or ``warning``."""
 
     text: str
     tone: str = "plain"
@@ -95,7 +95,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """One of the few figures that stand on top: ``49.3 %`` with what it is and how sure it is."""
+    """One of the few numbers that stand on top: ``49.3 %`` with what it is and how sure it is."""
 
     value: str
     label: str
@@ -104,7 +104,7 @@ class Headline:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A report. `warnings` are said on top and can not be overlooked."""
+    """A report. `warnings` are said on top and cannot be overlooked."""
 
     title: str
     kind: str

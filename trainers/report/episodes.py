@@ -1,9 +1,9 @@
 """A few of a run's logged episodes, chosen by rule, and with the teacher's side only where that is asked for.
 
-The choice depends on the order of the log alone: the tasks of the last panel from its beginning (types come in turn
-there, and arms of one seed play the same), the same tasks before training, and training episodes spread evenly over the
-iterations. Episodes with logged tokens go first; those whose text was withheld (they were acted behind the privileged
-prompt) are not shown.
+The choice depends on the order of the log alone: the tasks of the last evaluation from its beginning (types come in
+turn there, and arms of one seed play the same), the same tasks before training, and training episodes spread evenly
+over the iterations. Episodes with logged tokens go first; those whose text was withheld (they were acted under the
+privileged prompt) are not shown.
 """
 
 from __future__ import annotations

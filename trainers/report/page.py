@@ -32,7 +32,7 @@ ROWS_OF_NUMBERS = 26  # of a line panel's table at most
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """The episode viewer of a page: its data, a sentence about what was chosen, and what must be said aloud."""
+    """The episode viewer of a page: its data, a sentence about what was chosen, and its warnings."""
 
     data: Mapping[str, Any]
     about: str

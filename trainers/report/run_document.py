@@ -69,11 +69,11 @@ def _figure(figure: Figure | None) -> FigureBlock | None:
 def _warnings(run: RunRecords) -> tuple[str, ...]:
     found = []
     if run.summary is None:
-        found.append("This run has not finished: there is no summary.json. The figures end where it stands.")
+        found.append("This run has not finished: there is no summary.json. Curves and numbers end where it stands.")
     collapsed = [int(line["step"]) for line in run.metrics if line.get("teacher/collapsed")]
     if collapsed:
         found.append(
-            f"The hinted teacher collapsed: from iteration {collapsed[0]} on it won less than "
+            f"The privileged-prompt policy collapsed: from iteration {collapsed[0]} on it won less than "
             f"{run.config.get('teacher_health_floor', 0.5)} of what it won at the start, and taught little."
         )
     return tuple(found)
@@ -98,7 +98,9 @@ def _headlines(run: RunRecords) -> tuple[Headline, ...]:
     if teacher:
         first = (summary["teacher"].get("before") or {}).get("success_rate")
         found.append(
-            Headline(f"{percent(teacher['success_rate'])} %", "hinted teacher, after", f"{percent(first)} % before")
+            Headline(
+                f"{percent(teacher['success_rate'])} %", "privileged-prompt policy, after", f"{percent(first)} % before"
+            )
         )
     return tuple(found)
 
@@ -116,7 +118,7 @@ def _result(run: RunRecords) -> list[Block | None]:
         rows.append(_result_row(name, first, last))
     teacher = summary.get("teacher") or {}
     if teacher.get("before") or teacher.get("after"):
-        rows.append(_result_row("hinted teacher", teacher.get("before") or {}, teacher.get("after") or {}))
+        rows.append(_result_row("privileged-prompt policy", teacher.get("before") or {}, teacher.get("after") or {}))
     columns = (
         Column("success, %", number=False),
         Column("episodes"),
@@ -152,7 +154,10 @@ def _curves(run: RunRecords) -> Figure | None:
         found = [
             count_line(f"student, {run.watched}", STUDENT, [(x(step, cpu), count) for step, cpu, count in student]),
             count_line(
-                "hinted teacher", TEACHER_COLOUR, [(x(step, cpu), count) for step, cpu, count in teacher], dashed=True
+                "privileged-prompt policy",
+                TEACHER_COLOUR,
+                [(x(step, cpu), count) for step, cpu, count in teacher],
+                dashed=True,
             ),
         ]
         return tuple(line for line in found if line is not None)
@@ -163,7 +168,7 @@ def _curves(run: RunRecords) -> Figure | None:
         panels.append(LinePanel("Against CPU-seconds", seconds_axis, SUCCESS, lines(True)))
     caption = (
         f"Success on the same {run.watched} tasks throughout; bands are Wilson's 95 % intervals of the episodes. The "
-        "hinted teacher is the same model reading the privileged block."
+        "privileged-prompt policy is the same model under the prompt that the teacher reads."
     )
     return make_figure("curves", "Learning curve", caption, *panels)
 
@@ -184,7 +189,7 @@ def _task_types(run: RunRecords) -> Figure | None:
 
 def _teacher(run: RunRecords, trace: Trace) -> list[Block | None]:
     caption = (
-        "What share of the sampled tokens the teacher had an opinion on (rows whose privileged block did not fit are "
+        "What share of the sampled tokens the teacher had an opinion on (rows whose privileged context did not fit are "
         "left out), and how long the block was."
     )
     return [_figure(make_figure("teacher", "What the teacher reads", caption, *quantity_panels([trace], TEACHER)))]

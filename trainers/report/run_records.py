@@ -95,7 +95,7 @@ def read_run(path: Path) -> RunRecords:
 
 
 def metrics_csv(run: RunRecords) -> str:
-    """The lines of `metrics.jsonl` as CSV, a column per figure; a cell is empty where a line has none."""
+    """The lines of `metrics.jsonl` as CSV, a column per metric; a cell is empty where a line has none."""
     names = list(dict.fromkeys(name for line in run.metrics for name in line))
     return csv_of(names, run.metrics)
 

@@ -30,8 +30,8 @@ ENDPOINT_NAMES = {
     "valid_B": "valid at B",
     "valid_2B": "valid at 2B",
     "test": "test",
-    "test_fresh": "test, true claims",
-    "test_stale": "test, stale claims",
+    "test_fresh": "test, true statements",
+    "test_stale": "test, wrong statements",
     "area_cpu": "area at the reference's CPU-seconds",
 }
 MAIN_ENDPOINTS = ("area", "test")
@@ -111,7 +111,7 @@ def _overall(point: CurvePoint) -> Count:
 
 
 def curves_figure(view: Shown) -> Figure | None:
-    """The curves of the leading arms: against episodes, against CPU-seconds, and by what their claims are worth."""
+    """The curves of the leading arms: against episodes, against CPU-seconds, and by whether statements are true."""
     plan = view.study.plan
     marks = (Mark(float(plan.budget * plan.episodes_per_iteration), "B"),)
 
@@ -128,8 +128,8 @@ def curves_figure(view: Shown) -> Figure | None:
     panels = (
         panel("Against training episodes", EPISODES, _episodes, _overall),
         panel("Against CPU-seconds, all threads, evaluation apart", CPU, _seconds, _overall),
-        panel("Tasks whose claims are true", EPISODES, _episodes, lambda point: point.fresh),
-        panel("Tasks with a stale claim", EPISODES, _episodes, lambda point: point.stale),
+        panel("Tasks whose skill statements are true", EPISODES, _episodes, lambda point: point.fresh),
+        panel("Tasks with a wrong skill statement", EPISODES, _episodes, lambda point: point.stale),
     )
     return make_figure("curves", "Success while training", caption, *same_height(panels))
 
@@ -187,7 +187,7 @@ def _difference(view: Shown, contrast: Contrast) -> Bar:
 
 
 def claims_figure(view: Shown) -> Figure | None:
-    """The numbers behind the hypotheses, each against its bound."""
+    """The numbers of the hypotheses, each against its bound."""
     grouped: dict[tuple[str, str, float], list[Bar]] = {}
     for verdict in view.table.verdicts:
         for contrast in (*verdict.claims, *verdict.secondary):
@@ -238,14 +238,14 @@ def _within(value: float | None) -> float | None:
 
 
 def teacher_figure(view: Shown) -> Figure | None:
-    """The hinted teacher's own success while it teaches."""
+    """The privileged-prompt policy's success while it teaches."""
     lines = [curve_line(view, arm, _episodes, lambda point: point.teacher) for arm in view.leading]
     caption = (
-        "Success on valid of the same model while it reads the privileged block. Student and teacher share their "
+        "Success on valid of the same model under the privileged prompt. Student and teacher share their "
         "weights, and the cheapest way to agree is to ignore what the teacher is shown: a falling line says that."
     )
     panel = LinePanel("", EPISODES, SUCCESS, tuple(line for line in lines if line))
-    return make_figure("teacher", "Health of the hinted teacher", caption, panel)
+    return make_figure("teacher", "Health of the privileged-prompt policy", caption, panel)
 
 
 def cost_figure(view: Shown) -> Figure | None:

@@ -45,7 +45,7 @@ def arms_table(view: Shown) -> TableBlock:
 def _sub(row: ArmRow) -> str:
     words = [row.role] if row.role != "arm" else []
     if row.view != "plain":
-        words.append(f"measured behind the {row.view} prompt")
+        words.append(f"measured under the {row.view} prompt")
     if row.tuned:
         words.append("tuned")
     if row.collapsed:
@@ -56,7 +56,7 @@ def _sub(row: ArmRow) -> str:
 
 
 def _estimate(estimate: Estimate, tasks: int | None = None) -> Cell:
-    """A rate with its interval, which ends where rates do, and with the number of tasks behind it."""
+    """A rate with its interval, which ends where rates do, and with the number of its tasks."""
     known = estimate.low is not None and estimate.high is not None
     bounds = (max(estimate.low or 0.0, 0.0), min(estimate.high or 0.0, 1.0)) if known else None
     said = [percent_range(bounds), "" if not tasks else f"n {tasks:,}"]
@@ -74,7 +74,7 @@ def _difference(contrast: Contrast | None) -> Cell:
 
 
 def privileged_table(view: Shown) -> TableBlock | None:
-    """Test at the end behind the privileged prompt, for arms that are measured behind both; None where none is."""
+    """Test at the end under the privileged prompt, for arms that are measured under both; None where none is."""
     rows = []
     for arm in view.arms:
         panels = [r.after_privileged for r in view.study.of(arm.key) if r.after_privileged is not None]
@@ -95,7 +95,7 @@ def privileged_table(view: Shown) -> TableBlock | None:
 
 
 def verdict_block(verdict: Verdict) -> VerdictBlock:
-    """A hypothesis with its verdict and the figures behind it."""
+    """A hypothesis with its verdict and its numbers."""
     tail = " Provisional: with fewer than 8 seeds it rests on intervals alone." if verdict.provisional else ""
     evidence = [(contrast.name, _evidence(contrast)) for contrast in verdict.claims]
     evidence += [(f"{contrast.name} (secondary)", _evidence(contrast)) for contrast in verdict.secondary]
@@ -132,19 +132,21 @@ def collapse_blocks(view: Shown) -> list[Block]:
     for row in view.table.arms:
         for seed, collapses in row.collapsed.items():
             for collapse in collapses:
-                figures = f"{collapse.value:.3g} under {collapse.threshold:.3g}"
+                numbers = f"{collapse.value:.3g} under {collapse.threshold:.3g}"
                 rows.append(
                     (
                         Cell(row.label, colour=view.colours[row.key]),
                         Cell(seed),
                         Cell(collapse.rule),
                         Cell(str(collapse.iteration)),
-                        Cell(figures),
+                        Cell(numbers),
                     )
                 )
     if not rows:
         return [
-            Paragraph("No run broke a rule of health: success, hinted teacher and entropy stayed over their floors.")
+            Paragraph(
+                "No run broke a rule of health: success, privileged-prompt policy and entropy stayed over their floors."
+            )
         ]
     columns = (
         Column("arm", number=False),
@@ -154,8 +156,8 @@ def collapse_blocks(view: Shown) -> list[Block]:
         Column("value"),
     )
     said = (
-        "Flagged by rules that were fixed before the runs: success, or the hinted teacher's, under half of its start; "
-        "entropy under its floor. No run is left out for it."
+        "Flagged by rules that were fixed before the runs: success, or the privileged-prompt policy's, under half of "
+        "its start; entropy under its floor. No run is left out for it."
     )
     return [TableBlock(columns, tuple(rows), "Collapses"), Paragraph(said, "note")]
 
@@ -205,7 +207,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def warm_table(study: Study) -> TableBlock | None:
-    """A row per warm start: what student and hinted teacher could do before training."""
+    """A row per warm start: what student and privileged-prompt policy could do before training."""
     found: dict[str, list[Result]] = {}
     for result in study.results:
         if result.warm is not None:
@@ -227,7 +229,7 @@ def warm_table(study: Study) -> TableBlock | None:
     columns = (
         Column("seed", number=False),
         Column("student, %"),
-        Column("hinted teacher, %"),
+        Column("privileged prompt, %"),
         Column("cloning steps"),
         Column("arms that begin there"),
         Column("weights", number=False),
@@ -343,7 +345,7 @@ def _panels(study: Study) -> TableBlock:
         Column("seed", number=False),
         Column("split", number=False),
         Column("tasks"),
-        Column("SHA-256 of the panel", number=False),
+        Column("SHA-256 of the evaluation set", number=False),
     )
     return TableBlock(columns, rows, "Panels; each seed plays a world of its own")
 

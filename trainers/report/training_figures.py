@@ -55,7 +55,7 @@ POLICY = (
 )
 TEACHER = (
     Quantity("distill/share_read", "Tokens that the teacher has read", "% of tokens", 100.0, 0.0, 100.0),
-    Quantity("teacher/block_tokens", "Length of the privileged block", "tokens", low=0.0),
+    Quantity("teacher/block_tokens", "Length of the privileged context", "tokens", low=0.0),
 )
 PHASES = {
     "seconds/rollout": "rollouts",

@@ -25,8 +25,8 @@ BYTES = 8_000_000  # of all viewer data together
 class ViewedArm:
     """The episodes of one arm. `privileged` runs parallel to `episodes` and is None where nothing may be shown.
 
-    `stale` says for tasks of the panel whether their claims are stale, where the episodes themselves do not know: a
-    method that reads no claims still plays tasks that have some.
+    `stale` says for tasks of the evaluation set whether a skill statement about them is wrong, where the episodes
+    themselves do not know: a method that reads no statements still plays tasks that have some.
     """
 
     label: str
@@ -126,7 +126,7 @@ def _episode(
 
 
 def staleness(record: Record, stale: Mapping[str, bool]) -> str:
-    """``stale`` where a claim that was read, or that the task has, is wrong; ``true`` where all hold; else ``none``."""
+    """``stale`` where a statement that was read, or about the task, is wrong; ``true`` where none is; else ``none``."""
     read = record.get("stale") or []
     if read:
         return "stale" if any(read) else "true"

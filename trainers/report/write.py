@@ -45,7 +45,7 @@ def write_report(
     with_privileged: bool = False,
     images: bool = True,
 ) -> Written:
-    """Write the report of a study or of a run: the page, Markdown, the figures behind it as CSV, images.
+    """Write the report of a study or of a run: the page, Markdown, its metrics as CSV, images.
 
     The CSV is `results.csv` for a study, a line per arm, seed and iteration, and `metrics.csv` for a run, a line per
     iteration.
@@ -103,7 +103,7 @@ def study_arms(view: Shown, episodes: int, with_privileged: bool) -> list[Viewed
     if with_privileged and not logged:
         raise RunDirectoryError(
             f"{view.study.path}: no run has a privileged.jsonl: the teacher's side is logged only with log_privileged "
-            "(sdar study --set log_privileged=true); leave out --with-privileged"
+            "(sdar study run DIR --set log_privileged=true); leave out --with-privileged"
         )
     return arms
 
@@ -120,7 +120,7 @@ def one_seed(study: Study) -> list[Result]:
 
 
 def stale_tasks(run: Path, result: Result) -> dict[str, bool]:
-    """Whether the claims of a test task are stale, by task: what episodes without a teacher can not say themselves."""
+    """Whether a skill statement about a test task is wrong, by task: episodes without a teacher do not say so."""
     path = run / "panels" / "test.json"
     if result.after is None or not path.is_file():
         return {}
@@ -142,8 +142,8 @@ def _write(
     if data is not None:
         about = (
             "Every token of a completion is shaded by what the method computed for it. Which episodes are shown is "
-            "fixed: the first tasks of the last panel, the same tasks before training, and training episodes spread "
-            "over the iterations."
+            "fixed: the first tasks of the last evaluation, the same tasks before training, and training episodes "
+            "spread over the iterations."
         )
         if data["left_out"]:
             about += f" {data['left_out']} of them are left out to keep this file small."

@@ -1,7 +1,7 @@
 """The analysis of a study: a row per arm, every arm against the reference, the hypotheses with their verdicts.
 
 It reads results only and can be repeated at any time; with runs missing it says which. Not here: single formulas
-(`statistics`, `endpoints`, `verdicts`), how things are shown (`sheets`, and the report).
+(`statistics`, `endpoints`, `verdicts`), how things are shown (`table_files`, and the report).
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ def _row(study: Study, arm: Arm, results: Mapping[int, Result], budget: float) -
     for name, known in ENDPOINTS.items():
         if not known.timed:
             values[name] = tuple(endpoint(name, results[seed], budget) for seed in seeds)
-    panels = [results[seed].after for seed in seeds]
+    tests = [results[seed].after for seed in seeds]
     test = {
-        part: _sum([getattr(panel, part) for panel in panels if panel is not None])
+        part: _sum([getattr(measured, part) for measured in tests if measured is not None])
         for part in ("overall", "fresh", "stale")
     }
     clock = {

@@ -12,12 +12,13 @@ import base64
 import binascii
 import gzip
 import json
-import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sdar_envs.files import replaced_file
 
 from .plain_json import DamagedFileError, decode, encode, write_text
 from .plan_records import Plan, StudyError
@@ -56,16 +57,14 @@ def export_study(path: Path, file: Path, *, cache: Path | None = None) -> Archiv
     results = [result for result in read_results(path / "jobs") if result.key in planned]
     warm = {key: _read_files((cache or path) / WARM_FOLDER / key) for key in half_done(study)}
     archive = Archive(study.plan, study.tuned, results, list(study.trials), {k: v for k, v in warm.items() if v})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed:
-            for record in _records(archive):
-                text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-                packed.write(text.encode() + b"\n")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replaced_file(file) as partial,
+        partial.open("wb") as raw,
+        gzip.GzipFile("", "wb", 9, raw, mtime=0) as packed,
+    ):
+        for record in _records(archive):
+            text = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            packed.write(text.encode() + b"\n")
     return archive
 
 
@@ -113,10 +112,10 @@ def read_archive(file: Path) -> Archive:
                 archive = _take(archive, json.loads(text), f"{file}, line {line}")
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(
-            f"{file}: expected a study as sdar study --export writes it; line {line + 1} or the one before: {error}"
+            f"{file}: expected a study as sdar study export writes it; line {line + 1} or the one before: {error}"
         ) from None
     if archive is None:
-        raise StudyError(f"{file}: expected a study as sdar study --export writes it, got an empty file")
+        raise StudyError(f"{file}: expected a study as sdar study export writes it, got an empty file")
     return archive
 
 

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from .result_records import Collapse, CurvePoint, TrainingPoint
 
 SUCCESS_SHARE = 0.5  # of the success before training
-TEACHER_SHARE = 0.5  # of the hinted teacher's success before training
+TEACHER_SHARE = 0.5  # of the privileged-prompt policy's success before training
 ENTROPY_FLOOR = 0.02  # nats per sampled token
 
 
 def collapses_of(curve: Sequence[CurvePoint], training: Sequence[TrainingPoint]) -> tuple[Collapse, ...]:
     """Which rules a run broke, each with the first iteration at which it did.
 
-    ``success``: success on the watched panel under half of what it was before training. ``teacher``: the hinted
-    teacher's likewise. ``entropy``: mean entropy of the sampling distribution under `ENTROPY_FLOOR`.
+    ``success``: success on the watched evaluation set under half of what it was before training. ``teacher``: that of
+    the privileged-prompt policy likewise. ``entropy``: mean entropy of the sampling distribution under `ENTROPY_FLOOR`.
     """
     found: list[Collapse | None] = []
     if curve:

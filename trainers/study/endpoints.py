@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sdar_envs.choices import require_choice
 
 from .plan_records import Claimed, Term
-from .result_records import Count, PanelResult, Result
+from .result_records import Count, MeasuredTest, Result
 from .statistics import area, at, crossed_bootstrap, sign_flip_p, t_interval
 from .table_records import Contrast
 
@@ -71,10 +71,10 @@ def _height(
     return height
 
 
-def _test(part: Callable[[PanelResult], Count], when: str) -> Callable[[Result, float], float | None]:
+def _test(part: Callable[[MeasuredTest], Count], when: str) -> Callable[[Result, float], float | None]:
     def rate(result: Result, b: float) -> float | None:
-        panel = result.before if when == "before" else result.after
-        return None if panel is None else part(panel).rate
+        measured = result.before if when == "before" else result.after
+        return None if measured is None else part(measured).rate
 
     return rate
 
@@ -83,17 +83,19 @@ def _test(part: Callable[[PanelResult], Count], when: str) -> Callable[[Result, 
 ENDPOINTS: dict[str, Endpoint] = {
     "area": Endpoint("mean success on valid over the first B episodes (area under the curve)", _area(_overall, 1)),
     "area_2B": Endpoint("the same over 2B episodes", _area(_overall, 2)),
-    "area_stale": Endpoint("the same over B, tasks with a stale claim", _area(_stale, 1)),
-    "area_fresh": Endpoint("the same over B, tasks whose claims are true", _area(_fresh, 1)),
+    "area_stale": Endpoint("the same over B, tasks with a wrong statement", _area(_stale, 1)),
+    "area_fresh": Endpoint("the same over B, tasks whose statements are true", _area(_fresh, 1)),
     "start": Endpoint("success on valid before training", _height(_overall, 0)),
     "valid_B": Endpoint("success on valid at B", _height(_overall, 1)),
     "valid_2B": Endpoint("success on valid at 2B", _height(_overall, 2)),
     "teacher_2B": Endpoint("success on valid at 2B of the same model reading the hint", _height(_teacher, 2)),
-    "test_start": Endpoint("success on test before training", _test(lambda panel: panel.overall, "before")),
-    "test": Endpoint("success on test at the end", _test(lambda panel: panel.overall, "after")),
-    "test_stale": Endpoint("success on test at the end, tasks with a stale claim", _test(lambda p: p.stale, "after")),
+    "test_start": Endpoint("success on test before training", _test(lambda measured: measured.overall, "before")),
+    "test": Endpoint("success on test at the end", _test(lambda measured: measured.overall, "after")),
+    "test_stale": Endpoint(
+        "success on test at the end, tasks with a wrong statement", _test(lambda p: p.stale, "after")
+    ),
     "test_fresh": Endpoint(
-        "success on test at the end, tasks whose claims are true", _test(lambda p: p.fresh, "after")
+        "success on test at the end, tasks whose statements are true", _test(lambda p: p.fresh, "after")
     ),
     # Bounded by another run, so that it is computed for contrasts alone.
     "area_cpu": Endpoint(
@@ -195,12 +197,12 @@ def _bootstrap(
 
 
 def task_outcomes(result: Result, name: str) -> list[float]:
-    """Outcomes of single test tasks behind an endpoint: 1 or 0; NaN for a task that does not count in it."""
+    """Outcomes of the single test tasks of an endpoint: 1 or 0; NaN for a task that does not count in it."""
     when, kind = _TASKS[name]
-    panel = result.before if when == "before" else result.after
-    if panel is None:
+    measured = result.before if when == "before" else result.after
+    if measured is None:
         return []
     return [
-        float(outcome) if outcome != "-" and kind in ("", claim) else float("nan")
-        for outcome, claim in zip(panel.outcomes, panel.claims, strict=True)
+        float(outcome) if outcome != "-" and kind in ("", mark) else float("nan")
+        for outcome, mark in zip(measured.outcomes, measured.claims, strict=True)
     ]

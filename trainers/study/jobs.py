@@ -27,8 +27,9 @@ SILENT = frozenset(
     {"output_dir", "save_steps", "save_total_limit", "report_to", "log_privileged", "logging_steps", "device"}
 )
 # What the warm start reads as the study does in common, whatever an arm changes: the teacher's side. Arms of a seed
-# that differ in it alone begin with the same weights. Whether a hint is followed is measured with a bank that tells the
-# truth, whatever share of claims the study has wrong: which ones they are would decide whether a base counts as warm.
+# that differ in it alone begin with the same weights. Whether a hint is followed is measured with a bank whose
+# statements are all true, whatever share of them is corrupted in the study: which ones they are would decide whether a
+# base counts as warm.
 TEACHER_OPTIONS = ("privilege", "position", "teacher_budget", "retrieval", "teacher_combine")
 TEACHER_ENV_KWARGS = ("stale", "stale_seed", "retrieval")
 
@@ -110,8 +111,8 @@ class _Maker:
         if plan.model is None:
             warm_options = merge(plan.warm_start, arm.warm_start)
             warm = self._config(merge(plan.common, _shared(overrides), {"method": "grpo"}), seed)
-            told = {key: value for key, value in warm.env_kwargs.items() if key not in TEACHER_ENV_KWARGS}
-            warm = dataclasses.replace(warm, env_kwargs=told)
+            own = {key: value for key, value in warm.env_kwargs.items() if key not in TEACHER_ENV_KWARGS}
+            warm = dataclasses.replace(warm, env_kwargs=own)
             warm_config = given_options(warm)
             text = json.dumps([warm_config, warm_options], sort_keys=True)
             if text not in self._warm_keys:

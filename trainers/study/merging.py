@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdar_envs.files import replaced_folder
+
 from .analysis import require_pairing
 from .archive import read_archive, unpack
 from .plain_json import encode, read_json
@@ -95,7 +97,7 @@ def reuse_results(path: Path, others: Iterable[Path], *, cache: Path | None = No
     Tuned values and trials stay where they are.
 
     Args:
-        path: The study's directory, planned and laid out.
+        path: The study's directory, planned, with its jobs written.
         others: Directories, or files of `export_study`.
         cache: Where warm models are kept here; None for the study's own folder.
 
@@ -182,20 +184,17 @@ def _require_same_jobs(mine: Plan, theirs: Plan, path: Path, name: str) -> None:
         shown = "; ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
         raise StudyError(
             f"{name} and {path} mean other runs by {shown}: their options, tuned values, world or versions of torch, "
-            "transformers and tokenizers differ. Merge it into an empty --output-dir, which takes over its plan and "
+            "transformers and tokenizers differ. Merge it into an empty directory, which takes over its plan and "
             "tuned values"
         )
 
 
 def _copy(place: Path, target: Path) -> None:
-    """Whole or not at all: a folder beside, then renamed."""
+    """Whole or not at all."""
     if is_locked(target / ".lock"):
         raise StudyError(f"{target} is being run: merge when its process has ended")
-    partial = target.with_name(f".merging-{place.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(place, partial, ignore=shutil.ignore_patterns(".lock"))
-    shutil.rmtree(target, ignore_errors=True)
-    partial.rename(target)
+    with replaced_folder(target, keep_existing=False) as partial:
+        shutil.copytree(place, partial, ignore=shutil.ignore_patterns(".lock"), dirs_exist_ok=True)
 
 
 def _require_equal(mine: Path, theirs: Path, name: str) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, Union
+
+from sdar_envs.files import write_file
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         DamagedFileError: It is not JSON, or has NaN in it.
-        OSError: It can not be read.
+        OSError: It cannot be read.
     """
 
     def refuse(constant: str) -> None:
@@ -106,12 +107,4 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step, synchronised to the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)  # of a full disk
+    write_file(path, text, sync=True)

@@ -32,7 +32,8 @@ TEACHER_SIDE = (
 )
 # Where an axis has a name shorter than its option's.
 AXES = {"stale": "env_kwargs.stale", "privilege": "privilege", "retrieval": "retrieval"}
-# What a study changes in a preset: a curve of thirteen points, one thread on one core, and claims that can be wrong.
+# What a study changes in a preset: a curve of thirteen points, one thread on one core, and a share of skill statements
+# that are wrong.
 STUDY_OPTIONS: dict[str, Any] = {
     "eval_steps": 5,
     "save_steps": 10,
@@ -147,7 +148,7 @@ def _hypotheses(value: Any, where: str) -> tuple[Hypothesis, ...]:
 
 
 def _check(plan: Plan, where: str) -> None:
-    """What can not work is said before anything runs."""
+    """What cannot work is said before anything runs."""
     keys = [arm.key for arm in plan.arms]
     for key in keys:
         if keys.count(key) > 1:
@@ -205,7 +206,7 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
             Arm(
                 key=name + suffix,
                 label=label + (f" ({where_it_stands.replace(',', ', ')})" if coordinates else ""),
-                method=method.name,
+                method=str(entry["method"]),  # as it was named: a job's process must find a user's own, too
                 defaults=defaults,
                 overrides=merge(overrides, placed),
                 warm_start=merge(nested(entry.get("warm_start") or {}), warm),

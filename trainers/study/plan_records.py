@@ -9,7 +9,7 @@ FORMAT = 1
 
 
 class StudyError(RuntimeError):
-    """A study's directory or plan can not be used; the message says why and what to do."""
+    """A study's directory or plan cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Arm:
     Attributes:
         key: Its name within the study, e.g. ``"sdar"`` or ``"sdar[privilege=wrong_skill]"``.
         label: How a reader sees it.
-        method: Row of the methods table.
+        method: Method, by its name or as ``module:name``.
         defaults: Options that hold where neither tuning nor `overrides` say otherwise.
         overrides: Options of `SDARConfig` that differ from the study's common ones; they win over tuned values.
         warm_start: Options of `WarmStartConfig` that differ from the study's common ones.
@@ -109,7 +109,7 @@ class Plan:
         model: A model's name or folder; None for the embedded tiny model with a warm start per seed.
         common: Options of `SDARConfig` that all arms share, the preset's included.
         warm_start: Options of `WarmStartConfig` that all arms share.
-        seeded: Keyword arguments of the environment that take the seed (its world, its stale claims).
+        seeded: Keyword arguments of the environment that take the seed (its world, which statements are corrupted).
         arms: The arms.
         seeds: The seeds.
         budget: B, in iterations; runs last ``common["max_steps"]``.

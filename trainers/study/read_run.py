@@ -1,6 +1,6 @@
 """From a finished run directory to its `Result`: counts by task, curves, means, collapses.
 
-Curves are counted from `episodes.jsonl` and figures read from `metrics.jsonl`; nothing is played again.
+Curves are counted from `episodes.jsonl` and metrics read from `metrics.jsonl`; nothing is played again.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..config import SDARConfig
 from ..evaluation.evaluation_set import EvaluationSet
 from ..rollout.environments import EnvironmentSource
 from ..run.directory import read_identity, read_json_lines
 from .collapse import collapses_of
 from .plan_records import Job
-from .result_records import Cost, Count, CurvePoint, PanelResult, Result, TrainingPoint, Warm
-from .stale_tasks import FRESH, STALE, claims_of_tasks
+from .result_records import Cost, Count, CurvePoint, MeasuredTest, Result, TrainingPoint, Warm
+from .stale_tasks import FRESH, STALE, statements_of_tasks
 
 # What of a metric line a result keeps, where the line has it.
-FIGURES = (
+KEPT_METRICS = (
     *("success", "success_privileged", "turns", "invalid_action_share", "groups/flat", "coefficient"),
     *("entropy", "sampling/entropy", "kl", "grad_norm", "policy/logprob_shift", "policy/clipped_high"),
     *("distill/signal", "distill/weight", "distill/weight_over_half", "distill/signal_negative"),
@@ -30,16 +31,34 @@ FIGURES = (
 )
 
 
-# What the trainer adds to a phase's name behind the privileged prompt.
+# What the trainer adds to a phase's name under the privileged prompt.
 PRIVILEGED = "_privileged"
 
 
 @dataclass(slots=True)
 class _Played:
-    """Episodes of one phase behind one iteration, in the order of the panel."""
+    """Episodes of one phase after one iteration, in the order of the evaluation set."""
 
     outcomes: list[str] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _RunFiles:
+    """What a run directory holds, as far as a result is made of it.
+
+    `sets` are the evaluation sets by split, `marks` say of each of their tasks whether its skill statements are true
+    (`statements_of_tasks`); `episodes` are those of training up to each iteration, `played` those of evaluations by
+    phase and iterations done.
+    """
+
+    config: SDARConfig
+    summary: Mapping[str, Any]
+    lines: Sequence[Mapping[str, Any]]
+    sets: Mapping[str, EvaluationSet]
+    marks: Mapping[str, str]
+    episodes: Mapping[int, int]
+    played: Mapping[tuple[str, int], _Played]
 
 
 def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
@@ -53,42 +72,16 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
 
     Raises:
         OSError: A file is missing.
-        ValueError: A file does not fit the others, e.g. a panel that was not played whole.
+        ValueError: A file does not fit the others, e.g. an evaluation set that was not played whole.
     """
-    from ..config import SDARConfig
-
-    config = SDARConfig.from_yaml(run / "config.yaml")
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    lines = read_json_lines(run / "metrics.jsonl")
-    source = EnvironmentSource(job.env_id, config.environment_kwargs)
-    split = config.eval_split
-    try:
-        panels = {path.stem: EvaluationSet.load(path) for path in sorted((run / "panels").glob("*.json"))}
-        claims = {name: claims_of_tasks(source, panel.task_ids) for name, panel in panels.items()}
-    finally:
-        source.close()
-    trained, played = _count_episodes(run / "episodes.jsonl")
-    for line in lines:  # groups that gave way to others (dynamic sampling) were played, too
-        if line.get("groups/replaced"):
-            trained[int(line["step"])] += int(line["groups/replaced"]) * config.num_generations
-    episodes = _cumulative(trained)
-    clock = {int(line["step"]): float(line["seconds/cpu"]) for line in lines if "seconds/cpu" in line}
-    training = tuple(
-        TrainingPoint(step, episodes.get(step, 0), clock.get(step, 0.0), _figures(line))
-        for line in lines
-        if (step := int(line["step"])) > 0 and ("success" in line or "success_privileged" in line)
-    )
-    view = "plain" if (split, 0) in played else "privileged"
+    files = _read_files(run, job)
+    config, summary, split = files.config, files.summary, files.config.eval_split
+    view = "plain" if (split, 0) in files.played else "privileged"
     suffix = "" if view == "plain" else PRIVILEGED
-    curve = []
-    for (phase, step), panel in sorted(played.items()):
-        if phase == split + suffix:
-            line = next((line for line in lines if line["step"] == step and f"{phase}/success_rate" in line), {})
-            curve.append(_point(panel, claims[split], step, episodes.get(step, 0), clock.get(step, 0.0), line))
-    options = {name: value for name, value in config.to_dict().items() if name != "output_dir"}
-    tested = panels.get("test"), claims.get("test", ""), int(summary["steps"])
-    before, after = _test_panels(played, "test" + suffix, *tested)
-    _, both = (None, None) if suffix else _test_panels(played, "test" + PRIVILEGED, *tested)
+    clock = {int(line["step"]): float(line["seconds/cpu"]) for line in files.lines if "seconds/cpu" in line}
+    training, curve = _training(files, clock), _curve(files, clock, split, split + suffix)
+    before, after = _tests(files, "test" + suffix)
+    _, both = (None, None) if suffix else _tests(files, "test" + PRIVILEGED)
     return Result(
         key=key,
         arm=job.arm.key,
@@ -98,11 +91,11 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
         coordinates=dict(job.arm.coordinates),
         seed=job.seed,
         env_id=job.env_id,
-        config=options,
+        config={name: value for name, value in config.to_dict().items() if name != "output_dir"},
         config_digest=config.digest(),
         initial_weights=str(read_identity(run).get("initial_weights", "")),
         warm=warm,
-        curve=tuple(curve),
+        curve=curve,
         training=training,
         means=_means(training),
         before=before,
@@ -117,22 +110,58 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
         versions=json.loads((run / "versions.json").read_text(encoding="utf-8")),
         view=view,
         after_privileged=both,
-        watched_hash=panels[split].hash if curve else "",
+        watched_hash=files.sets[split].hash if curve else "",
     )
 
 
+def _read_files(run: Path, job: Job) -> _RunFiles:
+    config = SDARConfig.from_yaml(run / "config.yaml")
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    lines = read_json_lines(run / "metrics.jsonl")
+    source = EnvironmentSource(job.env_id, config.environment_kwargs)
+    try:
+        sets = {path.stem: EvaluationSet.load(path) for path in sorted((run / "panels").glob("*.json"))}
+        marks = {name: statements_of_tasks(source, fixed.task_ids) for name, fixed in sets.items()}
+    finally:
+        source.close()
+    trained, played = _count_episodes(run / "episodes.jsonl")
+    for line in lines:  # groups that gave way to others (dynamic sampling) were played, too
+        if line.get("groups/replaced"):
+            trained[int(line["step"])] += int(line["groups/replaced"]) * config.num_generations
+    return _RunFiles(config, summary, lines, sets, marks, _cumulative(trained), played)
+
+
+def _training(files: _RunFiles, clock: Mapping[int, float]) -> tuple[TrainingPoint, ...]:
+    return tuple(
+        TrainingPoint(step, files.episodes.get(step, 0), clock.get(step, 0.0), _kept_metrics(line))
+        for line in files.lines
+        if (step := int(line["step"])) > 0 and ("success" in line or "success_privileged" in line)
+    )
+
+
+def _curve(files: _RunFiles, clock: Mapping[int, float], split: str, wanted: str) -> tuple[CurvePoint, ...]:
+    """The points of the evaluation set that is watched, under the prompt that the phase `wanted` names."""
+    points = []
+    for (phase, step), played in sorted(files.played.items()):
+        if phase == wanted:
+            lines = (line for line in files.lines if line["step"] == step and f"{phase}/success_rate" in line)
+            counted = files.episodes.get(step, 0), clock.get(step, 0.0), next(lines, {})
+            points.append(_point(played, files.marks[split], step, *counted))
+    return tuple(points)
+
+
 def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _Played]]:
-    """Training episodes per iteration (from 1), and the episodes of panels by phase and iterations done."""
+    """Training episodes per iteration (from 1), and those of evaluations by phase and iterations done."""
     trained: dict[int, int] = defaultdict(int)
     played: dict[tuple[str, int], _Played] = defaultdict(_Played)
     for record in episode_lines(path):
         if record["phase"] == "train":
             trained[int(record["iteration"]) + 1] += 1
             continue
-        panel = played[str(record["phase"]), int(record["iteration"])]
+        evaluated = played[str(record["phase"]), int(record["iteration"])]
         failed = record["stop_reason"] == "failed"
-        panel.outcomes.append("-" if failed else str(int(record["success"])))
-        panel.types.append(str(record["task_type"]))
+        evaluated.outcomes.append("-" if failed else str(int(record["success"])))
+        evaluated.types.append(str(record["task_type"]))
     return trained, dict(played)
 
 
@@ -152,45 +181,45 @@ def _cumulative(trained: Mapping[int, int]) -> dict[int, int]:
 
 
 def _point(
-    played: _Played, claims: str, step: int, episodes: int, cpu_seconds: float, line: Mapping[str, Any]
+    played: _Played, marks: str, step: int, episodes: int, cpu_seconds: float, line: Mapping[str, Any]
 ) -> CurvePoint:
     overall = _count(played.outcomes)
-    hinted = line.get("teacher/success_rate")
+    guided = line.get("teacher/success_rate")
     return CurvePoint(
         iteration=step,
         episodes=episodes,
         cpu_seconds=round(cpu_seconds, 3),
         overall=overall,
-        fresh=_of_claims(played, claims, FRESH),
-        stale=_of_claims(played, claims, STALE),
+        fresh=_of_marks(played, marks, FRESH),
+        stale=_of_marks(played, marks, STALE),
         by_task_type=_by_type(played),
-        teacher=None if hinted is None else Count(round(float(hinted) * overall.n), overall.n),
+        teacher=None if guided is None else Count(round(float(guided) * overall.n), overall.n),
     )
 
 
-def _test_panels(
-    played: Mapping[tuple[str, int], _Played], phase: str, panel: EvaluationSet | None, claims: str, last: int
-) -> tuple[PanelResult | None, PanelResult | None]:
-    """The test panel before and after training; a run of no iterations plays both at iteration 0."""
-    if panel is None or (phase, last) not in played:
+def _tests(files: _RunFiles, phase: str) -> tuple[MeasuredTest | None, MeasuredTest | None]:
+    """The test set before and after training; a run of no iterations plays both at iteration 0."""
+    fixed, last = files.sets.get("test"), int(files.summary["steps"])
+    if fixed is None or (phase, last) not in files.played:
         return None, None
-    size = len(panel.task_ids)
-    ends = (played[phase, 0], slice(0, size)), (played[phase, last], slice(-size, None))
+    size = len(fixed.task_ids)
+    ends = (files.played[phase, 0], slice(0, size)), (files.played[phase, last], slice(-size, None))
     before, after = (
-        _panel(_Played(whole.outcomes[part], whole.types[part]), claims, panel.hash) for whole, part in ends
+        _measured_test(_Played(whole.outcomes[part], whole.types[part]), files.marks["test"], fixed.hash)
+        for whole, part in ends
     )
     return before, after
 
 
-def _panel(played: _Played, claims: str, panel_hash: str) -> PanelResult:
-    return PanelResult(
+def _measured_test(played: _Played, marks: str, set_hash: str) -> MeasuredTest:
+    return MeasuredTest(
         outcomes="".join(played.outcomes),
-        claims=claims,
+        claims=marks,
         overall=_count(played.outcomes),
-        fresh=_of_claims(played, claims, FRESH),
-        stale=_of_claims(played, claims, STALE),
+        fresh=_of_marks(played, marks, FRESH),
+        stale=_of_marks(played, marks, STALE),
         by_task_type=_by_type(played),
-        panel_hash=panel_hash,
+        panel_hash=set_hash,
     )
 
 
@@ -198,8 +227,8 @@ def _count(outcomes: Sequence[str]) -> Count:
     return Count(sum(o == "1" for o in outcomes), sum(o != "-" for o in outcomes))
 
 
-def _of_claims(played: _Played, claims: str, kind: str) -> Count:
-    return _count([o for o, c in zip(played.outcomes, claims, strict=True) if c == kind])
+def _of_marks(played: _Played, marks: str, kind: str) -> Count:
+    return _count([o for o, c in zip(played.outcomes, marks, strict=True) if c == kind])
 
 
 def _by_type(played: _Played) -> dict[str, Count]:
@@ -207,13 +236,13 @@ def _by_type(played: _Played) -> dict[str, Count]:
     return {kind: _count([o for o, t in pairs if t == kind]) for kind in sorted(set(played.types))}
 
 
-def _figures(line: Mapping[str, Any]) -> dict[str, float | None]:
-    found = {name: line[name] for name in FIGURES if name in line}
+def _kept_metrics(line: Mapping[str, Any]) -> dict[str, float | None]:
+    found = {name: line[name] for name in KEPT_METRICS if name in line}
     return {name: None if value is None else float(f"{float(value):.5g}") for name, value in found.items()}
 
 
 def _means(training: Sequence[TrainingPoint]) -> dict[str, float]:
-    """Means over the iterations that have a figure, in full precision of what was kept."""
+    """Means over the iterations that have a metric, in full precision of what was kept."""
     values: dict[str, list[float]] = defaultdict(list)
     for point in training:
         for name, value in point.figures.items():

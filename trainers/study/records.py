@@ -12,7 +12,7 @@
     table.json                 the analysis (`Table`); results.csv and report.md show parts of it
 
 Rates are in [0, 1]. Everything that was measured with a clock lies in fields named ``cpu_seconds`` or under ``timed``;
-all other figures come out the same whenever and wherever a study is interrupted.
+all other numbers come out the same whenever and wherever a study is interrupted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Study:
         return self.path / ("jobs" if (self.path / "jobs" / key).is_dir() else "trials") / key
 
     def run_dir(self, result: Result) -> Path:
-        """The run directory behind a result."""
+        """The run directory of a result."""
         return self.job_dir(result.key) / "run"
 
     def of(self, arm: str) -> tuple[Result, ...]:
@@ -62,7 +62,7 @@ def load_study(path: str | Path) -> Study:
     """
     root = Path(path)
     if not (root / "study.json").is_file():
-        raise StudyError(f"{root}: expected the directory of a study with study.json in it: sdar study makes one")
+        raise StudyError(f"{root}: expected the directory of a study with study.json in it: sdar study run makes one")
     try:
         plan = decode(Plan, read_json(root / "study.json"), str(root / "study.json"))
         jobs = {

@@ -1,4 +1,4 @@
-"""What came of a study's jobs, typed: counts, curves, panels, results, and what the tuning chose.
+"""What came of a study's jobs, typed: counts, curves, tests, results, and what the tuning chose.
 
 Rates are in [0, 1]. Everything that was measured with a clock lies in fields named ``cpu_seconds``.
 """
@@ -26,11 +26,11 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """The student on the panel that is watched (`valid`), behind an iteration.
+    """The student on the evaluation set that is watched (`valid`), after an iteration.
 
     `episodes` and `cpu_seconds` are those of training up to here, evaluation not counted. `fresh` and `stale` are the
-    tasks whose claims in the environment's skill bank are all true, and those with a wrong one; tasks without claims
-    are in neither. `teacher` is the same model reading the privileged block, where it was measured.
+    tasks whose statements in the environment's skill bank are all true, and those with a wrong one; tasks without
+    statements are in neither. `teacher` is the same model under the privileged prompt, where it was measured.
     """
 
     iteration: int
@@ -45,7 +45,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class TrainingPoint:
-    """Figures of one iteration's metric line; the names are the line's own (`success`, `entropy`, `kl`, ...)."""
+    """Metrics of one iteration's line; the names are the line's own (`success`, `entropy`, `kl`, ...)."""
 
     iteration: int
     episodes: int
@@ -54,11 +54,11 @@ class TrainingPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class PanelResult:
-    """The student on the test panel at one moment.
+class MeasuredTest:
+    """The student on the test set at one moment.
 
-    `outcomes` has one character per task of the panel: ``1`` won, ``0`` lost, ``-`` the environment broke. `claims`
-    runs parallel: ``f`` all claims true, ``s`` one is stale, ``-`` no claims.
+    `outcomes` has one character per task of the set: ``1`` won, ``0`` lost, ``-`` the environment broke. `claims`
+    runs parallel: ``f`` all statements true, ``s`` one is wrong, ``-`` none.
     """
 
     outcomes: str
@@ -82,7 +82,7 @@ class Collapse:
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """The warm start: success on `valid` without and with the privileged block, and the steps it took."""
+    """The warm start: success on `valid` under the plain and under the privileged prompt, and the steps it took."""
 
     key: str
     student_success: float
@@ -114,16 +114,16 @@ class Result:
         warm: Its warm start; None with a model of the user's.
         curve: On `valid`, in order; the first point is before training.
         training: One point per iteration.
-        means: Means over iterations of the figures of `training`, e.g. ``distill/weight``.
-        before: The test panel before training; None where the plan has none.
-        after: The test panel at the end.
+        means: Means over iterations of the metrics of `training`, e.g. ``distill/weight``.
+        before: The test set before training; None where the plan has none.
+        after: The test set at the end.
         collapses: By rule; empty for a healthy run.
         cost: Of the training.
         versions: What it ran on; ``commit`` is the code's, several where a job went on with another.
-        view: The prompt that `curve`, `before` and `after` were measured behind: ``plain``; ``privileged`` only for a
-            method that is measured behind no other.
-        after_privileged: The test panel at the end behind the privileged prompt, for methods measured behind both.
-        watched_hash: Of the panel that `curve` was measured on; empty in results from before it was kept.
+        view: The prompt that `curve`, `before` and `after` were measured under: ``plain``; ``privileged`` only for a
+            method that is measured under no other.
+        after_privileged: The test set at the end under the privileged prompt, for methods measured under both.
+        watched_hash: Of the evaluation set that `curve` was measured on; empty in results from before it was kept.
     """
 
     key: str
@@ -141,13 +141,13 @@ class Result:
     curve: tuple[CurvePoint, ...]
     training: tuple[TrainingPoint, ...]
     means: dict[str, float]
-    before: PanelResult | None
-    after: PanelResult | None
+    before: MeasuredTest | None
+    after: MeasuredTest | None
     collapses: tuple[Collapse, ...]
     cost: Cost
     versions: dict[str, Any]
     view: str = "plain"
-    after_privileged: PanelResult | None = None
+    after_privileged: MeasuredTest | None = None
     watched_hash: str = ""
     format: int = FORMAT
 

@@ -1,7 +1,7 @@
 """Runs what a study still lacks: warm starts, then jobs, each in a process of its own, so many at a time.
 
 The runner keeps nothing that is not on disk. A task is done when its file is there; a second runner on the same
-directory sees the locks of the first and takes other tasks. Not here: what a job does (`execute`).
+directory sees the locks of the first and takes other tasks. Not here: what a job does (`worker`).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def tasks_of(
     keep_checkpoints: bool = False,
     keep_episodes: bool = False,
 ) -> list[Task]:
-    """The tasks behind `jobs`: their warm starts first, then the jobs, each once, in the order given."""
+    """The tasks of `jobs`: their warm starts first, then the jobs, each once, in the order given."""
     keep = ["--keep-checkpoints"] * keep_checkpoints + ["--keep-episodes"] * keep_episodes
     where = [] if cache is None else ["--cache-dir", str(cache)]
     cached = cache or study
@@ -242,7 +242,7 @@ def _spawn(task: Task) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             env=environment,
-            # Ctrl-C in a terminal reaches the runner alone, which then tells the jobs in its own way.
+            # Ctrl-C in a terminal reaches the runner alone, which then ends the jobs in its own way.
             start_new_session=True,
         )
 

@@ -1,4 +1,4 @@
-"""Which tasks have a stale claim: asked of the environment's skill bank by task, apart from any agent.
+"""Which tasks have a corrupted skill statement: asked of the environment's skill bank by task, apart from any agent.
 
 A student is evaluated in environments that keep their teacher's side to themselves, so its episodes do not say what a
 teacher would have read. This asks the bank directly, with the task's public keys, and takes from its answer one bit per
@@ -14,8 +14,8 @@ from ..rollout.environments import EnvironmentSource, reset_to
 FRESH, STALE, UNCLAIMED = "f", "s", "-"
 
 
-def claims_of_tasks(source: EnvironmentSource, task_ids: Sequence[str]) -> str:
-    """One character per task: ``f`` all claims about it are true, ``s`` at least one is wrong, ``-`` there are none."""
+def statements_of_tasks(source: EnvironmentSource, task_ids: Sequence[str]) -> str:
+    """One character per task: ``f`` all statements about it are true, ``s`` some are wrong, ``-`` there are none."""
     bank = source.skill_bank
     if bank is None or not source.enumerates_tasks:
         return UNCLAIMED * len(task_ids)

@@ -82,8 +82,9 @@ def crossed_bootstrap(
     """95 % percentile interval of a mean over seeds and tasks that are both drawn anew, rows and columns apart.
 
     Drawing rows and columns independently, as in a two-way pigeonhole bootstrap (A. B. Owen, 2007), counts the spread
-    of both. Where each seed has a world of its own, a column is a place in the panel, the same kind of task about other
-    things: what differs from cell to cell is then counted more than once, and the interval is wider than need be.
+    of both. Where each seed has a world of its own, a column is a place in the evaluation set, the same kind of task
+    about other things: what differs from cell to cell is then counted more than once, and the interval is wider than
+    need be.
 
     Args:
         differences: One row per seed with one number per task; NaN where an episode broke.
@@ -112,7 +113,7 @@ def crossed_bootstrap(
 
 
 def at(points: Sequence[tuple[float, float]], where: float) -> float | None:
-    """The value of a curve, linear between its points, level behind the last; None before the first or without any."""
+    """The value of a curve, linear between its points, level after the last; None before the first or without any."""
     if not points or where < points[0][0]:
         return None
     xs, ys = zip(*points, strict=True)
@@ -125,7 +126,7 @@ def area(points: Sequence[tuple[float, float]], end: float, *, level: bool = Fal
     Args:
         points: ``(x, y)`` with rising x.
         end: Where to stop, interpolated.
-        level: Take a curve that ends earlier as level behind its last point (a method that does not train).
+        level: Take a curve that ends earlier as level after its last point (a method that does not train).
 
     Returns:
         The area; None when the curve ends before `end`, or there is none.

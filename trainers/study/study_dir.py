@@ -1,4 +1,4 @@
-"""A study's directory being worked on: plan written before the first run, jobs laid out, what may be changed later.
+"""A study's directory being worked on: plan written before the first run, jobs written, what may be changed later.
 
 Hypotheses, budget and common options are fixed once there are results; arms and seeds may be added. Another change has
 to be asked for, and is noted in the plan with its time. So has one that makes finished results count no more: other
@@ -30,7 +30,7 @@ _OPEN = frozenset({"arms", "seeds", "tuning", "tuned", "name"})
 
 
 def prepare(
-    path: Path, plan: Plan, *, amend: bool = False, lay_out: bool = True
+    path: Path, plan: Plan, *, amend: bool = False, job_files: bool = True
 ) -> tuple[Plan, dict[tuple[str, int], Job]]:
     """Make a study's directory, or take the one that is there; write the plan and every `job.json`.
 
@@ -38,7 +38,7 @@ def prepare(
         path: The directory.
         plan: What is asked for.
         amend: Allow a change of what is fixed beside results; it is noted.
-        lay_out: Write the jobs; not before a tuning that will change them.
+        job_files: Write the jobs, too; not before a tuning that will change them.
 
     Returns:
         The plan as it is on disk now, and the job of every arm and seed.
@@ -56,7 +56,7 @@ def prepare(
         if fixed and not amend and _has_results(path):
             raise StudyError(
                 f"{path} has results of a plan with other {', '.join(fixed)}: they stand before the runs. Choose "
-                "another --output-dir, or pass --amend, which notes the change in the report"
+                "another directory, or pass --amend, which notes the change in the report"
             )
     jobs = jobs_of(plan, read_tuned(path), model_key=None if plan.model is None else model_fingerprint(plan.model))
     plan = with_jobs(plan, jobs)
@@ -65,7 +65,7 @@ def prepare(
         if dropped and not amend:
             raise StudyError(
                 f"{path}: {'; '.join(dropped)}. They would count no more: go on with what they were made with, choose "
-                "another --output-dir, or pass --amend, which notes it in the report; --table shows what is there"
+                "another directory, or pass --amend, which notes it in the report; sdar study table shows what is there"
             )
         changed = changed_fields(held, plan)
         notes = ([f"changed {', '.join(changed)}"] if changed else []) + dropped
@@ -74,7 +74,7 @@ def prepare(
     # The plan first: a directory with jobs and no plan would be taken for something else.
     if held is None or encode(held) != encode(plan):
         save_record(path / "study.json", plan)
-    if lay_out:
+    if job_files:
         write_jobs(path / "jobs", jobs.values())
     return plan, jobs
 
@@ -123,7 +123,7 @@ def held_plan(path: Path) -> Plan | None:
     file = path / "study.json"
     if not file.is_file():
         if path.is_dir() and any(not inner.name.startswith(".") for inner in path.iterdir()):
-            raise StudyError(f"{path} is not empty and holds no study: choose another --output-dir")
+            raise StudyError(f"{path} is not empty and holds no study: choose another directory")
         return None
     try:
         return decode(Plan, read_json(file), str(file))

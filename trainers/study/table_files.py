@@ -13,8 +13,8 @@ from .records import Study, load_study, save_record
 from .result_records import Result
 from .table_records import ArmRow, Contrast, Estimate, Table
 
-# Figures of metric lines that have a column of their own in results.csv.
-CSV_FIGURES = (
+# Metrics of an iteration that have a column of their own in results.csv.
+CSV_METRICS = (
     *("success", "sampling/entropy", "entropy", "kl", "distill/signal", "distill/weight", "distill/weight_over_half"),
     *(
         "distill/signal_negative",
@@ -30,7 +30,7 @@ CSV_COLUMNS = (
     *("valid_success", "valid_wins", "valid_n", "valid_stale_wins", "valid_stale_n", "valid_fresh_wins"),
     *("valid_fresh_n", "teacher_success", "test_success", "test_wins", "test_n"),
     *("test_stale_wins", "test_stale_n", "test_fresh_wins", "test_fresh_n"),
-    *(f"train_{name}" for name in CSV_FIGURES),
+    *(f"train_{name}" for name in CSV_METRICS),
 )
 
 
@@ -91,19 +91,19 @@ def _lines(result: Result) -> Iterator[dict[str, object]]:
                 "valid_fresh_n": point.fresh.n,
                 "teacher_success": None if point.teacher is None else point.teacher.rate,
             }
-        panel = result.before if step == steps[0] else result.after if step == steps[-1] else None
-        if panel is not None:
+        test = result.before if step == steps[0] else result.after if step == steps[-1] else None
+        if test is not None:
             row |= {
-                "test_success": panel.overall.rate,
-                "test_wins": panel.overall.wins,
-                "test_n": panel.overall.n,
-                "test_stale_wins": panel.stale.wins,
-                "test_stale_n": panel.stale.n,
-                "test_fresh_wins": panel.fresh.wins,
-                "test_fresh_n": panel.fresh.n,
+                "test_success": test.overall.rate,
+                "test_wins": test.overall.wins,
+                "test_n": test.overall.n,
+                "test_stale_wins": test.stale.wins,
+                "test_stale_n": test.stale.n,
+                "test_fresh_wins": test.fresh.wins,
+                "test_fresh_n": test.fresh.n,
             }
         if line is not None:
-            row |= {f"train_{name}": line.figures.get(name) for name in CSV_FIGURES}
+            row |= {f"train_{name}": line.figures.get(name) for name in CSV_METRICS}
         yield row
 
 

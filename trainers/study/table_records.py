@@ -27,9 +27,9 @@ class Estimate:
 class ArmRow:
     """One arm of the table.
 
-    `view` is the prompt it was measured behind (``plain``, but for methods that have no other than ``privileged``).
+    `view` is the prompt it was measured under (``plain``, but for methods that have no other than ``privileged``).
     `endpoints` by name, see `endpoints.ENDPOINTS`; `values` has them per seed, in the order of `seeds`. `tasks` has the
-    number of tasks behind an endpoint, summed over seeds. `timed` has what a clock measured, e.g. ``cpu_seconds``.
+    number of tasks of an endpoint, summed over seeds. `timed` has what a clock measured, e.g. ``cpu_seconds``.
     """
 
     key: str

@@ -88,7 +88,7 @@ def verdicts(found: Sequence[tuple[Hypothesis, Sequence[Contrast], Sequence[Cont
 
 
 def _reason(claims: Sequence[Contrast], p: float | None) -> str:
-    """The figures behind a verdict in one sentence per claim."""
+    """The numbers of a verdict, in one sentence per claim."""
     parts = []
     for contrast in claims:
         estimate = contrast.estimate

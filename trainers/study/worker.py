@@ -1,4 +1,4 @@
-"""One job, in a process of its own: ``python -m trainers.study.execute STUDY FOLDER KEY``.
+"""One job, in a process of its own: ``python -m trainers.study.worker STUDY FOLDER KEY``.
 
 Trains (going on where an earlier process of the same job stopped), writes `result.json`, and removes what only a resume
 needs. A lock keeps a second process away; its end by any signal leaves a directory that the next one goes on with.
@@ -10,7 +10,6 @@ import argparse
 import ctypes
 import dataclasses
 import fcntl
-import os
 import shutil
 import signal
 import sys
@@ -18,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from sdar_envs.files import replaced_file
 
 from .plain_json import DamagedFileError, decode, read_json, write_text
 from .plan_records import Job, StudyError
@@ -97,7 +98,7 @@ def run_job(
         result = harvest(place / "run", job, warm=warm, key=key)
         result = dataclasses.replace(result, versions={**result.versions, "commit": ", then ".join(commits)})
         save_record(place / "result.json", result)
-        # In this order: the checkpoints' folder tells `tidy` that a kill came between.
+        # In this order: by the checkpoints' folder `tidy` knows that a kill came between.
         if not keep_episodes:
             trim_episodes(place / "run" / "episodes.jsonl", everything=folder == "trials")
         if not keep_checkpoints:
@@ -189,7 +190,7 @@ def require_same_start(folder: Path, job: Job, initial_weights: str) -> None:
             raise StudyError(
                 f"seed {job.seed}: {other['arm']} is finished and began with other weights than {job.arm.key} would; "
                 f"warm start {job.warm_key} was made on another machine. Bring its folder {WARM_FOLDER}/{job.warm_key} "
-                "here (sdar study --export carries those of half-done seeds), or finish the seed there"
+                "here (sdar study export carries those of half-done seeds), or finish the seed there"
             )
 
 
@@ -214,13 +215,13 @@ def _train(model: str, job: Job, options: dict[str, Any], run: Path, folder: Pat
         trainer().train(resume_from_checkpoint=True)
     except (RunDirectoryError, CheckpointError) as error:
         # Draws are counted, so a run that is begun again comes to the same result as one that went on.
-        _say(f"the earlier part can not be used ({error}); beginning again")
+        _say(f"the earlier part cannot be used ({error}); beginning again")
         shutil.rmtree(run)
         trainer().train()
 
 
 def trim_episodes(path: Path, *, everything: bool = False) -> None:
-    """Keep of `episodes.jsonl` what a reader looks at: episodes with tokens, and the test panel.
+    """Keep of `episodes.jsonl` what a reader looks at: episodes with tokens, and the test set.
 
     A run of 60 iterations logs some 30 MB of episodes, most of them without token arrays; all that is counted from them
     is in the result by now. With `everything`, the file goes.
@@ -228,11 +229,13 @@ def trim_episodes(path: Path, *, everything: bool = False) -> None:
     if everything:
         path.unlink(missing_ok=True)
         return
-    partial = path.with_name(f".{path.name}.tmp")
-    with path.open(encoding="utf-8") as source, partial.open("w", encoding="utf-8") as kept:
-        # Text of episodes can not fake the mark: quotes inside JSON strings are escaped.
+    with (
+        replaced_file(path) as partial,
+        path.open(encoding="utf-8") as source,
+        partial.open("w", encoding="utf-8") as kept,
+    ):
+        # Text of episodes cannot fake the mark: quotes inside JSON strings are escaped.
         kept.writelines(line for line in source if '"phase":"test' in line or '"tokens":{' in line)
-    os.replace(partial, path)
 
 
 def _say(line: str) -> None:
@@ -249,7 +252,7 @@ def _end_with_parent() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one job; exit status 75 means that another process has it."""
-    parser = argparse.ArgumentParser(prog="python -m trainers.study.execute", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m trainers.study.worker", description=__doc__)
     parser.add_argument("study", type=Path)
     parser.add_argument("folder", choices=("jobs", "trials"))
     parser.add_argument("key")
