@@ -29,7 +29,7 @@ from .measure import machine
 class CountdownEnv(gym.Env[str, str]):
     """`Rooms` behind text: an action that holds a tool call moves, the reward comes with the episode's end.
 
-    An episode ends with a turn that calls no tool, or with the turn after the last move. Calls that can not be carried
+    An episode ends with a turn that calls no tool, or with the turn after the last move. Calls that cannot be carried
     out are answered with an error and count, as TRL counts them.
     """
 

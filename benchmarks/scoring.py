@@ -43,7 +43,7 @@ def random_model(size: TinyModelConfig) -> Any:
 
 
 def random_rows(count: int, tokens: int, vocabulary: int) -> list[ScoredRow]:
-    """Transcripts of `tokens` on average: turns of seven read and four sampled tokens behind a prompt of twenty."""
+    """Transcripts of `tokens` on average: turns of seven read and four sampled tokens after a prompt of twenty."""
     draw = counted_generator("benchmarks.scoring", count, tokens)
     rows = []
     for index in range(count):
@@ -93,7 +93,7 @@ class Workload:
         return self._score([row.student for row in self.rows])
 
     def teacher(self) -> list[list[float]]:
-        """The teacher reads the same tokens behind its longer prompt."""
+        """The teacher reads the same tokens given its longer prompt."""
         return self._score([row.teachers["teacher"] for row in self.rows])
 
     def update(self, name: str) -> Callable[[], None]:

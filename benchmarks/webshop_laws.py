@@ -27,7 +27,7 @@ EVEN_GUESSES = (1 / 3, 1 / 3, 1 / 2)
 
 
 def episodes(run: Path) -> Iterator[dict[str, Any]]:
-    """The recorded `test` episodes of a run, behind the plain prompt."""
+    """The recorded `test` episodes of a run, acted under the plain prompt."""
     with open(run / "episodes.jsonl", encoding="utf-8") as file:
         for line in file:
             # A log is mostly training; the rest is parsed only where it counts.

@@ -1,8 +1,8 @@
 """Generated worlds with their indexes, made once and kept: in the cache folder under a fingerprint, and in memory.
 
 A folder holds the corpus in Search-R1's form (``passages.jsonl``), the world as data, the encoder and the index. It
-is made beside its place under a lock and renamed, so that another process finds it whole or not at all; one that can
-not be read is made again.
+is made beside its place under a lock and renamed, so that another process finds it whole or not at all; one that cannot
+ be read is made again.
 """
 
 from __future__ import annotations

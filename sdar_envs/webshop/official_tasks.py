@@ -115,7 +115,7 @@ class OfficialTasks:
         self._numbers: dict[str, Sequence[int]] | None = None
         self.task = lru_cache(4096)(self._task)
         self.ids = lru_cache(maxsize=None)(self._ids)
-        # What was chosen for the user is said aloud, what the user chose is not.
+        # What was chosen for the user is a warning; what the user chose is not.
         level = logging.WARNING if goals == "auto" and asked else logging.INFO
         if _LOG.isEnabledFor(level):
             _LOG.log(level, "%s: %s", files.items.name, self.said)

@@ -1,4 +1,4 @@
-"""A row that was acted behind the teacher's prompt, laid behind the plain one, is what a student would have read."""
+"""A row that was acted under the privileged prompt, given the plain one, is what a student would have read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAID = ["go to fridge 1", "open fridge 1", "take apple 1 from fridge 1", "look"]
 def acted(
     teacher: Teacher | None, context: str, template: str, said: Sequence[str] = SAID, **options: Any
 ) -> list[Turn]:
-    """An episode with fixed completions, behind the plain prompt or a teacher's."""
+    """An episode with fixed completions, under the plain prompt or a teacher's."""
     shared = renderer(template)
     agent = ChatAgent(
         None,

@@ -109,7 +109,7 @@ def test_methods_reports_the_cost_of_rows_over_grpo_and_grpos_own_rate(
     teacher = {name: entry["cpu_seconds"]["teacher"] for name, entry in figures["methods"].items()}
     assert min(teacher["rlsd"], teacher["grpo+full"]) > 10 * teacher["grpo+opsd"]  # which reads no teacher
     assert all(entry["over_grpo"] > 0 for entry in figures["methods"].values())
-    assert all(figures["methods"][name]["same_episodes"] for name in rows[:3])  # the fourth acts behind another prompt
+    assert all(figures["methods"][name]["same_episodes"] for name in rows[:3])  # the fourth acts under another prompt
 
 
 def test_scoring_reports_every_budget(printed_by: Callable[..., dict[str, Any]]) -> None:

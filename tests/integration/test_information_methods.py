@@ -306,7 +306,7 @@ def test_a_method_that_learns_nothing_is_measured_and_that_is_all(
     assert f"{name}/success_rate" in line and ("valid/success_rate" in line) == (view == "plain")
     assert summary["teacher"]["before"] == summary["teacher"]["after"]
     told = shown(capsys, summary)
-    assert ("all behind the privileged prompt" in told) == (f"{method} (privileged" in told) == (view != "plain")
+    assert ("all under the privileged prompt" in told) == (f"{method} (privileged" in told) == (view != "plain")
     assert trainer.evaluate("valid").outcomes == trainer.evaluate("valid", view=view).outcomes
 
 

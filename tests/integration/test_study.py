@@ -51,7 +51,7 @@ CONSTANT = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """As in a job's own process; and a forked child can not use the threads of its parent."""
+    """As in a job's own process; and a forked child cannot use the threads of its parent."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

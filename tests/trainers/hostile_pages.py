@@ -143,7 +143,7 @@ _CHARACTERS = (
 PAYLOADS = (*_SCRIPTS, *_HANDLERS, *_CONTENT, *_WAYS_OUT, *_REFERENCES, *_MARKDOWN, *_CHARACTERS)
 # What a policy may send to a world, as far as a page of a hundred of them stays readable.
 AGENT_TEXTS = tuple(text for text in FIXED if 0 < len(text) <= 300)
-# For a real browser: those that a parser alone can not judge, one of every kind.
+# For a real browser: those that a parser alone cannot judge, one of every kind.
 WORST = (
     _SCRIPTS[0],
     _HANDLERS[0],

@@ -74,7 +74,7 @@ class CrashingWorld(ToyWorld):
 
 
 class FickleWorld(CrashingWorld):
-    """After a crash it is another world: a replay can not give the same episode."""
+    """After a crash it is another world: a replay cannot give the same episode."""
 
     def _begin(self, task_id: str) -> str:
         return super()._begin(task_id) + f" ({self.budget[0]})"

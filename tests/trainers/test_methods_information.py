@@ -1,4 +1,4 @@
-"""Cloning, shaping and learning behind the privileged prompt: formulas by hand, gradients, limits, masks."""
+"""Cloning, shaping and learning given the privileged prompt: formulas by hand, gradients, limits, masks."""
 
 from __future__ import annotations
 

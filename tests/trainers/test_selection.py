@@ -1,4 +1,4 @@
-"""What an iteration learns from: filters over its episodes, and rows laid behind the plain prompt."""
+"""What an iteration learns from: filters over its episodes, and rows given the plain prompt."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def without_block(turns: Sequence[Turn], privileged: Sequence[Privileged | None]
 
 
 def refused(*arguments: object) -> View:
-    raise AssertionError("a method that learns behind its own prompt laid a row anew")
+    raise AssertionError("a method that learns given its own prompt relabelled a row")
 
 
 STORIES = [
