@@ -2,7 +2,7 @@
 
 A folder holds the corpus in Search-R1's form (``passages.jsonl``), the world as data, the encoder and the index. It
 is made beside its place under a lock and renamed, so that another process finds it whole or not at all; one that cannot
- be read is made again.
+be read is made again.
 """
 
 from __future__ import annotations
