@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,3 +36,38 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+# --- tests on parts of published data sets ---
+
+# Of this run, or (with workers) of all of them, since reports come together in the process that prints.
+OFFICIAL: list[tuple[str, str]] = []  # (test, what it held), where it said so with `held`
+COUNTS: Counter[str] = Counter()
+REASONS: Counter[str] = Counter()
+
+
+@pytest.fixture
+def held(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Say how much of the published data a test has held, e.g. "100 games": it is printed at the end of the run."""
+    return lambda what: request.node.user_properties.append(("held", what))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call":
+        OFFICIAL.extend((report.nodeid, what) for name, what in report.user_properties if name == "held")
+    if "official" in report.keywords and (report.when == "call" or report.skipped):
+        COUNTS["skipped" if report.skipped else report.outcome] += 1
+        if report.skipped and isinstance(report.longrepr, tuple):
+            REASONS[report.longrepr[2]] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests on published data ran and what they held, or why none did."""
+    if not COUNTS:
+        return
+    terminalreporter.section("official: tests on published data")
+    terminalreporter.line(", ".join(f"{count} {outcome}" for outcome, count in sorted(COUNTS.items())))
+    for reason, count in REASONS.most_common():
+        terminalreporter.line(f"  {count} times: {reason}")
+    for test, what in OFFICIAL:
+        terminalreporter.line(f"  {what}  ({test.partition('::')[2]})")
