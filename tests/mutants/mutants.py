@@ -507,7 +507,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "sdar_envs/privileged.py",
         '    def __repr__(self) -> str:\n        return "<privileged>"',
         "    def __repr__(self) -> str:\n        return repr(self._fields)",
-        "tests/envs",
+        "tests/envs/test_information_barrier.py",
     ),
     _mutant(
         "an agent is handed the privileged side only when it declares that",
