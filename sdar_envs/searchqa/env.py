@@ -20,7 +20,7 @@ from ..spaces import FreeText
 from . import rewards, tables, wording
 from .answers import exact_match
 from .episodes import Episode
-from .protocol import Fault, Turn, answer_action, read_turn, search_action
+from .protocol import READINGS, Fault, Turn, answer_action, read_turn, search_action
 from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
 from .setup import Setup, make_setup
 from .sources import TaskSource
@@ -77,6 +77,10 @@ class SearchQAEnv(TextEnv):
         final_answer_turn: Whether the turn in which nothing is looked up comes on top of `max_turns` (Search-R1's
             counting) or is the last of them.
         passage_style: ``search_r1``, ``sdar`` or ``plain``.
+        reading: What a turn is that says more than one block, see `protocol`: ``strict`` does not understand it,
+            ``cut`` ends it at the first closing tag, as Search-R1 does, ``cut_penalised`` also counts it as invalid, as
+            SDAR does. None is ``strict`` for generated questions; for a dataset it goes with `passage_style`: ``cut``
+            with ``search_r1``, ``cut_penalised`` with ``sdar``, ``strict`` with ``plain``.
         obs_mode: ``delta`` shows what is new, ``prompt`` a whole prompt with rules and history at every turn.
         history_length: Turns that such a prompt shows.
         reward: ``em``, ``subem``, ``f1``, or ``format_em``, which also pays for the structure of the turns.
@@ -116,6 +120,7 @@ class SearchQAEnv(TextEnv):
         max_turns: int | None = None,
         final_answer_turn: bool = False,
         passage_style: str = "search_r1",
+        reading: str | None = None,
         obs_mode: str = "delta",
         history_length: int = 4,
         reward: str = "em",
@@ -148,6 +153,9 @@ class SearchQAEnv(TextEnv):
         self.action_space = FreeText(_MAX_ACTION, samples=_SAMPLES)
         self.retrieval = require_choice("retrieval", retrieval, RETRIEVALS, where)
         self.passage_style = require_choice("passage_style", passage_style, wording.STYLES, where)
+        if reading is None:
+            reading = _READING_OF_STYLE[passage_style] if dataset is not None else "strict"
+        self.reading = require_choice("reading", reading, READINGS, where)
         self.obs_mode = require_choice("obs_mode", obs_mode, wording.OBS_MODES, where)
         require_number("history_length", history_length, where, low=0, whole=True)
         self.history_length = history_length
@@ -191,7 +199,7 @@ class SearchQAEnv(TextEnv):
         self._episode: Episode | None = None
         self._searcher: Retriever | None = None  # of the split that is being played
         self._prepared: dict[str, list[Hit] | RetrievalError] = {}
-        self._reading: tuple[str, Turn, str] | None = None
+        self._last_read: tuple[str, Turn, str] | None = None
         self._outage = ""
 
     @property
@@ -223,10 +231,10 @@ class SearchQAEnv(TextEnv):
 
     def _read(self, action: str) -> tuple[Turn, str]:
         """What a cleaned action says, and the query in it ("" for none); read once for preparing and playing it."""
-        if self._reading is None or self._reading[0] != action:
-            turn = read_turn(action)
-            self._reading = (action, turn, clean_query(turn.content) if turn.kind == "search" else "")
-        return self._reading[1:]
+        if self._last_read is None or self._last_read[0] != action:
+            turn = read_turn(action, self.reading)
+            self._last_read = (action, turn, clean_query(turn.content) if turn.kind == "search" else "")
+        return self._last_read[1:]
 
     @staticmethod
     def prepare_steps(envs: Sequence[SearchQAEnv], actions: Sequence[object]) -> None:
@@ -282,6 +290,7 @@ class SearchQAEnv(TextEnv):
         episode = self._playing
         turn, query = self._read(action)
         episode.begin_turn(turn)
+        action, valid = turn.text, not turn.penalised
         if turn.kind == "answer":
             return self._answer(episode, turn, action)
         if not query:
@@ -289,7 +298,7 @@ class SearchQAEnv(TextEnv):
             text = wording.refusal(self.passage_style, fault)
             return self._next(episode, action, text, valid=False)
         if self._steps >= self.horizon - 1:  # the last turn: nothing is looked up any more
-            return self._next(episode, action, "", valid=True)
+            return self._next(episode, action, "", valid=valid)
         try:
             hits = self._look_up(query)
         except RetrievalError as error:
@@ -298,7 +307,7 @@ class SearchQAEnv(TextEnv):
             self._outage = episode.outage = type(error).__name__
             return Transition("", 0.0, False, True)
         episode.take(query, hits)
-        return self._next(episode, action, wording.information(self.passage_style, hits), valid=True)
+        return self._next(episode, action, wording.information(self.passage_style, hits), valid=valid)
 
     def _answer(self, episode: Episode, turn: Turn, action: str) -> Transition:
         # The answer was cleaned on its way here, so a gold answer counts in its cleaned form too.
@@ -315,7 +324,8 @@ class SearchQAEnv(TextEnv):
         right = bool(exact_match(turn.content, golds)) or (self.reward == "subem" and value == 1.0)
         episode.finish(success=right, score=value)
         episode.record(action, "")
-        return Transition("", value, True, True)
+        valid = not turn.penalised
+        return Transition("", value if valid else value - self.invalid_action_penalty, True, valid)
 
     def _next(self, episode: Episode, action: str, text: str, *, valid: bool) -> Transition:
         episode.record(action[:_SHOWN_ACTION], text)
@@ -409,6 +419,8 @@ def _path(option: str, value: object) -> str | None:
     return path
 
 
+# As the two published environments read what they show in these styles.
+_READING_OF_STYLE = {"search_r1": "cut", "sdar": "cut_penalised", "plain": "strict"}
 _TEMPLATES = (search_action("QUERY"), answer_action("ANSWER"))
 _SAMPLES = (
     *(search_action(query) for query in ("the register", "who", "era 12", "?", "")),
