@@ -19,11 +19,13 @@ from ..skills import RETRIEVALS
 from ..spaces import FreeText
 from . import rewards, tables, wording
 from .answers import exact_match
+from .client import ClientLimits
+from .encoder_settings import POOLINGS, EncoderOptions
 from .episodes import Episode
 from .protocol import READINGS, Fault, Turn, answer_action, read_turn, search_action
 from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
-from .setup import Setup, make_setup
-from .sources import TaskSource
+from .setup import AUTO, SearchOptions, Setup, make_setup
+from .sources import DATASET_SPLITS, TaskSource
 from .version import world_version
 
 ON_ERROR = ("raise", "truncate")
@@ -66,10 +68,18 @@ class SearchQAEnv(TextEnv):
             with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
-        dataset: Questions instead of generated ones: a parquet or JSONL file, or a mapping from split to file.
+        dataset: Questions instead of generated ones: a file in any published layout, or a mapping from split to file.
+        dataset_splits: How a single file of questions is split: as ``named`` in its records, where they name none it
+            is the split that is asked for; or by ``content`` into train, valid and test (80, 10 and 10 %).
         corpus: Passages as JSONL, e.g. ``wiki-18.jsonl``; comes with `index`.
         index: FAISS index whose rows are the corpus's lines, e.g. ``e5_Flat.index``.
-        encoder: ``hashed``, the path of a saved hashed encoder, or name or path of a transformers encoder.
+        encoder: ``hashed``, the path of a saved hashed encoder, name or path of a transformers encoder, or ``lexical``,
+            which searches a corpus by its words. ``auto`` is ``hashed`` in generated worlds and beside an index of
+            vectors, else ``lexical``.
+        query_prefix: In front of queries of a transformers encoder; None for the model's own (`encoder_settings`).
+        passage_prefix: The same in front of passages.
+        pooling: Of such an encoder: ``mean``, ``cls`` or ``pooler``; None for the model's own.
+        nprobe: Lists that a search in an IVF file reads; None for four times the square root of their number.
         retriever: A server's address, or several to fail over between, instead of searching here; or an object with
             `Retriever`'s methods.
         topk: Passages per search, 1 to 100.
@@ -88,8 +98,12 @@ class SearchQAEnv(TextEnv):
         invalid_action_penalty: Taken from the reward of a turn that was not understood.
         on_error: What an outage of the retriever does: ``raise``, or ``truncate`` the episode with a mark in `info`.
             It never becomes text that a model reads.
+        connect_timeout: Seconds that a server is given to be reached.
+        read_timeout: Seconds that it is given to answer; an index of many gigabytes on a cold disk takes minutes.
+        tries: Requests per search before it is an outage.
+        pause: Seconds before the second try, doubled each time.
         threads: Of searches in this process.
-        cache: Queries whose answers are remembered.
+        cache: Queries whose answers are remembered, in at most 256 MiB.
         expose_privileged: Whether `info` has ``"privileged"``.
         render_mode: ``"ansi"`` or ``"human"``.
 
@@ -114,7 +128,7 @@ class SearchQAEnv(TextEnv):
         dataset: FilePath | Mapping[str, FilePath] | None = None,
         corpus: FilePath | None = None,
         index: FilePath | None = None,
-        encoder: FilePath = "hashed",
+        encoder: FilePath = "auto",
         retriever: str | Sequence[str] | Retriever | None = None,
         topk: int = 3,
         max_turns: int | None = None,
@@ -129,6 +143,15 @@ class SearchQAEnv(TextEnv):
         on_error: str = "raise",
         threads: int = 1,
         cache: int = 65_536,
+        dataset_splits: str = "named",
+        query_prefix: str | None = None,
+        passage_prefix: str | None = None,
+        pooling: str | None = None,
+        nprobe: int | None = None,
+        connect_timeout: float = 2.0,
+        read_timeout: float = 30.0,
+        tries: int = 3,
+        pause: float = 0.2,
         expose_privileged: bool = True,
         render_mode: str | None = None,
     ) -> None:
@@ -173,6 +196,11 @@ class SearchQAEnv(TextEnv):
         require_number("stale_seed", stale_seed, where, whole=True)
         require_number("threads", threads, where, low=1, whole=True)
         require_number("cache", cache, where, low=0, whole=True)
+        if nprobe is not None:
+            require_number("nprobe", nprobe, where, low=1, whole=True)
+        if pooling is not None:
+            require_choice("pooling", pooling, POOLINGS, where)
+        require_choice("dataset_splits", dataset_splits, DATASET_SPLITS, where)
         self._setup: Setup = make_setup(
             split=self.split,
             task_type=task_type,
@@ -188,12 +216,18 @@ class SearchQAEnv(TextEnv):
             ),
             corpus=_path("corpus", corpus),
             index=_path("index", index),
-            encoder=_path("encoder", encoder) or "hashed",
+            encoder=_path("encoder", encoder) or AUTO,
             retriever=retriever,
             topk=topk,
             searches=self.horizon - 1,
-            threads=threads,
-            cache=cache,
+            search=SearchOptions(
+                threads=threads,
+                room=cache,
+                nprobe=nprobe,
+                encoder=EncoderOptions(pooling, query_prefix, passage_prefix),
+                limits=ClientLimits(connect_timeout, read_timeout, tries, pause),
+            ),
+            dataset_splits=dataset_splits,
         )
         self.skill_bank = self._setup.tasks.skill_bank()
         self._episode: Episode | None = None

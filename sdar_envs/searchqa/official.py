@@ -20,7 +20,7 @@ from ..choices import unknown_choice
 from ..core import SPLITS, resolve_split
 from ..skills import SkillBank
 from ..task_ids import NumberedTaskIds, parse_task_id
-from .answers import usable
+from .answers import normalise, usable
 from .corpus import encodable
 from .layouts import (
     ANSWER_KEYS,
@@ -188,34 +188,39 @@ class OfficialTasks:
             they name none, the split that is asked for here, and no other.
         split: Of the environment.
         task_type: The only task type, or None for all.
+        splits: One of `sources.DATASET_SPLITS`; by ``content``, a single file serves all three, and a question that is
+            asked twice is in one of them.
 
     Raises:
         DatasetError: A file cannot be read, or holds nothing for `split`.
         ValueError: Unknown split.
     """
 
-    def __init__(self, dataset: str | Mapping[str, str], *, split: str, task_type: str | None = None) -> None:
-        self._task_type = task_type
+    def __init__(
+        self, dataset: str | Mapping[str, str], *, split: str, task_type: str | None = None, splits: str = "named"
+    ) -> None:
         self._records: dict[str, dict[int, Record]] = {}  # of each split, by row
         self._rows: dict[str, list[int]] = {}
         self._files: dict[str, Questions] = {}
         files = (
             {split: dataset} if isinstance(dataset, str) else {resolve_split(k, _WHERE): v for k, v in dataset.items()}
         )
+        by_content = splits == "content"
+        if by_content and not isinstance(dataset, str):
+            raise ValueError(f"{_WHERE} expects dataset_splits='content' with a single file, got a mapping of files")
         for name, path in files.items():
             questions = read_questions(path)
-            named = {_split_of(record.split) for record in questions.records.values()} - {""}
-            splits = sorted(named) if isinstance(dataset, str) and named else [name]
-            for of in splits:
-                rows = questions.records.values()
-                mine = (r for r in rows if not isinstance(dataset, str) or not named or _split_of(r.split) == of)
+            place = split_by_content if by_content else _named_split
+            of_row = {row: place(record) for row, record in questions.records.items()}
+            single = isinstance(dataset, str) and set(of_row.values()) != {""}
+            for of in sorted(set(of_row.values()) - {""}) if single else [name]:
                 self._files[of] = questions
-                self._records[of] = {r.row: r for r in mine}
+                self._records[of] = {r: q for r, q in questions.records.items() if not single or of_row[r] == of}
                 self._rows[of] = [row for row, r in self._records[of].items() if task_type in (None, task_type_of(r))]
         if split not in self._rows:
             raise DatasetError(
                 f"{dataset}: expected questions of split {split!r}, got some of {', '.join(sorted(self._rows))}: pass "
-                "split=, or a mapping from splits to files"
+                "split=, a mapping from splits to files, or dataset_splits='content'"
             )
 
     @property
@@ -230,7 +235,7 @@ class OfficialTasks:
         if chosen not in self._rows:
             raise DatasetError(
                 f"{_WHERE} expects a split that the dataset has, got {chosen!r} of {', '.join(sorted(self._rows))}: "
-                f"pass dataset= as a mapping from {', '.join(SPLITS)} to files"
+                f"pass dataset= as a mapping from {', '.join(SPLITS)} to files, or dataset_splits='content'"
             )
         return NumberedTaskIds(chosen, self._rows[chosen])
 
@@ -254,6 +259,17 @@ class OfficialTasks:
     def skill_bank(self) -> SkillBank:
         """The prose of the skill bank; official corpora have no regularities to state."""
         return SkillBank.from_assets(SEARCHQA.skill_folder)
+
+
+def split_by_content(record: Record) -> str:
+    """The split of a question by what it asks: 80 % train, 10 % valid, 10 % test, wherever it stands in a file."""
+    digest = hashlib.sha256(normalise(record.question).encode("utf-8", "replace")).digest()
+    place = int.from_bytes(digest[:8], "big") % 10
+    return "train" if place < 8 else "valid" if place == 8 else "test"
+
+
+def _named_split(record: Record) -> str:
+    return _split_of(record.split)
 
 
 def _split_of(name: str) -> str:
