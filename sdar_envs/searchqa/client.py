@@ -54,6 +54,32 @@ class _Refused(Exception):
         self.status, self.again, self.wait = status, again, wait
 
 
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """How long a client waits, and how often it asks: for a large index on slow disks, set `read_timeout` to minutes.
+
+    Attributes:
+        connect_timeout: Seconds to be connected.
+        read_timeout: Seconds between two pieces of an answer.
+        tries: Requests per search at most.
+        pause: Seconds before the second try, doubled each time.
+
+    Raises:
+        ValueError: A number out of range.
+    """
+
+    connect_timeout: float = 2.0
+    read_timeout: float = 30.0
+    tries: int = 3
+    pause: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("connect_timeout", "read_timeout"):
+            require_number(name, getattr(self, name), "HttpRetriever", low=1e-3)
+        require_number("tries", self.tries, "HttpRetriever", low=1, whole=True)
+        require_number("pause", self.pause, "HttpRetriever", low=0)
+
+
 class HttpRetriever:
     """Asks one server, or the next one when it fails.
 
@@ -342,7 +368,8 @@ def _hit(item: Any) -> Hit:
     except CorpusError as error:
         raise _Refused(str(error)) from error
     name = document.get("id", "")
-    number = int(name) if str(name).isdecimal() and len(str(name)) < 19 else None
+    # Only what a row's number looks like becomes one: "007" is a name.
+    number = int(name) if str(name).isdecimal() and len(str(name)) < 19 and str(int(name)) == str(name) else None
     finite = isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score)
     passage = Passage(encodable(str(name)[:200]) if number is None else number, contents)
     return Hit(passage, float(score) if finite else 0.0)

@@ -2,7 +2,8 @@
 
 The row of a passage is its row in the index, so a corpus counts the lines that say something and skips blank ones. A
 line is an object with ``contents`` (the title in quotes, a line break, the text: Search-R1's form) or with ``title``
-and ``text``.
+and ``text``. An ``id`` that is no number is given back with its passage; one that is a number has to be the line's own,
+unless the line says its number under ``row``.
 """
 
 from __future__ import annotations
@@ -181,7 +182,8 @@ class JsonlCorpus:
         Raises:
             CorpusError: The line is not a passage.
         """
-        return Passage(row, read_record(self._record(row), f"{self.path}, row {row}"))
+        record = self._record(row)
+        return Passage(_name_of(record, row), read_record(record, f"{self.path}, row {row}"))
 
     def __iter__(self) -> Iterator[Passage]:
         return (self.passage(row) for row in range(len(self)))
@@ -203,6 +205,13 @@ class JsonlCorpus:
         for row in map(int, rows):
             record = self._record(row)
             read_record(record, f"{self.path}, row {row}")
+            if self._check_ids and _is_row(record.get("row")):
+                if record["row"] != row:
+                    raise CorpusError(
+                        f"{self.path}, row {row}: expected row {row}, got {record['row']}: rows of an index stand for "
+                        "lines, so a corpus may not be reordered or thinned after indexing"
+                    )
+                continue  # its ids are its documents' own
             name = record.get("id")
             if self._check_ids and name is not None and str(name).isdecimal() and int(name) != row:
                 raise CorpusError(
@@ -239,6 +248,20 @@ class JsonlCorpus:
     def _cached_sidecar(self) -> Path:
         name = hashlib.sha256(str(self.path.resolve()).encode()).hexdigest()[:24]
         return cache_folder() / "searchqa" / "offsets" / name
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _name_of(record: Any, row: int) -> int | str:
+    """A passage's id as its line gives it; the row where it gives none, or the row's own number."""
+    name = record.get("id") if isinstance(record, dict) else None
+    if not isinstance(name, str | int) or isinstance(name, bool) or str(name) == str(row):
+        return row
+    if str(name).isdecimal() and not _is_row(record.get("row")):
+        return row  # a number that stands for the line, written in another way
+    return encodable(str(name))
 
 
 def _reopened(path: str, check_ids: bool) -> JsonlCorpus:

@@ -19,11 +19,13 @@ from ..skills import RETRIEVALS
 from ..spaces import FreeText
 from . import rewards, tables, wording
 from .answers import exact_match
+from .client import ClientLimits
+from .encoder_settings import POOLINGS, EncoderOptions
 from .episodes import Episode
-from .protocol import Fault, Turn, answer_action, read_turn, search_action
+from .protocol import READINGS, Fault, Turn, answer_action, read_turn, search_action
 from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
-from .setup import Setup, make_setup
-from .sources import TaskSource
+from .setup import AUTO, SearchOptions, Setup, make_setup
+from .sources import DATASET_SPLITS, TaskSource
 from .version import world_version
 
 ON_ERROR = ("raise", "truncate")
@@ -66,10 +68,18 @@ class SearchQAEnv(TextEnv):
             with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
-        dataset: Questions instead of generated ones: a parquet or JSONL file, or a mapping from split to file.
+        dataset: Questions instead of generated ones: a file in any published layout, or a mapping from split to file.
+        dataset_splits: How a single file of questions is split: as ``named`` in its records, where they name none it
+            is the split that is asked for; or by ``content`` into train, valid and test (80, 10 and 10 %).
         corpus: Passages as JSONL, e.g. ``wiki-18.jsonl``; comes with `index`.
         index: FAISS index whose rows are the corpus's lines, e.g. ``e5_Flat.index``.
-        encoder: ``hashed``, the path of a saved hashed encoder, or name or path of a transformers encoder.
+        encoder: ``hashed``, the path of a saved hashed encoder, name or path of a transformers encoder, or ``lexical``,
+            which searches a corpus by its words. ``auto`` is ``hashed`` in generated worlds and beside an index of
+            vectors, else ``lexical``.
+        query_prefix: In front of queries of a transformers encoder; None for the model's own (`encoder_settings`).
+        passage_prefix: The same in front of passages.
+        pooling: Of such an encoder: ``mean``, ``cls`` or ``pooler``; None for the model's own.
+        nprobe: Lists that a search in an IVF file reads; None for four times the square root of their number.
         retriever: A server's address, or several to fail over between, instead of searching here; or an object with
             `Retriever`'s methods.
         topk: Passages per search, 1 to 100.
@@ -77,6 +87,10 @@ class SearchQAEnv(TextEnv):
         final_answer_turn: Whether the turn in which nothing is looked up comes on top of `max_turns` (Search-R1's
             counting) or is the last of them.
         passage_style: ``search_r1``, ``sdar`` or ``plain``.
+        reading: What a turn is that says more than one block, see `protocol`: ``strict`` does not understand it,
+            ``cut`` ends it at the first closing tag, as Search-R1 does, ``cut_penalised`` also counts it as invalid, as
+            SDAR does. None is ``strict`` for generated questions; for a dataset it goes with `passage_style`: ``cut``
+            with ``search_r1``, ``cut_penalised`` with ``sdar``, ``strict`` with ``plain``.
         obs_mode: ``delta`` shows what is new, ``prompt`` a whole prompt with rules and history at every turn.
         history_length: Turns that such a prompt shows.
         reward: ``em``, ``subem``, ``f1``, or ``format_em``, which also pays for the structure of the turns.
@@ -84,8 +98,12 @@ class SearchQAEnv(TextEnv):
         invalid_action_penalty: Taken from the reward of a turn that was not understood.
         on_error: What an outage of the retriever does: ``raise``, or ``truncate`` the episode with a mark in `info`.
             It never becomes text that a model reads.
+        connect_timeout: Seconds that a server is given to be reached.
+        read_timeout: Seconds that it is given to answer; an index of many gigabytes on a cold disk takes minutes.
+        tries: Requests per search before it is an outage.
+        pause: Seconds before the second try, doubled each time.
         threads: Of searches in this process.
-        cache: Queries whose answers are remembered.
+        cache: Queries whose answers are remembered, in at most 256 MiB.
         expose_privileged: Whether `info` has ``"privileged"``.
         render_mode: ``"ansi"`` or ``"human"``.
 
@@ -110,12 +128,13 @@ class SearchQAEnv(TextEnv):
         dataset: FilePath | Mapping[str, FilePath] | None = None,
         corpus: FilePath | None = None,
         index: FilePath | None = None,
-        encoder: FilePath = "hashed",
+        encoder: FilePath = "auto",
         retriever: str | Sequence[str] | Retriever | None = None,
         topk: int = 3,
         max_turns: int | None = None,
         final_answer_turn: bool = False,
         passage_style: str = "search_r1",
+        reading: str | None = None,
         obs_mode: str = "delta",
         history_length: int = 4,
         reward: str = "em",
@@ -124,6 +143,15 @@ class SearchQAEnv(TextEnv):
         on_error: str = "raise",
         threads: int = 1,
         cache: int = 65_536,
+        dataset_splits: str = "named",
+        query_prefix: str | None = None,
+        passage_prefix: str | None = None,
+        pooling: str | None = None,
+        nprobe: int | None = None,
+        connect_timeout: float = 2.0,
+        read_timeout: float = 30.0,
+        tries: int = 3,
+        pause: float = 0.2,
         expose_privileged: bool = True,
         render_mode: str | None = None,
     ) -> None:
@@ -148,6 +176,9 @@ class SearchQAEnv(TextEnv):
         self.action_space = FreeText(_MAX_ACTION, samples=_SAMPLES)
         self.retrieval = require_choice("retrieval", retrieval, RETRIEVALS, where)
         self.passage_style = require_choice("passage_style", passage_style, wording.STYLES, where)
+        if reading is None:
+            reading = _READING_OF_STYLE[passage_style] if dataset is not None else "strict"
+        self.reading = require_choice("reading", reading, READINGS, where)
         self.obs_mode = require_choice("obs_mode", obs_mode, wording.OBS_MODES, where)
         require_number("history_length", history_length, where, low=0, whole=True)
         self.history_length = history_length
@@ -165,6 +196,11 @@ class SearchQAEnv(TextEnv):
         require_number("stale_seed", stale_seed, where, whole=True)
         require_number("threads", threads, where, low=1, whole=True)
         require_number("cache", cache, where, low=0, whole=True)
+        if nprobe is not None:
+            require_number("nprobe", nprobe, where, low=1, whole=True)
+        if pooling is not None:
+            require_choice("pooling", pooling, POOLINGS, where)
+        require_choice("dataset_splits", dataset_splits, DATASET_SPLITS, where)
         self._setup: Setup = make_setup(
             split=self.split,
             task_type=task_type,
@@ -180,18 +216,24 @@ class SearchQAEnv(TextEnv):
             ),
             corpus=_path("corpus", corpus),
             index=_path("index", index),
-            encoder=_path("encoder", encoder) or "hashed",
+            encoder=_path("encoder", encoder) or AUTO,
             retriever=retriever,
             topk=topk,
             searches=self.horizon - 1,
-            threads=threads,
-            cache=cache,
+            search=SearchOptions(
+                threads=threads,
+                room=cache,
+                nprobe=nprobe,
+                encoder=EncoderOptions(pooling, query_prefix, passage_prefix),
+                limits=ClientLimits(connect_timeout, read_timeout, tries, pause),
+            ),
+            dataset_splits=dataset_splits,
         )
         self.skill_bank = self._setup.tasks.skill_bank()
         self._episode: Episode | None = None
         self._searcher: Retriever | None = None  # of the split that is being played
         self._prepared: dict[str, list[Hit] | RetrievalError] = {}
-        self._reading: tuple[str, Turn, str] | None = None
+        self._last_read: tuple[str, Turn, str] | None = None
         self._outage = ""
 
     @property
@@ -223,10 +265,10 @@ class SearchQAEnv(TextEnv):
 
     def _read(self, action: str) -> tuple[Turn, str]:
         """What a cleaned action says, and the query in it ("" for none); read once for preparing and playing it."""
-        if self._reading is None or self._reading[0] != action:
-            turn = read_turn(action)
-            self._reading = (action, turn, clean_query(turn.content) if turn.kind == "search" else "")
-        return self._reading[1:]
+        if self._last_read is None or self._last_read[0] != action:
+            turn = read_turn(action, self.reading)
+            self._last_read = (action, turn, clean_query(turn.content) if turn.kind == "search" else "")
+        return self._last_read[1:]
 
     @staticmethod
     def prepare_steps(envs: Sequence[SearchQAEnv], actions: Sequence[object]) -> None:
@@ -282,6 +324,7 @@ class SearchQAEnv(TextEnv):
         episode = self._playing
         turn, query = self._read(action)
         episode.begin_turn(turn)
+        action, valid = turn.text, not turn.penalised
         if turn.kind == "answer":
             return self._answer(episode, turn, action)
         if not query:
@@ -289,7 +332,7 @@ class SearchQAEnv(TextEnv):
             text = wording.refusal(self.passage_style, fault)
             return self._next(episode, action, text, valid=False)
         if self._steps >= self.horizon - 1:  # the last turn: nothing is looked up any more
-            return self._next(episode, action, "", valid=True)
+            return self._next(episode, action, "", valid=valid)
         try:
             hits = self._look_up(query)
         except RetrievalError as error:
@@ -298,7 +341,7 @@ class SearchQAEnv(TextEnv):
             self._outage = episode.outage = type(error).__name__
             return Transition("", 0.0, False, True)
         episode.take(query, hits)
-        return self._next(episode, action, wording.information(self.passage_style, hits), valid=True)
+        return self._next(episode, action, wording.information(self.passage_style, hits), valid=valid)
 
     def _answer(self, episode: Episode, turn: Turn, action: str) -> Transition:
         # The answer was cleaned on its way here, so a gold answer counts in its cleaned form too.
@@ -315,7 +358,8 @@ class SearchQAEnv(TextEnv):
         right = bool(exact_match(turn.content, golds)) or (self.reward == "subem" and value == 1.0)
         episode.finish(success=right, score=value)
         episode.record(action, "")
-        return Transition("", value, True, True)
+        valid = not turn.penalised
+        return Transition("", value if valid else value - self.invalid_action_penalty, True, valid)
 
     def _next(self, episode: Episode, action: str, text: str, *, valid: bool) -> Transition:
         episode.record(action[:_SHOWN_ACTION], text)
@@ -409,6 +453,8 @@ def _path(option: str, value: object) -> str | None:
     return path
 
 
+# As the two published environments read what they show in these styles.
+_READING_OF_STYLE = {"search_r1": "cut", "sdar": "cut_penalised", "plain": "strict"}
 _TEMPLATES = (search_action("QUERY"), answer_action("ANSWER"))
 _SAMPLES = (
     *(search_action(query) for query in ("the register", "who", "era 12", "?", "")),

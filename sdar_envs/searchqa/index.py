@@ -5,6 +5,7 @@ What FAISS does by itself and this file does not let through:
 - ``IO_FLAG_MMAP`` reads a flat index whole all the same; only ``IO_FLAG_MMAP_IFC`` maps it.
 - From 1.15 on, flat search goes through BLAS only from a product of queries and dimensions of 128,000 on; at 768
   dimensions a batch of 64 stays on the path that is twelve times slower. The threshold is put lower, for the process.
+- IVF files open with ``nprobe`` 1, which finds a quarter to a half of the exact top 3: see `default_nprobe`.
 - HNSW files open with ``efSearch`` 16, which loses 3 to 14 gold passages in 100 on lexical vectors, by their links.
 - After a fork, a search over a pool of several threads hangs: a child opens the index anew, with one thread.
 - Two batches of different sizes add up in different orders, and near ties change places: the first hits are scored
@@ -13,6 +14,7 @@ What FAISS does by itself and this file does not let through:
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Iterable
@@ -83,11 +85,20 @@ class VectorIndex:
         dim: Length of a row.
     """
 
-    def __init__(self, index: Any, *, path: Path | None = None, threads: int = 1, ef_search: int = 128) -> None:
+    def __init__(
+        self,
+        index: Any,
+        *,
+        path: Path | None = None,
+        threads: int = 1,
+        ef_search: int = 128,
+        nprobe: int | None = None,
+    ) -> None:
         self._index = index
         self._pid = os.getpid()
         self._threads = threads
         self._ef_search = ef_search
+        self._nprobe = nprobe
         self._rescores = True
         self.path = path
         self.size = int(index.ntotal)
@@ -127,19 +138,24 @@ class VectorIndex:
         return cls(_empty(kind, dim) if index is None else index, threads=threads)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, threads: int = 1, ef_search: int = 128) -> VectorIndex:
+    def open(
+        cls, path: str | os.PathLike[str], *, threads: int = 1, ef_search: int = 128, nprobe: int | None = None
+    ) -> VectorIndex:
         """Open an index file without reading it whole.
 
         Args:
             path: The file.
             threads: Of searches. More than one pays from some 50,000 rows of 512 on, on cores of their own.
             ef_search: Breadth of the search in HNSW files, at least.
+            nprobe: Lists that a search in an IVF file reads, at most all of them; None for `default_nprobe`.
 
         Raises:
             IndexFileError: The file is missing, cut short or no index; its metric is not the inner product; or its
                 rows have ids that are not their own numbers.
         """
         file = Path(path)
+        if nprobe is not None:
+            require_number("nprobe", nprobe, "VectorIndex.open", low=1, whole=True)
         index = _read(file)
         faiss = _faiss()
         if index.metric_type != faiss.METRIC_INNER_PRODUCT:
@@ -158,7 +174,10 @@ class VectorIndex:
         hnsw = getattr(inner, "hnsw", None)
         if hnsw is not None:
             hnsw.efSearch = max(int(hnsw.efSearch), ef_search)
-        return cls(index, path=file, threads=threads, ef_search=ef_search)
+        if hasattr(inner, "nprobe") and hasattr(inner, "nlist"):
+            lists = int(inner.nlist)
+            inner.nprobe = max(int(inner.nprobe), default_nprobe(lists)) if nprobe is None else min(nprobe, lists)
+        return cls(index, path=file, threads=threads, ef_search=ef_search, nprobe=nprobe)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index file; it is there whole or not at all.
@@ -172,10 +191,10 @@ class VectorIndex:
             except RuntimeError as error:
                 raise OSError(f"{path}: the index cannot be written: {error}") from error
 
-    def __reduce__(self) -> tuple[Any, tuple[str, int, int]]:
+    def __reduce__(self) -> tuple[Any, tuple[str, int, int, int | None]]:
         if self.path is None:
             raise TypeError("an index that was built in memory cannot be sent to another process: save and open it")
-        return _reopened, (str(self.path), self._threads, self._ef_search)
+        return _reopened, (str(self.path), self._threads, self._ef_search, self._nprobe)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> VectorIndex:
         return self  # rows never change: a copy in the same process (a specification's arguments) shares them
@@ -231,7 +250,7 @@ class VectorIndex:
         if os.getpid() != self._pid:
             self._pid, self._threads = os.getpid(), 1
             if self.path is not None:
-                self._index = VectorIndex.open(self.path, ef_search=self._ef_search)._index
+                self._index = VectorIndex.open(self.path, ef_search=self._ef_search, nprobe=self._nprobe)._index
         return self._index
 
     def compressed(self, to: str) -> VectorIndex:
@@ -267,8 +286,17 @@ def _empty(kind: str, dim: int) -> Any:
     return index
 
 
-def _reopened(path: str, threads: int, ef_search: int) -> VectorIndex:
-    return VectorIndex.open(path, threads=threads, ef_search=ef_search)
+def _reopened(path: str, threads: int, ef_search: int, nprobe: int | None) -> VectorIndex:
+    return VectorIndex.open(path, threads=threads, ef_search=ef_search, nprobe=nprobe)
+
+
+def default_nprobe(lists: int) -> int:
+    """Lists that a search in an IVF file reads by default: four times their number's square root, at most all.
+
+    On clustered vectors (60,000 of 64 dimensions in 256 lists) 1, 16 and 64 lists find .45, .92 and .997 of the exact
+    top 3; on lexical ones (4,000 of 512 in 64) 1, 8 and 32 find .23, .54 and .87.
+    """
+    return min(lists, 4 * max(1, round(math.sqrt(lists))))
 
 
 def _read(file: Path) -> Any:

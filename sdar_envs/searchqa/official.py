@@ -1,16 +1,15 @@
-"""Official questions: the parquet files of Search-R1 and of its successors, or JSONL with the same keys.
+"""Official questions: the prepared files of Search-R1 and of its successors, and the data sets' own files.
 
-The published files agree on the questions and not on where they stand; every variant is read, and a record without a
-question or without an answer that means anything is left out and counted. Not here: the corpus (`corpus`).
+The published files agree on the questions and not on where they stand; every variant is read (`layouts`), and a record
+without a question or without an answer that means anything is left out and counted. Not here: the corpus (`corpus`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,31 +20,44 @@ from ..choices import unknown_choice
 from ..core import SPLITS, resolve_split
 from ..skills import SkillBank
 from ..task_ids import NumberedTaskIds, parse_task_id
-from .answers import usable
+from .answers import normalise, usable
 from .corpus import encodable
+from .layouts import (
+    ANSWER_KEYS,
+    DatasetError,
+    answers_in,
+    kind_of,
+    layout_of,
+    listed,
+    lower_keys,
+    mapping,
+    rows_of,
+    source_of,
+    titles_in,
+    what_was_seen,
+)
 from .sources import Need, Task
 
 _WHERE = SEARCHQA.env_id
-_COLUMNS = (
-    *("question", "golden_answers", "answers", "answer", "data_source", "metadata"),
-    *("prompt", "reward_model", "env_kwargs", "extra_info"),
-)
 _PREFIX = "searchR1_"
-_ROWS = 8_192
 
 # What a data set's questions are mostly like. Of the others, the words decide.
-_BY_SOURCE = {"popqa": "attribute", "nq": "direct", "triviaqa": "direct"}
+_BY_SOURCE = {"popqa": "attribute", "nq": "direct", "triviaqa": "direct", "squad": "direct"}
+# What HotpotQA and 2Wiki call their kinds of questions.
+_BY_KIND = {
+    **dict.fromkeys(("comparison", "bridge_comparison"), "compare"),
+    **dict.fromkeys(("bridge", "compositional", "inference"), "multi_hop"),
+}
 _MULTI_HOP = frozenset({"hotpotqa", "2wikimultihopqa", "musique", "bamboogle"})
 _COMPARISON = re.compile(r"\b(?:which|who|what|whose|where)\b.*\bor\b|\b(?:both|same)\b", re.IGNORECASE)
 
 
-class DatasetError(ValueError):
-    """Questions that cannot be read; the message names the file, the record and what was expected."""
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One question as read. `titles` are those of supporting passages, where the source names them."""
+    """One question as read.
+
+    `titles` are those of supporting passages and `kind` the data set's word for the question, where it has them.
+    """
 
     row: int
     question: str
@@ -53,131 +65,66 @@ class Record:
     data_source: str
     split: str
     titles: tuple[str, ...]
+    kind: str = ""
 
 
-def read_record(row: int, fields: Mapping[str, Any]) -> Record | None:
-    """Read one record of any variant; None when it has no question, or no answer of which normalisation leaves any."""
-    extra = _mapping(fields.get("extra_info"))
-    env = _mapping(fields.get("env_kwargs"))
-    question = next(
-        (
-            text.strip()
-            for text in (env.get("question"), extra.get("question"), fields.get("question"), _asked(fields))
-            if isinstance(text, str) and text.strip()
-        ),
-        "",
-    )
-    truths = (
-        env.get("ground_truth"),
-        _mapping(fields.get("reward_model")).get("ground_truth"),
-        *(fields.get(name) for name in ("golden_answers", "answers", "answer")),
-    )
-    answers = next((found for truth in truths if (found := usable(_texts(truth)))), [])
+def read_record(row: int, fields: Mapping[str, Any], source: str = "") -> Record | None:
+    """Read one record of any variant.
+
+    Args:
+        row: Its number in the file.
+        fields: The record.
+        source: The data set that it is from, where it does not say so itself.
+
+    Returns:
+        The record; None when it has no question, or no answer of which normalisation leaves any.
+    """
+    fields = lower_keys(fields)
+    extra, env = mapping(fields.get("extra_info")), mapping(fields.get("env_kwargs"))
+    places = (env.get("question"), extra.get("question"), fields.get("question"), fields.get("query"), _asked(fields))
+    question = next((text.strip() for text in places if isinstance(text, str) and text.strip()), "")
+    prepared = (env.get("ground_truth"), mapping(fields.get("reward_model")).get("ground_truth"))
+    answers = next((found for truth in prepared if (found := usable(answers_in(truth)))), [])
+    if not answers:
+        answers = usable([answer for key in ANSWER_KEYS for answer in answers_in(fields.get(key))])
     if not question or not answers:
         return None
-    source = str(fields.get("data_source") or env.get("data_source") or "unknown").removeprefix(_PREFIX)
+    named = str(fields.get("data_source") or env.get("data_source") or "").removeprefix(_PREFIX)
     return Record(
         row=row,
         # The official preparation ends every question so.
         question=encodable(question if question.endswith("?") else question + "?"),
-        answers=tuple(answers),
-        data_source=encodable(source),
+        answers=tuple(dict.fromkeys(answers)),
+        data_source=encodable(named or layout_of(fields) or source or "unknown"),
         split=str(extra.get("split") or ""),
-        titles=_supporting(_mapping(fields.get("metadata"))),
+        titles=titles_in(fields),
+        kind=kind_of(fields),
     )
 
 
 def task_type_of(record: Record) -> str:
-    """Which skill a question calls for, by its source and, in multi-hop sources, its words."""
+    """Which skill a question calls for: by its source, and in multi-hop sources by the kind they name, or its words."""
     source = record.data_source.lower()
     if source in _BY_SOURCE:
         return _BY_SOURCE[source]
+    if record.kind in _BY_KIND:
+        return _BY_KIND[record.kind]
     if source in _MULTI_HOP:
         return "compare" if _COMPARISON.search(record.question) else "multi_hop"
     return "direct"
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _texts(truth: Any) -> list[str]:
-    """The gold answers in a dict with ``target``, a list, an array, or a text."""
-    if isinstance(truth, Mapping):
-        return _texts(truth.get("target"))
-    if isinstance(truth, str):
-        return [encodable(truth)]
-    listed = truth.tolist() if hasattr(truth, "tolist") else truth
-    return [encodable(text) for text in listed if isinstance(text, str)] if isinstance(listed, list | tuple) else []
-
-
 def _asked(fields: Mapping[str, Any]) -> str | None:
     """What follows ``Question:`` in the last message of the user."""
-    prompt: Any = fields.get("prompt")
-    messages = prompt.tolist() if hasattr(prompt, "tolist") else prompt
-    if not isinstance(messages, list | tuple):
-        return None
-    asked = [m.get("content") for m in messages if isinstance(m, Mapping) and m.get("role") == "user"]
+    asked = [
+        m.get("content") for m in listed(fields.get("prompt")) if isinstance(m, Mapping) and m.get("role") == "user"
+    ]
     if not asked or not isinstance(asked[-1], str):
         return None
     return asked[-1].rpartition("Question:")[2].strip().partition("\n")[0] if "Question:" in asked[-1] else None
 
 
-def _supporting(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Titles of supporting passages: HotpotQA's and 2Wiki's lists, MuSiQue's marked paragraphs."""
-    titles = _texts(_mapping(metadata.get("supporting_facts")).get("title"))
-    paragraphs = metadata.get("paragraphs")
-    if not titles and isinstance(paragraphs, list | tuple):
-        marked = [p for p in paragraphs if isinstance(p, Mapping) and p.get("is_supporting")]
-        titles = [encodable(p["title"]) for p in marked if isinstance(p.get("title"), str)]
-    return tuple(dict.fromkeys(title for title in titles if title.strip()))
-
-
 # Files.
-
-
-def _rows_of(path: Path) -> Iterator[Mapping[str, Any]]:
-    if path.suffix in (".jsonl", ".json"):
-        yield from _jsonl(path)
-        return
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise ImportError(
-            f"{path}: reading parquet needs pyarrow: python -m pip install 'sdar-gym[parquet]' (JSONL needs nothing)"
-        ) from error
-    try:
-        file = parquet.ParquetFile(path)
-        columns = [name for name in file.schema_arrow.names if name in _COLUMNS]
-        if not columns:
-            raise DatasetError(
-                f"{path}: expected some of the columns {', '.join(_COLUMNS)}, got {', '.join(file.schema_arrow.names)}"
-            )
-        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
-            yield from batch.to_pylist()
-    except OSError as error:  # pyarrow's own errors are of this kind, or ValueErrors
-        raise DatasetError(f"{path}: expected a parquet file, and it is none, or cut short: {error}") from error
-    except ValueError as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(f"{path}: expected a parquet file, and it is none, or cut short: {error}") from error
-
-
-def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        try:
-            for number, line in enumerate(file, start=1):
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise DatasetError(f"{path}, line {number}: expected one JSON object per line: {error}") from error
-                if not isinstance(record, dict):
-                    raise DatasetError(f"{path}, line {number}: expected an object, got a {type(record).__name__}")
-                yield record
-        except UnicodeDecodeError as error:
-            raise DatasetError(f"{path}: expected UTF-8, got other bytes: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -209,15 +156,21 @@ def _read(path: Path, size: int, mtime_ns: int) -> Questions:
     records: dict[int, Record] = {}
     digest = hashlib.sha256()
     left_out: list[int] = []
-    for row, fields in enumerate(_rows_of(path)):
-        record = read_record(row, fields)
+    keys: dict[str, None] = {}
+    source = source_of(path)
+    for row, fields in enumerate(rows_of(path)):
+        record = read_record(row, fields, source)
         if record is None:
             left_out.append(row)
+            keys.update(dict.fromkeys(fields) if len(keys) < 64 else {})
         else:
             records[row] = record
             digest.update(repr((row, record.question, record.answers)).encode("utf-8", "replace"))
     if not records:
-        raise DatasetError(f"{path}: expected records with a question and an answer, got {len(left_out):,} without")
+        raise DatasetError(
+            f"{path}: expected records with a question and an answer, got {len(left_out):,} without; "
+            f"{what_was_seen(list(keys))}"
+        )
     if left_out:
         warnings.warn(
             f"{path}: {len(left_out):,} of {len(left_out) + len(records):,} records have no question or no usable "
@@ -235,34 +188,39 @@ class OfficialTasks:
             they name none, the split that is asked for here, and no other.
         split: Of the environment.
         task_type: The only task type, or None for all.
+        splits: One of `sources.DATASET_SPLITS`; by ``content``, a single file serves all three, and a question that is
+            asked twice is in one of them.
 
     Raises:
         DatasetError: A file cannot be read, or holds nothing for `split`.
         ValueError: Unknown split.
     """
 
-    def __init__(self, dataset: str | Mapping[str, str], *, split: str, task_type: str | None = None) -> None:
-        self._task_type = task_type
+    def __init__(
+        self, dataset: str | Mapping[str, str], *, split: str, task_type: str | None = None, splits: str = "named"
+    ) -> None:
         self._records: dict[str, dict[int, Record]] = {}  # of each split, by row
         self._rows: dict[str, list[int]] = {}
         self._files: dict[str, Questions] = {}
         files = (
             {split: dataset} if isinstance(dataset, str) else {resolve_split(k, _WHERE): v for k, v in dataset.items()}
         )
+        by_content = splits == "content"
+        if by_content and not isinstance(dataset, str):
+            raise ValueError(f"{_WHERE} expects dataset_splits='content' with a single file, got a mapping of files")
         for name, path in files.items():
             questions = read_questions(path)
-            named = {_split_of(record.split) for record in questions.records.values()} - {""}
-            splits = sorted(named) if isinstance(dataset, str) and named else [name]
-            for of in splits:
-                rows = questions.records.values()
-                mine = (r for r in rows if not isinstance(dataset, str) or not named or _split_of(r.split) == of)
+            place = split_by_content if by_content else _named_split
+            of_row = {row: place(record) for row, record in questions.records.items()}
+            single = isinstance(dataset, str) and set(of_row.values()) != {""}
+            for of in sorted(set(of_row.values()) - {""}) if single else [name]:
                 self._files[of] = questions
-                self._records[of] = {r.row: r for r in mine}
+                self._records[of] = {r: q for r, q in questions.records.items() if not single or of_row[r] == of}
                 self._rows[of] = [row for row, r in self._records[of].items() if task_type in (None, task_type_of(r))]
         if split not in self._rows:
             raise DatasetError(
                 f"{dataset}: expected questions of split {split!r}, got some of {', '.join(sorted(self._rows))}: pass "
-                "split=, or a mapping from splits to files"
+                "split=, a mapping from splits to files, or dataset_splits='content'"
             )
 
     @property
@@ -277,7 +235,7 @@ class OfficialTasks:
         if chosen not in self._rows:
             raise DatasetError(
                 f"{_WHERE} expects a split that the dataset has, got {chosen!r} of {', '.join(sorted(self._rows))}: "
-                f"pass dataset= as a mapping from {', '.join(SPLITS)} to files"
+                f"pass dataset= as a mapping from {', '.join(SPLITS)} to files, or dataset_splits='content'"
             )
         return NumberedTaskIds(chosen, self._rows[chosen])
 
@@ -301,6 +259,17 @@ class OfficialTasks:
     def skill_bank(self) -> SkillBank:
         """The prose of the skill bank; official corpora have no regularities to state."""
         return SkillBank.from_assets(SEARCHQA.skill_folder)
+
+
+def split_by_content(record: Record) -> str:
+    """The split of a question by what it asks: 80 % train, 10 % valid, 10 % test, wherever it stands in a file."""
+    digest = hashlib.sha256(normalise(record.question).encode("utf-8", "replace")).digest()
+    place = int.from_bytes(digest[:8], "big") % 10
+    return "train" if place < 8 else "valid" if place == 8 else "test"
+
+
+def _named_split(record: Record) -> str:
+    return _split_of(record.split)
 
 
 def _split_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from .index import VectorIndex, check_fit
 
 MAX_QUERY = 8_192
 MAX_TOPK = 100
+ROOM_BYTES = 1 << 28  # of remembered answers
+_ENTRY, _HIT = 400, 250
 
 
 class Hit(NamedTuple):
@@ -123,13 +126,16 @@ class CachedRetriever:
     Args:
         inner: Who is asked.
         room: Queries that are remembered, the least recently used forgotten first; 0 remembers nothing.
+        room_bytes: Bytes that queries and texts of their passages may take, as far as they can be counted: each text
+            counts for every query that found it.
     """
 
-    def __init__(self, inner: Retriever, room: int = 65_536) -> None:
+    def __init__(self, inner: Retriever, room: int = 65_536, room_bytes: int = ROOM_BYTES) -> None:
         self.inner = inner
         self.name = inner.name
         self.counts = Counts()
-        self._room = room
+        self._room, self._room_bytes = room, room_bytes
+        self._bytes = 0
         self._known: OrderedDict[tuple[str, int], list[Hit]] = OrderedDict()
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
@@ -148,18 +154,30 @@ class CachedRetriever:
             found = self.inner.search(list(missing.values()), k)
             answers.update(zip(missing, found, strict=True))
         for key in answers:
+            if key not in self._known:
+                self._bytes += _size_of(key, answers[key])
             self._known[key] = answers[key]
             self._known.move_to_end(key)
-        while len(self._known) > self._room:
-            self._known.popitem(last=False)
+        while self._known and (len(self._known) > self._room or self._bytes > self._room_bytes):
+            self._bytes -= _size_of(*self._known.popitem(last=False))
         return [list(answers[key]) for key in keys]
 
     def normalise(self, query: str) -> str:
         """See `Retriever`."""
         return self.inner.normalise(query)
 
-    def __reduce__(self) -> tuple[Any, tuple[Retriever, int]]:
-        return CachedRetriever, (self.inner, self._room)  # the memory stays where it is
+    @property
+    def nbytes(self) -> int:
+        """What it remembers, in bytes, counted as `room_bytes` counts."""
+        return self._bytes
+
+    def __reduce__(self) -> tuple[Any, tuple[Retriever, int, int]]:
+        return CachedRetriever, (self.inner, self._room, self._room_bytes)  # the memory stays where it is
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CachedRetriever:
         return self  # a copy in the same process (a specification's arguments) shares the memory
+
+
+def _size_of(key: tuple[str, int], hits: Sequence[Hit]) -> int:
+    """Bytes that a remembered answer takes: its texts, and what Python adds to an object."""
+    return sys.getsizeof(key[0]) + _ENTRY + sum(sys.getsizeof(hit.passage.contents) + _HIT for hit in hits)

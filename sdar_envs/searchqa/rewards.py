@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .answers import MATCHERS, exact_match, normalise, usable
+from .answers import MATCHERS, exact_match, normalise
 
 REWARDS = (*MATCHERS, "format_em")
 
@@ -42,5 +42,5 @@ def answer_reward(
 
 def holds_answer(texts: Iterable[str], golds: Sequence[str]) -> bool:
     """Whether the normal form of a gold answer stands in one of the texts."""
-    wanted = [normalise(gold) for gold in usable(golds)]
+    wanted = [form for gold in golds if (form := normalise(gold))]
     return any(gold in text for text in map(normalise, texts) for gold in wanted)

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from .. import SEARCHQA
+from ..choices import unknown_choice
 from ..core import SPLITS, resolve_split
+from .client import ClientLimits
 from .corpus import JsonlCorpus, MemoryCorpus, fingerprint_of
 from .encoder import HashedEncoder
+from .encoder_settings import EncoderOptions
 from .index import IndexFileError, VectorIndex
+from .lexical import LexicalIndex, LexicalRetriever, is_lexical
 from .library import Library, open_library
 from .retriever import CachedRetriever, Encoder, LocalRetriever, Retriever
 from .sources import GeneratedTasks, TaskSource
@@ -28,9 +32,32 @@ _WHERE = SEARCHQA.env_id
 # Passages that are indexed on the fly where a corpus comes without an index.
 _MOST_UNINDEXED = 200_000
 
+# What an encoder's name can be besides a model's: `AUTO` is `HASHED` for a generated world and for an index of vectors,
+# `LEXICAL` for a corpus without an index and for a lexical index.
+AUTO, HASHED, LEXICAL = "auto", "hashed", "lexical"
+
 RetrieverOption = str | Sequence[str] | Mapping[str, Any] | Retriever | None
 
 _shared: dict[tuple[Any, ...], Any] = {}
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How is searched, whatever is searched for.
+
+    Attributes:
+        threads: Of searches in this process.
+        room: Queries whose answers are remembered.
+        nprobe: Lists that a search in an IVF file reads; None for the default.
+        encoder: What a user says about a transformers encoder.
+        limits: Of a client of a server.
+    """
+
+    threads: int = 1
+    room: int = 65_536
+    nprobe: int | None = None
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    limits: ClientLimits = field(default_factory=ClientLimits)
 
 
 @dataclass(frozen=True)
@@ -62,8 +89,8 @@ def make_setup(
     retriever: RetrieverOption,
     topk: int,
     searches: int,
-    threads: int,
-    cache: int,
+    search: SearchOptions,
+    dataset_splits: str = "named",
 ) -> Setup:
     """See `env.SearchQAEnv` for the options.
 
@@ -76,9 +103,9 @@ def make_setup(
         raise ValueError(f"{_WHERE} expects corpus= beside index=: rows of an index stand for lines of a corpus")
     chosen: Callable[[str], Retriever] | None = None
     if retriever is not None:
-        chosen = _given(retriever, cache)
+        chosen = _given(retriever, search)
     elif corpus is not None:
-        opened = open_local(corpus, index, encoder, threads=threads, room=cache)
+        opened = open_local(corpus, index, encoder, search)
         chosen = lambda split: opened  # noqa: E731
     if dataset is not None:
         if chosen is None:
@@ -87,7 +114,7 @@ def make_setup(
             )
         from .official import OfficialTasks
 
-        official = OfficialTasks(dataset, split=split, task_type=task_type)
+        official = OfficialTasks(dataset, split=split, task_type=task_type, splits=dataset_splits)
         return Setup(official, chosen, 0, official.fingerprint)
     if corpus is not None:
         raise ValueError(
@@ -95,8 +122,10 @@ def make_setup(
         )
 
     def library(split: str) -> Library:
-        own = None if encoder == "hashed" else open_encoder(encoder)
-        return open_library(size, split, world_seed, regularity, encoder=own, room=cache)
+        if encoder == LEXICAL:
+            raise ValueError(f"{_WHERE} expects encoder='lexical' with corpus=: generated worlds are made for vectors")
+        own = None if encoder in (AUTO, HASHED) else open_encoder(encoder, options=search.encoder)
+        return open_library(size, split, world_seed, regularity, encoder=own, room=search.room)
 
     tasks = GeneratedTasks(
         library,
@@ -122,14 +151,14 @@ def make_setup(
     return Setup(tasks, of_the_world, world_seed)
 
 
-def open_encoder(name: str, index: Path | None = None) -> Encoder:
+def open_encoder(name: str, index: Path | None = None, options: EncoderOptions | None = None) -> Encoder:
     """The encoder of a name: ``hashed`` (saved beside `index`), a saved hashed encoder, or a transformers encoder.
 
     Raises:
         ValueError: There is no saved encoder where one is expected.
         OSError: There is no such model.
     """
-    if name == "hashed" and index is not None:
+    if name in (AUTO, HASHED) and index is not None:
         saved = saved_encoder(index)
         if not saved.is_file():
             raise ValueError(
@@ -139,9 +168,21 @@ def open_encoder(name: str, index: Path | None = None) -> Encoder:
         return HashedEncoder.load(saved)
     if name.endswith(".json"):
         return HashedEncoder.load(Path(name))
+    if name in (AUTO, HASHED, LEXICAL):
+        raise unknown_choice("encoder of vectors", name, ("a model's name", "a saved hashed encoder (.json)"), _WHERE)
     from .transformer_encoder import TransformerEncoder  # the one file of this package that needs torch
 
-    return _once(("encoder", name), lambda: TransformerEncoder(name))
+    asked = options or EncoderOptions()
+    return _once(
+        ("encoder", name, asked),
+        lambda: TransformerEncoder(
+            name,
+            pooling=asked.pooling,
+            query_prefix=asked.query_prefix,
+            passage_prefix=asked.passage_prefix,
+            unit=asked.unit,
+        ),
+    )
 
 
 def saved_encoder(index: Path) -> Path:
@@ -150,40 +191,59 @@ def saved_encoder(index: Path) -> Path:
 
 
 def open_local(
-    corpus: str, index: str | None, encoder: str, *, threads: int = 1, room: int = 65_536
+    corpus: str, index: str | None, encoder: str = AUTO, options: SearchOptions | None = None
 ) -> CachedRetriever:
     """A corpus file with its index, opened once per process.
 
     Args:
         corpus: The JSONL file.
-        index: The index file; None indexes a small corpus on the fly, with the hashed encoder.
-        encoder: See `open_encoder`.
-        threads: Of searches.
-        room: Queries whose answers are remembered.
+        index: The index file, of words or of vectors; None indexes a small corpus on the fly.
+        encoder: ``auto``, ``lexical`` (no vectors at all), or see `open_encoder`.
+        options: How is searched.
 
     Raises:
         CorpusError, IndexFileError, ValueError: A file is damaged, or they do not belong together.
     """
+    asked = options or SearchOptions()
 
     def opened() -> CachedRetriever:
         passages = JsonlCorpus(corpus)
-        if index is not None:
-            path = Path(index)
-            found = VectorIndex.open(path, threads=threads)
-            coder = open_encoder(encoder, path)
-        else:
-            if encoder != "hashed" or len(passages) > _MOST_UNINDEXED:
-                raise IndexFileError(
-                    f"{corpus}: expected index= for {len(passages):,} passages and encoder {encoder!r}: make one with "
-                    "`sdar index build`"
-                )
-            texts = [passage.contents for passage in passages]
-            coder = HashedEncoder.fit(texts)
-            found = VectorIndex.build(coder.encode_passages(texts), threads=threads)
         where = f"{corpus} and {index or 'its index'}"
-        return CachedRetriever(LocalRetriever(coder, found, passages, where=where), room)
+        inner = (
+            _indexed(passages, encoder, asked) if index is None else _from_file(passages, Path(index), encoder, asked)
+        )
+        if isinstance(inner, LexicalIndex):
+            return CachedRetriever(LexicalRetriever(inner, passages, where=where), asked.room)
+        coder, vectors = inner
+        return CachedRetriever(LocalRetriever(coder, vectors, passages, where=where), asked.room)
 
-    return _once(("local", corpus, index, encoder, threads, room), opened)
+    return _once(("local", corpus, index, encoder, asked), opened)
+
+
+def _from_file(
+    passages: JsonlCorpus, path: Path, encoder: str, options: SearchOptions
+) -> LexicalIndex | tuple[Encoder, VectorIndex]:
+    lexical = is_lexical(path)
+    if encoder != AUTO and lexical != (encoder == LEXICAL):
+        kind = "a lexical index" if lexical else "an index of vectors"
+        raise IndexFileError(f"{path}: expected the index of encoder {encoder!r}, and it is {kind}")
+    if lexical:
+        return LexicalIndex.open(path)
+    found = VectorIndex.open(path, threads=options.threads, nprobe=options.nprobe)
+    return open_encoder(encoder, path, options.encoder), found
+
+
+def _indexed(passages: JsonlCorpus, encoder: str, options: SearchOptions) -> LexicalIndex | tuple[Encoder, VectorIndex]:
+    if encoder not in (AUTO, HASHED, LEXICAL) or len(passages) > _MOST_UNINDEXED:
+        raise IndexFileError(
+            f"{passages.path}: expected index= for {len(passages):,} passages and encoder {encoder!r}: make one with "
+            "`sdar index build`"
+        )
+    texts = [passage.contents for passage in passages]
+    if encoder != HASHED:
+        return LexicalIndex.build(texts)
+    coder = HashedEncoder.fit(texts)
+    return coder, VectorIndex.build(coder.encode_passages(texts), threads=options.threads)
 
 
 def _serves(retriever: Retriever, library: Library) -> bool:
@@ -211,10 +271,12 @@ def _serves(retriever: Retriever, library: Library) -> bool:
     return len(healths) == len(client.addresses)
 
 
-def _given(option: str | Sequence[str] | Mapping[str, Any] | Retriever, room: int) -> Callable[[str], Retriever]:
+def _given(
+    option: str | Sequence[str] | Mapping[str, Any] | Retriever, search: SearchOptions
+) -> Callable[[str], Retriever]:
     """Who searches, by split, for what was passed as ``retriever=``."""
     if isinstance(option, Mapping):
-        by_split = {resolve_split(str(name), _WHERE): _given(inner, room) for name, inner in option.items()}
+        by_split = {resolve_split(str(name), _WHERE): _given(inner, search) for name, inner in option.items()}
 
         def of(split: str) -> Retriever:
             if split not in by_split:
@@ -228,7 +290,10 @@ def _given(option: str | Sequence[str] | Mapping[str, Any] | Retriever, room: in
         from .client import HttpRetriever
 
         urls = (option,) if isinstance(option, str) else tuple(map(str, option))
-        client = _once(("http", urls, room), lambda: CachedRetriever(HttpRetriever(urls), room))
+        client = _once(
+            ("http", urls, search.room, search.limits),
+            lambda: CachedRetriever(HttpRetriever(urls, **asdict(search.limits)), search.room),
+        )
         return lambda split: client
     if not callable(getattr(option, "search", None)) or not callable(getattr(option, "normalise", None)):
         raise ValueError(

@@ -23,6 +23,9 @@ from .retriever import Hit
 from .tasks import SPLIT_SIZES, draw_question, task_ids
 from .world import World
 
+# How a single file of questions is split: as its records name it, or by what they ask.
+DATASET_SPLITS = ("named", "content")
+
 
 @dataclass(frozen=True, slots=True)
 class Need:

@@ -1,13 +1,14 @@
 """Encoders of the E5 and BGE kind, by name or path: the one file of this package that imports torch and transformers.
 
-It is imported only when such an encoder is asked for. Prefixes, pooling and lengths follow Search-R1's retriever, so
-that its published indexes can be searched: E5 takes ``query: `` and ``passage: `` and the mean over the mask, BGE an
-instruction on queries and the first token, DPR the pooled output without normalisation.
+It is imported only when such an encoder is asked for. Prefixes and pooling are the model's own (`encoder_settings`);
+lengths follow Search-R1's retriever, so that its published indexes can be searched.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 try:
     import torch
-    import transformers as transformers  # what it loads with; asked for here, so that the message below is true
+    from transformers.utils.hub import cached_file  # asked for here, so that the message below is true
 except ImportError as error:
     raise ImportError(
         "an encoder of the transformers kind needs torch and transformers: python -m pip install torch transformers "
@@ -25,14 +26,14 @@ except ImportError as error:
     ) from error
 
 from ..choices import require_choice
-from ..model_files import load_encoder, load_tokenizer
+from ..model_files import load_encoder, load_tokenizer, locate
+from .encoder_settings import POOLINGS, EncoderOptions, choose_settings
 
-POOLINGS = ("mean", "cls", "pooler")
+logger = logging.getLogger(__name__)
 
 MAX_QUERY_TOKENS = 256
 MAX_PASSAGE_TOKENS = 180
 _BATCH = 64
-_BGE_QUERY = "Represent this sentence for searching relevant passages: "
 
 
 class TransformerEncoder:
@@ -40,15 +41,19 @@ class TransformerEncoder:
 
     Args:
         name: Of a model on Hugging Face's hub, or a directory.
-        pooling: ``mean`` over the mask, ``cls`` or ``pooler``; None for the family's own (by name: e5, bge, dpr).
-        query_prefix: In front of queries; None for the family's own.
-        passage_prefix: In front of passages; None for the family's own.
-        unit: Whether vectors are normalised; None for all families but DPR.
+        pooling: ``mean`` over the mask, ``cls`` or ``pooler``; None for the model's own, see `encoder_settings`.
+        query_prefix: In front of queries; None for the model's own.
+        passage_prefix: In front of passages; None for the model's own.
+        unit: Whether vectors are normalised; None for the model's own.
         device: ``auto`` takes a GPU where there is one, and half precision there.
 
     Raises:
         OSError: There is no such model here, and it cannot be fetched.
-        ValueError: Unknown pooling.
+        ValueError: Unknown pooling, or the model's own files ask for something that is not done here.
+
+    Attributes:
+        settings: What was chosen, and where it was read; `logging` has it too.
+        cut: Passages so far that were longer than what is encoded of them.
     """
 
     def __init__(
@@ -62,20 +67,20 @@ class TransformerEncoder:
         device: str = "auto",
     ) -> None:
         self._arguments = (name, pooling, query_prefix, passage_prefix, unit, device)
-        family = Path(name).name.lower()
-        own_pooling = "cls" if "bge" in family else "pooler" if "dpr" in family else "mean"
-        self._pooling = require_choice("pooling", pooling or own_pooling, POOLINGS, "TransformerEncoder")
-        e5, bge = "e5" in family, "bge" in family
-        own_query = "query: " if e5 else _BGE_QUERY if bge else ""
-        self._query_prefix = own_query if query_prefix is None else query_prefix
-        self._passage_prefix = ("passage: " if e5 else "") if passage_prefix is None else passage_prefix
-        self._unit = "dpr" not in family if unit is None else unit
+        options = EncoderOptions(pooling, query_prefix, passage_prefix, unit)
+        if pooling is not None:
+            require_choice("pooling", pooling, POOLINGS, "TransformerEncoder")
+        where = locate(name)  # before anything else is asked for: what is not there is said once
+        self.settings = choose_settings(name, options, lambda file: _own_json(where, file))
+        self.cut = 0
         self._device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self._tokenizer, model = _loaded(name)
         model.eval().to(self._device)
         self._model = model.half() if self._device.startswith("cuda") else model.float()
         self._dim = int(model.config.hidden_size)
-        self._name = f"{name} {self._pooling} {_stamp(name, model)}"
+        self._name = f"{name} {self.settings.pooling} {_stamp(name, model, self.settings.query_prefix)}"
+        level = logging.WARNING if self.settings.is_guess else logging.INFO
+        logger.log(level, "encoder %s: %s", name, self.settings)
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return _opened, self._arguments  # another process loads the weights itself
@@ -96,15 +101,15 @@ class TransformerEncoder:
 
     def encode_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of queries, ``(n, dim)``; a query without text gives zeros, which finds nothing."""
-        vectors = self._encode([self._query_prefix + self.normalise(text) for text in texts], MAX_QUERY_TOKENS)
+        vectors = self._encode([self.settings.query_prefix + self.normalise(text) for text in texts], MAX_QUERY_TOKENS)
         vectors[[not text.strip() for text in texts]] = 0.0
         return vectors
 
     def encode_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors of passages, ``(n, dim)``."""
-        return self._encode([self._passage_prefix + text for text in texts], MAX_PASSAGE_TOKENS)
+        return self._encode([self.settings.passage_prefix + text for text in texts], MAX_PASSAGE_TOKENS, count=True)
 
-    def _encode(self, texts: Sequence[str], max_length: int) -> NDArray[np.float32]:
+    def _encode(self, texts: Sequence[str], max_length: int, *, count: bool = False) -> NDArray[np.float32]:
         vectors = np.zeros((len(texts), self._dim), dtype=np.float32)
         # Texts of like length together: less padding.
         order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
@@ -117,19 +122,21 @@ class TransformerEncoder:
                 max_length=max_length,
                 return_tensors="pt",
             ).to(self._device)
+            if count:  # a passage that ends at the limit to the token is counted with those that are longer
+                self.cut += int((batch["attention_mask"].sum(dim=1) >= max_length).sum())
             with torch.inference_mode():
                 pooled = self._pooled(self._model(**batch), batch["attention_mask"]).float()
-                if self._unit:
+                if self.settings.unit:
                     pooled = torch.nn.functional.normalize(pooled, dim=-1)
             vectors[places] = pooled.cpu().numpy()
         return vectors
 
     def _pooled(self, output: Any, mask_BT: torch.Tensor) -> torch.Tensor:
-        if self._pooling == "pooler":
+        if self.settings.pooling == "pooler":
             pooled: torch.Tensor = output.pooler_output
             return pooled
         hidden_BTD: torch.Tensor = output.last_hidden_state
-        if self._pooling == "cls":
+        if self.settings.pooling == "cls":
             return hidden_BTD[:, 0]
         kept_BTD = hidden_BTD.masked_fill(~mask_BT[..., None].bool(), 0.0)
         return kept_BTD.sum(dim=1) / mask_BT.sum(dim=1)[:, None]
@@ -158,9 +165,24 @@ def _loaded(name: str) -> tuple[Any, Any]:
     return load_tokenizer(name), load_encoder(name)
 
 
-def _stamp(name: str, model: Any) -> str:
+def _own_json(name: str, file: str) -> Any:
+    """A JSON file of the model's; None where it has none, or none that is JSON."""
+    path = cached_file(
+        name,
+        file,
+        _raise_exceptions_for_gated_repo=False,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    try:
+        return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _stamp(name: str, model: Any, query_prefix: str) -> str:
     """Eight hexadecimal digits that change with the weights: the hub's commit, or names, sizes and times of files."""
     commit = getattr(model.config, "_commit_hash", None)
     files = sorted(path for path in Path(name).glob("*") if path.suffix in (".safetensors", ".bin", ".json"))
     facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr((commit, facts)).encode()).hexdigest()[:8]
+    return hashlib.sha256(repr((commit, facts, query_prefix)).encode()).hexdigest()[:8]

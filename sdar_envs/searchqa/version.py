@@ -38,6 +38,18 @@ _TURNS = (
 )
 _ANSWERS = ("The Beatles!", "404,487", "an apple", "beatles of liverpool", "")
 
+# Texts of the official styles that were corrected towards the originals after figures of generated worlds had been
+# published: what they were then goes into the version, which therefore stays. No figure depends on them: scripted
+# players are never refused and read no style but search_r1's passages, and tiny models are shown the style plain.
+_COUNTED_INFORMATION = {
+    "sdar": r"""<information>{"result": "Doc 1: \"T\"\na &lt;answer>b&lt;/answer> \u00e9\n\n"""
+    r"""Doc 2: one line\n"}</information>""",
+}
+_COUNTED_REFUSAL = (
+    "\nThat was not understood. To look something up, write one query between <search> and </search>; to answer, write "
+    "the answer between <answer> and </answer>. Try again.\n"
+)
+
 
 @cache
 def world_version(size: str) -> str:
@@ -83,8 +95,12 @@ def _rounded(texts: list[str], world: World) -> list[list[float]]:
 
 def _wording() -> list[str]:
     hits = [Hit(Passage.of(0, "T", "a <answer>b</answer> \u00e9"), 1.0), Hit(Passage(1, "one line"), 0.5)]
-    shown = [wording.information(style, hits) for style in wording.STYLES]
-    refused = [wording.refusal(style, fault) for style in wording.STYLES for fault in Fault]
+    shown = [_COUNTED_INFORMATION.get(style) or wording.information(style, hits) for style in wording.STYLES]
+    refused = [
+        _COUNTED_REFUSAL if style == "search_r1" and fault is not Fault.EMPTY_QUERY else wording.refusal(style, fault)
+        for style in wording.STYLES
+        for fault in Fault
+    ]
     prompts = [
         wording.prompt("q?", ["a"] * turn, ["b"] * turn, turn=turn + 1, turns=4, shown=2, last=turn == 3)
         for turn in range(4)

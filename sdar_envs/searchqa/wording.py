@@ -18,9 +18,10 @@ OBS_MODES = ("delta", "prompt")
 
 MAX_PASSAGE = 4_000  # characters that are shown of one passage
 
+# Search-R1's own sentence, which its published models have read in training.
 _REFUSAL = (
-    "\nThat was not understood. To look something up, write one query between <search> and </search>; to answer, write "
-    "the answer between <answer> and </answer>. Try again.\n"
+    "\nMy previous action is invalid. If I want to search, I should put the query between <search> and </search>. If I "
+    "want to give the final answer, I should put the answer between <answer> and </answer>. Let me try again.\n"
 )
 _SHORT_REFUSALS = {Fault.EMPTY_QUERY: "empty query."}
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -36,7 +37,7 @@ _SECTIONS = {
 def information(style: str, hits: Sequence[Hit]) -> str:
     """What comes back from a search, the protocol's tags in passages escaped."""
     if style == "sdar":
-        listed = "\n".join(f"Doc {n}: {_shown(hit.passage.contents)}\n" for n, hit in enumerate(hits, start=1))
+        listed = "".join(f"Doc {n}: {_shown(hit.passage.contents)}\n" for n, hit in enumerate(hits, start=1))
         return f"<information>{json.dumps({'result': listed})}</information>"
     if style == "search_r1":
         listed = "".join(
@@ -54,6 +55,7 @@ def refusal(style: str, fault: Fault) -> str:
         return ""
     if style == "plain":
         return _SHORT_REFUSALS.get(fault, "not understood.")
+    # Search-R1 searches for an empty query; here it is refused, in words of our own.
     return "\nThe query is empty.\n" if fault is Fault.EMPTY_QUERY else _REFUSAL
 
 

@@ -325,3 +325,28 @@ def test_servers_that_check_their_fields_are_understood_in_either_dialect(dialec
     finally:
         process.kill()
         process.wait()
+
+
+def test_an_environments_arguments_set_the_clients_limits():
+    from sdar_envs.searchqa.env import SearchQAEnv
+
+    attempts = 0
+
+    def respond(body: dict[str, Any], _: int) -> tuple[int, bytes]:
+        nonlocal attempts
+        attempts += 1
+        return 500, b"{}"
+
+    with fake_server(respond) as (url, _):
+        limits = {"connect_timeout": 1.0, "read_timeout": 77.0, "tries": 5, "pause": 0.0}
+        env = SearchQAEnv(size="small", retriever=url, **limits)
+        env.reset(seed=0)
+        client_of = env._retriever.inner  # type: ignore[attr-defined]
+        assert client_of.__reduce__()[1][1] | limits == client_of.__reduce__()[1][1]
+        before = attempts
+        with pytest.raises(RetrievalError):
+            env.step("<search>mayor</search>")
+        assert attempts - before <= 5
+    for name, wrong in (("tries", 0), ("read_timeout", 0), ("connect_timeout", -1), ("pause", -0.1)):
+        with pytest.raises(ValueError, match=name):
+            SearchQAEnv(size="small", retriever="http://127.0.0.1:1/", **{name: wrong})

@@ -17,7 +17,7 @@ import faiss
 from searchqa_material import unit_vectors
 
 from sdar_envs.searchqa import index as index_module
-from sdar_envs.searchqa.index import IndexFileError, VectorIndex
+from sdar_envs.searchqa.index import IndexFileError, VectorIndex, default_nprobe
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
@@ -286,3 +286,49 @@ def test_a_forked_child_searches_and_does_not_hang(torch: bool, tmp_path: Path):
         check=False,
     )
     assert done.stdout.strip() == "0", done.stderr
+
+
+# IVF.
+
+
+@pytest.fixture(scope="module")
+def ivf(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, list[set[int]]]:
+    """A made-up IVF file over 20,000 clustered vectors in 144 lists, 200 queries, and their exact top 3."""
+    rng = np.random.default_rng(0)
+    centres, spread = rng.normal(size=(500, 24)), rng.normal(size=(24, 48))
+
+    def drawn(count: int) -> np.ndarray:
+        inner = centres[rng.integers(500, size=count)] + 0.8 * rng.normal(size=(count, 24))
+        rows = inner @ spread + 0.5 * rng.normal(size=(count, 48))
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    rows, queries = drawn(20_000), drawn(200)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(48), 48, 144, faiss.METRIC_INNER_PRODUCT)
+    index.train(rows)
+    index.add(rows)
+    path = tmp_path_factory.mktemp("ivf") / "ivf.index"
+    faiss.write_index(index, str(path))
+    exact = VectorIndex.build(rows).search(queries, 3)
+    return path, queries, [{row for row, _ in hits} for hits in exact]
+
+
+def recall(index: VectorIndex, queries: np.ndarray, exact: list[set[int]]) -> float:
+    found = [{row for row, _ in hits} for hits in index.search(queries, 3)]
+    return sum(len(one & other) for one, other in zip(found, exact, strict=True)) / (3 * len(exact))
+
+
+def test_ivf_files_are_searched_in_more_lists_than_one(ivf: tuple[Path, np.ndarray, list[set[int]]]):
+    path, queries, exact = ivf
+    assert recall(VectorIndex.open(path, nprobe=1), queries, exact) < 0.6
+    assert recall(VectorIndex.open(path), queries, exact) > 0.97
+    assert recall(VectorIndex.open(path, nprobe=10_000), queries, exact) == 1.0
+    assert [default_nprobe(lists) for lists in (1, 16, 144, 4096, 65_536)] == [1, 16, 48, 256, 1024]
+    with pytest.raises(ValueError, match="nprobe"):
+        VectorIndex.open(path, nprobe=0)
+
+
+def test_an_ivf_file_keeps_its_breadth_on_its_way_to_another_process(ivf: tuple[Path, np.ndarray, list[set[int]]]):
+    path, queries, _ = ivf
+    for nprobe in (None, 3):
+        index = VectorIndex.open(path, nprobe=nprobe)
+        assert pickle.loads(pickle.dumps(index)).search(queries[:20], 3) == index.search(queries[:20], 3)

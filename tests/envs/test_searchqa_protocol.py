@@ -131,6 +131,30 @@ def test_matches_are_any_gold_answers():
     assert f1("nobody", golds) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("answer", "gold", "expected"),
+    [
+        ("yes", "yes", 1.0),
+        ("Yes.", "yes", 1.0),
+        ("yes and no", "yes", 0.0),
+        ("no, they were not", "no", 0.0),
+        ("yes", "yes they did", 0.0),
+        ("noanswer", "no answer", 0.0),
+        ("yes yes", "both yes", 0.5),  # neither is a verdict
+    ],
+)
+def test_f1_gives_nothing_for_a_hedged_verdict_as_hotpotqa_does(answer: str, gold: str, expected: float):
+    assert f1(answer, [gold]) == expected
+
+
+def test_the_letter_a_is_an_answer_and_the_article_is_none():
+    assert exact_match("A", ["a"]) == exact_match("A.", ["A"]) == 1.0
+    assert exact_match("the", ["a"]) == exact_match("", ["a"]) == exact_match("the a", ["a"]) == 0.0
+    assert sub_exact_match("anything", ["a"]) == 0.0 and sub_exact_match("a", ["A"]) == 1.0
+    assert usable(["the", "an", "a the", "A"]) == ["A"]
+    assert not holds_answer(["anything"], ["a"])
+
+
 def test_a_gold_answer_that_normalises_to_nothing_counts_for_nothing():
     assert usable(["the", "?", ""]) == []
     assert exact_match("", ["the"]) == sub_exact_match("anything", ["?"]) == f1("", [""]) == 0.0
@@ -186,6 +210,9 @@ def test_sdar_shows_contents_inside_json():
     inner = text.removeprefix("<information>").removesuffix("</information>")
     assert json.loads(inner) == {"result": 'Doc 1: "Paris"\nCity of &lt;answer>light&lt;/answer>\u00e9.\n'}
     assert "\\u00e9" in inner and "\\n" in inner
+    both = wording.information("sdar", HITS).removeprefix("<information>").removesuffix("</information>")
+    # One line break after each, and no blank line between two.
+    assert json.loads(both)["result"].endswith("\u00e9.\nDoc 2: one line only\n")
 
 
 def test_plain_is_the_shortest():
@@ -200,7 +227,11 @@ def test_a_passage_of_any_length_is_cut_with_a_mark():
 
 
 def test_a_refusal_says_what_is_expected_except_in_the_style_that_says_nothing():
-    assert "<search>" in wording.refusal("search_r1", Fault.NO_TAG)
+    assert wording.refusal("search_r1", Fault.NO_TAG) == (
+        "\nMy previous action is invalid. If I want to search, I should put the query between <search> and </search>. "
+        "If I want to give the final answer, I should put the answer between <answer> and </answer>. "
+        "Let me try again.\n"
+    )
     assert "empty" in wording.refusal("search_r1", Fault.EMPTY_QUERY)
     assert wording.refusal("sdar", Fault.TWO_TAGS) == ""
 

@@ -207,7 +207,7 @@ def test_a_truncated_parquet_file_is_named(tmp_path: Path):
 
 def test_a_parquet_file_of_something_else_says_which_columns_it_has(tmp_path: Path):
     path = as_parquet([{"image": 1, "label": 2}], tmp_path / "d.parquet")
-    with pytest.raises(DatasetError, match="got image, label"):
+    with pytest.raises(DatasetError, match=r"looked for a question under .* for answers under .*; seen: image, label"):
         read_questions(str(path))
 
 

@@ -144,3 +144,31 @@ def test_a_copy_in_the_same_process_is_the_same_retriever(tmp_path: Path):
 def test_a_hit_is_a_passage_with_its_score():
     [[hit]] = local().search(["entry number 17"], 1)
     assert isinstance(hit, Hit) and hit.passage.title == "Thing 17" and 0 < hit.score <= 1
+
+
+class Wordy:
+    """A retriever whose answers are texts of a thousand letters."""
+
+    name = "wordy"
+
+    def search(self, queries: list[str], k: int) -> list[list[Hit]]:
+        return [[Hit(Passage(n, query * 1_000), 1.0) for n in range(k)] for query in queries]
+
+    def normalise(self, query: str) -> str:
+        return query
+
+
+def test_what_is_remembered_is_bounded_in_bytes():
+    cached = CachedRetriever(Wordy(), room=1_000, room_bytes=50_000)
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        assert len(cached.search([letter], 5)[0]) == 5
+        assert cached.nbytes <= 50_000
+    assert cached.nbytes > 30_000
+    before = cached.counts.calls
+    cached.search(["z", "y"], 5)
+    assert cached.counts.calls == before  # the last ones are still known
+    cached.search(["a"], 5)
+    assert cached.counts.calls == before + 1
+    small = CachedRetriever(Wordy(), room_bytes=1_000)
+    assert len(small.search(["a", "b"], 5)[1]) == 5 and small.nbytes == 0
+    assert pickle.loads(pickle.dumps(cached)).nbytes == 0

@@ -173,3 +173,41 @@ def test_torch_comes_with_such_an_encoder_only():
     path = {"PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_models_own_files_say_how_it_is_used_and_it_is_said(
+    tiny_bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    """A snapshot as the Hub's cache has it keeps its family's prefixes; sentence-transformers' files count before."""
+    import json
+    import shutil
+
+    snapshot = tmp_path / "models--intfloat--e5-base-v2" / "snapshots" / "0123abcd"
+    shutil.copytree(tiny_bert, snapshot)
+    with caplog.at_level("INFO"):
+        encoder = TransformerEncoder(str(snapshot))
+    expected = reference(snapshot, ["query: " + TEXTS[0]], "mean")
+    assert np.allclose(encoder.encode_queries(TEXTS[:1]), expected, atol=1e-5)
+    assert "query prefix 'query: ' (by the name e5-base-v2)" in caplog.text
+    kinds = ["Transformer", "Pooling", "Normalize"]
+    layers = [
+        {"path": "1_Pooling" if k == "Pooling" else "", "type": f"sentence_transformers.models.{k}"} for k in kinds
+    ]
+    (snapshot / "modules.json").write_text(json.dumps(layers))
+    (snapshot / "1_Pooling").mkdir()
+    (snapshot / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    (snapshot / "config_sentence_transformers.json").write_text(json.dumps({"prompts": {"query": "ask: "}}))
+    own = TransformerEncoder(str(snapshot))
+    assert np.allclose(own.encode_queries(TEXTS[:1]), reference(snapshot, ["ask: " + TEXTS[0]], "cls"), atol=1e-5)
+    passages = reference(snapshot, ["passage: " + TEXTS[0]], "cls")
+    assert np.allclose(own.encode_passages(TEXTS[:1]), passages, atol=1e-5)
+    assert own.name != encoder.name
+    asked = TransformerEncoder(str(snapshot), pooling="mean", query_prefix="query: ")
+    assert np.allclose(asked.encode_queries(TEXTS[:1]), expected, atol=1e-5)
+
+
+def test_passages_that_are_longer_than_what_is_encoded_are_counted(tiny_bert: Path):
+    encoder = TransformerEncoder(str(tiny_bert))
+    encoder.encode_passages([*TEXTS[:4], "topic " * 400])
+    encoder.encode_queries(["topic " * 400])
+    assert encoder.cut == 1
