@@ -7,7 +7,6 @@ second passage and those that follow.
 
 from __future__ import annotations
 
-import html.parser
 import json
 import re
 from collections import Counter
@@ -155,10 +154,8 @@ def documents_in(path: Path, name: str, report: Report) -> Iterator[Document]:
             if line.strip():
                 yield _from_row(_parsed(line, f"{path}, line {number + 1}"), name, number)
     elif suffix in (".html", ".htm"):
-        parser = _Html()
-        parser.feed(_text(path, name, report))
-        parser.close()
-        yield Document(name, parser.title or path.stem, tuple(parser.sections()))
+        title, sections = _html(_text(path, name, report))
+        yield Document(name, title or path.stem, tuple(sections))
     elif suffix == ".txt":
         yield Document(name, path.stem, (((), _text(path, name, report)),))
     else:
@@ -246,68 +243,50 @@ def _markdown(text: str) -> Iterator[tuple[tuple[str, ...], str]]:
     yield tuple(name for _, name in headings), "\n".join(lines)
 
 
-class _Html(html.parser.HTMLParser):
-    """Text by headings; what is not read aloud (scripts, styles) is left out."""
+# HTML: what is not shown as text, what begins a line of its own, and headings.
+_SILENT = ("script", "style", "noscript", "template", "svg")
+_BLOCKS = frozenset(
+    {"p", "div", "li", "ul", "ol", "table", "tr", "td", "th", "section", "article", "header", "footer", "main"}
+    | {"nav", "pre", "blockquote", "dd", "dt", "br", "hr", "figure"}
+)
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
 
-    _SILENT = frozenset({"script", "style", "noscript", "template", "svg"})
-    _BLOCKS = frozenset(
-        {"p", "div", "li", "ul", "ol", "table", "tr", "td", "th", "section", "article", "header", "footer", "main"}
-        | {"nav", "pre", "blockquote", "dd", "dt", "br", "hr", "figure"}
-    )
 
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.title = ""
-        self._silent = 0
-        self._in_title = False
-        self._level = 0
-        self._heading: list[str] = []
-        self._parts: list[str] = []
-        self._headings: list[tuple[int, str]] = []
-        self._found: list[tuple[tuple[str, ...], str]] = []
+def _html(text: str) -> tuple[str, list[tuple[tuple[str, ...], str]]]:
+    """Title, and text by headings; scripts and styles are left out."""
+    from bs4 import BeautifulSoup
+    from bs4.element import PreformattedString, Tag
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """A heading begins a section."""
-        if tag in self._SILENT:
-            self._silent += 1
-        elif tag == "title":
-            self._in_title = True
-        elif len(tag) == 2 and tag[0] == "h" and tag[1] in "123456":
-            self._end_section()
-            self._level, self._heading = int(tag[1]), []
-        elif tag in self._BLOCKS:
-            self._parts.append("\n")
+    soup = BeautifulSoup(text, "html.parser")
+    for silent in soup(_SILENT):
+        silent.decompose()
+    title = "" if soup.title is None else " ".join(soup.title.get_text().split())
+    if soup.title is not None:
+        soup.title.decompose()
+    found: list[tuple[tuple[str, ...], str]] = []
+    headings: list[tuple[int, str]] = []
+    parts: list[str] = []
 
-    def handle_endtag(self, tag: str) -> None:
-        """The end of a heading is where its text begins."""
-        if tag in self._SILENT:
-            self._silent = max(0, self._silent - 1)
-        elif tag == "title":
-            self._in_title = False
-        elif self._level and tag == f"h{self._level}":
-            name = " ".join("".join(self._heading).split())
-            self._headings = [*(pair for pair in self._headings if pair[0] < self._level), (self._level, name)]
-            self._level = 0
-        elif tag in self._BLOCKS:
-            self._parts.append("\n")
+    def end_section() -> None:
+        found.append((tuple(name for _, name in headings if name), "".join(parts)))
+        parts.clear()
 
-    def handle_data(self, data: str) -> None:
-        """Text goes to the title, the heading or the section."""
-        if self._in_title:
-            self.title = " ".join((self.title + data).split())
-        elif self._level:
-            self._heading.append(data)
-        elif not self._silent:
-            self._parts.append(data)
-
-    def sections(self) -> list[tuple[tuple[str, ...], str]]:
-        """What was read."""
-        self._end_section()
-        return self._found
-
-    def _end_section(self) -> None:
-        self._found.append((tuple(name for _, name in self._headings if name), "".join(self._parts)))
-        self._parts = []
+    for node in soup.descendants:
+        if isinstance(node, Tag):
+            level = _HEADINGS.get(node.name)
+            if level is not None:
+                end_section()
+                name = " ".join(node.get_text().split())
+                headings[:] = [*(pair for pair in headings if pair[0] < level), (level, name)]
+            elif node.name in _BLOCKS:
+                parts.append("\n")
+        elif not isinstance(node, PreformattedString) and node.find_parent(_HEADINGS) is None:
+            before = node.previous_sibling
+            if isinstance(before, Tag) and before.name in _BLOCKS:
+                parts.append("\n")
+            parts.append(str(node))
+    end_section()
+    return title, found
 
 
 # Lengths.

@@ -370,3 +370,13 @@ def test_the_bounded_exponential_is_exact_below_its_limit_finite_above_and_never
         assert value.item() == pytest.approx(math.exp(exponent))
     assert math.isfinite(value.item())
     assert float(x.grad) > 0
+
+
+def test_no_gradient_flows_into_advantages_that_carry_one() -> None:
+    student, advantages = live([-1.0, -2.0]), live([0.5, -0.5])
+    policy = losses.clipped_policy_gradient(
+        student, student.detach(), advantages, everywhere(student), epsilon=0.2, delta=3.0
+    )
+    policy.loss_BT.sum().backward()
+    assert student.grad is not None
+    assert advantages.grad is None

@@ -93,3 +93,15 @@ def test_signals_and_weights_carry_no_gradient() -> None:
         signals.signed_ratio_weight(live, student, 0.2),
     ):
         assert not value.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("gap", "forward", "jensen_shannon"),
+    [(0.0, 0.0, 0.0), (math.log(3.0), 2.0, 0.5 * math.log(2.0)), (-50.0, -1.0, -0.3466)],
+)
+def test_weights_of_divergences_by_hand_vanish_where_teacher_and_student_agree(
+    gap: float, forward: float, jensen_shannon: float
+) -> None:
+    assert float(signals.forward_kl_weight(number(gap))) == pytest.approx(forward, abs=1e-4)
+    assert float(signals.jsd_weight(number(gap))) == pytest.approx(jensen_shannon, abs=1e-4)
+    assert float(signals.reverse_kl_weight(number(gap))) == gap
