@@ -65,6 +65,7 @@ class ChatAgent:
         append_history: For templates that rewrite history; see `ChatRenderer`.
         when_full: What a transcript does when it outgrows `max_prompt_length`: ``new_row`` goes on after a shortened
             history (half of the room, whole turns, the task kept), ``stop`` ends the episode as CONTEXT_FULL.
+        stop: Texts that end a completion, such as ``</action>``: nothing after them is sampled, or trained on.
         sampler: Samples instead of a `BatchSampler` of the model, which may then be None.
 
     Raises:
@@ -87,6 +88,7 @@ class ChatAgent:
         teacher: Teacher | None = None,
         append_history: bool = False,
         when_full: str = "new_row",
+        stop: Sequence[str] = (),
         sampler: Sampler | None = None,
     ) -> None:
         self.style = prompt_style(style, list_actions=list_actions, thinking=enable_thinking is not False)
@@ -110,6 +112,7 @@ class ChatAgent:
                 f"positions, got {max_prompt_length} + {max_completion_length}: lower one of them"
             )
         self.temperature = temperature
+        self.stop = tuple(stop)
         self.max_prompt_length = max_prompt_length
         if teacher is not None and teacher.max_length is not None:
             room = teacher.max_length if positions is None else positions - max_completion_length
@@ -121,6 +124,7 @@ class ChatAgent:
             temperature=temperature,
             max_completion_length=max_completion_length,
             max_context=self.max_prompt_length + max_completion_length,
+            decode=self.renderer.decode,
         )
         self._memory: dict[int, _Memory] = {}
 
@@ -135,7 +139,9 @@ class ChatAgent:
         prompts = [self._prompt(view, known) for view, known in zip(views, sealed, strict=True)]
         # Slots whose prompt does not fit are not sampled; their episodes end.
         requests = [
-            SampleRequest(view.slot, prompt.ids, prompt.continues, (*view.draw, "sample", view.turn), self.temperature)
+            SampleRequest(
+                view.slot, prompt.ids, prompt.continues, (*view.draw, "sample", view.turn), self.temperature, self.stop
+            )
             for view, prompt in zip(views, prompts, strict=True)
             if prompt is not None
         ]

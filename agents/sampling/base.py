@@ -23,6 +23,7 @@ class SampleRequest:
         continues: Whether the slot's row goes on; otherwise the slot starts afresh.
         draw: Key of the uniforms; it must name the turn.
         temperature: None takes the sampler's own; 0 is greedy.
+        stop: Texts that end a completion as soon as they stand in it; the token that completes one is the last.
     """
 
     slot: int
@@ -30,11 +31,12 @@ class SampleRequest:
     continues: bool
     draw: tuple[int | str, ...]
     temperature: float | None = None
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sampled completion: `ids` with the end token if it came; `truncated` if the limit came first.
+    """A sampled completion: `ids` with the end token if it came; `truncated` if the limit came before it or a stop text.
 
     `logprobs` are natural logarithms at the sampling temperature (at temperature 1 for greedy decoding), `entropies`
     of the same distribution in nats; both parallel to `ids`. `version` is that of the parameters that drew it.

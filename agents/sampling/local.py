@@ -11,7 +11,7 @@ ask for are set aside ("parked") and merged again when they are asked for.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class BatchSampler:
         temperature: Of requests that name none. 0 is greedy.
         max_completion_length: Tokens per completion.
         max_context: Tokens per slot, prompt and completions together.
+        decode: Token ids to text, for requests with stop texts.
         fast: Use the lean forward pass where it is supported.
     """
 
@@ -51,6 +52,7 @@ class BatchSampler:
         temperature: float = 1.0,
         max_completion_length: int,
         max_context: int,
+        decode: Callable[[Sequence[int]], str] | None = None,
         fast: bool = True,
     ) -> None:
         if temperature < 0:
@@ -63,6 +65,7 @@ class BatchSampler:
         self.temperature = temperature
         self.max_completion_length = max_completion_length
         self.max_context = max_context
+        self.decode = decode
         self._fast = FastForward(model) if fast and FastForward.supports(model) else None
         parameters = inspect.signature(model.forward).parameters
         self._takes = {name for name in ("position_ids", "logits_to_keep") if name in parameters}
@@ -309,7 +312,7 @@ class BatchSampler:
                 ids[index].append(token)
                 logprobs[index].append(logprob)
                 entropies[index].append(h)
-                if token in ends:
+                if token in ends or (requests[index].stop and self._stops(ids[index], requests[index].stop)):
                     ended[index] = True
                     alive[row] = False
                 elif step + 1 >= limits[index]:
@@ -335,6 +338,18 @@ class BatchSampler:
             Sample(tuple(ids[i]), tuple(logprobs[i]), tuple(entropies[i]), truncated=not ended[i], version=self.version)
             for i in range(len(requests))
         ]
+
+    def _stops(self, ids: Sequence[int], stop: tuple[str, ...]) -> bool:
+        """Whether a completion has just come to a stop text.
+
+        Every token that adds text adds a byte of it, so the text of a stop lies in so many last tokens as it has bytes,
+        and one more for a character that began before.
+        """
+        if self.decode is None:
+            raise ValueError("BatchSampler expects decode= to honour stop texts, got none")
+        longest = max(len(text.encode()) for text in stop)
+        tail = self.decode(ids[-(longest + 1) :])
+        return any(text in tail for text in stop)
 
     def _settings(
         self, order: list[int | None], requests: Sequence[SampleRequest], draws: np.ndarray

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -311,3 +313,35 @@ def test_sampling_on_a_gpu_matches_a_fresh_pass_there(dtype: torch.dtype) -> Non
             expected = everything[at, ids[0, at + 1]].cpu()
             tolerance = 1e-4 if dtype is torch.float32 else 0.1
             torch.testing.assert_close(torch.tensor(sample.logprobs), expected, atol=tolerance, rtol=0)
+
+
+def test_a_stop_text_ends_a_completion_with_the_token_that_completes_it(tiny_model_path: Callable[..., Path]) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = tiny_model_path("qwen2")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    decode = lambda ids: str(tokenizer.decode(list(ids)))  # noqa: E731
+    shared: dict[str, Any] = {
+        "end_ids": [],
+        "pad_id": 0,
+        "max_completion_length": 40,
+        "max_context": 80,
+        "decode": decode,
+    }
+    prompt = tokenizer("go on", add_special_tokens=False).input_ids
+    free, stopped = BatchSampler(model, **shared), BatchSampler(model, **shared)
+    [whole] = free.sample([SampleRequest(0, prompt, False, ("stop", 1))])
+    text = decode(whole.ids)
+    stop = text[len(text) // 2 : len(text) // 2 + 2]
+    [cut] = stopped.sample([SampleRequest(0, prompt, False, ("stop", 1), stop=("never there", stop))])
+    assert cut.ids == whole.ids[: len(cut.ids)] and cut.logprobs == whole.logprobs[: len(cut.ids)]
+    assert stop in decode(cut.ids) and stop not in decode(cut.ids[:-1])
+    assert not cut.truncated and whole.truncated
+    assert stopped.length(0) == len(prompt) + len(cut.ids)
+
+
+def test_stop_texts_without_a_way_to_read_tokens_are_refused() -> None:
+    model = make_model("qwen2", 40)
+    sampler = BatchSampler(model, end_ids=[], pad_id=0, max_completion_length=4, max_context=20)
+    with pytest.raises(ValueError, match="expects decode="):
+        sampler.sample([SampleRequest(0, [1, 2], False, ("stop", 2), stop=("x",))])

@@ -148,6 +148,7 @@ def make_policies(
             pad_id=renderer.pad_id,
             max_completion_length=options.max_completion_length,
             max_context=longest + options.max_completion_length,
+            decode=renderer.decode,
         )
 
     def chat(temperature: float, with_teacher: bool) -> ChatAgent:
