@@ -20,7 +20,7 @@ from . import tables
 from .domain import Domain
 from .engine import NativeGame
 from .grammar import Grammar
-from .hints import hints
+from .hints import BOTH, hints
 from .planner import NoPlanError, Planner, PlayableGame, Statics
 from .problem import Problem
 
@@ -214,7 +214,11 @@ class GameEnv(TextEnv):
 def state_facts(episode: Episode) -> dict[str, Any]:
     """The world's own fields: where the targets (and the lamp) are now, and where they have to go."""
     game, statics = episode.game, episode.statics
-    where = {fact[1]: game.display(fact[2]) for fact in game.facts("inreceptacle")}
+    places: dict[str, list[str]] = {}
+    for fact in game.facts("inreceptacle"):
+        places.setdefault(fact[1], []).append(game.display(fact[2]))
+    # In official games an object may be in two receptacles, and stays in the one that it is not taken from.
+    where = {name: BOTH.join(displayed) for name, displayed in places.items()}
     held = [fact[2] for fact in game.facts("holds")]
     targets, lamps = sorted(statics.targets), sorted(statics.lamps)
     appliance = tables.APPLIANCES.get(episode.task_type, "")
