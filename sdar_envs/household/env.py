@@ -96,6 +96,8 @@ class HouseholdEnv(GameEnv):
         self.instruction = instruction
         self.regularity = regularity
         self.world_seed = world_seed
+        # Houses of demonstrations have no validation that training would have to be kept apart from.
+        self.keeps_splits_apart = True
 
     @property
     def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none
@@ -120,6 +122,7 @@ class HouseholdEnv(GameEnv):
             world_seed=self.world_seed,
             regularity=self.regularity,
             instruction=self.instruction,
+            apart=self.keeps_splits_apart,
         )
 
     def _begin(self, task_id: str) -> str:
