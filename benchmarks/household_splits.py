@@ -67,9 +67,7 @@ def main() -> None:
     options.add_argument("--sizes", nargs="+", default=list(reversed(tables.SIZES)), choices=tables.SIZES)
     options.add_argument("--world-seeds", nargs="+", type=int, default=[0])
     options.add_argument("--runs", nargs="+", type=int, default=[], help="seeds of study runs")
-    options.add_argument(
-        "--old", action="store_true", help="tasks as they were when the digest alone kept splits apart"
-    )
+    options.add_argument("--old", action="store_true", help="tasks as they were when only a digest kept splits apart")
     options.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     arguments = options.parse_args()
     apart = not arguments.old

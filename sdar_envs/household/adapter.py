@@ -114,6 +114,7 @@ class GameEnv(TextEnv):
     """
 
     env_id: ClassVar[str] = "sdar/GameEnv"
+    rebuilt = frozenset({"_episode"})  # games are compiled, and played again
 
     def __init__(
         self,
@@ -141,6 +142,10 @@ class GameEnv(TextEnv):
 
     def close(self) -> None:
         """Release what the engine holds."""
+        super().close()
+        self._release()
+
+    def _release(self) -> None:
         if self._episode is not None:
             self._episode.game.close()
             self._episode = None

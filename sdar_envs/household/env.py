@@ -127,7 +127,7 @@ class HouseholdEnv(GameEnv):
 
     def _begin(self, task_id: str) -> str:
         task = self._generate(task_id)
-        self.close()
+        self._release()
         draft = task.draft
         game = ENGINES[self.engine](*household_rules(), task.problem, draft.sentence.removesuffix("."))
         about = {

@@ -4,9 +4,9 @@ A task is drawn in two stages. A `Draft` is the few integers and words that make
 domain's predicates. Every draw is counted by (size, world seed, split, index, attempt): an attempt that cannot be
 played (nowhere to put the thing, already won, too long for the horizon) is followed by the next one.
 
-Training and validation share layouts. A draft's digest says which of the two it belongs to, whatever its task id; but one
-game can be drawn in several orders, with a digest each. So an attempt at a training task that is a game of validation,
-in whatever order, is followed by the next one too.
+Training and validation share layouts. A draft's digest says which of the two it belongs to, whatever its task id; but
+one game can be drawn in several orders, with a digest each. So an attempt at a training task that is a game of
+validation, in whatever order, is followed by the next one too.
 """
 
 from __future__ import annotations

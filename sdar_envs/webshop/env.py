@@ -122,6 +122,7 @@ class WebShopEnv(TextEnv):
     """
 
     env_id: ClassVar[str] = WEBSHOP.env_id
+    rebuilt = frozenset({"_episode", "source"})  # the store is large, and others walk through it too
 
     def __init__(
         self,
