@@ -36,7 +36,8 @@ class HouseholdEnv(GameEnv):
     Args:
         split: ``train``, ``valid`` (both in 24 seen layouts per room kind) or ``test`` (6 unseen ones), or an alias.
         task_type: Restrict `task_ids` to one of ``place``, ``two``, ``light``, ``clean``, ``heat``, ``cool``.
-        size: ``full`` rooms as in ALFWorld, or ``small`` ones of 8 to 12 receptacles for tiny models.
+        size: ``full`` rooms as in ALFWorld, ``medium`` or ``small`` ones of 8 to 12 receptacles for tiny models, or
+            ``short``: small rooms with horizons at which general knowledge of houses is not enough.
         instruction: ``named``: the task's sentence says where the thing has to go, as ALFWorld's do. ``habit``: it says
             "put a apple where it belongs.", which is not ALFWorld; each kind of object then has one storage, a
             receptacle type that is regular in the house and that the skill bank states. Any receptacle of the type
@@ -47,8 +48,8 @@ class HouseholdEnv(GameEnv):
             with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
-        horizon: Steps until truncation; by default 50 for ``full``, and for ``small`` the one at which knowledge of
-            the house decides (see `tables.horizon`).
+        horizon: Steps until truncation; by default 50 for ``full``, and shorter ones of their own for the other sizes
+            (see `tables.horizon`).
         reward_scale: The reward for winning; every other step gives 0.
         engine: ``native``, or ``textworld`` for TextWorld's own PDDL engine.
         expose_privileged: Whether `info` has ``"privileged"``. Without it no plan is computed.

@@ -100,6 +100,32 @@ GOLDEN: dict[tuple[str, str], tuple[str, dict[str, str]]] = {
             "hints": "1d4122a735b9",
         },
     ),
+    ("short", "named"): (
+        "3f953f13c440",
+        {
+            "tables": "d39a1255da2a",
+            "laws": "d7ec7dea677b",
+            "domain": "6a50449c7830",
+            "grammar": "7174fd32e4a5",
+            "tasks": "b0d63cdeef44",
+            "episodes": "0a278a9c1f57",
+            "skills": "e4a88b642a80",
+            "hints": "1d4122a735b9",
+        },
+    ),
+    ("short", "habit"): (
+        "369d987d417a",
+        {
+            "tables": "2aa8cc84bb21",
+            "laws": "2bc268e6f62b",
+            "domain": "6a50449c7830",
+            "grammar": "7174fd32e4a5",
+            "tasks": "89a75ff0de7d",
+            "episodes": "ea510aa99ca5",
+            "skills": "ffe652337012",
+            "hints": "1d4122a735b9",
+        },
+    ),
 }
 
 
