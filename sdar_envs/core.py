@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import abc
 import sys
-from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self, TypedDict
 
 import gymnasium as gym
 
@@ -81,6 +81,10 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+class ClosedError(gym.error.ResetNeeded, gym.error.ClosedEnvironmentError):
+    """A step in an environment that is closed; it is both of Gymnasium's errors that could be meant."""
+
+
 def resolve_split(split: str, where: str) -> str:
     """Map a split or one of its published aliases to ``train``, ``valid`` or ``test``.
 
@@ -115,6 +119,17 @@ class TextEnv(gym.Env[str, str], abc.ABC):
     # Whether a world reads the first line of an action and ignores the others, as a published world does whose agents
     # talk on; otherwise a text of several lines is never a legal action. A world that sets this cuts the text itself.
     reads_first_line: ClassVar[bool] = False
+    # Attributes that a pickle leaves out, because they are large or cannot be pickled. An environment that names some
+    # is built anew from its constructor's arguments, gets its other attributes back, and then `_resume`s its episode.
+    rebuilt: ClassVar[frozenset[str]] = frozenset()
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep the arguments, where a pickle needs them."""
+        env = super().__new__(cls)
+        if cls.rebuilt:
+            env._arguments = (args, kwargs)
+        return env
 
     def __init__(
         self,
@@ -140,6 +155,8 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         self._task_id: str | None = None
         self._steps = 0
         self._over = True
+        self._closed = False
+        self._played: list[str] = []  # the cleaned actions of this episode
         self._last_action: str | None = None
         self._last_observation = ""
 
@@ -174,9 +191,17 @@ class TextEnv(gym.Env[str, str], abc.ABC):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Begin an episode: of ``options["task_id"]``, or of a task drawn from the split.
 
+        A closed environment is opened again.
+
         Raises:
+            TypeError: The options are not a mapping.
             ValueError: An unknown option or task id, or a split without tasks.
         """
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(
+                f'{self.env_id} expects reset options as a mapping such as {{"task_id": ...}}, got a '
+                f"{type(options).__name__}: {repr(options)[:100]}"
+            )
         super().reset(seed=seed)
         chosen = dict(options or {})
         task_id = chosen.pop("task_id", None)
@@ -191,7 +216,8 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         observation = self._bounded(self._begin(str(task_id)))
         self._task_id = str(task_id)
         self._steps = 0
-        self._over = False
+        self._played = []
+        self._over = self._closed = False
         self._last_action, self._last_observation = None, observation
         if self.render_mode == "human":
             self.render()
@@ -202,12 +228,16 @@ class TextEnv(gym.Env[str, str], abc.ABC):
 
         Raises:
             TypeError: `action` is not a `str`.
+            ClosedError: The environment is closed.
             gymnasium.error.ResetNeeded: No episode is running.
         """
         text = clean_action(action, self.max_action_length)
+        if self._closed:
+            raise ClosedError(f"{self.env_id} is closed, and cannot step: reset() opens it again")
         if self._over:
             raise gym.error.ResetNeeded(f"{self.env_id} expects reset() before step(): no episode is running")
         transition = self._act(text)
+        self._played.append(text)
         self._steps += 1
         observation = self._bounded(transition.observation)
         terminated = transition.terminated
@@ -231,6 +261,35 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         sys.stdout.write(frame + "\n")
         return None
 
+    def close(self) -> None:
+        """End the episode; what a world holds for it is released. A second call does nothing."""
+        self._over = self._closed = True
+
+    # Pickling, in mid-episode too.
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """As any object, or by the constructor's arguments where a world has attributes that are `rebuilt`."""
+        if not self.rebuilt:
+            return super().__reduce_ex__(protocol)
+        state = {name: value for name, value in self.__dict__.items() if name not in self.rebuilt}
+        return _built_from, (type(self), *state.pop("_arguments")), state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over the attributes of another environment of the same arguments, and its episode."""
+        self.__dict__.update(state)
+        if self.rebuilt and self._task_id is not None and not self._closed:
+            self._resume()
+
+    def _resume(self) -> None:
+        """Bring the world to where the episode stood, by playing its actions again."""
+        assert self._task_id is not None
+        self._begin(self._task_id)
+        taken, self._steps = self._steps, 0
+        for action in self._played:
+            self._act(action)
+            self._steps += 1
+        self._steps = taken
+
     @property
     def steps(self) -> int:
         """Steps taken in this episode."""
@@ -247,3 +306,8 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         if self.expose_privileged:
             info["privileged"] = self._privileged()
         return info
+
+
+def _built_from(cls: type[TextEnv], args: tuple[Any, ...], kwargs: dict[str, Any]) -> TextEnv:
+    """An environment of the same arguments: what a pickle begins with."""
+    return cls(*args, **kwargs)

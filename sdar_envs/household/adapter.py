@@ -20,7 +20,7 @@ from . import tables
 from .domain import Domain
 from .engine import NativeGame
 from .grammar import Grammar
-from .hints import hints
+from .hints import BOTH, hints
 from .planner import NoPlanError, Planner, PlayableGame, Statics
 from .problem import Problem
 
@@ -114,6 +114,7 @@ class GameEnv(TextEnv):
     """
 
     env_id: ClassVar[str] = "sdar/GameEnv"
+    rebuilt = frozenset({"_episode"})  # games are compiled, and played again
 
     def __init__(
         self,
@@ -141,6 +142,10 @@ class GameEnv(TextEnv):
 
     def close(self) -> None:
         """Release what the engine holds."""
+        super().close()
+        self._release()
+
+    def _release(self) -> None:
         if self._episode is not None:
             self._episode.game.close()
             self._episode = None
@@ -214,7 +219,11 @@ class GameEnv(TextEnv):
 def state_facts(episode: Episode) -> dict[str, Any]:
     """The world's own fields: where the targets (and the lamp) are now, and where they have to go."""
     game, statics = episode.game, episode.statics
-    where = {fact[1]: game.display(fact[2]) for fact in game.facts("inreceptacle")}
+    places: dict[str, list[str]] = {}
+    for fact in game.facts("inreceptacle"):
+        places.setdefault(fact[1], []).append(game.display(fact[2]))
+    # In official games an object may be in two receptacles, and stays in the one that it is not taken from.
+    where = {name: BOTH.join(displayed) for name, displayed in places.items()}
     held = [fact[2] for fact in game.facts("holds")]
     targets, lamps = sorted(statics.targets), sorted(statics.lamps)
     appliance = tables.APPLIANCES.get(episode.task_type, "")

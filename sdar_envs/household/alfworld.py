@@ -129,7 +129,7 @@ class ALFWorldEnv(GameEnv):
             except OSError as error:
                 raise GameFileError(f"{path}: cannot be read: {error.strerror or error}") from error
             statics = Statics.of(game.problem)
-            self.close()
+            self._release()
             play = ENGINES[self.engine](game.domain, game.grammar, game.problem, game.task)
             sentence = f"{game.task}." if game.task else ""
             return self._start(Episode(play, statics, sentence, {"scene": _scene(task_id)}, (task_id,)))

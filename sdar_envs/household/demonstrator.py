@@ -67,6 +67,7 @@ def _make_env(env_kwargs: Mapping[str, Any], world_seed: int) -> HouseholdEnv:
     kwargs.update(world_seed=world_seed, split="train", expose_privileged=True)
     env = HouseholdEnv(**kwargs)
     env.horizon += EXTRA_STEPS
+    env.keeps_splits_apart = False
     return env
 
 

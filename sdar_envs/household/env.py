@@ -36,7 +36,8 @@ class HouseholdEnv(GameEnv):
     Args:
         split: ``train``, ``valid`` (both in 24 seen layouts per room kind) or ``test`` (6 unseen ones), or an alias.
         task_type: Restrict `task_ids` to one of ``place``, ``two``, ``light``, ``clean``, ``heat``, ``cool``.
-        size: ``full`` rooms as in ALFWorld, or ``small`` ones of 8 to 12 receptacles for tiny models.
+        size: ``full`` rooms as in ALFWorld, ``medium`` or ``small`` ones of 8 to 12 receptacles for tiny models, or
+            ``short``: small rooms with horizons at which general knowledge of houses is not enough.
         instruction: ``named``: the task's sentence says where the thing has to go, as ALFWorld's do. ``habit``: it says
             "put a apple where it belongs.", which is not ALFWorld; each kind of object then has one storage, a
             receptacle type that is regular in the house and that the skill bank states. Any receptacle of the type
@@ -47,8 +48,8 @@ class HouseholdEnv(GameEnv):
             with it.
         stale_seed: Which keys.
         retrieval: How ``info["privileged"]["skills"]`` is chosen, see `SkillBank.retrieve`.
-        horizon: Steps until truncation; by default 50 for ``full``, and for ``small`` the one at which knowledge of
-            the house decides (see `tables.horizon`).
+        horizon: Steps until truncation; by default 50 for ``full``, and shorter ones of their own for the other sizes
+            (see `tables.horizon`).
         reward_scale: The reward for winning; every other step gives 0.
         engine: ``native``, or ``textworld`` for TextWorld's own PDDL engine.
         expose_privileged: Whether `info` has ``"privileged"``. Without it no plan is computed.
@@ -96,6 +97,8 @@ class HouseholdEnv(GameEnv):
         self.instruction = instruction
         self.regularity = regularity
         self.world_seed = world_seed
+        # Houses of demonstrations have no validation that training would have to be kept apart from.
+        self.keeps_splits_apart = True
 
     @property
     def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none
@@ -120,11 +123,12 @@ class HouseholdEnv(GameEnv):
             world_seed=self.world_seed,
             regularity=self.regularity,
             instruction=self.instruction,
+            apart=self.keeps_splits_apart,
         )
 
     def _begin(self, task_id: str) -> str:
         task = self._generate(task_id)
-        self.close()
+        self._release()
         draft = task.draft
         game = ENGINES[self.engine](*household_rules(), task.problem, draft.sentence.removesuffix("."))
         about = {

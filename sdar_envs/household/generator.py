@@ -4,12 +4,14 @@ A task is drawn in two stages. A `Draft` is the few integers and words that make
 domain's predicates. Every draw is counted by (size, world seed, split, index, attempt): an attempt that cannot be
 played (nowhere to put the thing, already won, too long for the horizon) is followed by the next one.
 
-Training and validation share layouts. Their placements are kept apart by the draft's digest, not by chance: a draft
-belongs to one of the two, whatever its task id.
+Training and validation share layouts. A draft's digest says which of the two it belongs to, whatever its task id; but
+one game can be drawn in several orders, with a digest each. So an attempt at a training task that is a game of
+validation, in whatever order, is followed by the next one too.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,8 +68,15 @@ class Draft:
     sentence: str
 
     def digest(self) -> int:
-        """A stable number for the placement and the goal; the sentence has no part in it."""
-        key = (self.layout.layout_id, self.task_type, self.target, self.destination, self.placements)
+        """A stable number for the placement and the goal, as they were drawn; the sentence has no part in it."""
+        return self._number(self.placements)
+
+    def content(self) -> int:
+        """A stable number for the game that this is: the same for all orders in which its objects can be drawn."""
+        return self._number(tuple(sorted(self.placements)))
+
+    def _number(self, placements: tuple[Placement, ...]) -> int:
+        key = (self.layout.layout_id, self.task_type, self.target, self.destination, placements)
         return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big")
 
 
@@ -237,7 +246,10 @@ def _other_types(draws: _Draws, size: str, kind: str, target: str, lamp: str) ->
 
 
 def belongs_to(split: str, draft: Draft) -> bool:
-    """Whether a draft may stand in a split: training and validation divide the drafts of the seen layouts."""
+    """Whether a draft may stand in a split: training and validation divide the drafts of the seen layouts.
+
+    The digest that it goes by depends on the order of drawing; `generate` takes care of games with several orders.
+    """
     if split == "test":
         return True
     return (draft.digest() % _VALID_SHARE == 0) == (split == "valid")
@@ -323,11 +335,22 @@ def generate(
     regularity: float = 0.85,
     instruction: str = "named",
     horizon: int | None = None,
+    apart: bool = True,
 ) -> GeneratedTask:
     """The task of an id: the first attempt that belongs to the split, is not won, and can be won within the horizon.
 
     The horizon that a game has to fit is the size's own, so that a task does not change with an environment's limit;
     pass another to ask for shorter or longer games.
+
+    Args:
+        task_id: E.g. ``train:000123``.
+        size: One of `tables.SIZES`.
+        world_seed: Which house.
+        regularity: Probability with which things stand in their home.
+        instruction: One of `tables.INSTRUCTIONS`.
+        horizon: The longest game that is accepted.
+        apart: Whether a training task must be no game of validation. To know these games takes a fifth of a second
+            per task type of a house, which houses without a validation (of demonstrations) can spare.
 
     Raises:
         ValueError: A malformed task id, or (for a horizon that is too short) no attempt that fits.
@@ -341,9 +364,33 @@ def generate(
         )
         if draft is None or not belongs_to(split, draft):
             continue
+        if apart and split == "train":
+            taken = _contents_of_validation(size, world_seed, regularity, instruction, limit, draft.task_type)
+            if draft.content() in taken:
+                continue
         problem = to_problem(draft, f"{world}-{split}-{index:06d}")
         statics = Statics.of(problem)
         shortest = len(Search(statics).moves(InitialState(problem)))
         if 0 < shortest <= limit:
             return GeneratedTask(draft, problem, statics, attempt, shortest)
     raise ValueError(f"no game of {task_id} ({size}) can be won within {limit} steps: allow a longer horizon")
+
+
+@lru_cache(maxsize=256)
+def _contents_of_validation(
+    size: str, world_seed: int, regularity: float, instruction: str, horizon: int, task_type: str
+) -> frozenset[int]:
+    """The games of a task type in validation, by content."""
+    contents = set()
+    for task_id in task_ids("valid", task_type):
+        with contextlib.suppress(ValueError):  # no game of this id is short enough
+            task = generate(
+                task_id,
+                size=size,
+                world_seed=world_seed,
+                regularity=regularity,
+                instruction=instruction,
+                horizon=horizon,
+            )
+            contents.add(task.draft.content())
+    return frozenset(contents)

@@ -28,6 +28,9 @@ SENTENCES: dict[str, str] = {
     "next": "The next action is: {action}",
 }
 
+# Between the receptacles of an object that is in several, as happens in official games alone.
+BOTH = " and "
+
 
 def hints(
     task_type: str, target: str, destination: str, *, plan: Sequence[str], facts: Mapping[str, Any], won: bool
@@ -46,9 +49,15 @@ def hints(
     if not plan:
         return [*sentences, SENTENCES["won" if won else "lost"]]
     fetched = next((words for words in (action.split(" from ") for action in plan) if len(words) == 2), None)
+    places = dict(zip(facts["targets"], facts["target_receptacles"], strict=True))
     if fetched is not None:
-        sentences.append(SENTENCES["source"].format(thing=fetched[0].removeprefix("take "), place=fetched[1]))
+        thing, place = fetched[0].removeprefix("take "), fetched[1]
+        others = [other for other in places.get(thing, "").split(BOTH) if other and other != place]
+        sentences.append(SENTENCES["source"].format(thing=thing, place=f"{BOTH}the ".join([place, *others])))
     elif facts["holding"]:
-        sentences.append(SENTENCES["held"].format(thing=facts["holding"]))
+        thing = facts["holding"]
+        if places.get(thing):
+            thing += f", which is also in or on the {places[thing].replace(BOTH, f'{BOTH}the ')}"
+        sentences.append(SENTENCES["held"].format(thing=thing))
     sentences.append(SENTENCES["next"].format(action=plan[0]))
     return sentences

@@ -2,8 +2,9 @@
 
 The selection rules are those of ALFWorld's own loader: a folder counts when it has ``traj_data.json`` and
 ``game.tw-pddl``, its path has neither ``movable`` nor ``Sliced``, its task type is one of the six, and the game is
-marked as solvable. Finding that out opens thousands of JSON files, so the result is kept in the user's cache folder,
-under the fingerprint of the directory listing (paths, sizes and times): a changed file makes a new index.
+marked as solvable; one without the mark is left out, and a warning counts these. Finding that out opens thousands of
+JSON files, so the result is kept in the user's cache folder, under the fingerprint of the directory listing (paths,
+sizes and times): a changed file makes a new index.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def find_root(data_dir: str | os.PathLike[str] | None) -> Path:
 def official_games(root: Path, split: str) -> tuple[IndexedGame, ...]:
     """The games of a split that are played, sorted by path.
 
-    A folder whose files are broken is left out with a warning that names the first.
+    Games whose files are broken are left out with a warning that counts them and names the first, and so are games
+    without the key ``solvable``.
 
     Args:
         root: From `find_root`.
@@ -98,14 +100,25 @@ def official_games(root: Path, split: str) -> tuple[IndexedGame, ...]:
     listing = list(_listing(folder))
     fingerprint = hashlib.sha256(json.dumps([str(root.resolve()), listing]).encode("utf-8", "surrogateescape"))
     cached = cache_folder() / f"alfworld-{fingerprint.hexdigest()[:32]}.json"
-    games = _read_index(cached)
-    if games is None:
-        games = tuple(_select(root, [name for name, *_ in listing]))
-        _write_index(cached, games)
-    if not games:
+    index = _read_index(cached)
+    if index is None:
+        index = _select(root, [name for name, *_ in listing])
+        _write_index(cached, index)
+    for said in index.left_out:
+        warnings.warn(said, stacklevel=2)
+    if not index.games:
         state = "has no game that is played" if listing else "is missing or empty"
-        raise NoGamesError(f"{ALFWORLD.env_id}, split {split!r}: {folder} {state}. {DOWNLOAD}")
-    return games
+        reasons = "".join(f" ({said})" for said in index.left_out)
+        raise NoGamesError(f"{ALFWORLD.env_id}, split {split!r}: {folder} {state}{reasons}. {DOWNLOAD}")
+    return index.games
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The games of a split, and what to say of those that were left out."""
+
+    games: tuple[IndexedGame, ...]
+    left_out: tuple[str, ...]
 
 
 def _listing(folder: Path) -> Iterator[tuple[str, int, int, int, int]]:
@@ -124,31 +137,43 @@ def _listing(folder: Path) -> Iterator[tuple[str, int, int, int, int]]:
         yield name, game.st_size, game.st_mtime_ns, trajectory.st_size, trajectory.st_mtime_ns
 
 
-def _select(root: Path, names: list[str]) -> Iterator[IndexedGame]:
+def _select(root: Path, names: list[str]) -> _Index:
+    games: list[IndexedGame] = []
     broken: list[GameFileError] = []
+    unmarked: list[str] = []
     for name in names:
         try:
             task_type = TASK_TYPES.get(str(load_json(root / name / TRAJECTORY_FILE).get("task_type")))
-            if task_type is not None and load_json(root / name / GAME_FILE).get("solvable") is True:
-                yield IndexedGame(f"{name}/{GAME_FILE}", task_type)
+            if task_type is not None:
+                game = load_json(root / name / GAME_FILE)
+                if "solvable" not in game:
+                    unmarked.append(f"{name}/{GAME_FILE}")
+                elif game["solvable"] is True:
+                    games.append(IndexedGame(f"{name}/{GAME_FILE}", task_type))
         except GameFileError as error:
             broken.append(error)
+    said = []
     if broken:
-        warnings.warn(
-            f"{len(broken)} of {len(names)} official games are broken and left out; the first: {broken[0]}",
-            stacklevel=2,
+        said.append(f"{len(broken)} of {len(names)} official games are broken and left out; the first: {broken[0]}")
+    if unmarked:
+        said.append(
+            f"{len(unmarked)} of {len(names)} official games have no key 'solvable' and are left out, as ALFWorld's "
+            f"own loader does; the first: {unmarked[0]}"
         )
+    return _Index(tuple(games), tuple(said))
 
 
-def _read_index(path: Path) -> tuple[IndexedGame, ...] | None:
+def _read_index(path: Path) -> _Index | None:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        games = tuple(IndexedGame(str(name), str(task_type)) for name, task_type in entries)
-    except (OSError, ValueError, TypeError):
-        return None  # none yet, or a damaged one: made anew
-    return games if all(game.task_type in TASK_TYPES.values() for game in games) else None
+        found = json.loads(path.read_text(encoding="utf-8"))
+        games = tuple(IndexedGame(str(name), str(task_type)) for name, task_type in found["games"])
+        index = _Index(games, tuple(str(said) for said in found["left_out"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None  # none yet, a damaged one, or one of an older layout: made anew
+    return index if all(game.task_type in TASK_TYPES.values() for game in games) else None
 
 
-def _write_index(path: Path, games: tuple[IndexedGame, ...]) -> None:
+def _write_index(path: Path, index: _Index) -> None:
+    content = {"games": [[game.path, game.task_type] for game in index.games], "left_out": list(index.left_out)}
     with contextlib.suppress(OSError):  # a home that is missing or read-only costs time at the next start, nothing else
-        write_file(path, json.dumps([[game.path, game.task_type] for game in games]))
+        write_file(path, json.dumps(content))

@@ -6,8 +6,9 @@ on which stops share a location and which receptacles are closed; receptacles th
 interchangeable, so few chains need a look. `plan` takes the cheapest of them, the first in sorted order on a tie.
 
 It reads the official predicate vocabulary (with several receptacles per location, objects in no receptacle, closed
-appliances that work) and six goals. It assumes what holds in every published game: an object has one type, is in at
-most one receptacle, and lamps cannot be carried. It knows no grammar: `commands.py` has the words.
+appliances that work) and six goals. An object may be in several receptacles at once, as in half of the published games:
+it is taken from one of them and stays in the others. It assumes what holds in every published game: an object has one
+type, and lamps cannot be carried. It knows no grammar: `commands.py` has the words.
 """
 
 from __future__ import annotations
@@ -139,11 +140,15 @@ class _View:
             self.held = fact[2]
         self.closed = statics.openable.difference([fact[1] for fact in state.facts("opened")])
         targets, lamps = statics.targets, statics.lamps
-        self.placed = {
-            fact[1]: fact[2] for fact in state.facts("inreceptacle") if fact[1] in targets or fact[1] in lamps
-        }
-        # What is in something that stands nowhere can count for the goal, and cannot be fetched.
-        self.sources = {name: where for name, where in self.placed.items() if where in self.location}
+        # Where targets and lamps are: in one receptacle as a rule, in several now and then.
+        self.placed: dict[str, list[str]] = {}
+        for fact in state.facts("inreceptacle"):
+            if fact[1] in targets or fact[1] in lamps:
+                self.placed.setdefault(fact[1], []).append(fact[2])
+        # Where they can be reached: what is in something that stands nowhere can count for the goal, and no more.
+        self.sources = sorted(
+            [(name, where) for name, places in self.placed.items() for where in places if where in self.location]
+        )
         task_type = statics.goal.task_type
         # The targets (lamps, for `light`) to which nothing more has to be done than to be in the right place.
         if task_type in APPLIANCES:
@@ -248,13 +253,15 @@ class Search:
         if goal.task_type == "light":
             return view.held in statics.targets and any(
                 lamp in view.done and view.location[where] == view.at
-                for lamp, where in view.sources.items()
+                for lamp, where in view.sources
                 if lamp in statics.lamps
             )
         there = [
             where
-            for name, where in view.placed.items()
-            if name in view.done and statics.receptacle_type.get(where) == goal.destination
+            for name, places in view.placed.items()
+            if name in view.done
+            for where in places
+            if statics.receptacle_type.get(where) == goal.destination
         ]
         return len(there) > len(set(there)) if goal.task_type == "two" else bool(there)
 
@@ -297,18 +304,26 @@ class Search:
         """Ways to have a target in the hand: the one that is held, and any that can be taken.
 
         Of targets that a plan cannot tell apart (alike themselves, in receptacles of one type that are alike, each
-        alone at a place where neither agent nor lamp is) it gives `needed` from `needed` receptacles.
+        alone at a place where neither agent nor lamp is) it gives `needed` from `needed` receptacles. A target that is
+        in several receptacles is like no other, and can be taken from each of them.
         """
         statics, location = self.statics, view.location
         if view.held in statics.targets:
             yield view.held, ()
-        names = [name for name in sorted(view.sources) if name in statics.targets and name in statics.pickupable]
-        special = {view.at, *(location[view.sources[lamp]] for lamp in statics.lamps if lamp in view.sources)}
-        sources = [view.sources[name] for name in names]
-        classes: dict[tuple[bool, bool, str, int, str], dict[str, int]] = {}
-        for name, source in zip(names, sources, strict=True):
+        pairs = [
+            (name, where)
+            for name, where in view.sources
+            if name in statics.targets and name in statics.pickupable and name != view.held
+        ]
+        special = {view.at}
+        if statics.lamps:
+            special.update([location[where] for name, where in view.sources if name in statics.lamps])
+        sources = [source for _, source in pairs]
+        classes: dict[tuple[str, bool, bool, str, int, str], dict[str, int]] = {}
+        for name, source in pairs:
             place = location[source]
             alike = (
+                name if len(view.placed[name]) > 1 else "",
                 name in view.done,
                 source in view.closed,
                 statics.receptacle_type.get(source, ""),
@@ -321,10 +336,11 @@ class Search:
                 yield name, (_Stop(source, True, "take", name),)
 
     def _light_chains(self, view: _View) -> Iterator[tuple[Chain, bool]]:
-        for name, fetch in self._fetches(view):
-            for lamp in sorted(self.statics.lamps & view.sources.keys()):
-                use = "" if lamp in view.done else "use"
-                yield (*fetch, _Stop(view.sources[lamp], False, use, lamp)), name == view.held
+        for _, fetch in self._fetches(view):
+            for lamp, where in view.sources:
+                if lamp in self.statics.lamps:
+                    use = "" if lamp in view.done else "use"
+                    yield (*fetch, _Stop(where, False, use, lamp)), not fetch
 
     def _destinations(self, view: _View, places: Sequence[str]) -> list[str]:
         """Receptacles to end in; all of one type, so the target fits into all of them or none."""
@@ -343,36 +359,46 @@ class Search:
             )
             for way in ways:
                 start: Chain = (*fetch, *way)
+                if way and self._stays_at_destination(view, name, fetch):
+                    yield start, not fetch
+                    continue
                 places = [view.at, *(view.location[stop.receptacle] for stop in start)]
                 for destination in self._destinations(view, places):
-                    yield (*start, _Stop(destination, True, "put", name)), name == view.held
+                    yield (*start, _Stop(destination, True, "put", name)), not fetch
+
+    def _stays_at_destination(self, view: _View, name: str, fetch: Chain) -> bool:
+        """Whether a target is still in a receptacle of the destination's type when it has been fetched."""
+        kind = self.statics.receptacle_type
+        taken_from = [stop.receptacle for stop in fetch]
+        return any(
+            kind.get(where) == self.statics.goal.destination and where not in taken_from
+            for where in view.placed.get(name, ())
+        )
 
     def _two_chains(self, view: _View) -> Iterator[tuple[Chain, bool]]:
         """One target more beside one that is there, or two into the same receptacle."""
-        statics = self.statics
-        there = sorted(
-            {
-                where
-                for name, where in view.sources.items()
-                if statics.receptacle_type.get(where) == statics.goal.destination
-            }
-        )
+        statics, location = self.statics, view.location
+        goes_to = statics.goal.destination
+        there = sorted({where for _, where in view.sources if statics.receptacle_type.get(where) == goes_to})
         fetches = list(self._fetches(view, needed=2))
+        nowhere: list[str] = []
         for name, fetch in fetches:
             for destination in there:
-                if view.sources.get(name) != destination:
-                    yield (*fetch, _Stop(destination, True, "put", name)), name == view.held
+                if destination not in view.placed.get(name, nowhere):
+                    yield (*fetch, _Stop(destination, True, "put", name)), not fetch
         for name, fetch in fetches:
             for second, second_fetch in fetches:
                 # What is in the hand goes first: laying it aside would only cost.
-                if name == second or second == view.held or (view.held in statics.targets and name != view.held):
+                if name == second or second == view.held or (view.held in statics.targets and fetch):
                     continue
-                places = [view.at, *(view.location[stop.receptacle] for stop in (*fetch, *second_fetch))]
+                # Where one of them is already, the other alone is enough.
+                excluded = [*view.placed.get(name, nowhere), *view.placed.get(second, nowhere)]
+                places = [view.at, *[location[where] for where in excluded if where in location]]
                 for destination in self._destinations(view, places):
-                    if destination not in (view.sources.get(name), view.sources.get(second)):
+                    if destination not in excluded:
                         put = _Stop(destination, True, "put", name)
                         put_second = _Stop(destination, True, "put", second)
-                        yield (*fetch, put, *second_fetch, put_second), name == view.held
+                        yield (*fetch, put, *second_fetch, put_second), not fetch
 
     def _spell_out(self, view: _View, chain: Chain) -> list[Move]:
         moves: list[Move] = []

@@ -3,19 +3,25 @@
 They read observations and nothing else (no privileged field, no list of admissible actions), make no mistakes of form,
 and forget nothing. Their success rates bound what knowledge is worth at a horizon: the smaller houses' horizons were
 chosen with them. They are baselines, not policies to imitate.
+
+What a player knows without the skill bank comes in three degrees: nothing; what anyone knows of houses (`GENERIC`:
+which appliance does what, what is kept in what, and to look first at what need not be opened); and beside it how often
+things stood where in training tasks that were seen (`seen_frequencies`).
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Generator, Iterable, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import gymnasium as gym
 
 from ..randomness import counted_generator
 from . import tables
+from .generator import generate, task_ids
 
 _SEEN = re.compile(r"\ba (\w+) (\d+)")
 _HOME = re.compile(r"the (\w+) is usually in the (\w+)\.")
@@ -35,6 +41,31 @@ def _sentence_patterns() -> list[tuple[str, re.Pattern[str]]]:
 
 
 _SENTENCES = _sentence_patterns()
+
+# What anyone knows of appliances, in the words of the skill statements.
+GENERIC = tuple(f"to {verb}, use the {tool}." for verb, tool in tables.APPLIANCES.items())
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """How often things stood in and had to go to kinds of receptacles: kind of thing -> receptacle type -> count."""
+
+    places: Mapping[str, Counter[str]]
+    storages: Mapping[str, Counter[str]]
+
+
+def seen_frequencies(tasks: int, *, size: str, instruction: str = "named", world_seed: int = 0) -> Frequencies:
+    """What a player could have written down who saw the first training tasks of a house being solved."""
+    places: dict[str, Counter[str]] = {}
+    storages: dict[str, Counter[str]] = {}
+    for task_id in task_ids("train")[:tasks]:
+        draft = generate(task_id, size=size, instruction=instruction, world_seed=world_seed).draft
+        for kind, position in draft.placements:
+            if kind in (draft.target, draft.destination):
+                places.setdefault(kind, Counter())[draft.layout.receptacle_types[position]] += 1
+        if draft.task_type != "light":
+            storages.setdefault(draft.target, Counter())[draft.destination] += 1
+    return Frequencies(places, storages)
 
 
 def read_sentence(observation: str) -> tuple[str, str, str]:
@@ -65,10 +96,15 @@ class Searcher:
         statements: Compact lines of skill statements, e.g. ``the apple is usually in the fridge.``; without them
             nothing is known, and the appliance of a verb, and where a thing belongs, are found by trying.
         seed: Key of the random orders.
+        sensible: Whether things are looked for, and taken to, where they can be at all, and places that need not be
+            opened are looked at before the others.
+        frequencies: What was seen in training: the likeliest places for their cost are looked at first.
     """
 
     statements: Sequence[str] = ()
     seed: Sequence[int | str] = (0,)
+    sensible: bool = False
+    frequencies: Frequencies | None = None
     _contents: dict[str, list[str]] = field(default_factory=dict, init=False)
     _here: str = field(default="", init=False)
     _places: dict[str, str] = field(default_factory=dict, init=False)  # of what was moved; "" is the hand
@@ -108,6 +144,10 @@ class Searcher:
                 if not (yield from self._put(things[number], place)):
                     break  # nothing of its kind can be put there
 
+    def _is_odd(self, thing: str, kind: str) -> bool:
+        """Whether nobody who knows houses would look for a thing in such a receptacle."""
+        return self.sensible and kind not in tables.CONTAINMENT.get(thing, ())
+
     def _type(self, name: str) -> str:
         return name.rpartition(" ")[0]
 
@@ -134,7 +174,17 @@ class Searcher:
         fitting = [name for name in self._receptacles if self._type(name) != avoided]
         unseen = [name for name in fitting if name not in self._contents]
         home = self._homes.get(wanted, "")
-        return [name for name in fitting if has_one(name)] + sorted(unseen, key=lambda name: self._type(name) != home)
+        counts = Counter(self._type(name) for name in self._receptacles)
+        places = self.frequencies.places.get(wanted, Counter()) if self.frequencies else Counter()
+
+        def order(name: str) -> tuple[bool, float, bool, bool]:
+            kind = self._type(name)
+            is_closed = self.sensible and kind in tables.OPENABLE
+            # Per place and per step that looking there takes.
+            seen = places[kind] / counts[kind] / (2 if is_closed else 1)
+            return kind != home, -seen, self._is_odd(wanted, kind), is_closed
+
+        return [name for name in fitting if has_one(name)] + sorted(unseen, key=order)
 
     def _find(self, wanted: str, avoided: str, *, take: bool = True) -> Generator[str, str, str]:
         while places := list(self._preferred(wanted, avoided)):
@@ -160,7 +210,13 @@ class Searcher:
     def _storage_order(self, target: str) -> list[str]:
         """The kinds of receptacle to try when the task does not say where a thing belongs: what is stated, then any."""
         kinds = list(dict.fromkeys(self._type(name) for name in self._receptacles))
-        return sorted(kinds, key=lambda kind: kind != self._storages.get(target))
+        seen = self.frequencies.storages.get(target, Counter()) if self.frequencies else Counter()
+
+        def order(kind: str) -> tuple[bool, int, bool, bool]:
+            is_closed = self.sensible and kind in tables.OPENABLE
+            return kind != self._storages.get(target), -seen[kind], self._is_odd(target, kind), is_closed
+
+        return sorted(kinds, key=order)
 
     def _nearest(self, kind: str) -> str:
         fitting = [name for name in self._receptacles if self._type(name) == kind]
@@ -183,10 +239,18 @@ class Searcher:
             self._places[thing] = ""
 
 
-def search_steps(env: gym.Env[str, str], task_id: str, statements: Sequence[str] = ()) -> int | None:
+def search_steps(
+    env: gym.Env[str, str],
+    task_id: str,
+    statements: Sequence[str] = (),
+    *,
+    sensible: bool = False,
+    frequencies: Frequencies | None = None,
+) -> int | None:
     """How many steps a `Searcher` takes to solve a task; None where it does not within the environment's horizon."""
     observation, info = env.reset(options={"task_id": task_id})
-    player = Searcher(statements, ("searcher", task_id)).play(observation)
+    searcher = Searcher(statements, ("searcher", task_id), sensible=sensible, frequencies=frequencies)
+    player = searcher.play(observation)
     answer: str | None = None
     steps = 0
     try:

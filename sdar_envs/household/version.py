@@ -105,6 +105,8 @@ def _tables(size: str, instruction: str = "named") -> dict[str, Any]:
         **{name: getattr(tables, name) for name in INSTRUCTION_TABLES[instruction]},
         "CONTAINMENT": {name: set(types) for name, types in tables.CONTAINMENT.items()},
         "splits": [generator.SPLIT_SIZES, layouts.UNSEEN_LAYOUTS, layouts.SEEN_LAYOUTS],
+        # Stated, because the sample of tasks is drawn without it: few tasks change, and to know which takes seconds.
+        "splits are apart by": "content",
         "home scenes": regularities.COMMON_SCENES,
     }
 
@@ -118,7 +120,7 @@ def _tasks(size: str, instruction: str = "named") -> list[Any]:
     tasks = []
     for split in generator.SPLIT_SIZES:
         for task_id in generator.task_ids(split)[:GENERATED_TASKS]:
-            task = generator.generate(task_id, size=size, instruction=instruction)
+            task = generator.generate(task_id, size=size, instruction=instruction, apart=False)
             tasks.append([task.problem.to_pddl(), task.draft.sentence, task.draft.regular, task.shortest])
     return tasks
 
@@ -126,7 +128,13 @@ def _tasks(size: str, instruction: str = "named") -> list[Any]:
 def _episodes(make_env: MakeEnv, size: str, instruction: str = "named") -> list[Any]:
     """Everything that both sides read on the shortest way through the first task of each type and split."""
     same = {"size": size, "instruction": instruction, "horizon": 1_000}
-    return play_samples(make_env, [{**same, **world} for world in PLAYED_WORLDS], len(tables.TASK_TYPES), _play)
+
+    def make_quickly(**kwargs: Any) -> TextEnv:
+        env: Any = make_env(**kwargs)
+        env.keeps_splits_apart = False  # see `_tables`
+        return env  # type: ignore[no-any-return]
+
+    return play_samples(make_quickly, [{**same, **world} for world in PLAYED_WORLDS], len(tables.TASK_TYPES), _play)
 
 
 def _play(env: TextEnv, task_id: str) -> list[Any]:

@@ -114,6 +114,7 @@ class SearchQAEnv(TextEnv):
 
     env_id = SEARCHQA.env_id
     max_action_length: ClassVar[int] = _MAX_ACTION
+    rebuilt = frozenset({"_setup", "_searcher"})  # the corpus is large, and others search in it too
 
     def __init__(
         self,
@@ -319,6 +320,11 @@ class SearchQAEnv(TextEnv):
         self._prepared.clear()
         self._outage = ""
         return self._observe("")
+
+    def _resume(self) -> None:
+        # The episode knows what was found: nothing is asked again, of a server perhaps.
+        if self._task_id is not None and self._episode is not None:
+            self._searcher = self._setup.retriever(self._task_id.partition(":")[0])
 
     def _act(self, action: str) -> Transition:
         episode = self._playing

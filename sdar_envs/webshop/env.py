@@ -150,6 +150,7 @@ class WebShopEnv(TextEnv):
 
     env_id: ClassVar[str] = WEBSHOP.env_id
     reads_first_line: ClassVar[bool] = True
+    rebuilt = frozenset({"_episode", "source"})  # the store is large, and others walk through it too
 
     def __init__(
         self,
@@ -243,26 +244,6 @@ class WebShopEnv(TextEnv):
         source = _official_tasks(**self._source_of)
         self.goals, self.goal_counts = source.goals, dict(source.goal_counts)
         return source
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A store is shared, large and made again from its arguments; of an episode its walk is kept.
-        state = {name: value for name, value in self.__dict__.items() if name not in ("source", "_episode")}
-        episode = self._episode
-        if episode is not None:
-            state["_walk"] = (episode.task.task_id, episode.session.state(), episode.bought, episode.skills)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        walk = state.pop("_walk", None)
-        self.__dict__.update(state)
-        self.source = self._make_source()
-        self._episode = None
-        if walk is not None:
-            task_id, session_state, bought, skills = walk
-            task = self.source.task(task_id)
-            session = self._new_session(task)
-            session.resume(session_state)
-            self._episode = _Episode(task, session, bought, skills)
 
     @property
     def world_version(self) -> str:  # type: ignore[override]  # of the size, so the class alone has none

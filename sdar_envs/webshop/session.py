@@ -7,11 +7,10 @@ understood changes nothing.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from .catalog import Product
 from .pages import (
@@ -30,9 +29,6 @@ from .pages import (
 )
 
 BASE_URL = "http://127.0.0.1:3000"
-
-# What a walk is, besides the store and what is shown of it.
-_STATE = ("kind", "query", "number", "asin", "sub_page", "chosen", "visited", "reward", "explained")
 
 _SUB_PAGES = {name.lower(): name for name in SUB_PAGES}
 
@@ -117,25 +113,6 @@ class Session:
     reward: float | None = None
     explained: tuple[str, ...] = ()
     page: Page = INDEX_PAGE
-
-    def state(self) -> dict[str, Any]:
-        """Where the walk is, as plain values; see `resume`."""
-        return {name: copy.copy(getattr(self, name)) for name in _STATE}
-
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state` of a walk through a store with the same goods."""
-        for name in _STATE:
-            setattr(self, name, copy.copy(state[name]))
-        if self.kind is PageKind.INDEX:
-            self.page = INDEX_PAGE
-        elif self.kind is PageKind.RESULTS:
-            self.page = self.shelves.results_page(self.query or "", self.number)
-        elif self.kind is PageKind.ITEM:
-            self.page = self.shelves.item_page(self.asin)
-        elif self.kind is PageKind.SUB_PAGE:
-            self.page = self.shelves.sub_page(self.asin, self.sub_page)
-        else:
-            self.page = done_page(self.asin, self.chosen, self.reward or 0.0, self.explained)
 
     def act(self, text: str) -> bool:
         """Play one action; whether it was understood. Buying ends the walk, see `PageKind.DONE`."""

@@ -228,10 +228,9 @@ def test_an_episode_is_cut_at_the_horizon_and_the_reward_is_scaled() -> None:
 
 
 def test_the_default_horizons_are_50_and_the_small_houses_own() -> None:
-    assert (HouseholdEnv().horizon, HouseholdEnv(size="small").horizon) == (50, 10)
-    assert HouseholdEnv(size="medium").horizon == 14
-    hidden = [HouseholdEnv(size=size, instruction="habit").horizon for size in ("full", "medium", "small")]
-    assert hidden == [50, 19, 13]
+    assert [HouseholdEnv(size=size).horizon for size in tables.SIZES] == [50, 14, 10, 9]
+    hidden = [HouseholdEnv(size=size, instruction="habit").horizon for size in tables.SIZES]
+    assert hidden == [50, 19, 13, 11]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +238,7 @@ def test_the_default_horizons_are_50_and_the_small_houses_own() -> None:
     [
         ({"split": "trian"}, "split.*train"),
         ({"task_type": "heet"}, 'nearest is "heat"'),
-        ({"size": "tiny"}, "full, medium, small"),
+        ({"size": "tiny"}, "full, medium, small, short"),
         ({"instruction": "habits"}, 'nearest is "habit"'),
         ({"engine": "textwrld"}, "textworld"),
         ({"retrieval": "all_of_it"}, "task_type"),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 from hash_seeds import printed_under_hash_seeds
 
@@ -83,6 +87,49 @@ def test_training_and_validation_never_share_a_placement(size: str) -> None:
     assert not train & valid
     draft = generate("valid:000000", size=size).draft
     assert belongs_to("valid", draft) and not belongs_to("train", draft)
+
+
+def contents(split: str, numbers: Iterable[int], **kwargs: Any) -> list[int]:
+    return [generate(f"{split}:{number:06d}", **kwargs).draft.content() for number in numbers]
+
+
+# Small named games that were drawn in both splits, in different orders, while the digest alone kept them apart.
+DRAWN_TWICE = [(1615, 1291), (1868, 950)]
+
+
+@pytest.mark.parametrize(("training", "validation"), DRAWN_TWICE)
+def test_a_game_of_validation_is_no_training_task_in_another_order(training: int, validation: int) -> None:
+    held = contents("valid", [validation], size="small")
+    assert contents("train", [training], size="small", apart=False) == held
+    assert contents("train", [training], size="small") != held
+    draft = generate(f"valid:{validation:06d}", size="small").draft
+    turned = dataclasses.replace(draft, placements=draft.placements[::-1])
+    assert turned.content() == draft.content() and turned.digest() != draft.digest()
+
+
+@pytest.mark.parametrize(("size", "instruction"), [("small", "named"), ("small", "habit"), ("medium", "named")])
+def test_a_sample_of_training_has_no_game_of_the_other_splits(size: str, instruction: str) -> None:
+    """`python -m benchmarks.household_splits` counts all of them."""
+    train = set(contents("train", range(0, 100_000, 197), size=size, instruction=instruction))
+    for split in ("valid", "test"):
+        assert not train & set(contents(split, range(2_000), size=size, instruction=instruction))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["small", "medium"])
+@pytest.mark.parametrize("instruction", tables.INSTRUCTIONS)
+def test_training_has_no_game_of_the_other_splits(size: str, instruction: str) -> None:
+    train = set(contents("train", range(100_000), size=size, instruction=instruction))
+    for split in ("valid", "test"):
+        assert not train & set(contents(split, range(2_000), size=size, instruction=instruction))
+
+
+def test_only_training_tasks_that_are_games_of_validation_are_drawn_again() -> None:
+    for split in SPLIT_SIZES:
+        numbers = range(0, 1_999, 5)
+        apart, before = (contents(split, numbers, size="small", apart=held) for held in (True, False))
+        changed = sum(new != old for new, old in zip(apart, before, strict=True))
+        assert changed <= (4 if split == "train" else 0)
 
 
 def test_task_ids_are_enumerable_with_task_types_in_turn() -> None:

@@ -11,7 +11,8 @@ import sdar_envs
 from sdar_envs.household import tables
 from sdar_envs.household.env import HouseholdEnv
 from sdar_envs.household.generator import generate
-from sdar_envs.household.searchers import Searcher, read_sentence, search_steps
+from sdar_envs.household.regularities import regularities
+from sdar_envs.household.searchers import GENERIC, Searcher, read_sentence, search_steps, seen_frequencies
 
 gym.register_envs(sdar_envs)
 
@@ -64,14 +65,16 @@ def test_in_other_houses_knowledge_decides(size: str, instruction: str, world_se
     check_that_knowledge_decides(world_seed, 900, size, instruction)
 
 
-# What `docs/household.md` prints at the default horizons: told nothing, told the true statements.
+# What `docs/household.md` prints at the default horizons: told nothing, generic, told the true statements.
 PRINTED = {
-    ("small", "named"): (0.26, 0.90),
-    ("small", "habit"): (0.19, 0.95),
-    ("medium", "named"): (0.25, 0.90),
-    ("medium", "habit"): (0.19, 0.96),
-    ("full", "named"): (0.75, 1.00),
-    ("full", "habit"): (0.61, 1.00),
+    ("short", "named"): (0.19, 0.54, 0.85),
+    ("short", "habit"): (0.11, 0.33, 0.90),
+    ("small", "named"): (0.26, 0.70, 0.90),
+    ("small", "habit"): (0.19, 0.49, 0.95),
+    ("medium", "named"): (0.25, 0.87, 0.90),
+    ("medium", "habit"): (0.19, 0.54, 0.96),
+    ("full", "named"): (0.75, 1.00, 1.00),
+    ("full", "habit"): (0.61, 0.99, 1.00),
 }
 
 
@@ -79,18 +82,62 @@ PRINTED = {
 @pytest.mark.parametrize(("size", "instruction"), PRINTED)
 def test_the_searchers_do_as_well_as_the_page_says(size: str, instruction: str) -> None:
     """The tasks of the command on the page, a part of them: four standard errors of the share, types taken as one."""
-    wins: dict[bool, list[bool]] = {False: [], True: []}
+    wins: list[list[bool]] = [[], [], []]
     for world_seed in range(3):
         env = HouseholdEnv(
             size=size, instruction=instruction, split="valid", world_seed=world_seed, expose_privileged=False
         )
         statements = [statement.compact_line() for statement in env.skill_bank.statements]
         for task_id in env.task_ids()[:240]:
-            for told in (False, True):
-                wins[told].append(search_steps(env, task_id, statements if told else []) is not None)
-    for told, printed in zip((False, True), PRINTED[size, instruction], strict=True):
+            for row, (read, sensible) in zip(wins, (([], False), (GENERIC, True), (statements, False)), strict=True):
+                row.append(search_steps(env, task_id, read, sensible=sensible) is not None)
+    for row, printed in zip(wins, PRINTED[size, instruction], strict=True):
         error = max((printed * (1 - printed) / 720) ** 0.5, 0.002)
-        assert sum(wins[told]) / 720 == pytest.approx(printed, abs=4 * error + 0.005)
+        assert sum(row) / 720 == pytest.approx(printed, abs=4 * error + 0.005)
+
+
+def test_in_the_short_house_what_anyone_knows_is_not_enough() -> None:
+    """A player that knows houses wins under 40 % there, and true statements are worth 40 points more."""
+    shares: dict[str, list[float]] = {"generic": [], "true": [], "generic + true": []}
+    for world_seed in range(3):
+        env = HouseholdEnv(
+            size="short", instruction="habit", split="valid", world_seed=world_seed, expose_privileged=False
+        )
+        statements = [statement.compact_line() for statement in env.skill_bank.statements]
+        tasks = env.task_ids()[:180]
+        for name, read, sensible in (
+            ("generic", GENERIC, True),
+            ("true", statements, False),
+            ("generic + true", statements, True),
+        ):
+            wins = [search_steps(env, task_id, read, sensible=sensible) is not None for task_id in tasks]
+            shares[name].append(sum(wins) / len(wins))
+    generic, told, both = (sum(row) / len(row) for row in shares.values())
+    assert generic < 0.40
+    assert told > generic + 0.40 and both > generic + 0.40
+
+
+def test_who_knows_more_of_the_house_wins_more() -> None:
+    env = HouseholdEnv(size="small", split="valid", expose_privileged=False)
+    tasks = env.task_ids()[:240]
+    seen = seen_frequencies(1_500, size="small")
+    wins = [
+        sum(search_steps(env, task_id, read, **known) is not None for task_id in tasks)
+        for read, known in (
+            ((), {}),
+            (GENERIC, {"sensible": True}),
+            (GENERIC, {"sensible": True, "frequencies": seen}),
+        )
+    ]
+    assert wins[0] + 50 < wins[1] and wins[1] + 30 < wins[2]
+
+
+def test_frequencies_are_those_of_the_training_tasks() -> None:
+    seen = seen_frequencies(300, size="small", instruction="habit")
+    homes, storages = regularities("small", 0).homes, regularities("small", 0).storages
+    usual = [places.most_common(1)[0][0] == homes[kind] for kind, places in seen.places.items()]
+    assert sum(usual) / len(usual) > 0.8
+    assert all(set(belongs) == {storages[kind]} for kind, belongs in seen.storages.items())
 
 
 def test_at_50_steps_a_small_house_gives_everything_away() -> None:

@@ -23,9 +23,9 @@ from sdar_envs.household.env import HouseholdEnv
 #     print(world_digests(HouseholdEnv, 'small', 'named'))"
 GOLDEN: dict[tuple[str, str], tuple[str, dict[str, str]]] = {
     ("full", "named"): (
-        "42d382cd39b9",
+        "76c62857226a",
         {
-            "tables": "3d6df4c59d96",
+            "tables": "224df9cac624",
             "laws": "a25962ab43cc",
             "domain": "6a50449c7830",
             "grammar": "7174fd32e4a5",
@@ -36,9 +36,9 @@ GOLDEN: dict[tuple[str, str], tuple[str, dict[str, str]]] = {
         },
     ),
     ("full", "habit"): (
-        "de51a8f99520",
+        "f744eacaeff5",
         {
-            "tables": "98e04b08b351",
+            "tables": "f818930bd0ae",
             "laws": "0865b8c026a8",
             "domain": "6a50449c7830",
             "grammar": "7174fd32e4a5",
@@ -49,9 +49,9 @@ GOLDEN: dict[tuple[str, str], tuple[str, dict[str, str]]] = {
         },
     ),
     ("medium", "named"): (
-        "4f3632d5d162",
+        "276bee77f11d",
         {
-            "tables": "5af01e9c34be",
+            "tables": "f3b16ab46279",
             "laws": "7e5f39386d58",
             "domain": "6a50449c7830",
             "grammar": "7174fd32e4a5",
@@ -62,9 +62,9 @@ GOLDEN: dict[tuple[str, str], tuple[str, dict[str, str]]] = {
         },
     ),
     ("medium", "habit"): (
-        "8dec5bb70c60",
+        "1509b31bb84d",
         {
-            "tables": "a363815ad8d7",
+            "tables": "de02695a3d4f",
             "laws": "f72ae47d8243",
             "domain": "6a50449c7830",
             "grammar": "7174fd32e4a5",
@@ -75,9 +75,9 @@ GOLDEN: dict[tuple[str, str], tuple[str, dict[str, str]]] = {
         },
     ),
     ("small", "named"): (
-        "a2a0744619bc",
+        "88b28c4607fa",
         {
-            "tables": "c23b4477389a",
+            "tables": "bae55b415ca9",
             "laws": "4ed1406c6d06",
             "domain": "6a50449c7830",
             "grammar": "7174fd32e4a5",
@@ -88,14 +88,40 @@ GOLDEN: dict[tuple[str, str], tuple[str, dict[str, str]]] = {
         },
     ),
     ("small", "habit"): (
-        "97d56fc08ce7",
+        "e0bd49c71d1d",
         {
-            "tables": "19784109da46",
+            "tables": "8ca705f3a6df",
             "laws": "bff5c1c96bc0",
             "domain": "6a50449c7830",
             "grammar": "7174fd32e4a5",
             "tasks": "ae539cd841dc",
             "episodes": "4ff3ccea74c8",
+            "skills": "ffe652337012",
+            "hints": "1d4122a735b9",
+        },
+    ),
+    ("short", "named"): (
+        "3f953f13c440",
+        {
+            "tables": "d39a1255da2a",
+            "laws": "d7ec7dea677b",
+            "domain": "6a50449c7830",
+            "grammar": "7174fd32e4a5",
+            "tasks": "b0d63cdeef44",
+            "episodes": "0a278a9c1f57",
+            "skills": "e4a88b642a80",
+            "hints": "1d4122a735b9",
+        },
+    ),
+    ("short", "habit"): (
+        "369d987d417a",
+        {
+            "tables": "2aa8cc84bb21",
+            "laws": "2bc268e6f62b",
+            "domain": "6a50449c7830",
+            "grammar": "7174fd32e4a5",
+            "tasks": "89a75ff0de7d",
+            "episodes": "ea510aa99ca5",
             "skills": "ffe652337012",
             "hints": "1d4122a735b9",
         },
