@@ -36,10 +36,11 @@ class SampleRequest:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sampled completion: `ids` with the end token if it came; `truncated` if the limit came before it or a stop text.
+    """A sampled completion: `ids` with the end token if it came; `truncated` if the limit came first.
 
     `logprobs` are natural logarithms at the sampling temperature (at temperature 1 for greedy decoding), `entropies`
-    of the same distribution in nats; both parallel to `ids`. `version` is that of the parameters that drew it.
+    of the same distribution in nats; both parallel to `ids`. A stop text ends a completion as an end token does.
+    `version` is that of the parameters that drew it.
     """
 
     ids: tuple[int, ...]
