@@ -152,6 +152,7 @@ def test_flags_win_over_the_file_which_wins_over_the_preset_which_wins_over_defa
 def test_without_a_model_the_tiny_preset_is_chosen_and_with_one_the_qwen_preset() -> None:
     assert resolve("--env", "sdar/Household-v0").preset == "household-tiny"
     assert resolve("--env", "sdar/Household-v0", "--model", "Qwen/Qwen2.5-3B-Instruct").preset == "household-qwen"
+    assert resolve("--env", "sdar/Household-v0", "--model", "Qwen/Qwen3-1.7B").preset == "household-qwen3"
     assert resolve("--preset", "none").preset is None
 
 

@@ -31,7 +31,7 @@ EPILOGUE = """examples:
 # What of the configuration a person may change for an evaluation; the rest belongs to the run.
 OVERRIDES = (
     *("prompt_style", "context", "history_length", "list_actions", "enable_thinking"),
-    *("append_history", "when_full"),
+    *("ask_for_thinking", "append_history", "when_full"),
     *("max_completion_length", "max_prompt_length", "privilege", "position", "teacher_budget"),
     *("device", "bf16"),
 )

@@ -230,8 +230,13 @@ def _changed_options(path: Path, options: Options) -> list[str]:
     except (OSError, yaml.YAMLError):
         return []
     new = json.loads(json.dumps(options.to_dict()))
-    counted = [option.name for option in dataclasses.fields(options) if option.metadata.get("maths", True)]
-    return [f"{key} ({old.get(key)!r} there, {new[key]!r} here)" for key in counted if old.get(key) != new[key]]
+    counted = [option for option in dataclasses.fields(options) if option.metadata.get("maths", True)]
+    # A file that was written before there was an option means its default.
+    held = {
+        each.name: old.get(each.name, each.default if each.metadata.get("omit_at_default") else None)
+        for each in counted
+    }
+    return [f"{key} ({held[key]!r} there, {new[key]!r} here)" for key in held if held[key] != new[key]]
 
 
 def versions() -> dict[str, Any]:
