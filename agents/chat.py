@@ -58,7 +58,9 @@ class ChatAgent:
         temperature: Of sampling; 0 is greedy.
         max_completion_length: Tokens per completion at most.
         max_prompt_length: Tokens in front of a completion at most, earlier turns of the row included.
-        enable_thinking: The chat template's switch, where it has one; False also stops asking for thinking.
+        enable_thinking: The chat template's switch, where it has one.
+        ask_for_thinking: Whether the prompt asks for thinking between tags, and an action without it is malformed, in
+            styles that word it. None follows `enable_thinking`: asked unless that is False.
         list_actions: Whether prompts list the admissible actions; None for the style's own default.
         teacher: Act under this teacher's privileged prompt (`reads_privileged` is then True). `Action.messages` stay
             the student's; the ids are what was read.
@@ -84,6 +86,7 @@ class ChatAgent:
         max_completion_length: int = 512,
         max_prompt_length: int = 2048,
         enable_thinking: bool | None = None,
+        ask_for_thinking: bool | None = None,
         list_actions: bool | None = None,
         teacher: Teacher | None = None,
         append_history: bool = False,
@@ -91,7 +94,8 @@ class ChatAgent:
         stop: Sequence[str] = (),
         sampler: Sampler | None = None,
     ) -> None:
-        self.style = prompt_style(style, list_actions=list_actions, thinking=enable_thinking is not False)
+        asks = enable_thinking is not False if ask_for_thinking is None else ask_for_thinking
+        self.style = prompt_style(style, list_actions=list_actions, thinking=asks)
         self.context = require_choice("context", context, CONTEXTS, "ChatAgent")
         self.when_full = require_choice("when_full", when_full, WHEN_FULL, "ChatAgent")
         self.history_length = history_length

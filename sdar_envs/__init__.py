@@ -41,7 +41,7 @@ HOUSEHOLD = WorldEntry(
     env_id="sdar/Household-v0",
     entry_point="sdar_envs.household.env:HouseholdEnv",
     demonstrator="sdar_envs.household.demonstrator:SCRIPT",
-    presets={"tiny": "household-tiny", "qwen": "household-qwen"},
+    presets={"tiny": "household-tiny", "qwen": "household-qwen", "qwen3": "household-qwen3"},
     skill_folder="household",
 )
 ALFWORLD = WorldEntry(
@@ -53,7 +53,7 @@ WEBSHOP = WorldEntry(
     env_id="sdar/WebShop-v0",
     entry_point="sdar_envs.webshop.env:WebShopEnv",
     demonstrator="sdar_envs.webshop.demonstrator:SCRIPT",
-    presets={"tiny": "webshop-tiny", "qwen": "webshop-qwen"},
+    presets={"tiny": "webshop-tiny", "qwen": "webshop-qwen", "qwen3": "webshop-qwen3"},
     skill_folder="webshop",
     official_skill_folder="webshop_official",
 )
@@ -62,7 +62,7 @@ SEARCHQA = WorldEntry(
     entry_point="sdar_envs.searchqa.env:SearchQAEnv",
     vector_entry_point="sdar_envs.searchqa.vector:SearchQAVectorEnv",
     demonstrator="sdar_envs.searchqa.demonstrator:SCRIPT",
-    presets={"tiny": "searchqa-tiny", "qwen": "searchqa-qwen"},
+    presets={"tiny": "searchqa-tiny", "qwen": "searchqa-qwen", "qwen3": "searchqa-qwen3"},
     skill_folder="searchqa",
 )
 

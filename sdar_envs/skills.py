@@ -186,6 +186,11 @@ class SkillBank:
         keywords.update(kwargs.pop("keywords", None) or {})
         return cls(general, tasks, statements, keywords=keywords, **kwargs)
 
+    @classmethod
+    def empty(cls) -> SkillBank:
+        """A bank without a single skill, for a world that has none: whatever is asked of it, it gives nothing."""
+        return cls("", {})
+
     @property
     def statements(self) -> tuple[SkillStatement, ...]:
         """The statements as the bank states them, stale ones included."""

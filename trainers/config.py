@@ -1,8 +1,10 @@
 """SDARConfig: the configuration of a training run, checked against the tables of methods, advantages and sinks.
 
-Names are TRL's where the meaning is TRL's. Defaults are the published settings for large models on ALFWorld (arXiv
-2605.15155 and its code); presets change them for other worlds and for tiny models. The options, with their ranges and
-help texts, are in `options`, group by group. This file imports no torch.
+Names are TRL's where the meaning is TRL's. Defaults are near the settings that the authors of SDAR (arXiv 2605.15155)
+ship for ALFWorld, but not those: where their code does what this suite does otherwise (statistics over turns, the
+penalty before them, an entropy bonus, mini-batches), the default is the suite's. What they ship is in the presets,
+which `SDARConfig.preset` reads. The options, with their ranges and help texts, are in `options`, group by group. This
+file imports no torch.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 from sdar_envs.choices import require_choice, unknown_choice
 
 from .options import Options
-from .options.convert import read_yaml
+from .options.convert import merge, read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,25 @@ class SDARConfig(Options):
             if key not in known:
                 raise unknown_choice("key", key, known, where)
         return cls(**dict(values))
+
+    @classmethod
+    def preset(cls, name: str, /, **overrides: Any) -> SDARConfig:
+        """What ``sdar train --preset NAME`` runs with these options: a preset's configuration, changed.
+
+        As on the command line, `env_kwargs` are merged key by key, and the preset's coefficient, which is SDAR's, is
+        scaled for another ``method``.
+
+        Args:
+            name: The preset, see `presets.preset_names`.
+            **overrides: Options that win over the preset's.
+
+        Raises:
+            ValueError: There is no such preset, or as `from_dict`.
+        """
+        from .presets import load_preset, preset_config
+
+        chosen = merge(preset_config(load_preset(name), overrides.get("method")), overrides)
+        return cls.from_dict(chosen, where=f"SDARConfig.preset({name!r})")
 
     @classmethod
     def from_yaml(cls, path: str | Path, **overrides: Any) -> SDARConfig:

@@ -1,12 +1,13 @@
 """Presets: configurations by (model family, environment), as YAML files under ``assets/configs``.
 
 A run starts from a preset; files and flags change it. Its options are under ``config``, with the names of
-`options.joined.Options`; its other keys are a one-line ``summary``, the ``family`` and the ``env_id`` that it is for.
-This file imports no torch.
+`options.joined.Options`; its other keys are a one-line ``summary``, the ``family`` and the ``env_id`` that it is for,
+and, where it only changes some options of another one, that preset's name as ``base``. This file imports no torch.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,14 @@ from sdar_envs.assets import asset_path
 from sdar_envs.choices import require_choice, unknown_choice
 
 from .options import Options
-from .options.convert import read_yaml
+from .options.convert import merge, read_yaml
 from .options.option import options_of
 
 if TYPE_CHECKING:
     from .methods.method import Method
 
-FAMILIES = ("tiny", "qwen")
+# Kinds of models: the one that the suite builds itself, Qwen3 (whose chat template has a thinking switch), all others.
+FAMILIES = ("tiny", "qwen", "qwen3")
 # A preset's coefficient is meant for SDAR, whose published one is SDAR_COEF. Terms of the loss whose published
 # coefficient is at most that are scaled by the same factor. Methods that act on the advantage, and terms with a larger
 # published coefficient (losses that stand alone), keep theirs.
@@ -35,8 +37,9 @@ SCALED_INJECTIONS = ("aux", "divergence")
 class Preset:
     """A named starting point.
 
-    `family` is the kind of model that it is for: ``tiny`` is the model that the suite builds itself, ``qwen`` any
-    pretrained chat model of that kind. `config` holds the options that differ from the defaults, as plain values.
+    `family` is the kind of model that it is for: ``tiny`` is the model that the suite builds itself, ``qwen3`` a Qwen3,
+    ``qwen`` any other pretrained chat model (`model_family`). `config` holds the options that differ from the defaults,
+    as plain values, those of its ``base`` included.
     """
 
     name: str
@@ -70,8 +73,8 @@ def read_preset(path: Path) -> Preset:
     content = read_yaml(path)
     wanted = ("summary", "family", "env_id", "config")
     for key in content:
-        if key not in wanted:
-            raise unknown_choice("key", key, wanted, str(path))
+        if key not in (*wanted, "base"):
+            raise unknown_choice("key", key, (*wanted, "base"), str(path))
     for key in wanted:
         if key not in content:
             raise ValueError(f"{path}: expected the key {key!r}, which is missing")
@@ -83,7 +86,8 @@ def read_preset(path: Path) -> Preset:
     for key in config:
         if key not in options:
             raise unknown_choice("key", key, options, str(path))
-    return Preset(path.stem, str(content["summary"]), content["family"], str(content["env_id"]), dict(config))
+    base = read_preset(path.parent / f"{content['base']}.yaml").config if "base" in content else {}
+    return Preset(path.stem, str(content["summary"]), content["family"], str(content["env_id"]), merge(base, config))
 
 
 def scaled_coefficient(coef: float | None, method: Method) -> float | None:
@@ -105,6 +109,33 @@ def preset_config(preset: Preset | None, method: str | None = None) -> dict[str,
     chosen = get_method(str(method or config.get("method", Options.method)))
     coef = scaled_coefficient(config.pop("distill_coef", None), chosen)
     return config if coef is None else {**config, "distill_coef": coef}
+
+
+def model_family(model: Any) -> str:
+    """The kind of a model, of `FAMILIES`, which says what preset it gets.
+
+    ``tiny`` for none (the embedded one is meant) and for folders that a warm start wrote. ``qwen3`` where the model's
+    configuration says so, or its name, which is all that is known of a model that is still to be downloaded. ``qwen``
+    for all others.
+
+    Args:
+        model: A model's folder or name, a model object, or None.
+    """
+    if model is None:
+        return "tiny"
+    if not isinstance(model, (str, Path)):
+        kind = str(getattr(getattr(model, "config", None), "model_type", ""))
+        return "qwen3" if kind.startswith("qwen3") else "qwen"
+    folder = Path(model)
+    if (folder / "warm_start.json").is_file():
+        return "tiny"
+    try:
+        read = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        read = {}
+    kind = str(read.get("model_type", "")) if isinstance(read, dict) else ""
+    # A folder that says what it holds is believed; a name is only a name.
+    return "qwen3" if kind.startswith("qwen3") or (not kind and "qwen3" in str(model).lower()) else "qwen"
 
 
 def preset_for(family: str, env_id: str) -> Preset | None:

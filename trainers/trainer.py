@@ -29,7 +29,9 @@ from .maths.advantages import compute_advantages
 from .maths.step_groups import merge_similar_anchors
 from .methods import get_method, weigh
 from .methods.method import IterationPlan
+from .options.convert import merge
 from .options.references import load_object
+from .presets import load_preset, model_family, preset_config, preset_for
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
 from .rollout.dynamic_sampling import Resampled
@@ -60,7 +62,10 @@ class SDARTrainer:
         model: A model's name or folder, or a model object (then with `processing_class`).
         env_id: A registered Gymnasium id (``module:id`` imports the module first), or a callable that makes an
             environment; its keyword arguments are ``args.env_kwargs``. Any environment with text in and text out works.
-        args: The configuration; None takes the defaults.
+        args: The configuration; None takes the defaults. With `preset` it is a mapping of the options that win over the
+            preset's.
+        preset: The preset that the run starts from, as `sdar train` does; ``auto`` is the one that it would choose for
+            this environment and model (the defaults, where there is none).
         processing_class: The tokenizer, with a chat template.
         teacher_context: A function from `info` to the text that the teacher reads, or ``module:function``; with it any
             environment can have a teacher.
@@ -71,7 +76,9 @@ class SDARTrainer:
         engine: Where and how the model computes; None is one process on the configured device.
 
     Raises:
-        ValueError: The method needs a teacher and the environment has no privileged information; or as `SDARConfig`.
+        ValueError: The method needs a teacher and the environment has no privileged information; the preset is for
+            another environment; or as `SDARConfig`.
+        TypeError: `args` is a whole configuration and there is a preset, or a mapping and there is none.
         ImportError: ``report_to`` names a sink whose package is not installed.
     """
 
@@ -79,8 +86,9 @@ class SDARTrainer:
         self,
         model: Any,
         env_id: str | Callable[..., Environment],
-        args: SDARConfig | None = None,
+        args: SDARConfig | Mapping[str, Any] | None = None,
         *,
+        preset: str | None = None,
         processing_class: Any = None,
         teacher_context: TeacherContext | str | None = None,
         callbacks: Sequence[Any] = (),
@@ -89,7 +97,7 @@ class SDARTrainer:
         engine: Engine | None = None,
     ) -> None:
         # Configuration, method and environment; `_identity` is what a run directory is checked against on a resume.
-        self.args = args or SDARConfig()
+        self.args = configuration(model, env_id, args, preset)
         require_sinks(self.args)
         self.method = get_method(self.args.method)
         self.source = EnvironmentSource(env_id, self.args.environment_kwargs, self.args.success_threshold)
@@ -207,7 +215,7 @@ class SDARTrainer:
         start = self.engine.clock() - state.seconds
         self._sync_sampler(state.step)
         self.callbacks.fire("on_train_begin")
-        if not state.before:
+        if not state.before and args.eval_before:
             self._measure_start(log, progress)
         saved = state.step if state.step else None
         with Interrupts() as interrupts:
@@ -347,6 +355,7 @@ class SDARTrainer:
         metrics = watched.metrics()
         if watched.teacher is not None and with_teacher:
             message = self.monitor.check_teacher(watched.teacher.success_rate)
+            self.state.teacher_start = self.monitor.teacher_start  # without an evaluation before, this is the first
             if message is not None:
                 progress.say(message)
                 metrics["teacher/collapsed"] = 1.0
@@ -434,6 +443,34 @@ class SDARTrainer:
     def _reset_requests(self) -> None:
         control = self.callbacks.control
         control.should_evaluate = control.should_save = control.should_log = False
+
+
+def configuration(
+    model: Any,
+    env_id: str | Callable[..., Environment],
+    args: SDARConfig | Mapping[str, Any] | None,
+    preset: str | None,
+) -> SDARConfig:
+    """The configuration that a trainer's arguments stand for; arguments and errors as for `SDARTrainer`."""
+    if preset is None:
+        if args is not None and not isinstance(args, SDARConfig):
+            raise TypeError(
+                f"SDARTrainer.args: expected an SDARConfig, got {type(args).__name__}: a mapping of options goes with "
+                "preset=, and SDARConfig(**options) starts from the defaults"
+            )
+        return args or SDARConfig()
+    if isinstance(args, SDARConfig):
+        raise TypeError(
+            "SDARTrainer: expected args with preset= to be a mapping of the options that differ from the preset, got a "
+            'whole SDARConfig: pass args={"seed": 1}, say, or leave out preset= and pass '
+            "args=SDARConfig.preset(name, seed=1)"
+        )
+    name = env_id if isinstance(env_id, str) else ""
+    chosen = preset_for(model_family(model), name) if preset == "auto" else load_preset(preset)
+    if chosen is not None and name and name != chosen.env_id:
+        raise ValueError(f"preset {chosen.name!r} is for {chosen.env_id}, got env_id={name!r}: choose one of the two")
+    given = dict(args or {})
+    return SDARConfig.from_dict(merge(preset_config(chosen, given.get("method")), given))
 
 
 def load_teacher_context(reference: str) -> TeacherContext:

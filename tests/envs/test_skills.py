@@ -241,3 +241,11 @@ def test_another_types_skill_comes_with_its_own_statements_and_those_about_the_t
     assert found["claim_ids"] == ["home:apple", "tool:cool"]
     with pytest.raises(ValueError, match='the nearest is "cool"'):
         bank().named("col", task_type="heat", keys=[])
+
+
+@pytest.mark.parametrize("strategy", RETRIEVALS)
+def test_an_empty_bank_gives_nothing_and_refuses_nothing(strategy: str) -> None:
+    bank = SkillBank.empty()
+    found = bank.retrieve(strategy, task_type="any", keys=["home/apple"], text="an apple", seed_key=("t",))
+    assert not any(found[part] for part in ("general", "task", "lines", "compact_lines", "claim_ids", "stale"))
+    assert (bank.statements, bank.stale_keys(), bank.tasks) == ((), (), {})

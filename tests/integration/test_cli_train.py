@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from short_runs import SHORT_RUN, save_random_model
 
 from trainers.cli import main
+from trainers.cli.players import environment_of
+from trainers.presets import load_preset
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -316,3 +319,36 @@ def test_the_retrieval_that_is_configured_reaches_the_environment_that_asks_its_
     assert "usually find" in blocks["task_type"]
     assert len(set(blocks.values())) == 3
     assert len(blocks["none"]) < len(blocks["wrong"])
+
+
+def test_inspect_shows_every_reading_of_joined_privileges(capsys) -> None:
+    words = ["inspect", "--model", "chatml", "--env-kwargs", "size=small", "--privilege", "skill+plan"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    student, skill, plan = re.split(r"----- TEACHER, \w+ -----", shown)
+    assert "[[PRIVILEGED" not in student
+    assert "Knowledge that helps" in skill and "The shortest way" not in skill
+    assert "The shortest way" in plan and "Knowledge that helps" not in plan
+    assert re.search(r"student +teacher, skill +teacher, plan", plan)
+
+
+def test_inspect_marks_what_no_model_has_written(capsys) -> None:
+    words = ["inspect", "--model", "chatml", "--env-kwargs", "size=small", "--turns", "1", "--context", "transcript"]
+    assert main([*words, "--actions", "go to fridge 1"]) == 0
+    shown = capsys.readouterr().out
+    answer = "<think>\n\n</think>\n\n<action>go to fridge 1</action>"
+    assert shown.count(answer) == shown.count(f"[[PLACEHOLDER {answer}") == 2  # the student's prompt and the teacher's
+    assert "written by no model" in shown
+
+
+def test_a_bare_model_plays_in_the_world_of_its_preset_and_given_arguments_win(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"model_type": "qwen3"}')
+    env_id = "sdar/SearchQA-v0"
+    preset = load_preset("searchqa-qwen3").config["env_kwargs"]
+    assert preset["obs_mode"] == "prompt"  # without it a bare model would see no instructions
+    assert environment_of(str(model), env_id, {}) == (env_id, preset)
+    assert environment_of(str(model), env_id, {"size": "small"}) == (env_id, {**preset, "size": "small"})
+    for who in ("human", "expert", "random", None):
+        assert environment_of(who, env_id, {"topk": 2}) == (env_id, {"topk": 2})

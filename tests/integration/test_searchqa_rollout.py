@@ -115,7 +115,7 @@ def test_the_presets_of_this_environment_are_for_it_and_can_be_configured():
     from trainers.config import SDARConfig
     from trainers.presets import preset_for
 
-    for family in ("tiny", "qwen"):
+    for family in ("tiny", "qwen", "qwen3"):
         preset = preset_for(family, ENV_ID)
         assert preset is not None
         args = SDARConfig.from_dict(dict(preset.config))

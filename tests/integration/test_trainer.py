@@ -16,10 +16,14 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 import trainers.scoring.scorer
 from agents.base import View
 from trainers import methods
+from trainers.cli.evaluate import show_summaries
+from trainers.cli.summary_table import show_summary
+from trainers.cli.terminal import make_console
+from trainers.config import SDARConfig
 from trainers.engine.single import SingleProcess
 from trainers.methods import IterationPlan
 from trainers.run.directory import read_json_lines
-from trainers.trainer import SDARTrainer
+from trainers.trainer import SDARTrainer, configuration
 
 
 def records(folder: Path, name: str = "metrics") -> list[dict[str, Any]]:
@@ -399,3 +403,32 @@ def test_a_privileged_view_without_the_part_that_is_read_is_named(tmp_path: Path
         make_trainer(tmp_path, Hinting, method="sdar")
     figures = make_trainer(tmp_path, Hinting, method="sdar", privilege="hints").iteration()
     assert figures["distill/share_read"] == 1.0 and figures["teacher/block_tokens"] > 0
+
+
+def test_without_an_evaluation_before_there_is_no_before_and_all_else_is_the_same(tmp_path: Path) -> None:
+    summaries = {}
+    for before in (True, False):
+        trainer = make_trainer(tmp_path / str(before), method="sdar", max_steps=2, eval_before=before)
+        summaries[before] = trainer.train()
+        assert trainer.args.digest() == make_trainer(tmp_path / "other", method="sdar", max_steps=2).args.digest()
+    assert summaries[True]["before"] is not None and summaries[False]["before"] is None
+    assert summaries[False]["difference"] is None and summaries[False]["teacher"]["before"] is None
+    assert summaries[False]["after"] == summaries[True]["after"]
+    console = make_console()
+    show_summary(console, summaries[False])
+    show_summaries(console, {"run": summaries[False]})
+
+
+def test_a_trainer_starts_from_a_preset_as_the_command_line_does() -> None:
+    env_id, model = "sdar/Household-v0", "Qwen/Qwen3-1.7B"
+    wanted = SDARConfig.preset("household-qwen3", method="skill-sd", seed=2)
+    for name in ("household-qwen3", "auto"):
+        assert configuration(model, env_id, {"method": "skill-sd", "seed": 2}, name) == wanted
+    assert configuration(None, env_id, None, "auto") == SDARConfig.preset("household-tiny")
+    assert configuration(model, "CartPole-v1", None, "auto") == configuration(model, env_id, None, None) == SDARConfig()
+    with pytest.raises(ValueError, match="preset 'webshop-tiny' is for sdar/WebShop-v0"):
+        configuration(model, env_id, None, "webshop-tiny")
+    with pytest.raises(TypeError, match=r"SDARConfig\.preset\(name"):
+        configuration(model, env_id, SDARConfig(), "auto")
+    with pytest.raises(TypeError, match="goes with preset="):
+        configuration(model, env_id, {"seed": 1}, None)

@@ -55,7 +55,7 @@ def test_what_a_teacher_is_told_fits_the_budget_of_the_preset(
 @pytest.mark.parametrize("preset", [TINY, LARGE], ids=["tiny", "qwen"])
 def test_the_shortest_way_fits_the_preset(preset: dict[str, Any]) -> None:
     """Its turns into `max_turns`, each page of the large preset's windows into the prompt."""
-    style = prompt_style(preset["prompt_style"], list_actions=preset["list_actions"], thinking=False)
+    style = prompt_style(preset["prompt_style"], list_actions=preset["list_actions"], thinking=True)
     env = gym.make("sdar/WebShop-v0", **preset["env_kwargs"])
     longest = 0
     for number in range(14):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from trainers.config import SDARConfig
 
 
-def test_defaults_are_the_published_settings_for_large_models() -> None:
+def test_defaults_have_the_published_form_of_the_method() -> None:
     config = SDARConfig()
     assert (config.learning_rate, config.epsilon, config.delta, config.beta) == (1e-6, 0.2, 3.0, 0.01)
     assert (config.kl_estimator, config.gate_beta, config.method) == ("k3", 5.0, "sdar")

@@ -380,3 +380,17 @@ def test_no_gradient_flows_into_advantages_that_carry_one() -> None:
     policy.loss_BT.sum().backward()
     assert student.grad is not None
     assert advantages.grad is None
+
+
+def test_a_clamped_kl_is_the_same_within_the_clamp_and_has_no_gradient_beyond() -> None:
+    # k3 at R - S = 0, 1, -3, 5: 0, 0.718, 2.05, 142.4
+    reference = tensors([0.0, 1.0, -3.0, 5.0])
+    found = {}
+    for clamp in (None, 10.0):
+        student = tensors([0.0, 0.0, 0.0, 0.0]).requires_grad_()
+        value = losses.kl_estimate(student, reference, everywhere(student), estimator="k3", clamp=clamp)
+        value.sum().backward()
+        found[clamp] = (value.detach().flatten().tolist(), student.grad.flatten().tolist())
+    assert found[10.0][0][:3] == found[None][0][:3] and found[10.0][1][:3] == found[None][1][:3]
+    assert found[None][0][3] == pytest.approx(math.exp(5) - 6, rel=1e-6) and found[10.0][0][3] == 10.0
+    assert found[None][1][3] == pytest.approx(1 - math.exp(5), rel=1e-6) and found[10.0][1][3] == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Sequence
@@ -210,6 +211,20 @@ def test_a_multiplied_advantage_keeps_its_sign_and_a_bounded_size(seed: int, coe
 @pytest.mark.parametrize("turns", [[[0.7, -0.2]], [[0.0, 0.0], [0.0]]])
 def test_one_turn_or_a_teacher_that_agrees_leaves_advantages_as_they_are(turns: list[list[float]]) -> None:
     assert advantages("agent-opsd", [row_of(turns)], coef=0.5) == [[1.0] * sum(map(len, turns))]
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_by_token_each_turn_begins_at_the_prior_and_its_tokens_move_the_belief(windows: bool) -> None:
+    turns = [[LOG3, -LOG3], [0.5], [-LOG3, LOG3, 0.0]]
+    rows = [row_of(turns, episode=e, return_=float(e == 0), advantage=2.0 - 4.0 * e) for e in range(2)]
+    if windows:
+        rows = [part for row in rows for part in by_turn(row, turns)]
+    config = dataclasses.replace(CONFIG, belief_unit="token")
+    found = [value for row in advantages("agent-opsd", rows, 0.5, config) for value in row]
+    # Prior 1/2: to 3/4 and back; one token has no z; to 1/4, back, and no move, whose z = +-sqrt(3/2) are clipped.
+    first = [2.2, 1.8, 2.0, 1.8, 2.2, 2.0]
+    assert found == pytest.approx([*first, -1.8, -2.2, -2.0, -2.2, -1.8, -2.0], abs=1e-4)
+    assert found != pytest.approx([v for row in advantages("agent-opsd", rows, 0.5) for v in row], abs=1e-2)
 
 
 # --- pcsd ---

@@ -71,7 +71,7 @@ def test_every_word_has_its_choices_or_is_free_on_purpose() -> None:
 
 def test_every_option_says_everything_about_itself_in_its_field() -> None:
     for name, each in options_of(SDARConfig).items():
-        assert set(each.metadata) == {"help", "group", "range", "choices", "maths", "read"}, name
+        assert set(each.metadata) == {"help", "group", "range", "choices", "maths", "read", "omit_at_default"}, name
         assert each.metadata["help"] and each.metadata["group"], name
         assert all(isinstance(condition, Condition) for condition in each.metadata["read"]), name
 

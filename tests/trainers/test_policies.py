@@ -8,6 +8,7 @@ import pytest
 from scripted_agents import ParityWorld
 from tiny_models import CHATML_THINKING, make_model, make_tokenizer
 
+from agents.base import Parse
 from sdar_envs.privileged import Privileged, StudentView
 from trainers.config import SDARConfig
 from trainers.methods import METHODS
@@ -76,3 +77,31 @@ def test_when_full_decides_whether_a_long_episode_goes_on() -> None:
         student = policies_of(when_full=when_full, append_history=True).student
         full = [student.act([view(turn)])[0].context_full for turn in range(12)]
         assert any(full) is ends
+
+
+@pytest.mark.parametrize(
+    ("switch", "asks", "asked"),
+    [
+        (None, None, True),
+        (True, None, True),
+        (False, None, False),
+        (False, True, True),
+        (None, False, False),
+        (True, False, False),
+    ],
+)
+def test_the_template_and_the_request_to_think_are_two_switches(
+    switch: bool | None, asks: bool | None, asked: bool
+) -> None:
+    found = policies_of(prompt_style="paper", enable_thinking=switch, ask_for_thinking=asks)
+    assert found.renderer.enable_thinking is switch
+    assert found.privileged_policy is not None
+    for agent in (found.student, found.evaluator, found.privileged_policy):
+        assert agent.renderer.enable_thinking is switch
+        prompt = agent.style.opening(view(0))[-1]["content"]
+        assert ("<think>" in prompt) is asked
+        assert ("and nothing else" in prompt) is not asked
+        # An action without thinking is malformed exactly where thinking is asked for; it is played all the same.
+        action, parse = agent.style.parse("<action>go</action>", False)
+        assert (action, parse) == ("go", Parse.NO_THINK_TAG if asked else Parse.OK)
+        assert agent.style.parse("<think>so</think><action>go</action>", False) == ("go", Parse.OK)

@@ -115,3 +115,38 @@ def test_a_last_line_that_a_crash_cut_is_left_out_and_damage_inside_is_not(tmp_p
     path.write_text('{"step":1\n{"step":2}\n')
     with pytest.raises(json.JSONDecodeError):
         read_json_lines(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metrics.jsonl",
+        "run.json",
+        ".lock",
+        "config.yaml",
+        "checkpoints",
+        "checkpoints/step-00000001",
+        "panels/test.json",
+    ],
+)
+@pytest.mark.parametrize("resume", [False, True])
+def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path, name: str, resume: bool) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    if resume:
+        RunDirectory(run, SDARConfig()).close()
+    link = run / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    elsewhere.write_text("somebody's own")
+    link.symlink_to(elsewhere)
+    with pytest.raises(RunDirectoryError, match=f"{name} is a symbolic link .to .*elsewhere.*choose another") as caught:
+        RunDirectory(run, SDARConfig(), resume=resume)
+    assert "\n" not in str(caught.value)
+    assert elsewhere.read_text() == "somebody's own" and link.is_symlink()
+
+
+def test_a_run_directory_that_is_itself_a_link_is_where_somebody_wants_it(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "disk")
+    RunDirectory(tmp_path / "run", SDARConfig()).close()
+    assert (tmp_path / "disk" / "run.json").is_file()

@@ -31,7 +31,7 @@ EPILOGUE = """examples:
 # What of the configuration a person may change for an evaluation; the rest belongs to the run.
 OVERRIDES = (
     *("prompt_style", "context", "history_length", "list_actions", "enable_thinking"),
-    *("append_history", "when_full"),
+    *("ask_for_thinking", "append_history", "when_full"),
     *("max_completion_length", "max_prompt_length", "privilege", "position", "teacher_budget"),
     *("device", "bf16"),
 )
@@ -214,13 +214,13 @@ def show_summaries(console: Console, summaries: Mapping[str, Mapping[str, Any]])
     columns += ["privileged before", "after", "time", "tokens", "evaluation set"]
     rows = []
     for name, summary in summaries.items():
-        before, after, teacher = summary["before"], summary["after"], summary.get("teacher") or {}
+        before, after, teacher = summary["before"] or {}, summary["after"], summary.get("teacher") or {}
         rows.append(
             [
                 name,
                 _method(summary),
                 str(summary.get("seed", "-")),
-                *(percent(before["success_rate"]), interval(before["ci95"])),
+                *(percent(before.get("success_rate")), interval(before.get("ci95"))),
                 *(percent(after["success_rate"]), interval(after["ci95"])),
                 *(percent((teacher.get(when) or {}).get("success_rate")) for when in ("before", "after")),
                 duration(float(summary["seconds"])),

@@ -1,7 +1,9 @@
 """The student's and the teacher's prompt side by side: what each reads of the same tokens, and what it costs.
 
 The prompts are built by the code that a run uses, with a script in the place of the model's sampler. The privileged
-context is highlighted (in plain output between [[PRIVILEGED and ]]); only the teacher's side has one.
+context is highlighted (in plain output between [[PRIVILEGED and ]]); only the teacher's side has one, and with
+privileges joined by + there is a teacher's prompt for each. What stands where a model's answer would is a placeholder,
+and marked as one ([[PLACEHOLDER and ]]).
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ EPILOGUE = """examples:
   sdar inspect --env sdar/Household-v0 --teacher-context my_module:my_context
   sdar inspect --model Qwen/Qwen2.5-3B-Instruct --context window --max-prompt-length 600"""
 
-SIDE_BY_SIDE = 100  # columns from which on the two prompts stand beside each other
+SIDE_BY_SIDE = 100  # columns from which on the two prompts stand beside each other; as many more per further teacher
+_STYLES = {"PRIVILEGED": "bold black on yellow", "PLACEHOLDER": "dim italic", "": ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -149,14 +152,17 @@ def show_inspection(console: Console, found: Inspection, config: SDARConfig, env
     def text_of(segments: Sequence[Segment]) -> Text:
         text = Text()
         for segment in segments:
-            if segment.privileged and plain:
-                text.append(f"[[PRIVILEGED {clean(segment.text)}]]")
+            marked = "PRIVILEGED" if segment.privileged else "PLACEHOLDER" if segment.placeholder else ""
+            if marked and plain:
+                text.append(f"[[{marked} {clean(segment.text)}]]")
             else:
-                text.append(clean(segment.text), style="bold black on yellow" if segment.privileged else "")
+                text.append(clean(segment.text), style=_STYLES[marked])
         return text
 
-    sides = [("STUDENT", found.student), *([("TEACHER", found.teacher)] if found.teacher else [])]
-    if console.is_terminal and console.width >= SIDE_BY_SIDE and len(sides) == 2:
+    several = len(found.teachers) > 1
+    named = [(f"teacher, {one.name}" if several else "teacher", one.segments) for one in found.teachers]
+    sides = [("STUDENT", found.student), *((name.replace("teacher", "TEACHER"), shown) for name, shown in named)]
+    if console.is_terminal and console.width >= SIDE_BY_SIDE * len(named) and named:
         from rich import box
         from rich.table import Table
 
@@ -170,7 +176,9 @@ def show_inspection(console: Console, found: Inspection, config: SDARConfig, env
             console.print(f"----- {name} -----", style="bold")
             console.print(text_of(segments))
             console.print("")
-    rows = [(name, str(student), "-" if teacher is None else str(teacher)) for name, student, teacher in found.parts]
-    show_table(console, "", ("tokens", "student", "teacher"), rows)
+    columns = [name for name, _ in named] or ["teacher"]
+    rows = [(name, str(student), *(map(str, teachers) if named else ["-"])) for name, student, teachers in found.parts]
+    show_table(console, "", ("tokens", "student", *columns), rows)
+    console.print("a placeholder stands where the model's answer would: the plan's action, written by no model")
     for note in found.notes:
         console.print(note, style="bold red" if note.split(":")[0].isupper() else "")

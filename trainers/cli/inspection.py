@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from agents.sampling.scripted import ScriptedSampler
@@ -14,7 +15,7 @@ from agents.sampling.scripted import ScriptedSampler
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from agents.base import Action, Turn
+    from agents.base import Action, Turn, View
     from agents.chat import ChatAgent
     from agents.teacher import Teacher, TeacherReading
     from sdar_envs.privileged import Privileged, StudentView
@@ -28,23 +29,36 @@ Decode = Callable[[Sequence[int]], str]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a prompt's text; `privileged` where it is the privileged context."""
+    """A stretch of a row's text.
+
+    `privileged` where it is the privileged context, `placeholder` where it stands for a model's answer and no model
+    wrote it.
+    """
 
     text: str
     privileged: bool = False
+    placeholder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherPrompt:
+    """The row as one reading of the teacher has it; `name` is the privilege that it shows."""
+
+    name: str
+    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
     """One row as both sides read it.
 
-    `parts` are (name, student's tokens, teacher's tokens); `notes` say what was cut or is missing. `teacher` is empty
-    where the environment has no privileged view.
+    `parts` are (name, student's tokens, the tokens of each of `teachers`); `notes` say what was cut or is missing.
+    `teachers` has one prompt per joined privilege, and is empty where the environment has no privileged view.
     """
 
     student: tuple[Segment, ...]
-    teacher: tuple[Segment, ...]
-    parts: tuple[tuple[str, int, int | None], ...]
+    teachers: tuple[TeacherPrompt, ...]
+    parts: tuple[tuple[str, int, tuple[int, ...]], ...]
     notes: tuple[str, ...]
     turns: int
 
@@ -194,14 +208,18 @@ def inspect_prompts(
     row = build_rows([rollout])[-1]
     shown = [rollout.episode.turns[number] for number in row.row_turns]
     known = [rollout.privileged[number] for number in row.row_turns]
-    teacher = next(iter(policies.readers.values()), None)
-    reading = teacher.read(shown, known) if teacher is not None else None
+    # One reading per joined privilege: "teacher", or "teacher:skill", "teacher:plan".
+    readers = {name.rpartition(":")[2]: teacher for name, teacher in policies.readers.items()}
+    readings = {name: teacher.read(shown, known) for name, teacher in readers.items()}
     decode = _decoder(tokenizer)
     return Inspection(
-        student=(Segment(decode(row.student.ids)),),
-        teacher=() if teacher is None or reading is None else _segments(teacher, reading, shown, known, decode),
-        parts=_parts(policies, shown, len(row.student.ids), reading),
-        notes=tuple(_notes(config, rollout.episode.turns, row.row_turns, reading)),
+        student=_student_segments(row.student, decode),
+        teachers=tuple(
+            TeacherPrompt(name, _segments(readers[name], reading, shown, known, decode))
+            for name, reading in readings.items()
+        ),
+        parts=_parts(policies, shown, len(row.student.ids), list(readings.values())),
+        notes=tuple(_notes(config, rollout.episode.turns, row.row_turns, readings)),
         turns=len(rollout.episode.turns),
     )
 
@@ -213,24 +231,39 @@ def _decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
     return decode
 
 
+def _marked(
+    ids: Sequence[int], privileged: Sequence[bool], placeholder: set[int], decode: Decode
+) -> tuple[Segment, ...]:
+    """Ids as text, cut where what they are changes."""
+    kinds = [(secret, place in placeholder) for place, secret in enumerate(privileged)]
+    bounds = [0, *(place for place in range(1, len(ids)) if kinds[place] != kinds[place - 1]), len(ids)]
+    return tuple(Segment(decode(ids[start:end]), *kinds[start]) for start, end in pairwise(bounds) if start < end)
+
+
+def _student_segments(view: View, decode: Decode) -> tuple[Segment, ...]:
+    """The student's ids as text, the script's completions apart."""
+    return _marked(view.ids, [False] * len(view.ids), set(view.loss_positions), decode)
+
+
 def _segments(
     teacher: Teacher, reading: TeacherReading, turns: Sequence[Turn], known: Sequence[Privileged | None], decode: Decode
 ) -> tuple[Segment, ...]:
-    """The teacher's ids as text, cut where blocks begin and end; blocks are found by their ids, in order."""
-    ids, segments, start = reading.view.ids, [], 0
+    """The teacher's ids as text, blocks and completions apart; blocks are found by their ids, in order."""
+    ids, start = reading.view.ids, 0
+    privileged = [False] * len(ids)
     texts = [teacher.episode_block(secret, turn.view) or "" for turn, secret in zip(turns, known, strict=True)]
     blocks = [teacher.block_ids(text) for text in texts]
     for block in blocks if teacher.every_turn else blocks[:1]:
         at = next((i for i in range(start, len(ids)) if block and ids[i : i + len(block)] == block), None)
         if at is not None:
-            segments += [Segment(decode(ids[start:at])), Segment(decode(block), privileged=True)]
             start = at + len(block)
-    return (*segments, Segment(decode(ids[start:])))
+            privileged[at:start] = [True] * len(block)
+    return _marked(ids, privileged, set(reading.view.loss_positions), decode)
 
 
 def _parts(
-    policies: Policies, turns: Sequence[Turn], total: int, reading: TeacherReading | None
-) -> tuple[tuple[str, int, int | None], ...]:
+    policies: Policies, turns: Sequence[Turn], total: int, readings: Sequence[TeacherReading]
+) -> tuple[tuple[str, int, tuple[int, ...]], ...]:
     """Tokens by part; what no message and no completion accounts for is the chat template's own."""
     count = policies.renderer.encode_text
     messages = [message for turn in turns for message in turn.action.messages]
@@ -238,26 +271,26 @@ def _parts(
     sampled = sum(len(turn.action.tokens.completion_ids) for turn in turns if turn.action.tokens)
     earlier = sum(len(count(m["content"])) for m in messages if m["role"] == "assistant")
     template = total - sum(sizes.values()) - sampled - earlier
-    block = None if reading is None else reading.block_tokens
-    whole = None if reading is None else len(reading.view.ids)
+    blocks = [reading.block_tokens for reading in readings]
+    wholes = [len(reading.view.ids) for reading in readings]
+
+    def seen(size: int) -> tuple[int, ...]:
+        return (size,) * len(readings)
+
     # History is what a teacher's prompt gives up first; it stands in the messages of the user.
-    lost = 0 if whole is None or block is None else total + block - whole
-
-    def seen(size: int) -> int | None:
-        return None if reading is None else size
-
+    user = tuple(sizes["user"] - (total + block - whole) for block, whole in zip(blocks, wholes, strict=True))
     return (
         ("system message", sizes["system"], seen(sizes["system"])),
-        ("privileged context", 0, block),
-        ("user messages", sizes["user"], seen(sizes["user"] - lost)),
+        ("privileged context", 0, tuple(blocks)),
+        ("user messages", sizes["user"], user),
         ("completions", sampled + earlier, seen(sampled + earlier)),
         ("chat template", template, seen(template)),
-        ("total", total, whole),
+        ("total", total, tuple(wholes)),
     )
 
 
 def _notes(
-    config: SDARConfig, turns: Sequence[Turn], row_turns: Sequence[int], reading: TeacherReading | None
+    config: SDARConfig, turns: Sequence[Turn], row_turns: Sequence[int], readings: Mapping[str, TeacherReading]
 ) -> list[str]:
     notes = []
     if row_turns[0] > 0 and config.context == "transcript":
@@ -267,19 +300,22 @@ def _notes(
     left = len(getattr(first, "shorter", ()))
     if left < longest:
         notes.append(f"CUT: {longest - left} of {longest} turns of the student's history, to fit max_prompt_length")
-    if reading is None:
+    if not readings:
         notes.append("this environment's info has no privileged view: there is no teacher's prompt")
         return notes
-    if reading.history_cut:
-        notes.append(
-            f"CUT: {reading.history_cut} turns of the teacher's history, to make room for the privileged context"
-        )
-    if reading.block_tokens == 0:
-        notes.append("the privileged context is EMPTY: teacher and student read the same")
-    elif not reading.complete:
-        notes.append(
-            f"INCOMPLETE: the privileged context has {reading.block_tokens} tokens, teacher_budget is "
-            f"{config.teacher_budget}; what does not fit is left out of the distillation. Raise teacher_budget or "
-            "max_prompt_length"
-        )
+    for name, reading in readings.items():
+        which = f" of {name}" if len(readings) > 1 else ""
+        if reading.history_cut:
+            notes.append(
+                f"CUT: {reading.history_cut} turns of the teacher's history, to make room for the privileged context"
+                f"{which}"
+            )
+        if reading.block_tokens == 0:
+            notes.append(f"the privileged context{which} is EMPTY: teacher and student read the same")
+        elif not reading.complete:
+            notes.append(
+                f"INCOMPLETE: the privileged context{which} has {reading.block_tokens} tokens, teacher_budget is "
+                f"{config.teacher_budget}; what does not fit is left out of the distillation. Raise teacher_budget or "
+                "max_prompt_length"
+            )
     return notes or ["nothing was cut"]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..rollout.environments import EnvironmentSource
 
 BASELINES = ("expert", "random")
+PEOPLE = ("human", *BASELINES)  # who plays without a model, and without a prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ def read_run(path: str | Path) -> RunFacts:
 def environment_of(who: str | None, env_id: str | None, env_kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The environment that was asked for, else the one that the run directory `who` was trained on.
 
-    Keyword arguments that are given win over the run's, key by key, as long as the environment is the run's.
+    Keyword arguments that are given win, key by key, over the run's, as long as the environment is the run's, and over
+    those of the preset that a bare model takes its prompts from: prompts and observations go together.
 
     Raises:
         ValueError: The environment takes no keyword argument of such a name; the message names the nearest.
@@ -106,7 +108,11 @@ def environment_of(who: str | None, env_id: str | None, env_kwargs: Mapping[str,
             check_env_kwargs(run.env_id, env_kwargs)
             return run.env_id, {**run.config.environment_kwargs, **env_kwargs}
     check_env_kwargs(env_id or DEFAULT_ENV, env_kwargs)
-    return env_id or DEFAULT_ENV, dict(env_kwargs)
+    preset = None
+    if who is not None and who not in PEOPLE and not is_run_directory(who):
+        preset = choose_preset(None, env_id or DEFAULT_ENV, who)
+    own = preset.config.get("env_kwargs", {}) if preset else {}
+    return env_id or DEFAULT_ENV, {**own, **env_kwargs}
 
 
 def load_player(

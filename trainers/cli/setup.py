@@ -6,14 +6,13 @@ import argparse
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from sdar_envs.choices import unknown_choice
 
 from ..config import SDARConfig
 from ..options.convert import merge, nested, read_yaml
-from ..presets import Preset, load_preset, preset_config, preset_for, preset_names
+from ..presets import Preset, load_preset, model_family, preset_config, preset_for, preset_names
 from .flags import add_config_flags, add_teacher_context_argument, check_keys, given_flags, read_pairs
 
 DEFAULT_ENV = "sdar/Household-v0"
@@ -96,13 +95,6 @@ def choose_preset(name: str | None, env_id: str | None, model: str | None) -> Pr
     if env_id is not None and env_id != preset.env_id:
         raise ValueError(f"preset {name!r} is for {preset.env_id}, got --env {env_id}: choose one of the two")
     return preset
-
-
-def model_family(model: str | None) -> str:
-    """``tiny`` for the embedded model and for directories that a warm start wrote, else ``qwen``."""
-    if model is None or (Path(model) / "warm_start.json").is_file():
-        return "tiny"
-    return "qwen"
 
 
 def build_config(values: Mapping[str, Any]) -> SDARConfig:

@@ -29,25 +29,22 @@ CONTENT = {
 
 def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: float = 0.0) -> None:
     """The table of one run, from what it wrote into ``summary.json``; `warm_seconds` went before it."""
-    before, after = summary["before"], summary["after"]
+    before, after = summary["before"] or {}, summary["after"]  # there is no before with eval_before off
     rows = [_row("all tasks", before, after)]
-    for kind in sorted({*before["by_task_type"], *after["by_task_type"]}):
-        rows.append(_row(kind, before["by_task_type"].get(kind, {}), after["by_task_type"].get(kind, {})))
+    kinds_before = before.get("by_task_type", {})
+    for kind in sorted({*kinds_before, *after["by_task_type"]}):
+        rows.append(_row(kind, kinds_before.get(kind, {}), after["by_task_type"].get(kind, {})))
     for view, found in (summary.get("views") or {}).items():
         if view != after.get("view", view):
-            rows.append(_row(f"all tasks, {view} prompt", found["before"], found["after"]))
+            rows.append(_row(f"all tasks, {view} prompt", found["before"] or {}, found["after"]))
     teacher = summary.get("teacher") or {}
-    if teacher.get("before"):
-        rows.append(
-            _row(
-                f"privileged-prompt policy, {teacher['before']['split']}",
-                *(teacher["before"], teacher.get("after") or {}),
-            )
-        )
+    if played := teacher.get("before") or teacher.get("after"):
+        first, last = (teacher.get(when) or {} for when in ("before", "after"))
+        rows.append(_row(f"privileged-prompt policy, {played['split']}", first, last))
     columns = ["success in %", "episodes", "before", "95 % interval", "after", "95 % interval", "difference"]
     title = (
         f"{summary['method']}, seed {summary['seed']}: {after['episodes']} episodes of the "
-        f"{after.get('split', 'test')} split, the same before and after"
+        f"{after.get('split', 'test')} split" + (", the same before and after" if before else "")
     )
     if after.get("view", "plain") != "plain":
         title += f"; all under the {after['view']} prompt"

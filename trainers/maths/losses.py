@@ -110,6 +110,7 @@ def kl_estimate(
     *,
     estimator: str,
     behaviour_BT: Tensor | None = None,
+    clamp: float | None = None,
 ) -> Tensor:
     """Estimate KL(student to reference) at the sampled token, as a loss per token.
 
@@ -121,8 +122,8 @@ def kl_estimate(
     k3     exp(R - S) - (R - S) - 1    1 - exp(R - S)    gradient of KL(reference, student): unbiased as a value only
     =====  ==========================  ================  ==========================================================
 
-    No value is clamped: a clamp at 10, as in other code, removes the gradient where the policies differ most. The
-    exponential continues as its tangent beyond `EXPONENT_LIMIT`.
+    The exponential continues as its tangent beyond `EXPONENT_LIMIT`. A clamp removes the gradient where the policies
+    differ most, and with it the few tokens that carry most of a large one.
 
     Args:
         logprobs_BT: S, with gradient.
@@ -131,6 +132,8 @@ def kl_estimate(
         estimator: One of `KL_ESTIMATORS`.
         behaviour_BT: O. When given, the value is multiplied by the live ratio ``exp(S - O)``, so that it stays an
             estimate under the student after the parameters have moved away from the policy that sampled.
+        clamp: Values are cut to between -clamp and clamp, before that multiplication; beyond, the gradient is 0. None
+            cuts nothing.
 
     Raises:
         ValueError: `estimator` is unknown.
@@ -145,6 +148,8 @@ def kl_estimate(
         value = bounded_exp(-difference) + difference - 1.0
     else:
         raise ValueError(f"unknown KL estimator {estimator!r}: choose from {', '.join(KL_ESTIMATORS)}")
+    if clamp is not None:
+        value = torch.clamp(value, -clamp, clamp)
     if behaviour_BT is not None:
         value = value * bounded_exp(student - select(mask_BT, behaviour_BT.detach()))
     return value

@@ -75,6 +75,7 @@ def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *,
             mask,
             estimator=options.kl_estimator,
             behaviour_BT=batch.behaviour_BT if options.use_bias_correction_kl else None,
+            clamp=options.kl_clamp,
         )
         report("kl", kl)
         if options.kl_placement == "loss":

@@ -58,13 +58,24 @@ def placed(values_N: Tensor, where_BT: Tensor, like_BT: Tensor) -> Tensor:
 
 
 def belief_multiplier(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Tensor:
-    """clip(1 + c sign(A) z_k, 1 - c, 1 + c), z_k the turn's revision of the belief, standardised in its episode."""
+    """clip(1 + c sign(A) z_k, 1 - c, 1 + c), z_k the turn's revision of the belief, standardised in its episode.
+
+    With ``belief_unit=token`` a turn stands for the episode and a token for the turn.
+    """
     # D_k, the evidence of a turn, is the sum of its gaps; V_0 is the mean return of the group.
     where = batch.taught_BT
     turns = Turns.of(batch, where)
     prior_E = group_returns(batch)[0][turns.row_E]
-    revision_K = belief_revisions(turns.sums(signal_BT[where]), turns.episode_K, prior_E)
-    z_BT = placed(standardised_within(revision_K, turns.episode_K)[turns.turn_N], where, signal_BT)
+    if options.belief_unit == "token":
+        order_N = torch.argsort(turns.turn_N, stable=True)
+        of_turn_N = turns.turn_N[order_N]
+        revision_N = belief_revisions(signal_BT[where][order_N].double(), of_turn_N, prior_E[turns.episode_K])
+        z_N = torch.zeros_like(revision_N)
+        z_N[order_N] = standardised_within(revision_N, of_turn_N)
+    else:
+        revision_K = belief_revisions(turns.sums(signal_BT[where]), turns.episode_K, prior_E)
+        z_N = standardised_within(revision_K, turns.episode_K)[turns.turn_N]
+    z_BT = placed(z_N, where, signal_BT)
     band = options.weight_clip
     return torch.clamp(1.0 + band * torch.sign(batch.advantages_BT) * z_BT, 1.0 - band, 1.0 + band)
 
@@ -87,10 +98,11 @@ register(
         note=(
             "V_0 is the mean return of the group, as in the code (its prior of 0.5 is a fallback that is never used), "
             "clipped to [1e-4, 1 - 1e-4]: with returns of 10, as in the published ALFWorld runs, one win in eight "
-            "saturates it. The code's centred, decaying and telescoping variants are switched off there, and left out "
-            "here."
+            "saturates it. The scripts for ALFWorld go by turns, the default; those for WebShop and Search by tokens: "
+            "belief_unit=token, where each turn begins again at V_0. The code's centred, decaying and telescoping "
+            "variants are switched off there, and left out here."
         ),
-        options=("weight_clip",),
+        options=("weight_clip", "belief_unit"),
         teacher_views=("teacher",),
         signal=sampled_gap,
         weight=belief_multiplier,

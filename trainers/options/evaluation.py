@@ -14,6 +14,9 @@ _option = partial(option, group="evaluation")
 class EvaluationOptions(OptionGroup):
     """Evaluation sets and how often they are played."""
 
+    eval_before: bool = _option(
+        True, "evaluate before the first iteration; without it a summary has no before and no difference", maths=False
+    )
     eval_steps: int = _option(5, "iterations between evaluations; 0 is never", low=0, maths=False)
     eval_episodes: int = _option(128, "episodes per evaluation", low=1, maths=False)
     test_episodes: int = _option(400, "episodes on the test split, before and after; 0 is never", low=0, maths=False)

@@ -61,10 +61,16 @@ class Options(
         """SHA-256 over the options that change what a run computes.
 
         Output, logging and speed are left out, and so is the number of iterations where the learning rate does not
-        depend on it, so that a finished run can be lengthened.
+        depend on it, so that a finished run can be lengthened. An option declared ``omit_at_default`` is left out
+        while it has its default, so that digests that were written before there was the option stay true.
         """
         values = self.to_dict()
-        counted = {option.name: values[option.name] for option in fields(self) if option.metadata["maths"]}
+        counted = {
+            option.name: values[option.name]
+            for option in fields(self)
+            if option.metadata["maths"]
+            and not (option.metadata["omit_at_default"] and values[option.name] == option.default)
+        }
         if self.lr_scheduler_type == "constant":
             del counted["max_steps"]
         text = json.dumps(counted, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)

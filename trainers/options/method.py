@@ -57,6 +57,13 @@ class MethodOptions(OptionGroup):
         high=1.0,
         read=(NAMED_BY_METHOD,),
     )
+    belief_unit: str = _option(
+        "turn",
+        "what moves the belief of agent-opsd: the turns of an episode, or the tokens of a turn, each turn by itself",
+        choices=("turn", "token"),
+        read=(NAMED_BY_METHOD,),
+        omit_at_default=True,
+    )
     weight_limit: float | None = _option(
         10.0,
         "largest weight of the sampled forward KL, exp(gap) - 1; none is off",

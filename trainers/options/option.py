@@ -50,6 +50,7 @@ def option(
     maths: bool = True,
     read: tuple[Condition, ...] = (),
     make: Callable[[], Any] | None = None,
+    omit_at_default: bool = False,
 ) -> Any:
     """A dataclass field with everything about an option in its metadata.
 
@@ -64,6 +65,8 @@ def option(
         maths: Whether it changes what a run computes, so that it is part of the digest.
         read: When it is read; a run reports options that were set and are not read.
         make: Makes a default that must not be shared, instead of `default`.
+        omit_at_default: Whether the digest leaves it out while it has its default. For options that were added after
+            digests had been written: their default is what runs computed before there was a choice.
     """
     accepted = None
     if above is not None:
@@ -77,6 +80,7 @@ def option(
         "choices": choices,
         "maths": maths,
         "read": read,
+        "omit_at_default": omit_at_default,
     }
     return field(default_factory=make, metadata=metadata) if make else field(default=default, metadata=metadata)
 

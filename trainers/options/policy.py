@@ -73,6 +73,13 @@ class PolicyOptions(OptionGroup):
     kl_placement: str = _option(
         "loss", "KL as a term of the loss, or as k1 in the advantage", choices=("loss", "advantage"), read=(KL,)
     )
+    kl_clamp: float | None = _option(
+        None,
+        "largest size of that estimate at a token, which has no gradient beyond; none is off (the official code: 10)",
+        above=0.0,
+        read=(KL, KL_IN_THE_LOSS),
+        omit_at_default=True,
+    )
     use_bias_correction_kl: bool = _option(False, "multiply the KL term by the live ratio", read=(KL, KL_IN_THE_LOSS))
     entropy_coef: float = _option(0.0, "coefficient of the entropy bonus", low=0.0)
     invalid_action_penalty: float = _option(

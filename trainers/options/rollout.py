@@ -31,7 +31,13 @@ class RolloutOptions(OptionGroup):
     history_length: int = _option(2, "turns in a window", low=0)
     prompt_style: str = _option("paper", "prompt templates", choices=STYLES)
     list_actions: bool = _option(True, "list the admissible actions in the prompt")
-    enable_thinking: bool | None = _option(None, "thinking switch of the chat template")
+    enable_thinking: bool | None = _option(None, "thinking switch of the chat template, for templates that have one")
+    ask_for_thinking: bool | None = _option(
+        None,
+        "whether the prompt asks for <think>...</think> and an action without it is malformed, in styles that word it; "
+        "none follows enable_thinking: asked unless that is false",
+        omit_at_default=True,
+    )
     append_history: bool = _option(
         False,
         "where a chat template rewrites earlier turns: keep them as sampled, in one row, instead of a row per turn",

@@ -97,11 +97,8 @@ def _headlines(run: RunRecords) -> tuple[Headline, ...]:
     teacher = (summary.get("teacher") or {}).get("after")
     if teacher:
         first = (summary["teacher"].get("before") or {}).get("success_rate")
-        found.append(
-            Headline(
-                f"{percent(teacher['success_rate'])} %", "privileged-prompt policy, after", f"{percent(first)} % before"
-            )
-        )
+        note = "not evaluated before" if first is None else f"{percent(first)} % before"
+        found.append(Headline(f"{percent(teacher['success_rate'])} %", "privileged-prompt policy, after", note))
     return tuple(found)
 
 

@@ -162,6 +162,7 @@ def make_policies(
             max_completion_length=options.max_completion_length,
             max_prompt_length=options.max_prompt_length,
             enable_thinking=options.enable_thinking,
+            ask_for_thinking=options.ask_for_thinking,
             list_actions=options.list_actions,
             teacher=teacher if with_teacher else None,
             append_history=options.append_history,

@@ -24,6 +24,11 @@ from sdar_envs.files import write_file
 from ..options import Options
 
 EPISODE_SCHEMA = "sdar/episode/1"
+# What a run writes in its folder; of the folders among them, their files too.
+_WRITTEN = (
+    *(".lock", "run.json", "config.yaml", "versions.json", "summary.json"),
+    *("metrics.jsonl", "episodes.jsonl", "privileged.jsonl", "checkpoints", "panels"),
+)
 _PACKAGES = ("sdar-gym", "torch", "transformers", "gymnasium", "numpy", "textworld")
 
 
@@ -115,7 +120,8 @@ class RunDirectory:
         extra: Further keys of the run's identity (model, environment); compared like the configuration.
 
     Raises:
-        RunDirectoryError: In use, or holding another run.
+        RunDirectoryError: In use, holding another run, or holding a symbolic link in the place of something that a run
+            writes.
     """
 
     def __init__(
@@ -123,6 +129,7 @@ class RunDirectory:
     ) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
+        refuse_links(self.path)
         self._lock = self._take_lock()
         try:
             self._claim(options, resume, dict(extra or {}))
@@ -190,6 +197,25 @@ class RunDirectory:
         _write_json(identity, mine)
 
 
+def refuse_links(path: Path) -> None:
+    """Refuse a run directory in which a run would write through a symbolic link, to wherever that leads.
+
+    The directory itself may be a link: that is where somebody chose to have it.
+
+    Raises:
+        RunDirectoryError: The message names the link and where it leads.
+    """
+    for name in _WRITTEN:
+        place = path / name
+        found = [place, *(place.rglob("*") if place.is_dir() and not place.is_symlink() else ())]
+        for each in found:
+            if each.is_symlink():
+                raise RunDirectoryError(
+                    f"{each} is a symbolic link (to {os.readlink(each)}), and a run writes to no place outside its "
+                    "directory: put the file itself there, or choose another output_dir"
+                )
+
+
 def read_identity(path: Path) -> dict[str, Any]:
     """The identity of a directory's run, from `run.json`: digest of the options, model, environment.
 
@@ -230,8 +256,13 @@ def _changed_options(path: Path, options: Options) -> list[str]:
     except (OSError, yaml.YAMLError):
         return []
     new = json.loads(json.dumps(options.to_dict()))
-    counted = [option.name for option in dataclasses.fields(options) if option.metadata.get("maths", True)]
-    return [f"{key} ({old.get(key)!r} there, {new[key]!r} here)" for key in counted if old.get(key) != new[key]]
+    counted = [option for option in dataclasses.fields(options) if option.metadata.get("maths", True)]
+    # A file that was written before there was an option means its default.
+    held = {
+        each.name: old.get(each.name, each.default if each.metadata.get("omit_at_default") else None)
+        for each in counted
+    }
+    return [f"{key} ({held[key]!r} there, {new[key]!r} here)" for key in held if held[key] != new[key]]
 
 
 def versions() -> dict[str, Any]:

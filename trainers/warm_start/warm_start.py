@@ -176,13 +176,15 @@ def cache_key(args: Options, env_id: str, config: WarmStartConfig) -> str:
         version = source.world_version
     finally:
         source.close()
+    # An option that came later is left out at its default, so that models that were kept before are still found.
+    later = {name: value for name in _LATER_PROMPT_OPTIONS if (value := getattr(args, name)) is not None}
     parts = {
         "format": 1,
         "seed": args.seed,
         "env_id": env_id,
         "env_kwargs": args.environment_kwargs,
         "world_version": version,
-        "prompt": {name: getattr(args, name) for name in _PROMPT_OPTIONS},
+        "prompt": {name: getattr(args, name) for name in _PROMPT_OPTIONS} | later,
         "config": asdict(config),
         "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
     }
@@ -204,6 +206,7 @@ _PROMPT_OPTIONS = (
     "max_completion_length",
     "eval_temperature",
 )
+_LATER_PROMPT_OPTIONS = ("ask_for_thinking",)
 
 
 def _result(directory: Path, facts: Mapping[str, Any], *, cached: bool) -> WarmStart:
