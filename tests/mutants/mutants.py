@@ -497,8 +497,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the digest holds what changes the maths",
         "trainers/options/joined.py",
-        'if option.metadata["maths"]}',
-        'if not option.metadata["maths"]}',
+        'if option.metadata["maths"]',
+        'if not option.metadata["maths"]',
         T + "test_config.py",
     ),
     # --- the information barrier ---
