@@ -207,3 +207,24 @@ def test_a_sampler_like_the_runs_own_leaves_the_run_as_it_is_to_the_last_bit(tmp
         assert bool(sampler.samples) == handed_in
         results.append(weights(trainer))
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+
+
+def test_stop_texts_end_completions_in_training_and_evaluation_and_leave_the_digest_alone(tmp_path: Path) -> None:
+    import dataclasses
+
+    from small_runs import make_trainer, small_config
+
+    trainer = make_trainer(tmp_path, stop=("a", "e"), max_steps=1)
+    assert {agent.stop for agent in (trainer.policies.student, trainer.policies.evaluator)} == {("a", "e")}
+    rollouts = trainer.collector.collect(trainer.method.at(0, trainer.args)).rollouts
+    texts = [turn.action.completion for rollout in rollouts for turn in rollout.episode.turns]
+    assert any(text.endswith(("a", "e")) for text in texts)
+    # A stop text stands at the end of a completion (within its last token), or nowhere in it.
+    longest = max(len(str(trainer.processing_class.decode([i]))) for i in range(len(trainer.processing_class)))
+    assert all(not set("ae") & set(text[:-longest]) for text in texts)
+    plain = small_config(tmp_path)
+    assert plain.digest() == dataclasses.replace(plain, stop=()).digest()
+    assert plain.digest() != dataclasses.replace(plain, stop=("a",)).digest()
+    again = tmp_path / "stop.yaml"
+    trainer.args.to_yaml(again)
+    assert type(plain).from_yaml(again).stop == ("a", "e")

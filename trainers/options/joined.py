@@ -48,7 +48,7 @@ class Options(
     def to_dict(self) -> dict[str, Any]:
         """All options as plain JSON values."""
         values = dataclasses.asdict(self)
-        values["report_to"] = list(self.report_to)
+        values["report_to"], values["stop"] = list(self.report_to), list(self.stop)
         return values
 
     def to_yaml(self, path: str | Path) -> None:
@@ -69,7 +69,7 @@ class Options(
             option.name: values[option.name]
             for option in fields(self)
             if option.metadata["maths"]
-            and not (option.metadata["omit_at_default"] and values[option.name] == option.default)
+            and not (option.metadata["omit_at_default"] and getattr(self, option.name) == option.default)
         }
         if self.lr_scheduler_type == "constant":
             del counted["max_steps"]

@@ -47,6 +47,11 @@ class RolloutOptions(OptionGroup):
         "what a transcript that outgrows max_prompt_length does: go on with a shortened history, or stop",
         choices=WHEN_FULL,
     )
+    stop: tuple[str, ...] = _option(
+        (),
+        "texts that end a completion, such as </action>,</search>,</answer>: nothing after them is sampled or learned",
+        omit_at_default=True,
+    )
     sampler_batch: int | None = _option(None, "episodes sampled together; none is all of an iteration", low=1)
     success_threshold: float | None = _option(
         None, "return that counts as success where info has no success; none is the registered one, else 1"

@@ -167,6 +167,7 @@ def make_policies(
             teacher=teacher if with_teacher else None,
             append_history=options.append_history,
             when_full=options.when_full,
+            stop=options.stop,
             sampler=sampler,
         )
 
