@@ -497,9 +497,23 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the digest holds what changes the maths",
         "trainers/options/joined.py",
-        'if option.metadata["maths"]}',
-        'if not option.metadata["maths"]}',
+        'if option.metadata["maths"]\n',
+        'if not option.metadata["maths"]\n',
         T + "test_config.py",
+    ),
+    _mutant(
+        "an option that came later is in the digest away from its default",
+        "trainers/options/joined.py",
+        'option.metadata["omit_at_default"] and values[option.name] == option.default',
+        'option.metadata["omit_at_default"]',
+        T + "test_presets.py",
+    ),
+    _mutant(
+        "thinking is asked for where the option says so",
+        "agents/chat.py",
+        "if ask_for_thinking is None else ask_for_thinking",
+        "if ask_for_thinking is None else enable_thinking is not False",
+        T + "test_policies.py",
     ),
     # --- the information barrier ---
     _mutant(
