@@ -501,6 +501,20 @@ MUTANTS: tuple[Mutant, ...] = (
         'if not option.metadata["maths"]',
         T + "test_config.py",
     ),
+    _mutant(
+        "an option that came later is in the digest away from its default",
+        "trainers/options/joined.py",
+        'option.metadata["omit_at_default"] and getattr(self, option.name) == option.default',
+        'option.metadata["omit_at_default"]',
+        T + "test_presets.py",
+    ),
+    _mutant(
+        "thinking is asked for where the option says so",
+        "agents/chat.py",
+        "if ask_for_thinking is None else ask_for_thinking",
+        "if ask_for_thinking is None else enable_thinking is not False",
+        T + "test_policies.py",
+    ),
     # --- the information barrier ---
     _mutant(
         "privileged knowledge has no text form",
