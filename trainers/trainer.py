@@ -69,6 +69,7 @@ class SDARTrainer:
         sampler: Samples completions for student, evaluator and privileged-prompt policy; None samples from the model
             that is trained, in this process.
         engine: Where and how the model computes; None is one process on the configured device.
+        trust_remote_code: Whether code that the model brings may run; the run's `versions.json` then says so.
 
     Raises:
         ValueError: The method needs a teacher and the environment has no privileged information; or as `SDARConfig`.
@@ -87,6 +88,7 @@ class SDARTrainer:
         evaluation_sets: Mapping[str, EvaluationSet] | None = None,
         sampler: Sampler | None = None,
         engine: Engine | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         # Configuration, method and environment; `_identity` is what a run directory is checked against on a resume.
         self.args = args or SDARConfig()
@@ -100,7 +102,8 @@ class SDARTrainer:
 
         # The model, and what its method reads over the run.
         self.engine: Engine = engine or SingleProcess.of(self.args)
-        loaded, self.processing_class = load_model(model, processing_class)
+        loaded, self.processing_class = load_model(model, processing_class, trust_remote_code=trust_remote_code)
+        self._trusts_code = trust_remote_code
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
         # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
@@ -160,7 +163,13 @@ class SDARTrainer:
             KeyboardInterrupt: Ctrl-C; the iteration was finished and saved before.
         """
         resume = resume_from_checkpoint not in (None, False)
-        directory = RunDirectory(self.args.output_dir, self.args, resume=resume, extra=self._identity)
+        directory = RunDirectory(
+            self.args.output_dir,
+            self.args,
+            resume=resume,
+            extra=self._identity,
+            trust_remote_code=self._trusts_code,
+        )
         try:
             self.monitor.use_folder(directory.path / "panels")
             store = CheckpointStore(directory.checkpoints, keep=self.args.save_total_limit)

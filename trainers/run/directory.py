@@ -113,19 +113,28 @@ class RunDirectory:
         options: The run's configuration.
         resume: Whether an earlier part of the same run may be in it.
         extra: Further keys of the run's identity (model, environment); compared like the configuration.
+        trust_remote_code: Whether code that the model brings may run; written into `versions.json` where it may.
 
     Raises:
         RunDirectoryError: In use, or holding another run.
     """
 
     def __init__(
-        self, path: str | Path, options: Options, *, resume: bool = False, extra: Mapping[str, Any] | None = None
+        self,
+        path: str | Path,
+        options: Options,
+        *,
+        resume: bool = False,
+        extra: Mapping[str, Any] | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         try:
             self._claim(options, resume, dict(extra or {}))
+            if trust_remote_code:
+                self._note_trust()
         except BaseException:
             self._lock.close()
             raise
@@ -188,6 +197,11 @@ class RunDirectory:
         if not (self.path / "versions.json").exists() or not identity.exists():
             _write_json(self.path / "versions.json", versions())
         _write_json(identity, mine)
+
+    def _note_trust(self) -> None:
+        """Add to the versions that a model's own code was allowed to run, in this part of the run or in an earlier."""
+        path = self.path / "versions.json"
+        _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "trust_remote_code": True})
 
 
 def read_identity(path: Path) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def restore_run(
     # Parameters, then optimiser, float32 masters and counters.
     model = updater.root.language_model
     with quiet_transformers():
-        saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype)
+        saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype, use_safetensors=True)
     updater.engine.load_whole(updater.root, saved.state_dict())
     named = updater.masters.named_masters()
     load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, content["optimizer_numbers"])
