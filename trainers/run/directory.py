@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import socket
 from collections.abc import Mapping
 from importlib import metadata
@@ -156,6 +157,18 @@ class RunDirectory:
         """Write `summary.json` in one step."""
         _write_json(self.path / "summary.json", summary)
 
+    def disown(self) -> None:
+        """Take back what a run that is refused at its start has claimed, so that the folder can be used again.
+
+        A folder that holds an earlier part of the run, or that had evaluation sets before, keeps what it holds.
+        """
+        if self._begun_here:
+            (self.path / "run.json").unlink(missing_ok=True)
+            for log in self.logs().values():
+                log.cut(0)
+            if not self._had_sets:
+                shutil.rmtree(self.path / "panels", ignore_errors=True)
+
     def close(self) -> None:
         """Close the logs and release the lock."""
         for log in self.logs().values():
@@ -182,6 +195,7 @@ class RunDirectory:
     def _claim(self, options: Options, resume: bool, extra: dict[str, Any]) -> None:
         """Write the run's identity, configuration and versions, or check those of an earlier part of the same run."""
         identity = self.path / "run.json"
+        self._begun_here, self._had_sets = not identity.exists(), (self.path / "panels").exists()
         mine = {"digest": options.digest(), **extra}
         if identity.exists():
             # What only the held run has (an own teacher context, say) is missing here, and that is another run, too.

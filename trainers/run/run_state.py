@@ -36,6 +36,7 @@ class RunState:
         teacher_start: Success rate of the privileged-prompt policy before training.
         watched_at: The iteration after which the watched set was logged last.
         retrieval: What a bandit has learned (`skill_bandit.SkillBandit.state`).
+        health: The findings so far (`health.Health.to_json`).
     """
 
     step: int = 0
@@ -49,6 +50,7 @@ class RunState:
     teacher_start: float | None = None
     watched_at: int = -1
     retrieval: dict[str, Any] = field(default_factory=dict)
+    health: list[dict[str, Any]] = field(default_factory=list)
 
 
 def save_run(
