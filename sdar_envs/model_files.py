@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Seconds that the Hub is given to say whether it has a model; it is asked once.
 HUB_TIMEOUT_S = 10.0
+_ON_THE_HUB: set[str] = set()  # names that the Hub has said it has: it is asked once
 
 
 class ModelFilesError(ValueError):
@@ -78,12 +79,15 @@ def _absent_from_hub(name: str) -> str | None:
 
     if constants.HF_HUB_OFFLINE:
         return "it is not in the cache, and the Hub is switched off (HF_HUB_OFFLINE)"
+    if name in _ON_THE_HUB:
+        return None
     try:
         huggingface_hub.model_info(name, timeout=HUB_TIMEOUT_S)
     except huggingface_hub.errors.RepositoryNotFoundError:
         return "it is not in the cache, and the Hub has none of that name that it would show you"
     except Exception as error:  # whatever the client's network library raises
         return f"it is not in the cache, and the Hub cannot be reached ({type(error).__name__})"
+    _ON_THE_HUB.add(name)
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from .engine.single import SingleProcess, fingerprint, load_model, quiet_transfo
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
+from .evaluation.health import Finding, Health, UnhealthyRunError, judge, judge_start
 from .evaluation.measured import Measured
 from .evaluation.monitor import Monitor
 from .maths.advantages import compute_advantages
@@ -74,6 +75,7 @@ class SDARTrainer:
         sampler: Samples completions for student, evaluator and privileged-prompt policy; None samples from the model
             that is trained, in this process.
         engine: Where and how the model computes; None is one process on the configured device.
+        trust_remote_code: Whether code that the model brings may run; the run's `versions.json` then says so.
 
     Raises:
         ValueError: The method needs a teacher and the environment has no privileged information; the preset is for
@@ -95,6 +97,7 @@ class SDARTrainer:
         evaluation_sets: Mapping[str, EvaluationSet] | None = None,
         sampler: Sampler | None = None,
         engine: Engine | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         # Configuration, method and environment; `_identity` is what a run directory is checked against on a resume.
         self.args = configuration(model, env_id, args, preset)
@@ -108,7 +111,8 @@ class SDARTrainer:
 
         # The model, and what its method reads over the run.
         self.engine: Engine = engine or SingleProcess.of(self.args)
-        loaded, self.processing_class = load_model(model, processing_class)
+        loaded, self.processing_class = load_model(model, processing_class, trust_remote_code=trust_remote_code)
+        self._trusts_code = trust_remote_code
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
         # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
@@ -149,6 +153,7 @@ class SDARTrainer:
         self._shown_turns = self.collector.privileged_turns(strongest)
         self.callbacks = CallbackList(list(callbacks), self.args, TrainerState(max_steps=self._steps))
         self.state = RunState()
+        self.health = Health(self.args.health_patience)
         self._last_watched: tuple[int, Measured] | None = None
 
     # What a user calls.
@@ -165,10 +170,18 @@ class SDARTrainer:
             RunDirectoryError: The directory is in use or holds another run.
             CheckpointError: There are checkpoints and none verifies.
             NonFiniteGradientsError: Too many updates had to be skipped.
+            HopelessRunError: The evaluation before the first iteration shows that nothing can be played.
+            UnhealthyRunError: Something for which the run does not learn was found, and ``strict_health`` is on.
             KeyboardInterrupt: Ctrl-C; the iteration was finished and saved before.
         """
         resume = resume_from_checkpoint not in (None, False)
-        directory = RunDirectory(self.args.output_dir, self.args, resume=resume, extra=self._identity)
+        directory = RunDirectory(
+            self.args.output_dir,
+            self.args,
+            resume=resume,
+            extra=self._identity,
+            trust_remote_code=self._trusts_code,
+        )
         try:
             self.monitor.use_folder(directory.path / "panels")
             store = CheckpointStore(directory.checkpoints, keep=self.args.save_total_limit)
@@ -179,6 +192,10 @@ class SDARTrainer:
             progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
             try:
                 return self._run(directory, store, log, progress)
+            except UnhealthyRunError:
+                if not self.state.step:  # nothing is kept of it, so the folder is free for another try
+                    directory.disown()
+                raise
             finally:
                 progress.close()
                 log.close()
@@ -227,21 +244,26 @@ class SDARTrainer:
                 state.step += 1
                 self.callbacks.state.global_step = state.step
                 self.callbacks.fire("on_step_end")
+                findings = self._judge(metrics, progress)
                 control = self.callbacks.control
                 last = state.step == self._steps or control.should_training_stop
                 if control.should_evaluate or last or (args.eval_steps and state.step % args.eval_steps == 0):
                     metrics |= self._watch(log, progress, last=last)
+                    findings += [self.health.findings["teacher_collapsed"]] if "teacher/collapsed" in metrics else []
                 state.seconds = self.engine.clock() - start
                 if control.should_log or last or state.step % args.logging_steps == 0:
                     self._log(log, metrics)
                 progress.step(state.step, metrics)
                 wanted = args.save_steps and state.step % args.save_steps == 0
-                if wanted or last or control.should_save or interrupts.received is not None:
+                unhealthy = args.strict_health and findings
+                if wanted or last or unhealthy or control.should_save or interrupts.received is not None:
                     self._save(directory, store)
                     saved = state.step
                 if interrupts.received is not None:
                     progress.say(f"interrupted after iteration {state.step}, which is saved: resume goes on from there")
                     interrupts.raise_received()
+                if unhealthy:
+                    self._end_unhealthy(findings)
         if saved != state.step:
             self._save(directory, store)
         summary = self._finish(directory, log, progress, start)
@@ -295,7 +317,9 @@ class SDARTrainer:
         weighed, cpu_weighed = clock(), time.process_time()
 
         # Update.
+        trained = self.updater.counters.tokens
         metrics |= self.updater.update(learned, plan)
+        metrics["tokens/learned"] = float(self.updater.counters.tokens - trained)
         self._sync_sampler(plan.step + 1)
         if self.bandit is not None:
             metrics |= self.bandit.learn(latest, rollouts, resampled.replaced)
@@ -304,6 +328,7 @@ class SDARTrainer:
             "groups": float(advantages.groups),
             "groups/flat": float(advantages.flat_groups),
             "groups/single": float(advantages.single_groups),
+            "groups/flat_share": advantages.flat_groups / max(advantages.groups, 1),
             **advantages.metrics,
             **(resampled.metrics(args.num_generations) if args.dynamic_sampling else {}),
             "coefficient": plan.coefficient,
@@ -332,6 +357,8 @@ class SDARTrainer:
         state = self.state
         watched = self.monitor.measure(self.args.eval_split, teacher=True)
         measured = [watched]
+        teacher = None if watched.plays_its_teacher else watched.teacher
+        found = judge_start(watched.student, teacher, self.args, teaches=self._teaches)
         if watched.teacher is not None:
             self.monitor.check_teacher(watched.teacher.success_rate)
             state.teacher_start = self.monitor.teacher_start
@@ -345,6 +372,9 @@ class SDARTrainer:
             state.before |= each.described()
         state.watched_at = 0
         self._log(log, watched.metrics())
+        findings = self._say(self.health.note(0, found), (), progress)
+        if self.args.strict_health and findings:
+            self._end_unhealthy(findings)
 
     def _watch(self, log: RunLog, progress: Progress, *, last: bool) -> dict[str, Any]:
         """Evaluate on the watched set; with the privileged-prompt policy where the run learns from its context."""
@@ -359,6 +389,8 @@ class SDARTrainer:
             if message is not None:
                 progress.say(message)
                 metrics["teacher/collapsed"] = 1.0
+                self.health.note(step, {"teacher_collapsed": message})
+                self.state.health = self.health.to_json()
                 if self.args.stop_on_teacher_collapse:
                     self.callbacks.control.should_training_stop = True
         if self.state.watched_at != step:  # a finished run that is resumed has logged it already
@@ -368,6 +400,34 @@ class SDARTrainer:
         self.callbacks.fire("on_evaluate", metrics=metrics)
         self._last_watched = (step, watched)
         return metrics
+
+    def _judge(self, metrics: dict[str, Any], progress: Progress) -> list[Finding]:
+        """Judge an iteration by its metrics and mark there what holds; what is new is said. Returns what holds."""
+        known = set(self.health.findings)
+        # GiGPO also compares steps, whose discounted returns differ where those of the episodes are equal.
+        estimator = self.method.advantage or self.args.advantage
+        by_episode = self.method.pg_coef != 0.0 and estimator != "gigpo"
+        messages = judge(metrics, self.args, reads_groups=by_episode)
+        found = self.health.observe(self.state.step, messages)
+        metrics |= {f"health/{finding.name}": 1.0 for finding in found}
+        return self._say(found, known, progress)
+
+    def _say(self, findings: list[Finding], known: Collection[str], progress: Progress) -> list[Finding]:
+        """Say the findings whose names are not `known`, and keep them in the state of the run; returns all."""
+        for finding in findings:
+            if finding.name not in known:
+                progress.say(f"WARNING: {finding.message}")
+        self.state.health = self.health.to_json()
+        return findings
+
+    def _end_unhealthy(self, findings: Sequence[Finding]) -> None:
+        """End the run.
+
+        Raises:
+            UnhealthyRunError: Always.
+        """
+        found = "; ".join(finding.message for finding in findings)
+        raise UnhealthyRunError(f"ended after iteration {self.state.step} by strict_health: {found}")
 
     def _log(self, log: RunLog, metrics: dict[str, Any]) -> None:
         log.metrics(self.state.step, metrics)
@@ -436,6 +496,7 @@ class SDARTrainer:
             # Later checkpoints belong to iterations that are now run again.
             store.drop_after(checkpoint.step)
         self.monitor.teacher_start = self.state.teacher_start
+        self.health.load(self.state.health)
         if self.bandit is not None:
             self.bandit.load(self.state.retrieval)
         self.callbacks.state.global_step = self.state.step

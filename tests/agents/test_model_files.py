@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreign_code import bring_code
 from tiny_models import CHATML, make_model, make_tokenizer
 
 from sdar_envs.model_files import ModelFilesError, load_causal_lm, load_encoder, load_tokenizer, locate
@@ -20,29 +21,6 @@ def folder(tmp_path: Path) -> Path:
     make_model("qwen2", len(tokenizer)).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     return tmp_path / "model"
-
-
-def bring_code(folder: Path) -> Path:
-    """Make a folder ask for code of its own, which leaves a mark when it runs; returns where the mark would be."""
-    mark = folder / "ran"
-    (folder / "foreign.py").write_text(
-        f"from pathlib import Path\nPath({str(mark)!r}).touch()\n"
-        "from transformers import PretrainedConfig, PreTrainedModel\n"
-        "class Config(PretrainedConfig):\n    model_type = 'foreign'\n"
-        "class Model(PreTrainedModel):\n    config_class = Config\n"
-    )
-    config = json.loads((folder / "config.json").read_text())
-    config |= {
-        "model_type": "foreign",
-        "architectures": ["Model"],
-        "auto_map": {
-            "AutoConfig": "foreign.Config",
-            "AutoModelForCausalLM": "foreign.Model",
-            "AutoModel": "foreign.Model",
-        },
-    }
-    (folder / "config.json").write_text(json.dumps(config))
-    return mark
 
 
 @pytest.mark.parametrize("load", [load_causal_lm, load_encoder, load_model])

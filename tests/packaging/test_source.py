@@ -57,8 +57,10 @@ def forbidden(tree: ast.AST) -> list[str]:
         if name in {"random.seed", "np.random.seed", "numpy.random.seed"}:
             found.append(name)
         for keyword in call.keywords:
+            # A caller's word on a model's own code is handed on; nowhere in the source is it a yes.
+            handed_on = keyword.arg == "trust_remote_code" and isinstance(keyword.value, ast.Name | ast.Attribute)
             if keyword.arg in {"shell", "trust_remote_code", "allow_pickle"} and not (
-                isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+                handed_on or (isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
             ):
                 # What a person has chosen is handed on by a name; its default is False, as the next test holds.
                 if keyword.arg == "trust_remote_code" and not isinstance(keyword.value, ast.Constant):
@@ -99,6 +101,34 @@ def test_only_the_checker_of_spaces_pickles():
     assert users == {"sdar_envs/conformance/checks.py"}
 
 
+def test_models_are_loaded_in_one_place():
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for package in (*PACKAGES, "benchmarks")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if "from_pretrained(" in path.read_text(encoding="utf-8")
+    }
+    # A checkpoint is read by the class of the live model; benchmarks measure other people's loading, too.
+    assert {path for path in users if not path.startswith("benchmarks/")} == {
+        "sdar_envs/model_files.py",
+        "trainers/run/run_state.py",
+    }
+
+
+def test_a_models_own_code_is_never_trusted_by_default():
+    for path, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                defaults = {
+                    argument.arg: default
+                    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+                }
+                default = defaults.get("trust_remote_code")
+                assert "trust_remote_code" not in defaults or (
+                    isinstance(default, ast.Constant) and default.value is False
+                ), path
+
+
 def test_torch_is_seeded_only_where_its_state_is_put_back():
     for path, tree in SOURCES.items():
         forks = [
@@ -118,7 +148,8 @@ def test_packages_import_themselves_relatively():
 
 
 def test_the_scan_sees_what_it_looks_for():
-    tree = ast.parse("eval('1')\nload(x, trust_remote_code=True)\nrun(c, shell=False)\nimport pickle\na.b().reveal()")
+    lines = ["eval('1')", "load(x, trust_remote_code=True)", "go(y, trust_remote_code=trust)", "run(c, shell=False)"]
+    tree = ast.parse("\n".join([*lines, "import pickle", "a.b().reveal()"]))
     assert forbidden(tree) == ["eval", "load(trust_remote_code=...)"]
     assert list(imports(tree)) == ["pickle"]
     assert [name for name, _ in calls(tree) if name.endswith(".reveal")] == [".reveal"]

@@ -12,7 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .flags import add_config_flags, add_teacher_context_argument, given_flags, old_spelling, read_pairs
+from .flags import (
+    add_config_flags,
+    add_teacher_context_argument,
+    add_trust_argument,
+    given_flags,
+    old_spelling,
+    read_pairs,
+)
 from .terminal import duration, interval, make_console, percent, show_table
 
 if TYPE_CHECKING:
@@ -62,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampling draws, not of the tasks [0]")
     parser.add_argument("--json", metavar="FILE", help="write the metrics to this file too, - for standard output")
     add_teacher_context_argument(parser)
+    add_trust_argument(parser)
     add_config_flags(parser, SDARConfig, only=OVERRIDES)
 
 
@@ -90,8 +98,11 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
     """Play the evaluation set with each agent and show one table; returns the metrics as plain values."""
     from ..evaluation.evaluate import evaluate
     from ..rollout.environments import EnvironmentSource
-    from .players import load_player
+    from .players import load_player, require_player, say_trust
 
+    for who in names:
+        require_player(who)
+    say_trust(console, options.trust_remote_code)
     fixed = evaluation_set_of(names[0], options)
     source = EnvironmentSource(fixed.env_id, fixed.env_kwargs)
     console.print(
@@ -106,6 +117,7 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
             player = load_player(
                 who, source, seed=options.seed, temperature=fixed.temperature, overrides=given_flags(options),
                 privileged=privileged, teacher_context=options.teacher_context,
+                trust_remote_code=options.trust_remote_code,
             )  # fmt: skip
             keys[player.name] = f"{who} (hinted)" if privileged else who
             started = time.perf_counter()

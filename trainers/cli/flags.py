@@ -94,6 +94,12 @@ def add_teacher_context_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--teacher-context", metavar="MODULE:FUNCTION", help=words)
 
 
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the one way to let a model's own code run."""
+    words = "run code that the model's folder brings, with all that it may do; without this flag none is run"
+    parser.add_argument("--trust-remote-code", action="store_true", help=words)
+
+
 def chosen_environment(options: argparse.Namespace) -> str | None:
     """The environment that `add_environment_argument` read; None when none was named.
 

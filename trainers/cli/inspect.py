@@ -18,6 +18,7 @@ from .flags import (
     add_config_flags,
     add_environment_argument,
     add_teacher_context_argument,
+    add_trust_argument,
     chosen_environment,
     given_flags,
     read_pairs,
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what is done first; then the plan, else the admissible",
     )
     add_teacher_context_argument(parser)
+    add_trust_argument(parser)
     add_config_flags(
         parser, SDARConfig, only=[*(name for name in OVERRIDES if name not in ("device", "bf16")), "retrieval"]
     )
@@ -76,12 +78,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show both prompts."""
     from ..rollout.environments import EnvironmentSource
-    from .inspection import inspect_prompts, load_tokenizer
-    from .players import environment_of
+    from .inspection import inspect_prompts, tokenizer_of
+    from .players import environment_of, say_trust
 
     if options.turns < 1:
         raise ValueError(f"--turns expects at least 1, got {options.turns}")
     console = make_console()
+    say_trust(console, options.trust_remote_code)
     given = read_pairs(options.env_kwargs, "--env-kwargs")
     env_id, _ = environment_of(options.model, chosen_environment(options), given)
     config = inspected_config(options.model, env_id, given_flags(options))
@@ -91,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--index expects 0 to {len(tasks) - 1} for split {options.split!r}, got {options.index}")
     task_id = options.task or tasks[options.index]
     source.require_task(task_id)
-    tokenizer = load_tokenizer(options.model, config, source)
+    tokenizer = tokenizer_of(options.model, config, source, trust_remote_code=options.trust_remote_code)
     context = teacher_context_of(options.model, options.teacher_context)
     inspection = inspect_prompts(
         source, tokenizer, config, options.split, task_id, options.turns, options.actions, teacher_context=context

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from agents.sampling.scripted import ScriptedSampler
+from sdar_envs.model_files import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,11 +64,13 @@ class Inspection:
     turns: int
 
 
-def load_tokenizer(model: str, config: SDARConfig, source: EnvironmentSource) -> PreTrainedTokenizerBase:
+def tokenizer_of(
+    model: str, config: SDARConfig, source: EnvironmentSource, *, trust_remote_code: bool = False
+) -> PreTrainedTokenizerBase:
     """The tokenizer that `model` stands for; ``tiny`` is ``chatml`` where an environment has no demonstrations.
 
     Raises:
-        OSError: There is no such model.
+        ValueError: There is no such model.
     """
     from .players import is_run_directory, read_run, require_model
 
@@ -77,12 +80,10 @@ def load_tokenizer(model: str, config: SDARConfig, source: EnvironmentSource) ->
         from sdar_envs.demonstrations import SCRIPTS
 
         return tiny_tokenizer(config, source) if source.name in SCRIPTS else chatml_tokenizer()
-    from transformers import AutoTokenizer
-
     if is_run_directory(model):
-        return AutoTokenizer.from_pretrained(str(read_run(model).model_dir))
+        return load_tokenizer(read_run(model).model_dir, trust_remote_code=trust_remote_code)
     require_model(model, "tiny, chatml, a run directory, or a model directory or name")
-    return AutoTokenizer.from_pretrained(model)
+    return load_tokenizer(model, trust_remote_code=trust_remote_code)
 
 
 def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedTokenizerBase:

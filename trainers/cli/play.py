@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdar_envs.privileged import split_info
 
-from .flags import add_environment_argument, chosen_environment, read_pairs
+from .flags import add_environment_argument, add_trust_argument, chosen_environment, read_pairs
 from .terminal import clean, make_console, one_line
 
 if TYPE_CHECKING:
@@ -57,14 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the agent's own randomness [0]")
     parser.add_argument("--delay", type=float, default=None, metavar="S", help="seconds between an agent's steps [0.5]")
     parser.add_argument("--record", metavar="FILE", help="append the episodes to this JSON-lines file")
+    add_trust_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Play the episodes that were asked for."""
     from ..rollout.environments import EnvironmentSource
-    from .players import append_json_line, environment_of, load_player
+    from .players import append_json_line, environment_of, load_player, require_player, say_trust
 
     console = make_console()
+    if options.agent != "human":
+        require_player(options.agent)
+    say_trust(console, options.trust_remote_code)
     given = read_pairs(options.env_kwargs, "--env-kwargs")
     env_id, env_kwargs = environment_of(options.agent, chosen_environment(options), given)
     source = EnvironmentSource(env_id, env_kwargs)
@@ -73,7 +77,8 @@ def run(options: argparse.Namespace) -> int:
         agent: Agent = HumanPlayer(read_line(console), console)
         delay = 0.0
     else:
-        agent = Watched(load_player(options.agent, source, seed=options.seed).agent, console)
+        player = load_player(options.agent, source, seed=options.seed, trust_remote_code=options.trust_remote_code)
+        agent = Watched(player.agent, console)
         delay = options.delay if options.delay is not None else (0.5 if console.is_terminal else 0.0)
     tasks = [options.task] if options.task else _tasks(source, options.split, options.index, options.episodes)
     source.require_task(tasks[0])

@@ -12,6 +12,8 @@ from ..options.convert import merge
 from .setup import DEFAULT_ENV, build_config, choose_preset
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from agents.base import Agent
 
     from ..config import SDARConfig
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 BASELINES = ("expert", "random")
 PEOPLE = ("human", *BASELINES)  # who plays without a model, and without a prompt
+PLAYERS = "expert, random, a run directory, or a model directory or name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,40 @@ class RunFacts:
 
 
 def require_model(who: str, accepted: str, *, bare: bool = True) -> None:
-    """Refuse what can be neither a directory nor a model's name; `bare` accepts names without an owner (``gpt2``).
+    """Refuse what is neither the folder of a model nor the name of one (`sdar_envs.model_files.locate`).
+
+    Args:
+        who: The word on the command line.
+        accepted: What may stand in its place, for the message.
+        bare: Whether a name without an owner (``gpt2``) is looked for; without, it is taken for a slip.
 
     Raises:
-        ValueError: The message lists what is `accepted`.
+        ValueError: The message has both readings of the word, and lists what is `accepted`.
     """
-    named = who.count("/") in ((0, 1) if bare else (1,)) and not who.startswith((".", "/"))
-    if not named and not Path(who).is_dir():
+    from sdar_envs.model_files import ModelFilesError, locate
+
+    if not bare and "/" not in who and not Path(who).exists():
         raise ValueError(f"there is no {who!r} here: expected {accepted}")
+    try:
+        locate(who)
+    except ModelFilesError as error:
+        raise ValueError(f"{error}. Accepted here: {accepted}") from None
+
+
+def require_player(who: str) -> None:
+    """Refuse a word that stands for no agent, before anything is built for it.
+
+    Raises:
+        ValueError: It is none of `PLAYERS`.
+    """
+    if who not in BASELINES and not is_run_directory(who):
+        require_model(who, PLAYERS, bare=False)
+
+
+def say_trust(console: Console, trusted: bool) -> None:
+    """Say on screen that a model's own code may run."""
+    if trusted:
+        console.print("note: --trust-remote-code: code that the model brings may run, with all that it may do")
 
 
 def is_run_directory(who: str) -> bool:
@@ -124,6 +153,7 @@ def load_player(
     overrides: Mapping[str, Any] | None = None,
     privileged: bool = False,
     teacher_context: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Player:
     """Make the agent that `who` stands for.
 
@@ -135,6 +165,7 @@ def load_player(
         overrides: Configuration that wins over the run's or the preset's.
         privileged: The model acts under the privileged prompt instead of the plain one.
         teacher_context: What that prompt shows, as ``module:function``; None takes the run's own, if it had one.
+        trust_remote_code: Whether code that the model brings may run.
 
     Raises:
         ValueError: `who` is nothing of these, or an override is wrong.
@@ -154,14 +185,21 @@ def load_player(
         teacher_context = teacher_context or run.teacher_context
         config = build_config(merge(run.config.to_dict(), overrides or {}))
     else:
-        require_model(who, "expert, random, a run directory, or a model directory or name", bare=False)
+        require_player(who)
         preset = choose_preset(None, source.name, who)
         config = build_config(merge(preset.config if preset else {}, overrides or {}))
     if temperature is not None:
         config = dataclasses.replace(config, eval_temperature=temperature)
     if not privileged:
-        return Player(who, model_agent(model_path, config, source), step)
-    agent = model_agent(model_path, config, source, privileged=True, teacher_context=teacher_context)
+        return Player(who, model_agent(model_path, config, source, trust_remote_code=trust_remote_code), step)
+    agent = model_agent(
+        model_path,
+        config,
+        source,
+        privileged=True,
+        teacher_context=teacher_context,
+        trust_remote_code=trust_remote_code,
+    )
     return Player(f"{who} (privileged prompt)", agent, step, seals_info=teacher_context is not None)
 
 
@@ -172,12 +210,12 @@ def model_agent(
     *,
     privileged: bool = False,
     teacher_context: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Agent:
     """A model on disk that acts under the plain prompt, or under the privileged one.
 
     Raises:
-        ValueError: The environment has nothing for a teacher to read, or there is no such teacher context.
-        OSError: There is no such model.
+        ValueError: The environment has nothing for a teacher to read, or there is no such teacher context or model.
     """
     from ..engine.single import SingleProcess, load_model
     from ..methods import METHODS
@@ -185,7 +223,7 @@ def model_agent(
     from ..trainer import load_teacher_context
 
     quiet_about_files(model_path)
-    model, tokenizer = load_model(model_path)
+    model, tokenizer = load_model(model_path, trust_remote_code=trust_remote_code)
     context = None if teacher_context is None else load_teacher_context(teacher_context)
     # Acting asks nothing of the method; grpo is the method that needs no teacher.
     model = SingleProcess.of(config).prepare(model).language_model

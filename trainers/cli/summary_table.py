@@ -56,6 +56,8 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
             f"paired difference {round(100 * difference['mean'], 6):+.1f} points, 95 % interval {100 * low:+.1f} to "
             f"{100 * high:+.1f}, clustered by what tasks share"
         )
+    for finding in summary.get("health") or ():
+        console.print(f"WARNING: since iteration {finding['since']}: {finding['message']}", style="bold yellow")
     before_that = f" after a warm start of {duration(warm_seconds)}" if warm_seconds else ""
     console.print(
         f"time {duration(float(summary['seconds']))}{before_that}; {summary['tokens']:,} tokens sampled in training"

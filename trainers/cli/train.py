@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..options.convert import nested
-from .flags import read_pairs
+from .flags import add_trust_argument, read_pairs
 from .terminal import duration, make_console, one_line, percent
 
 if TYPE_CHECKING:
@@ -39,13 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="options of the tiny model's warm start (WarmStartConfig in trainers.warm_start), e.g. max_steps=800",
     )  # fmt: skip
     parser.add_argument("--cache-dir", metavar="DIR", help="where warm models are kept [$XDG_CACHE_HOME/sdar-gym]")
+    add_trust_argument(parser)
     add_setup_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, and show the run's table."""
     from .envs import check_env_kwargs
-    from .players import quiet_about_files
+    from .players import quiet_about_files, say_trust
     from .setup import resolve_setup
     from .summary_table import show_directory, show_next_steps, show_summary
     from .unused_options import unread
@@ -58,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
     console.print(
         f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
     )
+    say_trust(console, options.trust_remote_code)
     for line in unread(setup.config, setup.given):
         console.print(f"  note: {line}")
     check_env_kwargs(setup.env_id, setup.config.environment_kwargs)
@@ -74,7 +76,13 @@ def run(options: argparse.Namespace) -> int:
     from ..trainer import SDARTrainer
 
     quiet_about_files(model)
-    trainer = SDARTrainer(model=model, env_id=setup.env_id, args=setup.config, teacher_context=setup.teacher_context)
+    trainer = SDARTrainer(
+        model=model,
+        env_id=setup.env_id,
+        args=setup.config,
+        teacher_context=setup.teacher_context,
+        trust_remote_code=options.trust_remote_code,
+    )
     try:
         summary = trainer.train(resume_from_checkpoint=options.resume)
     except KeyboardInterrupt:

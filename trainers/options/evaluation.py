@@ -1,4 +1,4 @@
-"""Options of evaluation: when, on how many episodes, and when a fall of the privileged-prompt policy is reported."""
+"""Options of evaluation: when, on how many episodes, and from where on a run's health is reported."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 from .option import OptionGroup, option
 
 _option = partial(option, group="evaluation")
+_share = partial(_option, above=0.0, high=1.0, maths=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +31,22 @@ class EvaluationOptions(OptionGroup):
         maths=False,
     )
     stop_on_teacher_collapse: bool = _option(False, "and stop the run then")
+    strict_health: bool = _option(False, "end the run with an error when it can not learn", maths=False)
+    health_patience: int = _option(3, "iterations in a row before a finding is said", low=1, maths=False)
+    health_context_full: float = _share(0.5, "say it from this share of episodes on whose prompt no longer fits")
+    health_malformed: float = _share(0.5, "say it from this share of malformed completions on")
+    health_truncated: float = _share(0.5, "say it from this share of completions on that are cut off")
+    health_zero_variance: float = _share(0.9, "say it from this share of zero-variance groups on")
+    health_logprob_difference: float = _option(
+        0.1, "say it from this mean difference of sampler and trainer on, in nats", above=0.0, maths=False
+    )
+    health_entropy: float = _option(
+        0.01, "say it when the entropy of sampling is at most this, in nats", low=0.0, maths=False
+    )
+    health_teacher_lead: float = _option(
+        0.0,
+        "say it when the privileged-prompt policy starts at most this far above the student",
+        low=-1.0,
+        high=1.0,
+        maths=False,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..evaluation.health import NAMES
 from .document import (
     Block,
     Cell,
@@ -76,7 +77,23 @@ def _warnings(run: RunRecords) -> tuple[str, ...]:
             f"The privileged-prompt policy collapsed: from iteration {collapsed[0]} on it won less than "
             f"{run.config.get('teacher_health_floor', 0.5)} of what it won at the start, and taught little."
         )
-    return tuple(found)
+    return (*found, *_health(run))
+
+
+def _health(run: RunRecords) -> list[str]:
+    """The findings about the run's health: from its summary, else from its metric lines, which have no remedy."""
+    if run.summary is not None:
+        findings = {each["name"]: (each["since"], each["message"]) for each in run.summary.get("health") or ()}
+    else:
+        findings = {}
+        for line in run.metrics:
+            for name in NAMES:
+                if line.get(f"health/{name}"):
+                    findings.setdefault(name, (line["step"], NAMES[name]))
+    # The collapse of the privileged-prompt policy has a sentence of its own.
+    return [
+        f"Since iteration {since}: {text}." for name, (since, text) in findings.items() if name != "teacher_collapsed"
+    ]
 
 
 def _headlines(run: RunRecords) -> tuple[Headline, ...]:

@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import socket
 from collections.abc import Mapping
 from importlib import metadata
@@ -118,6 +119,7 @@ class RunDirectory:
         options: The run's configuration.
         resume: Whether an earlier part of the same run may be in it.
         extra: Further keys of the run's identity (model, environment); compared like the configuration.
+        trust_remote_code: Whether code that the model brings may run; written into `versions.json` where it may.
 
     Raises:
         RunDirectoryError: In use, holding another run, or holding a symbolic link in the place of something that a run
@@ -125,7 +127,13 @@ class RunDirectory:
     """
 
     def __init__(
-        self, path: str | Path, options: Options, *, resume: bool = False, extra: Mapping[str, Any] | None = None
+        self,
+        path: str | Path,
+        options: Options,
+        *,
+        resume: bool = False,
+        extra: Mapping[str, Any] | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -133,6 +141,8 @@ class RunDirectory:
         self._lock = self._take_lock()
         try:
             self._claim(options, resume, dict(extra or {}))
+            if trust_remote_code:
+                self._note_trust()
         except BaseException:
             self._lock.close()
             raise
@@ -153,6 +163,18 @@ class RunDirectory:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write `summary.json` in one step."""
         _write_json(self.path / "summary.json", summary)
+
+    def disown(self) -> None:
+        """Take back what a run that is refused at its start has claimed, so that the folder can be used again.
+
+        A folder that holds an earlier part of the run, or that had evaluation sets before, keeps what it holds.
+        """
+        if self._begun_here:
+            (self.path / "run.json").unlink(missing_ok=True)
+            for log in self.logs().values():
+                log.cut(0)
+            if not self._had_sets:
+                shutil.rmtree(self.path / "panels", ignore_errors=True)
 
     def close(self) -> None:
         """Close the logs and release the lock."""
@@ -180,6 +202,7 @@ class RunDirectory:
     def _claim(self, options: Options, resume: bool, extra: dict[str, Any]) -> None:
         """Write the run's identity, configuration and versions, or check those of an earlier part of the same run."""
         identity = self.path / "run.json"
+        self._begun_here, self._had_sets = not identity.exists(), (self.path / "panels").exists()
         mine = {"digest": options.digest(), **extra}
         if identity.exists():
             # What only the held run has (an own teacher context, say) is missing here, and that is another run, too.
@@ -195,6 +218,11 @@ class RunDirectory:
         if not (self.path / "versions.json").exists() or not identity.exists():
             _write_json(self.path / "versions.json", versions())
         _write_json(identity, mine)
+
+    def _note_trust(self) -> None:
+        """Add to the versions that a model's own code was allowed to run, in this part of the run or in an earlier."""
+        path = self.path / "versions.json"
+        _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "trust_remote_code": True})
 
 
 def refuse_links(path: Path) -> None:

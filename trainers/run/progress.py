@@ -17,6 +17,9 @@ _SHOWN = (
     ("distill/weight", "weight", "{:.2f}"),
     ("entropy", "entropy", "{:.2f}"),
     ("kl", "kl", "{:.3f}"),
+    ("malformed_share", "malformed", "{:.2f}"),
+    ("truncated_share", "truncated", "{:.2f}"),
+    ("groups/flat_share", "zero-variance", "{:.2f}"),
 )
 
 

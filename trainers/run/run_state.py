@@ -36,6 +36,7 @@ class RunState:
         teacher_start: Success rate of the privileged-prompt policy before training.
         watched_at: The iteration after which the watched set was logged last.
         retrieval: What a bandit has learned (`skill_bandit.SkillBandit.state`).
+        health: The findings so far (`health.Health.to_json`).
     """
 
     step: int = 0
@@ -49,6 +50,7 @@ class RunState:
     teacher_start: float | None = None
     watched_at: int = -1
     retrieval: dict[str, Any] = field(default_factory=dict)
+    health: list[dict[str, Any]] = field(default_factory=list)
 
 
 def save_run(
@@ -117,7 +119,7 @@ def restore_run(
     # Parameters, then optimiser, float32 masters and counters.
     model = updater.root.language_model
     with quiet_transformers():
-        saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype)
+        saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype, use_safetensors=True)
     updater.engine.load_whole(updater.root, saved.state_dict())
     named = updater.masters.named_masters()
     load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, content["optimizer_numbers"])

@@ -92,6 +92,7 @@ def run_summary(
         "teacher": {"before": state.before.get("teacher"), "after": watched.described().get("teacher")},
         "difference": own["difference"],
         "views": views,
+        "health": state.health,
     }
 
 

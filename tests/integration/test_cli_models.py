@@ -1,0 +1,84 @@
+"""What the command line says to a model that is none, and to one that brings code of its own."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from foreign_code import bring_code
+from short_runs import SHORT_RUN, save_random_model
+
+from trainers.cli import main
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.model_info", lambda *_, **__: pytest.fail("asked the Hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["eval", "runs/none"],
+        ["play", "--agent", "runs/none"],
+        ["inspect", "--model", "runs/none"],
+        ["train", "--model", "runs/none"],
+    ],
+)
+def test_a_missing_run_is_one_line_with_both_readings_and_at_once(words: list[str], capsys) -> None:
+    start = time.monotonic()
+    assert main(words) == 2
+    assert time.monotonic() - start < 10.0
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "there is no folder runs/none" in error and "owner/name" in error and "Accepted here" in error
+
+
+def test_a_slip_in_the_name_of_an_agent_is_asked_of_nobody(capsys) -> None:
+    assert main(["eval", "--agent", "exprt"]) == 2
+    assert "there is no 'exprt' here: expected expert, random, a run directory" in capsys.readouterr().err
+
+
+def test_a_name_of_the_hub_is_asked_for_once(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def unreachable(name: str, **_: object) -> None:
+        asked.append(name)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("huggingface_hub.model_info", unreachable)
+    assert main(["eval", "nobody-there/no-such-model"]) == 2
+    error = capsys.readouterr().err
+    assert "was read as a folder, and there is none here, and as the name of a model on the Hub" in error
+    assert asked == ["nobody-there/no-such-model"]
+
+
+@pytest.mark.parametrize("command", ["eval", "play", "train", "inspect"])
+def test_code_of_a_model_is_refused_in_one_line_and_named(
+    command: str, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether to run foreign code"))
+    folder = save_random_model(tmp_path / "model")
+    mark = bring_code(folder, tokenizer=True)
+    words = {"eval": [str(folder)], "play": ["--agent", str(folder)]}.get(command, ["--model", str(folder)])
+    assert main([command, *words, *(["--output-dir", str(tmp_path / "run")] if command == "train" else [])]) == 2
+    # transformers may have lines of its own before it.
+    assert f"sdar {command}: {folder} brings code of its own" in capsys.readouterr().err.splitlines()[-1]
+    assert not mark.exists()
+
+
+def test_trust_is_said_on_screen_and_in_the_versions_of_the_run(tmp_path: Path, capsys) -> None:
+    model = save_random_model(tmp_path / "model")
+    words = ["train", "--model", str(model), *SHORT_RUN, "--max-steps", "1", "--test-episodes", "0"]
+    for name, flag in (("plain", []), ("trusting", ["--trust-remote-code"])):
+        assert main([*words, *flag, "--output-dir", str(tmp_path / name)]) == 0
+        assert ("code that the model brings may run" in capsys.readouterr().out) == bool(flag)
+        versions = json.loads((tmp_path / name / "versions.json").read_text())
+        assert versions.get("trust_remote_code") == (True if flag else None)
+    # A run that goes on with trust says so from then on.
+    resumed = [*words, "--max-steps", "2", "--resume", "--trust-remote-code", "--output-dir", str(tmp_path / "plain")]
+    assert main(resumed) == 0
+    assert json.loads((tmp_path / "plain" / "versions.json").read_text())["trust_remote_code"] is True
