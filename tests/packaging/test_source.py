@@ -86,11 +86,6 @@ def test_code_of_a_model_runs_only_where_somebody_asks_for_it():
                         assert isinstance(default, ast.Constant) and default.value is False, (path, node.name)
 
 
-def test_models_are_loaded_in_one_place():
-    loaders = {path for path, tree in SOURCES.items() for name, _ in calls(tree) if name.endswith(".from_pretrained")}
-    assert loaders <= {"sdar_envs/model_files.py", "trainers/run/run_state.py", "trainers/cli/inspection.py"}
-
-
 def test_the_privileged_side_is_opened_in_few_places():
     assert {path for path, tree in SOURCES.items() for name, _ in calls(tree) if name.endswith(".reveal")} == REVEALERS
 

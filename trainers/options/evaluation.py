@@ -31,7 +31,7 @@ class EvaluationOptions(OptionGroup):
         maths=False,
     )
     stop_on_teacher_collapse: bool = _option(False, "and stop the run then")
-    strict_health: bool = _option(False, "end the run with an error when it can not learn", maths=False)
+    strict_health: bool = _option(False, "end the run with an error when it cannot learn", maths=False)
     health_patience: int = _option(3, "iterations in a row before a finding is said", low=1, maths=False)
     health_context_full: float = _share(0.5, "say it from this share of episodes on whose prompt no longer fits")
     health_malformed: float = _share(0.5, "say it from this share of malformed completions on")
