@@ -212,6 +212,17 @@ def test_rlsd_is_grpo_where_the_teacher_agrees_where_nothing_is_gained_and_at_la
     assert torch.equal(found, batch.advantages_BT)
 
 
+def test_a_token_that_the_teacher_has_not_read_keeps_its_whole_advantage_under_rlsd() -> None:
+    rows = random_rows(4)
+    rows[2] = changed(rows[2], teacher_logprobs_T={})
+    method = METHODS["rlsd"]
+    batch = collate(rows, teacher_views=method.teacher_views)
+    batch.student_BT = batch.behaviour_BT
+    found = apply(plan_of(method, CONFIG, 0.5), batch).advantages_BT
+    assert torch.equal(found[2], batch.advantages_BT[2])
+    assert not torch.equal(found[1], batch.advantages_BT[1])
+
+
 def test_the_schedule_of_rlsd_ends_after_a_hundred_iterations_and_with_it_the_teacher() -> None:
     row = METHODS["rlsd"]
     coefs = [row.coefficient(step, CONFIG) for step in (0, 50, 99, 100, 150)]

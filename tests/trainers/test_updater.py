@@ -179,3 +179,13 @@ def test_tasks_come_once_per_pass_in_an_order_of_the_seed() -> None:
     assert len({d.draw for d in [*draws, *tasks.draws(2)]}) == 16
     with pytest.raises(ValueError, match="expected at least one"):
         TaskPlan([], tasks.options)
+
+
+@pytest.mark.parametrize("limit", [1e-3, 1e3])
+def test_a_step_of_plain_gradient_descent_is_as_long_as_the_clipped_gradient(limit: float) -> None:
+    own = updater(dataclasses.replace(CONFIG, optim="sgd", weight_decay=0.0, max_grad_norm=limit))
+    before = flat(own.root)
+    metrics = own.update(random_rows(6), plan())
+    moved = float((flat(own.root) - before).norm())
+    assert metrics["grad_norm"] > 1e-2  # reported before clipping
+    assert moved == pytest.approx(CONFIG.learning_rate * min(metrics["grad_norm"], limit), rel=1e-2)
