@@ -130,6 +130,7 @@ class RunDirectory:
         trust_remote_code: bool = False,
     ) -> None:
         self.path = Path(path)
+        require_folder(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         try:
@@ -216,6 +217,19 @@ class RunDirectory:
         """Add to the versions that a model's own code was allowed to run, in this part of the run or in an earlier."""
         path = self.path / "versions.json"
         _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), "trust_remote_code": True})
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a place where no run directory can be, without making anything there.
+
+    Raises:
+        RunDirectoryError: It or a parent is a file, or nothing may be written there.
+    """
+    nearest = next(each for each in (path, *path.absolute().parents) if each.exists() or each.is_symlink())
+    if not nearest.is_dir():
+        raise RunDirectoryError(f"{path}: expected a folder, and {nearest} is a file: choose another output_dir")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RunDirectoryError(f"{path}: nothing may be written in {nearest}: choose another output_dir")
 
 
 def read_identity(path: Path) -> dict[str, Any]:
