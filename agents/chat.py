@@ -109,12 +109,7 @@ class ChatAgent:
         # Lengths: within the model's positions, and for a teacher with room for its privileged context.
         config = None if model is None else model.config.get_text_config()
         positions = getattr(config, "max_position_embeddings", None)
-        wanted = max_prompt_length + max_completion_length
-        if positions is not None and wanted > positions:
-            raise ValueError(
-                f"max_prompt_length + max_completion_length is expected to be within the model's {positions} "
-                f"positions, got {max_prompt_length} + {max_completion_length}: lower one of them"
-            )
+        require_lengths(positions, max_prompt_length, max_completion_length)
         self.temperature = temperature
         self.stop = tuple(stop)
         self.max_prompt_length = max_prompt_length
@@ -255,3 +250,16 @@ def end_ids(renderer: ChatRenderer, model: Any) -> list[int]:
     configured = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     more = configured if isinstance(configured, list) else [configured]
     return list(dict.fromkeys([*renderer.end_ids, *(int(i) for i in more if i is not None)]))
+
+
+def require_lengths(positions: int | None, max_prompt_length: int, max_completion_length: int) -> None:
+    """Refuse lengths that do not fit a model's positions; None of those accepts any.
+
+    Raises:
+        ValueError: They do not fit.
+    """
+    if positions is not None and max_prompt_length + max_completion_length > positions:
+        raise ValueError(
+            f"max_prompt_length + max_completion_length is expected to be within the model's {positions} "
+            f"positions, got {max_prompt_length} + {max_completion_length}: lower one of them"
+        )

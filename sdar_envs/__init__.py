@@ -23,6 +23,7 @@ class WorldEntry:
         vector_entry_point: The class that `gymnasium.make_vec` takes; None for Gymnasium's own.
         demonstrator: Its `sdar_envs.demonstrations.Script`, as ``module:name``; None where a model that is built from
             nothing cannot be warmed up.
+        data_options: Keyword arguments that name a user's own or official data, which no generated world resembles.
         presets: Model family -> name of the preset, a file in ``assets/configs``.
         skill_folder: Folder of the skill bank in ``assets/skills``.
         official_skill_folder: The same where it plays published files, if that is another bank.
@@ -32,6 +33,7 @@ class WorldEntry:
     entry_point: str
     vector_entry_point: str | None = None
     demonstrator: str | None = None
+    data_options: tuple[str, ...] = ()
     presets: Mapping[str, str] = field(default_factory=dict)
     skill_folder: str
     official_skill_folder: str | None = None
@@ -53,6 +55,7 @@ WEBSHOP = WorldEntry(
     env_id="sdar/WebShop-v0",
     entry_point="sdar_envs.webshop.env:WebShopEnv",
     demonstrator="sdar_envs.webshop.demonstrator:SCRIPT",
+    data_options=("data_dir",),
     presets={"tiny": "webshop-tiny", "qwen": "webshop-qwen", "qwen3": "webshop-qwen3"},
     skill_folder="webshop",
     official_skill_folder="webshop_official",
@@ -62,6 +65,7 @@ SEARCHQA = WorldEntry(
     entry_point="sdar_envs.searchqa.env:SearchQAEnv",
     vector_entry_point="sdar_envs.searchqa.vector:SearchQAVectorEnv",
     demonstrator="sdar_envs.searchqa.demonstrator:SCRIPT",
+    data_options=("dataset", "corpus", "index"),
     presets={"tiny": "searchqa-tiny", "qwen": "searchqa-qwen", "qwen3": "searchqa-qwen3"},
     skill_folder="searchqa",
 )

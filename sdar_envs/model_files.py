@@ -139,6 +139,17 @@ def load_encoder(name: str | os.PathLike[str], *, trust_remote_code: bool = Fals
 def _load(
     from_pretrained: Callable[..., Any], name: str | os.PathLike[str], trust: bool, options: dict[str, Any]
 ) -> Any:
+    where = check_files(name)
+    with _one_clear_line(where):
+        return from_pretrained(where, trust_remote_code=trust, use_safetensors=True, **options)
+
+
+def check_files(name: str | os.PathLike[str]) -> str:
+    """Where a model is to be loaded from, once a folder of it is known to hold a configuration and safetensors.
+
+    Raises:
+        ModelFilesError: It does not, or there is no such model (`locate`).
+    """
     where = locate(name)
     folder = Path(where)
     if folder.is_dir():
@@ -150,8 +161,24 @@ def _load(
                 f"{where}: expected parameters as safetensors, got {', '.join(pickled) or 'none'}; pickled files can "
                 "run code when they are read and are not opened: convert them with save_pretrained elsewhere"
             )
-    with _one_clear_line(where):
-        return from_pretrained(where, trust_remote_code=trust, use_safetensors=True, **options)
+    return where
+
+
+def positions_of(name: str | os.PathLike[str]) -> int | None:
+    """How many positions a model has, from its configuration on disk; None where that does not say so."""
+    path: Any = Path(name).expanduser() / "config.json"
+    if not path.is_file():
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(os.fspath(name), "config.json") if _HUB_NAME.fullmatch(os.fspath(name)) else None
+        if not isinstance(path, str):
+            return None
+    try:
+        config = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = (config.get("text_config") or config).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return None  # whoever loads it says what is wrong with it
+    return found if isinstance(found, int) else None
 
 
 @contextlib.contextmanager

@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agents.chat import require_lengths
 from agents.sampling.base import Sampler
+from sdar_envs.model_files import positions_of
 
 from .batch.row import SampledRow, ScoredRow
 from .config import SDARConfig
@@ -108,6 +110,11 @@ class SDARTrainer:
         if isinstance(teacher_context, str):
             self._identity["teacher_context"] = teacher_context
             teacher_context = load_teacher_context(teacher_context)
+
+        # What can be checked before a model is read: its lengths, and that the environment can be made.
+        if isinstance(model, (str, Path)):
+            require_lengths(positions_of(model), self.args.max_prompt_length, self.args.max_completion_length)
+        self.source.task_ids("train")
 
         # The model, and what its method reads over the run.
         self.engine: Engine = engine or SingleProcess.of(self.args)

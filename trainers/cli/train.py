@@ -63,6 +63,11 @@ def run(options: argparse.Namespace) -> int:
     for line in unread(setup.config, setup.given):
         console.print(f"  note: {line}")
     check_env_kwargs(setup.env_id, setup.config.environment_kwargs)
+    if setup.model is None:
+        require_demonstrations(setup, warm_pairs)
+    elif warm_pairs:
+        raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
+    require_environment(setup)
     model = setup.model
     warm_seconds = 0.0
     if model is None:
@@ -70,8 +75,6 @@ def run(options: argparse.Namespace) -> int:
         warm = warm_model(console, setup, warm_pairs, options.cache_dir)
         model = str(warm.model_dir)
         warm_seconds = 0.0 if warm.cached else warm.seconds
-    elif warm_pairs:
-        raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
 
     from ..trainer import SDARTrainer
 
@@ -101,15 +104,20 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
     """Say what is wrong before minutes of warm start, not after.
 
     Raises:
-        ValueError: The directory holds a run and `resume` is off, or there is no such device, model or teacher context.
-        RunDirectoryError: The directory holds another run.
+        ValueError: The directory holds a run and `resume` is off; there is no such device, model or teacher context; or
+            lengths do not fit the model.
+        RunDirectoryError: The directory holds another run, or there can be none.
         ImportError: A sink's package is missing.
     """
+    from agents.chat import require_lengths
+    from sdar_envs.model_files import check_files, positions_of
+
     from ..engine.single import choose_device
-    from ..run.directory import require_same_run
+    from ..run.directory import require_folder, require_same_run
     from ..run.sinks import require_sinks
     from .players import require_model
 
+    require_folder(path)
     if (path / "run.json").is_file():
         if not resume:
             raise ValueError(f"{path} holds a run already: go on with it (--resume), or choose another --output-dir")
@@ -123,6 +131,55 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
         load_teacher_context(setup.teacher_context)
     if setup.model is not None:
         require_model(setup.model, "a model directory or name")
+        check_files(setup.model)
+        config = setup.config
+        require_lengths(positions_of(setup.model), config.max_prompt_length, config.max_completion_length)
+
+
+def require_environment(setup: Setup) -> None:
+    """Make the environment once, which reads its data and imports its packages.
+
+    Raises:
+        ValueError: It does not take its arguments, or its data is not as expected.
+        OSError: Its data is not there.
+        ImportError: A package is missing.
+    """
+    from ..rollout.environments import EnvironmentSource
+
+    source = EnvironmentSource(setup.env_id, setup.config.environment_kwargs)
+    try:
+        source.task_ids("train")
+    finally:
+        source.close()
+
+
+def require_demonstrations(setup: Setup, pairs: dict[str, Any]) -> None:
+    """Refuse an environment from which the embedded tiny model cannot learn to play.
+
+    Raises:
+        ValueError: It has no demonstrations, or plays a user's own data, whose words no generated world has; or lengths
+            do not fit the model that `pairs` of the warm start describe.
+    """
+    from agents.chat import require_lengths
+    from sdar_envs import world_entry
+    from sdar_envs.demonstrations import SCRIPTS
+
+    from ..warm_start.warm_start import warm_start_config
+
+    if setup.env_id not in SCRIPTS:
+        raise ValueError(
+            f"the embedded tiny model learns to play from demonstrations, which {', '.join(SCRIPTS)} has and "
+            f"{setup.env_id} has not: pass --model"
+        )
+    positions = warm_start_config(pairs, "--warm-start").model.max_position_embeddings
+    require_lengths(positions, setup.config.max_prompt_length, setup.config.max_completion_length)
+    entry, kwargs = world_entry(setup.env_id), setup.config.environment_kwargs
+    own = [name for name in (entry.data_options if entry else ()) if kwargs.get(name) is not None]
+    if own:
+        raise ValueError(
+            "the embedded tiny model learns to play in generated worlds and knows no words of others: pass --model, or "
+            f"leave out {', '.join(f'env_kwargs.{name}' for name in own)}"
+        )
 
 
 def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir: str | None) -> WarmStart:
@@ -130,17 +187,9 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
 
     Raises:
         WarmStartFailed: Student and privileged-prompt policy did not reach their bands.
-        ValueError: An unknown key, or an environment without demonstrations.
+        ValueError: An unknown key.
     """
-    from sdar_envs.demonstrations import SCRIPTS
-
     from ..warm_start.warm_start import warm_start, warm_start_config
-
-    if setup.env_id not in SCRIPTS:
-        raise ValueError(
-            f"the embedded tiny model learns to play from demonstrations, which {', '.join(SCRIPTS)} has and "
-            f"{setup.env_id} has not: pass --model"
-        )
 
     def report(line: str) -> None:
         console.print(f"  {one_line(line).removeprefix('warm start: ')}")

@@ -136,6 +136,7 @@ class RunDirectory:
         trust_remote_code: bool = False,
     ) -> None:
         self.path = Path(path)
+        require_folder(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         refuse_links(self.path)
         self._lock = self._take_lock()
@@ -242,6 +243,19 @@ def refuse_links(path: Path) -> None:
                     f"{each} is a symbolic link (to {os.readlink(each)}), and a run writes to no place outside its "
                     "directory: put the file itself there, or choose another output_dir"
                 )
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a place where no run directory can be, without making anything there.
+
+    Raises:
+        RunDirectoryError: It or a parent is a file, or nothing may be written there.
+    """
+    nearest = next(each for each in (path, *path.absolute().parents) if each.exists() or each.is_symlink())
+    if not nearest.is_dir():
+        raise RunDirectoryError(f"{path}: expected a folder, and {nearest} is a file: choose another output_dir")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise RunDirectoryError(f"{path}: nothing may be written in {nearest}: choose another output_dir")
 
 
 def read_identity(path: Path) -> dict[str, Any]:
