@@ -9,7 +9,7 @@ file imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sdar_envs.choices import require_choice, unknown_choice
 
 from .options import Options
 from .options.convert import merge, read_yaml
+from .presets import load_preset, model_family, preset_config, preset_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +88,31 @@ class SDARConfig(Options):
             ValueError: The file is not a mapping, is not YAML, or names an unknown key.
         """
         return cls.from_dict({**read_yaml(path), **overrides}, where=str(path))
+
+
+def configuration(
+    model: Any,
+    env_id: str | Callable[..., Any],
+    args: SDARConfig | Mapping[str, Any] | None,
+    preset: str | None,
+) -> SDARConfig:
+    """The configuration that a trainer's arguments stand for; arguments and errors as for `SDARTrainer`."""
+    if preset is None:
+        if args is not None and not isinstance(args, SDARConfig):
+            raise TypeError(
+                f"SDARTrainer.args: expected an SDARConfig, got {type(args).__name__}: a mapping of options goes with "
+                "preset=, and SDARConfig(**options) starts from the defaults"
+            )
+        return args or SDARConfig()
+    if isinstance(args, SDARConfig):
+        raise TypeError(
+            "SDARTrainer: expected args with preset= to be a mapping of the options that differ from the preset, got a "
+            'whole SDARConfig: pass args={"seed": 1}, say, or leave out preset= and pass '
+            "args=SDARConfig.preset(name, seed=1)"
+        )
+    name = env_id if isinstance(env_id, str) else ""
+    chosen = preset_for(model_family(model), name) if preset == "auto" else load_preset(preset)
+    if chosen is not None and name and name != chosen.env_id:
+        raise ValueError(f"preset {chosen.name!r} is for {chosen.env_id}, got env_id={name!r}: choose one of the two")
+    given = dict(args or {})
+    return SDARConfig.from_dict(merge(preset_config(chosen, given.get("method")), given))

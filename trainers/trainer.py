@@ -7,7 +7,6 @@ and `maths` the fourth, `engine` the fifth). Nothing here depends on a method's 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,8 @@ from agents.chat import require_lengths
 from agents.sampling.base import Sampler
 from sdar_envs.model_files import positions_of
 
-from .batch.row import SampledRow, ScoredRow
-from .config import SDARConfig
+from .batch.row import ScoredRow
+from .config import SDARConfig, configuration
 from .engine.base import Engine
 from .engine.checkpoint import CheckpointStore, open_checkpoint
 from .engine.single import SingleProcess, fingerprint, load_model, quiet_transformers
@@ -28,20 +27,15 @@ from .evaluation.evaluation_set import EvaluationSet
 from .evaluation.health import Finding, Health, UnhealthyRunError, judge, judge_start
 from .evaluation.measured import Measured
 from .evaluation.monitor import Monitor
-from .maths.advantages import compute_advantages
-from .maths.step_groups import merge_similar_anchors
-from .methods import get_method, weigh
+from .iteration import Iteration
+from .methods import get_method
 from .methods.method import IterationPlan
-from .options.convert import merge
-from .options.references import load_object
-from .presets import load_preset, model_family, preset_config, preset_for
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
-from .rollout.dynamic_sampling import Resampled
 from .rollout.environments import Environment, EnvironmentSource
-from .rollout.policies import TeacherContext, make_policies
-from .rollout.rows import build_rows, outcomes_of
-from .rollout.selection import mark_kept, measure_progress, select_rows
+from .rollout.policies import TeacherContext, load_teacher_context, make_policies
+from .rollout.rows import build_rows
+from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerState
@@ -51,10 +45,9 @@ from .run.log import RunLog
 from .run.progress import Progress, make_progress
 from .run.run_state import RunState, restore_run, save_run
 from .run.sinks import require_sinks
-from .run.summary import rollout_metrics, run_summary
+from .run.summary import run_summary
 from .scoring.scorer import Scorer
 
-TOKEN_EPISODES = 2  # episodes per iteration whose tokens are logged one by one
 LAST_EVALUATION_TOKEN_EPISODES = 64  # and of the last evaluation
 
 
@@ -159,6 +152,16 @@ class SDARTrainer:
         strongest = max(plans, key=lambda plan: plan.coefficient)
         self._shown_turns = self.collector.privileged_turns(strongest)
         self.callbacks = CallbackList(list(callbacks), self.args, TrainerState(max_steps=self._steps))
+        self._iteration = Iteration(
+            self.args,
+            self.method,
+            self.policies,
+            self.collector,
+            self.scorer,
+            self.updater,
+            self.bandit,
+            on_rollout_end=lambda rollouts: self.callbacks.fire("on_rollout_end", rollouts=rollouts),
+        )
         self.state = RunState()
         self.health = Health(self.args.health_patience)
         self._last_watched: tuple[int, Measured] | None = None
@@ -278,7 +281,7 @@ class SDARTrainer:
         return summary
 
     def iteration(self, log: RunLog | None = None) -> dict[str, Any]:
-        """One iteration: collect, select, score, weigh, update. Returns its metrics.
+        """One iteration (`iteration.Iteration`); returns its metrics.
 
         Args:
             log: Gets the episodes; None writes none.
@@ -286,76 +289,11 @@ class SDARTrainer:
         Raises:
             RuntimeError: Every episode's environment broke.
         """
-        clock, args, plan = self.engine.clock, self.args, self.method.at(self.state.step, self.args)
-        mask_truncated = args.mask_truncated_completions
-        start, cpu_start = clock(), time.process_time()
-
-        # Collect: episodes, and the rows of tokens that they make.
-        resampled = self.collector.collect(plan)
-        rollouts = resampled.rollouts
-        seen = [[turn.view.observation for turn in rollout.episode.turns] for rollout in rollouts]
-        rows = merge_similar_anchors(build_rows(rollouts), seen, args.gigpo_similarity)
-        collected = clock()
-        metrics = rollout_metrics(rollouts, rows, view=self.method.student_view)
-        self.callbacks.fire("on_rollout_end", rollouts=rollouts)
-
-        # Select: the rows that are learned from, and the prompt that they are given.
-        if plan.reads_plan_length:
-            progress = measure_progress(rows, rollouts, args, self.policies.plan_length)
-            rows = progress.rows
-            metrics |= progress.metrics
-        selected = select_rows(plan, rows, rollouts, self.policies.plain, mask_truncated=mask_truncated)
-        metrics |= selected.metrics
-
-        # Score and weigh: log-probs of the same tokens by teacher and reference, advantages and token weights.
-        scored, seconds = self.scorer.score(selected.rows, rollouts, plan)
-        metrics |= seconds
-        advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage)
-        by_index = {row.index: own for row, own in zip(rows, advantages.per_token, strict=True)}
-        learned = weigh(plan, scored, by_index, mask_truncated=mask_truncated)
-
-        # Log the episodes, before the update changes the student's log-probs.
-        cpu_logging = time.process_time()
-        latest = _latest(rows, learned)
-        if log is not None:
-            shown = [row for row in latest if row.episode_id < TOKEN_EPISODES]
-            columns, view = partial(self.scorer.columns, plan=plan), self.method.student_view
-            log.episodes(rollouts, iteration=plan.step, phase="train", view=view, rows=shown, columns=columns)
-        weighed, cpu_weighed = clock(), time.process_time()
-
-        # Update.
-        trained = self.updater.counters.tokens
-        metrics |= self.updater.update(learned, plan)
-        metrics["tokens/learned"] = float(self.updater.counters.tokens - trained)
-        self._sync_sampler(plan.step + 1)
-        if self.bandit is not None:
-            metrics |= self.bandit.learn(latest, rollouts, resampled.replaced)
-            self.state.retrieval = self.bandit.state()
-        metrics |= {
-            "groups": float(advantages.groups),
-            "groups/flat": float(advantages.flat_groups),
-            "groups/single": float(advantages.single_groups),
-            "groups/flat_share": advantages.flat_groups / max(advantages.groups, 1),
-            **advantages.metrics,
-            **(resampled.metrics(args.num_generations) if args.dynamic_sampling else {}),
-            "coefficient": plan.coefficient,
-            "seconds/rollout": collected - start,
-            "seconds/update": clock() - weighed,
-        }
-        self.state.cpu_seconds += cpu_logging - cpu_start + time.process_time() - cpu_weighed
-        metrics["seconds/cpu"] = self.state.cpu_seconds
-        self._count(metrics, learned, resampled)
-        return metrics
+        return self._iteration.run(self.state, log)
 
     def _sync_sampler(self, version: int) -> None:
         """Make the sampler use the present parameters; its samples then carry `version`."""
         self.policies.sampler.sync_weights(self.model, version)
-
-    def _count(self, metrics: Mapping[str, Any], learned: Sequence[ScoredRow], resampled: Resampled) -> None:
-        """Add an iteration's tokens and failed episodes to the state of the run."""
-        self.state.sampled_tokens += int(metrics["tokens/sampled"] + metrics.get("tokens/replaced", 0))
-        self.state.trained_tokens += sum(len(row.student.ids) for row in learned)
-        self.state.failed_episodes += sum(rollout.episode.failed for rollout in resampled.rollouts)
 
     # Evaluation and logs.
 
@@ -511,50 +449,3 @@ class SDARTrainer:
     def _reset_requests(self) -> None:
         control = self.callbacks.control
         control.should_evaluate = control.should_save = control.should_log = False
-
-
-def configuration(
-    model: Any,
-    env_id: str | Callable[..., Environment],
-    args: SDARConfig | Mapping[str, Any] | None,
-    preset: str | None,
-) -> SDARConfig:
-    """The configuration that a trainer's arguments stand for; arguments and errors as for `SDARTrainer`."""
-    if preset is None:
-        if args is not None and not isinstance(args, SDARConfig):
-            raise TypeError(
-                f"SDARTrainer.args: expected an SDARConfig, got {type(args).__name__}: a mapping of options goes with "
-                "preset=, and SDARConfig(**options) starts from the defaults"
-            )
-        return args or SDARConfig()
-    if isinstance(args, SDARConfig):
-        raise TypeError(
-            "SDARTrainer: expected args with preset= to be a mapping of the options that differ from the preset, got a "
-            'whole SDARConfig: pass args={"seed": 1}, say, or leave out preset= and pass '
-            "args=SDARConfig.preset(name, seed=1)"
-        )
-    name = env_id if isinstance(env_id, str) else ""
-    chosen = preset_for(model_family(model), name) if preset == "auto" else load_preset(preset)
-    if chosen is not None and name and name != chosen.env_id:
-        raise ValueError(f"preset {chosen.name!r} is for {chosen.env_id}, got env_id={name!r}: choose one of the two")
-    given = dict(args or {})
-    return SDARConfig.from_dict(merge(preset_config(chosen, given.get("method")), given))
-
-
-def load_teacher_context(reference: str) -> TeacherContext:
-    """A user's own teacher context by ``module:function``; a file in the current folder is found, too.
-
-    Raises:
-        ValueError: There is no such module or function, or it cannot be called.
-    """
-    found = load_object(reference, "teacher context")
-    if not callable(found):
-        raise ValueError(f"teacher context {reference!r}: expected a function from info to text, got {found!r}")
-    context: TeacherContext = found
-    return context
-
-
-def _latest(rows: Sequence[SampledRow], learned: Sequence[SampledRow]) -> list[SampledRow]:
-    """All rows of an iteration, each at the latest stage that it has reached."""
-    reached = {row.index: row for row in learned}
-    return [reached.get(row.index, row) for row in rows]

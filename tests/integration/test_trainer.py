@@ -19,11 +19,11 @@ from trainers import methods
 from trainers.cli.evaluate import show_summaries
 from trainers.cli.summary_table import show_summary
 from trainers.cli.terminal import make_console
-from trainers.config import SDARConfig
+from trainers.config import SDARConfig, configuration
 from trainers.engine.single import SingleProcess
 from trainers.methods import IterationPlan
 from trainers.run.directory import read_json_lines
-from trainers.trainer import SDARTrainer, configuration
+from trainers.trainer import SDARTrainer
 
 
 def records(folder: Path, name: str = "metrics") -> list[dict[str, Any]]:

@@ -33,7 +33,7 @@ METHOD = "trainers/methods/method.py"
 OBJECTIVE = "trainers/methods/objective.py"
 UPDATER = "trainers/engine/updater.py"
 SCORER = "trainers/scoring/scorer.py"
-TRAINER = "trainers/trainer.py"
+ITERATION = "trainers/iteration.py"
 SAMPLER = "agents/sampling/local.py"
 
 T = "tests/trainers/"
@@ -402,15 +402,15 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "the sampler is told of new parameters",
-        TRAINER,
-        "        self._sync_sampler(plan.step + 1)\n",
+        ITERATION,
+        "        self.policies.sampler.sync_weights(self.updater.root.language_model, plan.step + 1)\n",
         "",
         "tests/integration/test_sampler_handed_in.py",
     ),
     _mutant(
         "the coefficient is that of the iteration",
-        TRAINER,
-        "self.method.at(self.state.step, self.args)\n        mask",
+        ITERATION,
+        "self.method.at(state.step, self.args)\n        mask",
         "self.method.at(0, self.args)\n        mask",
         "tests/integration/test_method_runs.py",
         *WIRING,

@@ -138,7 +138,7 @@ def teacher_context_of(model: str, reference: str | None) -> TeacherContext | No
         reference = read_run(model).teacher_context
     if reference is None:
         return None
-    from ..trainer import load_teacher_context
+    from ..rollout.policies import load_teacher_context
 
     return load_teacher_context(reference)
 

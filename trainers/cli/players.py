@@ -219,8 +219,7 @@ def model_agent(
     """
     from ..engine.single import SingleProcess, load_model
     from ..methods import METHODS
-    from ..rollout.policies import make_policies
-    from ..trainer import load_teacher_context
+    from ..rollout.policies import load_teacher_context, make_policies
 
     quiet_about_files(model_path)
     model, tokenizer = load_model(model_path, trust_remote_code=trust_remote_code)

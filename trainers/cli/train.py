@@ -126,7 +126,7 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
     require_sinks(setup.config)
     choose_device(setup.config.device)
     if setup.teacher_context is not None:
-        from ..trainer import load_teacher_context
+        from ..rollout.policies import load_teacher_context
 
         load_teacher_context(setup.teacher_context)
     if setup.model is not None:

@@ -21,6 +21,7 @@ from sdar_envs.privileged import Privileged, StudentView
 
 from ..methods.method import Method
 from ..options import Options
+from ..options.references import load_object
 from .environments import EnvironmentSource
 from .teacher_views import TEACHER, readings_of
 
@@ -224,3 +225,16 @@ def without_privileged(method: Method, options: Options, source: EnvironmentSour
         "pass teacher_context=, your own function from info to text, or choose a method without a teacher, such as "
         "method='grpo'"
     )
+
+
+def load_teacher_context(reference: str) -> TeacherContext:
+    """A user's own teacher context by ``module:function``; a file in the current folder is found, too.
+
+    Raises:
+        ValueError: There is no such module or function, or it cannot be called.
+    """
+    found = load_object(reference, "teacher context")
+    if not callable(found):
+        raise ValueError(f"teacher context {reference!r}: expected a function from info to text, got {found!r}")
+    context: TeacherContext = found
+    return context
