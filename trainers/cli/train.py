@@ -86,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
         teacher_context=setup.teacher_context,
         trust_remote_code=options.trust_remote_code,
     )
+    baselines = trainer.source.baselines
     try:
         summary = trainer.train(resume_from_checkpoint=options.resume)
     except KeyboardInterrupt:
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     console.print("")
     show_directory(console, path)
     console.print("")
-    show_next_steps(console, path)
+    show_next_steps(console, path, baselines)
     return 0
 
 
