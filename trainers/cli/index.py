@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..run.progress import StageBar
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -31,6 +33,8 @@ EPILOGUE = """examples:
 
 _BATCH = 4_096
 _SAMPLE = 100
+_TICK = 256  # passages between movements of the bar
+_PAUSE_S = 10.0  # seconds after which there is a line in any case
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,12 +85,14 @@ def build(options: argparse.Namespace) -> int:
     encoder: Encoder
     if options.encoder == "hashed":
         say(f"counting the words of {len(corpus):,} passages")
-        encoder = HashedEncoder.fit((passage.contents for passage in corpus), dim=options.dim)
+        with StageBar("index") as bar:
+            encoder = HashedEncoder.fit(counted(corpus, bar), dim=options.dim)
     else:
         encoder = open_encoder(options.encoder)
-    index = VectorIndex.build_from(
-        encoded(corpus, encoder), dim=encoder.dim, kind=options.kind, threads=options.threads
-    )
+    with StageBar("index") as bar:
+        index = VectorIndex.build_from(
+            encoded(corpus, encoder, bar), dim=encoder.dim, kind=options.kind, threads=options.threads
+        )
     if isinstance(encoder, HashedEncoder):
         encoder.save(saved_encoder(output))
     index.save(output)
@@ -94,13 +100,24 @@ def build(options: argparse.Namespace) -> int:
     return 0
 
 
-def encoded(corpus: JsonlCorpus, encoder: Encoder) -> Iterator[NDArray[np.float32]]:
-    """The corpus's vectors, block by block, with lines on how far it is."""
-    started = time.monotonic()
+def counted(corpus: JsonlCorpus, bar: StageBar) -> Iterator[str]:
+    """The texts of a corpus, with a bar on how far it is; the hashed encoder reads them once."""
+    for number, passage in enumerate(corpus, 1):
+        if number % _TICK == 0:
+            bar.advance("counting words", number, len(corpus))
+        yield passage.contents
+
+
+def encoded(corpus: JsonlCorpus, encoder: Encoder, bar: StageBar) -> Iterator[NDArray[np.float32]]:
+    """The corpus's vectors, block by block: with a bar on a terminal, and elsewhere lines on how far it is."""
+    started = said = time.monotonic()
     for start in range(0, len(corpus), _BATCH):
         rows = range(start, min(start + _BATCH, len(corpus)))
         yield encoder.encode_passages([corpus.passage(row).contents for row in rows])
-        if (start // _BATCH) % 16 == 15:
+        bar.advance("encoding", rows.stop, len(corpus))
+        now = time.monotonic()
+        if not bar.shown and ((start // _BATCH) % 16 == 15 or now - said >= _PAUSE_S):
+            said = now
             rate = rows.stop / (time.monotonic() - started)
             left = (len(corpus) - rows.stop) / rate
             say(f"{rows.stop:,} of {len(corpus):,} passages, {rate:,.0f}/s, {left:,.0f} s left")
