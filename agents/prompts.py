@@ -172,6 +172,9 @@ class PromptStyle:
 
     def _section(self, name: str, **values: str) -> str:
         template = _style_sections(self.name)[name]
+        if self.name == "paper" and values.get("task") == "":
+            # An environment that states no task of its own has it in its observations, and no empty heading for it.
+            template = "\n\n".join(part for part in template.split("\n\n") if "{task}" not in part)
         return _PLACEHOLDER.sub(lambda match: values[match[1]], template) if "{" in template else template
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from trainers.run.progress import BarProgress, LineProgress, make_progress, metrics_line
+from trainers.run.progress import BarProgress, LineProgress, StageBar, make_progress, metrics_line
 
 METRICS = {"success": 0.25, "valid/success_rate": 0.125, "distill/weight": 0.464, "kl": 0.0104, "unknown": 3.0}
 
@@ -46,3 +46,28 @@ def test_on_a_terminal_there_is_a_bar_with_the_live_metrics(monkeypatch: pytest.
     assert "success 0.50  valid 0.125" in terminal.getvalue()  # the last evaluation stays in sight
     assert "3/4" in terminal.getvalue() and "weight 0.46" in terminal.getvalue()
     assert "success [bold]5[/bold] %" in terminal.getvalue()  # text is data, never markup
+
+
+def test_work_before_a_run_has_a_bar_with_time_left_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with StageBar("warm start") as bar:
+        bar.advance("cloning", 5, 400)
+    assert not bar.shown and capsys.readouterr() == ("", "")
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    with StageBar("warm start") as bar:
+        bar.advance("playing demonstrations", 4000, 4000)
+        bar.advance("cloning", 5, 400)
+        bar.say("step 5 [bold]")
+        bar.advance("cloning", 6, 500)
+        bar._bar.refresh()
+    shown = terminal.getvalue()
+    assert "warm start: cloning" in shown and "6/500" in shown and "left" in shown and "step 5 [bold]" in shown

@@ -20,7 +20,7 @@ from .flags import (
     old_spelling,
     read_pairs,
 )
-from .terminal import duration, interval, make_console, percent, show_table
+from .terminal import duration, interval, kind_name, make_console, percent, show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -187,7 +187,7 @@ def show_evaluations(console: Console, results: Mapping[str, Evaluation]) -> Non
     if len(kinds) > 1:
         console.print("")
         rows = [[name, *(_rate(found.by_task_type.get(kind)) for kind in kinds)] for name, found in results.items()]
-        show_table(console, "by task type, in %, with 95 % intervals", ["agent", *kinds], rows)
+        show_table(console, "by task type, in %, with 95 % intervals", ["agent", *map(kind_name, kinds)], rows)
 
 
 def _rate(rate: Rate | None) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..run.progress import StageBar
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -34,6 +36,8 @@ EPILOGUE = """examples:
 
 _BATCH = 4_096
 _SAMPLE = 100
+_TICK = 256  # passages between movements of the bar
+_PAUSE_S = 10.0  # seconds after which there is a line in any case
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,16 +132,19 @@ def build(options: argparse.Namespace) -> int:
             say(f"encoder {options.encoder}: {encoder.settings}")
     corpus = JsonlCorpus(options.corpus if options.folder is None else write_corpus(options))
     if options.encoder == "lexical":
-        lexical = LexicalIndex.build(counted(corpus))
+        with StageBar("index") as bar:
+            lexical = LexicalIndex.build(counted(corpus, bar))
         lexical.save(output)
         print(f"{output}: {lexical.size:,} passages by their words, {output.stat().st_size:,} bytes")
         return 0
     if encoder is None:
         say(f"counting the words of {len(corpus):,} passages")
-        encoder = HashedEncoder.fit(counted(corpus), dim=options.dim or 512)
-    index = VectorIndex.build_from(
-        encoded(corpus, encoder), dim=encoder.dim, kind=options.kind or "flat", threads=options.threads
-    )
+        with StageBar("index") as bar:
+            encoder = HashedEncoder.fit(counted(corpus, bar), dim=options.dim or 512)
+    with StageBar("index") as bar:
+        index = VectorIndex.build_from(
+            encoded(corpus, encoder, bar), dim=encoder.dim, kind=options.kind or "flat", threads=options.threads
+        )
     if isinstance(encoder, HashedEncoder):
         encoder.save(saved_encoder(output))
     index.save(output)
@@ -170,25 +177,30 @@ def write_corpus(options: argparse.Namespace) -> Path:
     return path
 
 
-def counted(corpus: JsonlCorpus) -> Iterator[str]:
-    """The texts of a corpus; says how many are longer than what is shown of a passage."""
+def counted(corpus: JsonlCorpus, bar: StageBar) -> Iterator[str]:
+    """The texts of a corpus, with a bar on how far it is; says how many are longer than what is shown of a passage."""
     from sdar_envs.searchqa.wording import MAX_PASSAGE
 
     long = 0
-    for passage in corpus:
+    for number, passage in enumerate(corpus, 1):
+        if number % _TICK == 0:
+            bar.advance("counting words", number, len(corpus))
         long += len(passage.text) > MAX_PASSAGE
         yield passage.contents
     if long:
         say(f"warning: {long:,} passages are longer than the {MAX_PASSAGE:,} characters that are shown of one")
 
 
-def encoded(corpus: JsonlCorpus, encoder: Encoder) -> Iterator[NDArray[np.float32]]:
-    """The corpus's vectors, block by block, with lines on how far it is."""
-    started = time.monotonic()
+def encoded(corpus: JsonlCorpus, encoder: Encoder, bar: StageBar) -> Iterator[NDArray[np.float32]]:
+    """The corpus's vectors, block by block: with a bar on a terminal, and elsewhere lines on how far it is."""
+    started = said = time.monotonic()
     for start in range(0, len(corpus), _BATCH):
         rows = range(start, min(start + _BATCH, len(corpus)))
         yield encoder.encode_passages([corpus.passage(row).contents for row in rows])
-        if (start // _BATCH) % 16 == 15:
+        bar.advance("encoding", rows.stop, len(corpus))
+        now = time.monotonic()
+        if not bar.shown and ((start // _BATCH) % 16 == 15 or now - said >= _PAUSE_S):
+            said = now
             rate = rows.stop / (time.monotonic() - started)
             left = (len(corpus) - rows.stop) / rate
             say(f"{rows.stop:,} of {len(corpus):,} passages, {rate:,.0f}/s, {left:,.0f} s left")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .terminal import duration, interval, percent, show_table
+from .terminal import duration, interval, kind_name, percent, show_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +33,7 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
     rows = [_row("all tasks", before, after)]
     kinds_before = before.get("by_task_type", {})
     for kind in sorted({*kinds_before, *after["by_task_type"]}):
-        rows.append(_row(kind, kinds_before.get(kind, {}), after["by_task_type"].get(kind, {})))
+        rows.append(_row(kind_name(kind), kinds_before.get(kind, {}), after["by_task_type"].get(kind, {})))
     for view, found in (summary.get("views") or {}).items():
         if view != after.get("view", view):
             rows.append(_row(f"all tasks, {view} prompt", found["before"] or {}, found["after"]))
@@ -93,15 +93,19 @@ def _size(size: int) -> str:
     return f"{size / 1024:.0f} KiB" if size < 1024**2 else f"{size / 1024**2:.1f} MiB"
 
 
-def show_next_steps(console: Console, path: Path) -> None:
-    """The commands that show and play the result."""
+def show_next_steps(console: Console, path: Path, baselines: Sequence[str] = ("expert", "random")) -> None:
+    """The commands that show and play the result; `baselines` are the agents that can play this environment."""
     console.print("next:")
     commands = [
         (f"sdar report {path}", "a page with its metrics and its episodes, token by token"),
         (f"sdar play --agent {path}", "watch it play"),
         (f"sdar inspect --model {path}", "what student and teacher read"),
-        (f"sdar eval {path} --agent expert --agent random", "beside the expert and a random agent"),
     ]
+    if baselines:
+        words = " and ".join({"expert": "the expert", "random": "a random agent"}[name] for name in baselines)
+        commands.append(
+            (" ".join([f"sdar eval {path}", *(f"--agent {name}" for name in baselines)]), f"beside {words}")
+        )
     width = max(len(command) for command, _ in commands)
     for command, purpose in commands:
         console.print(f"  {command:<{width}}  {purpose}")

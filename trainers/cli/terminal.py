@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..report.plain_text import clean as clean
+from ..report.plain_text import kind_name as kind_name
 from ..report.plain_text import one_line as one_line
 
 if TYPE_CHECKING:

@@ -86,6 +86,7 @@ def run(options: argparse.Namespace) -> int:
         teacher_context=setup.teacher_context,
         trust_remote_code=options.trust_remote_code,
     )
+    baselines = trainer.source.baselines
     try:
         summary = trainer.train(resume_from_checkpoint=options.resume)
     except KeyboardInterrupt:
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     console.print("")
     show_directory(console, path)
     console.print("")
-    show_next_steps(console, path)
+    show_next_steps(console, path, baselines)
     return 0
 
 
@@ -189,19 +190,25 @@ def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir:
         WarmStartFailed: Student and privileged-prompt policy did not reach their bands.
         ValueError: An unknown key.
     """
+    from ..run.progress import StageBar
     from ..warm_start.warm_start import warm_start, warm_start_config
 
-    def report(line: str) -> None:
-        console.print(f"  {one_line(line).removeprefix('warm start: ')}")
-
     console.print("warm start: a tiny model from nothing, on imperfect demonstrations")
-    warm = warm_start(
-        setup.config,
-        setup.env_id,
-        config=warm_start_config(pairs, "--warm-start"),
-        cache_dir=Path(cache_dir) if cache_dir else None,
-        report=report,
-    )
+    with StageBar("warm start") as bar:
+
+        def report(line: str) -> None:
+            # Lines on a terminal with a bar go above it.
+            show = bar.say if bar.shown and console.is_terminal else console.print
+            show(f"  {one_line(line).removeprefix('warm start: ')}")
+
+        warm = warm_start(
+            setup.config,
+            setup.env_id,
+            config=warm_start_config(pairs, "--warm-start"),
+            cache_dir=Path(cache_dir) if cache_dir else None,
+            report=report,
+            advance=bar.advance,
+        )
     source = "from the cache" if warm.cached else f"{warm.steps} steps in {duration(warm.seconds)}"
     console.print(
         f"  {source}; measured on valid: student {percent(warm.student_success)} %, "

@@ -20,6 +20,11 @@ def clean(text: str) -> str:
     return _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n"))
 
 
+def kind_name(kind: str) -> str:
+    """A task type as tables name it: environments outside the suite need not have any."""
+    return kind or "(no task type)"
+
+
 def one_line(text: str) -> str:
     """`text` cleaned, with all white space, line breaks included, as single spaces."""
     return " ".join(clean(text).split())

@@ -21,6 +21,7 @@ from .document import (
 )
 from .figure import Axis, Bar, BarPanel, Figure, Line, LinePanel, make_figure
 from .number_format import facts_of, percent, percent_range, plain_value, points, points_range
+from .plain_text import kind_name
 from .run_records import RunRecords
 from .series import count_line
 from .training_figures import EPISODES, TEACHER, Trace, phases_panel, policy_figure, quantity_panels, weights_figure
@@ -149,7 +150,7 @@ def _result_row(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) 
     first, last = before.get("success_rate"), after.get("success_rate")
     episodes = after.get("episodes", before.get("episodes", "-"))
     return (
-        Cell(name, strong=name == "all tasks"),
+        Cell(kind_name(name), strong=name == "all tasks"),
         Cell(str(episodes)),
         Cell(percent(first), percent_range(before.get("ci95"))),
         Cell(percent(last), percent_range(after.get("ci95"))),
@@ -196,7 +197,9 @@ def _task_types(run: RunRecords) -> Figure | None:
         low, high = rate["ci95"]
         faint = before.get(kind, {}).get("success_rate")
         value = 100 * rate["success_rate"]
-        bars.append(Bar(kind, STUDENT, value, 100 * low, 100 * high, faint=None if faint is None else 100 * faint))
+        bars.append(
+            Bar(kind_name(kind), STUDENT, value, 100 * low, 100 * high, faint=None if faint is None else 100 * faint)
+        )
     caption = "Success after training by type of task, with Wilson's 95 % intervals; upright marks are before training."
     return make_figure("task-types", "By type of task", caption, BarPanel("", SUCCESS, tuple(bars)))
 

@@ -17,6 +17,7 @@ from ..study.result_records import Count, CurvePoint, Result
 from ..study.statistics import t_interval
 from ..study.table_records import Contrast, Estimate, Table
 from .figure import Axis, Bar, BarPanel, Figure, IntervalPanel, Line, LinePanel, Mark, make_figure
+from .plain_text import kind_name
 from .scales import number_text
 from .series import mean_line, path_of
 from .training_figures import EPISODES, Trace
@@ -222,7 +223,7 @@ def task_types_figure(view: Shown) -> Figure | None:
             faint = 100.0 * sum(before) / len(before) if before else None
             bar = percent_bar(arm.label, view.colours[arm.key], t_interval(values), values)
             bars.append(Bar(bar.label, bar.colour, bar.value, _within(bar.low), _within(bar.high), bar.dots, faint))
-        panels.append(BarPanel(kind, Axis("success on test, %", low=0.0, high=100.0), tuple(bars)))
+        panels.append(BarPanel(kind_name(kind), Axis("success on test, %", low=0.0, high=100.0), tuple(bars)))
     caption = "Success on test at the end: mean, 95 % t interval and dots of seeds; upright marks are before training."
     return make_figure("task-types", "By type of task", caption, *panels)
 

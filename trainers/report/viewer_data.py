@@ -14,7 +14,7 @@ from typing import Any
 
 from .episodes import Record
 from .palette import colour_index
-from .plain_text import clean
+from .plain_text import clean, kind_name
 
 SCHEMA = "sdar/viewer/1"
 COLUMNS = ("behaviour", "student", "teacher", "signal", "weight", "entropy")
@@ -112,7 +112,7 @@ def _episode(
         "phase": clean(str(record.get("phase"))),
         "iteration": int(record.get("iteration", 0)),
         "task": clean(str(record.get("task_id"))),
-        "type": clean(str(record.get("task_type"))),
+        "type": kind_name(clean(str(record.get("task_type") or ""))),
         "goal": clean(str(record.get("instruction") or "")),
         "success": bool(record.get("success")),
         "score": _number(record.get("score")),

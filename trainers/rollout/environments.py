@@ -143,6 +143,14 @@ class EnvironmentSource:
         privileged = self._first_info.get("privileged")
         return tuple(privileged) if isinstance(privileged, Mapping) else ()
 
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The agents without a model that can play it: the expert needs a plan, the random agent a list of actions."""
+        privileged = self._first_info.get("privileged")
+        plan = isinstance(privileged, Mapping) and privileged.get("next_action")
+        listed = self._first_info.get("admissible_actions")
+        return (*(("expert",) if plan else ()), *(("random",) if listed else ()))
+
     @cached_property
     def _first_info(self) -> Mapping[str, Any]:
         return reset_to(self._probe, self.task_ids("train")[0], self.enumerates_tasks)[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 # Metric in the log, its short name, and its format.
 _SHOWN = (
@@ -109,3 +109,56 @@ class BarProgress:
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._bar.stop()
+
+
+class StageBar:
+    """A bar over work before or beside a run, stage by stage, with the time that is left of the stage.
+
+    It shows on a terminal only; elsewhere nothing is printed, and callers keep their own lines.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.shown = sys.stderr.isatty()
+        self._stage = ""
+        if self.shown:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as RichProgress
+
+            self._bar = RichProgress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left", markup=False),
+                TimeRemainingColumn(),
+                console=Console(stderr=True, markup=False, emoji=False, highlight=False),
+                transient=True,
+            )
+            self._task = self._bar.add_task(title, total=None)
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        if self.shown:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take it away: what is left on the screen are the caller's lines."""
+        if self.shown:
+            self._bar.stop()
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """So much of a stage is done; a new name begins a new stage."""
+        if not self.shown:
+            return
+        if stage != self._stage:
+            self._stage = stage
+            self._bar.reset(self._task, total=total, description=f"{self.title}: {stage}")
+        self._bar.update(self._task, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        if self.shown:
+            self._bar.console.print(text)

@@ -119,6 +119,11 @@ class WarmStart:
 
 
 Report = Callable[[str], None]
+Advance = Callable[[str, int, int], None]  # a stage's name, how much of it is done, and of how much
+
+
+def _nothing(*_: object) -> None:
+    """No lines, no bar."""
 
 
 def warm_start(
@@ -128,6 +133,7 @@ def warm_start(
     config: WarmStartConfig | None = None,
     cache_dir: Path | None = None,
     report: Report | None = None,
+    advance: Advance | None = None,
 ) -> WarmStart:
     """A warm model for `env_id`, from the cache when the same one was made before.
 
@@ -141,13 +147,14 @@ def warm_start(
         config: What to clone and what to measure.
         cache_dir: The folder of warm models; None for ``$XDG_CACHE_HOME/sdar-gym``.
         report: Called with lines of progress.
+        advance: Called with how far it is, often enough for a bar.
 
     Raises:
         WarmStartFailed: The bands were not reached within `max_steps`; the message holds what was measured.
         ValueError: The environment has no demonstrations.
     """
     config = config or WarmStartConfig()
-    say = report or (lambda line: None)
+    say = report or _nothing
     root = (cache_dir or cache_folder()) / "warm-start"
     directory = root / cache_key(args, env_id, config)
     if (directory / "warm_start.json").is_file():
@@ -156,7 +163,7 @@ def warm_start(
         return _result(directory, facts, cached=True)
     root.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    model, tokenizer, facts = _warm(args, env_id, config, say)
+    model, tokenizer, facts = _warm(args, env_id, config, say, advance or _nothing)
     facts["seconds"] = round(time.perf_counter() - started, 1)
     with replaced_folder(directory, keep_existing=True) as partial:
         save_model(model, tokenizer, partial, **facts)
@@ -221,7 +228,7 @@ def _result(directory: Path, facts: Mapping[str, Any], *, cached: bool) -> WarmS
 
 
 def _warm(
-    args: Options, env_id: str, config: WarmStartConfig, say: Report
+    args: Options, env_id: str, config: WarmStartConfig, say: Report, advance: Advance
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, dict[str, Any]]:
     """Make a warm model; returns it with its tokenizer and the facts that are saved beside it."""
     from ..evaluation.evaluate import evaluate
@@ -234,7 +241,7 @@ def _warm(
     # Evaluator and privileged-prompt policy do not depend on the method; grpo has the fewest parts.
     method = METHODS["grpo"]
     say(f"warm start: playing {config.demonstrations:,} demonstrations")
-    demonstrations = play_demonstrations(args, env_id, config)
+    demonstrations = play_demonstrations(args, env_id, config, advance)
 
     # The tokenizer: agents with a provisional one word the demonstrations, which gives the corpus of the final one.
     texts = list(script_of(env_id).texts())
@@ -249,7 +256,7 @@ def _warm(
     policies = make_policies(model, tokenizer, args, method, source, None)
     plain, privileged = policies.evaluator, policies.privileged_policy
     assert privileged is not None
-    views = demonstration_views(demonstrations, plain, privileged)
+    views = demonstration_views(demonstrations, plain, privileged, advance)
     cloner = Cloner(model, views, config.cloning, key=("warm-start", args.seed), pad_id=policies.renderer.pad_id)
 
     # Clone until both agents are in their bands on an evaluation set.
@@ -264,7 +271,7 @@ def _warm(
         return rates[0], rates[1]
 
     try:
-        student, teacher = _until_warm(cloner, config, measure, say)
+        student, teacher = _until_warm(cloner, config, measure, say, advance)
     finally:
         source.close()
     facts = {
@@ -288,7 +295,11 @@ def _warm(
 
 
 def _until_warm(
-    cloner: Cloner, config: WarmStartConfig, measure: Callable[[], tuple[float, float]], say: Report
+    cloner: Cloner,
+    config: WarmStartConfig,
+    measure: Callable[[], tuple[float, float]],
+    say: Report,
+    advance: Advance = _nothing,
 ) -> tuple[float, float]:
     """Clone until the rates are near their bands, decay the learning rate, measure again; repeat until in the bands.
 
@@ -297,6 +308,7 @@ def _until_warm(
         config: Bands and numbers of steps.
         measure: Success rates of student and privileged-prompt policy.
         say: Reports progress.
+        advance: Called after every step; its total is the step at which cloning ends if the next measurement is good.
 
     Returns:
         The two success rates, within the bands.
@@ -310,6 +322,7 @@ def _until_warm(
         target = config.min_steps if cloner.steps < config.min_steps else cloner.steps + config.gate_every
         while cloner.steps < target:
             loss = cloner.step()
+            advance("cloning", cloner.steps, target + config.decay_steps)
             if cloner.steps % config.gate_every == 0 and cloner.steps < target:
                 say(f"warm start: step {cloner.steps}, cloning loss {loss:.2f}")
         student, teacher = measure()
@@ -319,6 +332,7 @@ def _until_warm(
         # Near the bands: a decaying learning rate settles the success rates, and those after the decay count.
         for step in range(config.decay_steps):
             cloner.step(1.0 - 0.9 * (step + 1) / config.decay_steps)
+            advance("cloning", cloner.steps, target + config.decay_steps)
         student, teacher = measure()
         measured = f"{_rates(student, teacher)} at step {cloner.steps}"
         if config.student_low <= student <= config.student_high and teacher - student >= config.teacher_lead:
@@ -335,17 +349,21 @@ def _rates(student: float, teacher: float) -> str:
     return f"student {student:.2f}, privileged-prompt policy {teacher:.2f}"
 
 
-def play_demonstrations(args: Options, env_id: str, config: WarmStartConfig) -> list[Demonstration]:
+def play_demonstrations(
+    args: Options, env_id: str, config: WarmStartConfig, advance: Advance = _nothing
+) -> list[Demonstration]:
     """The demonstrations of a warm start; draws are counted by the seed.
 
     In every hundred, those with a privileged context come first (`WarmStartConfig.hinted_share`).
     """
     script = script_of(env_id)
     privileged = round(100 * config.hinted_share)
-    return [
-        demonstrate(script, args.environment_kwargs, key=(args.seed, index), hinted=index % 100 < privileged)
-        for index in range(config.demonstrations)
-    ]
+    played = []
+    for index in range(config.demonstrations):
+        hinted = index % 100 < privileged
+        played.append(demonstrate(script, args.environment_kwargs, key=(args.seed, index), hinted=hinted))
+        advance("playing demonstrations", index + 1, config.demonstrations)
+    return played
 
 
 def rendered_texts(demonstrations: Sequence[Demonstration], policy: ChatAgent) -> list[str]:
@@ -368,7 +386,9 @@ def rendered_texts(demonstrations: Sequence[Demonstration], policy: ChatAgent) -
     return texts
 
 
-def demonstration_views(demonstrations: Sequence[Demonstration], plain: ChatAgent, privileged: ChatAgent) -> list[View]:
+def demonstration_views(
+    demonstrations: Sequence[Demonstration], plain: ChatAgent, privileged: ChatAgent, advance: Advance = _nothing
+) -> list[View]:
     """Demonstrations as token rows, exactly as the agents would have read and written them.
 
     The agents build the prompts while a script replaces their sampler, so that cloned rows have the same form as those
@@ -378,12 +398,13 @@ def demonstration_views(demonstrations: Sequence[Demonstration], plain: ChatAgen
         demonstrations: What was done.
         plain: An agent under the plain prompt.
         privileged: An agent under the privileged prompt, for demonstrations with a privileged context.
+        advance: Called after every demonstration.
     """
     from ..rollout.collect import Rollout, TaskDraw
     from ..rollout.rows import build_rows
 
     views: list[View] = []
-    for demonstration in demonstrations:
+    for number, demonstration in enumerate(demonstrations, 1):
         agent = privileged if demonstration.hinted else plain
         episode = Episode(env_id="", task_id="", task_type="", draw=())
         with _scripted(agent, demonstration):
@@ -392,6 +413,7 @@ def demonstration_views(demonstrations: Sequence[Demonstration], plain: ChatAgen
                 episode.turns.append(Turn(view, action, 0.0, True))
         agent.release([0])
         views += [row.student for row in build_rows([Rollout(episode, TaskDraw("", ()))])]
+        advance("turning them into tokens", number, len(demonstrations))
     return views
 
 
