@@ -121,9 +121,17 @@ def test_warming_goes_on_until_both_bands_are_measured_behind_the_decay():
     cloner = CountingCloner()
     measured = iter([(0.0, 0.1), (0.04, 0.5), (0.1, 0.3), (0.2, 0.6), (0.2, 0.65)])
     lines: list[str] = []
-    assert _until_warm(cloner, CONFIG, lambda: next(measured), lines.append) == (0.2, 0.65)
+    moved: list[tuple[str, int, int]] = []
+
+    def advance(*how_far: object) -> None:
+        moved.append(how_far)  # type: ignore[arg-type]
+
+    assert _until_warm(cloner, CONFIG, lambda: next(measured), lines.append, advance) == (0.2, 0.65)
     # 4 steps, 2 more, a decay of 2 that does not settle it, 2 more at the full rate, and the decay that does.
     assert cloner.rates == [1.0] * 6 + [0.55, pytest.approx(0.1)] + [1.0] * 2 + [0.55, pytest.approx(0.1)]
+    # A bar moves with every step, towards the step at which a good measurement would end it.
+    assert [done for _, done, _ in moved] == list(range(1, 13))
+    assert [total for _, _, total in moved] == [6] * 4 + [8] * 4 + [12] * 4
 
 
 def test_a_student_above_its_band_or_a_teacher_without_a_lead_is_not_warm():

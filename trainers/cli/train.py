@@ -65,9 +65,9 @@ def run(options: argparse.Namespace) -> int:
     check_env_kwargs(setup.env_id, setup.config.environment_kwargs)
     if setup.model is None:
         require_demonstrations(setup, warm_pairs)
+        require_environment(setup)  # with a model, the trainer makes it before it reads the model
     elif warm_pairs:
         raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
-    require_environment(setup)
     model = setup.model
     warm_seconds = 0.0
     if model is None:
