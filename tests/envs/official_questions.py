@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from official_data import VARIABLE
 
-_DATA = os.environ.get("SDAR_OFFICIAL_DATA", "")
-FOLDER = Path(_DATA, "searchqa")
+FOLDER = Path(os.environ.get(VARIABLE, ""), "searchqa")
 
 needs_official = pytest.mark.skipif(
-    not _DATA or not FOLDER.is_dir(), reason="SDAR_OFFICIAL_DATA names no folder with searchqa/ in it"
+    not os.environ.get(VARIABLE) or not FOLDER.is_dir(), reason=f"${VARIABLE} names no folder with searchqa/ in it"
 )
 
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
-import pytest
+from official_data import official_folder
 
 from sdar_envs.webshop.official_tasks import OfficialTasks
 
 
 def store_folder() -> Path:
     """The folder of the store's files; the test that asks is skipped where there is none."""
-    named = os.environ.get("SDAR_OFFICIAL_DATA", "")
-    if not named:
-        pytest.skip("SDAR_OFFICIAL_DATA names no folder with parts of the published data sets")
-    folder = Path(named) / "webshop"
-    if not folder.is_dir():
-        pytest.skip("the folder of SDAR_OFFICIAL_DATA has no webshop")
-    return folder
+    return official_folder("webshop")
 
 
 @cache

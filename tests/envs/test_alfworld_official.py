@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -78,27 +79,22 @@ def check_all(walks: int, steps: int, budget: int) -> dict[str, int]:
     return counts
 
 
-def report(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    with capsys.disabled():
-        print(f"\n{text}")
-
-
-def test_plans_are_as_short_as_breadth_first_search_finds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plans_are_as_short_as_breadth_first_search_finds(held: Callable[[str], None]) -> None:
     counts = check_all(walks=2, steps=20, budget=BUDGET)
-    report(capsys, f"100 official games, plans against breadth-first search: {counts}")
+    held(f"100 official games, plans against breadth-first search: {counts}")
     assert counts["proved, at the start"] == 100
     assert counts["proved, after a walk"] >= 190
 
 
 @pytest.mark.slow
-def test_plans_are_as_short_as_breadth_first_search_finds_after_many_walks(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plans_are_as_short_as_breadth_first_search_finds_after_many_walks(held: Callable[[str], None]) -> None:
     counts = check_all(walks=30, steps=60, budget=3 * BUDGET)
-    report(capsys, f"100 official games, plans against breadth-first search: {counts}")
+    held(f"100 official games, plans against breadth-first search: {counts}")
     assert counts["proved, after a walk"] >= 2_800
 
 
-def test_no_plan_is_longer_than_the_walkthrough_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
-    held = shorter = 0
+def test_no_plan_is_longer_than_the_walkthrough_of_the_file(held: Callable[[str], None]) -> None:
+    played = shorter = 0
     for file in games():
         if "valid_seen" not in file.path.parts:
             continue  # the others have no walkthrough, or one that names raw objects
@@ -112,18 +108,18 @@ def test_no_plan_is_longer_than_the_walkthrough_of_the_file(capsys: pytest.Captu
                 break
         assert game.won, name_of(file)
         assert len(plan) <= steps, (name_of(file), plan)
-        held += 1
+        played += 1
         shorter += len(plan) < steps
-    report(capsys, f"{held} of 30 games of valid_seen: no plan longer than the walkthrough, {shorter} shorter")
-    assert held == 30
+    held(f"{played} of 30 games of valid_seen: no plan longer than the walkthrough, {shorter} shorter")
+    assert played == 30
 
 
-def test_no_command_in_official_games_beats_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_command_in_official_games_beats_the_plan(held: Callable[[str], None]) -> None:
     """Every command of the engine is tried, those too that the search leaves out."""
     chosen = games()[::5]
     for number, file in enumerate(chosen):
         check_one_step_consistency(native(file), number, walk=(0, 5, 12)[number % 3])
-    report(capsys, f"{len(chosen)} official games: no command of the engine beats the plan")
+    held(f"{len(chosen)} official games: no command of the engine beats the plan")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ def texts_in(value: Any) -> list[str]:
 @needs_official
 @pytest.mark.official
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
-def test_a_published_file_loads_with_all_answers_plans_and_task_types(name: str):
+def test_a_published_file_loads_with_all_answers_plans_and_task_types(name: str, held: Callable[[str], None]):
     path = FOLDER / "layouts" / name
     rows, planned, source = PUBLISHED[name]
     tasks = OfficialTasks(str(path), split="test")
@@ -192,6 +193,7 @@ def test_a_published_file_loads_with_all_answers_plans_and_task_types(name: str)
         assert given and all(exact_match(text, task.answers) == 1.0 for text in given)
         assert task.data_source == source
     assert sum(bool(tasks.load(task_id).needs) for task_id in ids) == planned
+    held(f"{len(ids)} questions of {name}, {planned} with a plan")
 
 
 @needs_official
