@@ -328,6 +328,7 @@ def test_servers_that_check_their_fields_are_understood_in_either_dialect(dialec
 
 
 def test_an_environments_arguments_set_the_clients_limits():
+    pytest.importorskip("faiss")
     from sdar_envs.searchqa.env import SearchQAEnv
 
     attempts = 0

@@ -67,6 +67,8 @@ def episode_in_a_vector(kind: str, env_id: str, mode: AutoresetMode, copied: boo
 @pytest.mark.parametrize("mode", AutoresetMode)
 @pytest.mark.parametrize("env_id", WORLDS)
 def test_vectors_of_every_kind_show_the_same_plain_strings(env_id: str, mode: AutoresetMode) -> None:
+    if "SearchQA" in env_id:
+        pytest.importorskip("faiss")
     kinds = ["sync", "async"] + ["own"] * (env_id in sdar_envs.VECTORS)
     runs = [episode_in_a_vector(kind, env_id, mode, copied) for kind in kinds for copied in (True, False)]
     assert all(run == runs[0] for run in runs)

@@ -8,7 +8,6 @@ import sys
 
 import gymnasium as gym
 import pytest
-import yaml
 
 from sdar_envs import ENVIRONMENTS, VECTORS, WORLDS, WorldEntry, world_entry
 from sdar_envs.assets import asset_path
@@ -48,6 +47,7 @@ def test_the_skill_folders_of_a_row_exist(entry: WorldEntry):
 
 @rows
 def test_the_presets_of_a_row_are_for_its_environment_and_family(entry: WorldEntry):
+    yaml = pytest.importorskip("yaml")
     for family, name in entry.presets.items():
         content = yaml.safe_load(asset_path("configs", f"{name}.yaml").read_text(encoding="utf-8"))
         assert (content["family"], content["env_id"]) == (family, entry.env_id)
