@@ -3,7 +3,7 @@
     python -m benchmarks.household_searchers [--json] [--tasks 600] [--worlds 3] [--sizes small full]
 
 For every size and instruction, tasks of the `valid` split in several houses are played to the end by six searchers:
-one that is told nothing; one that reads a skill bank a quarter of whose keys is stale; one that reads the true
+one that is told nothing; one that reads a skill bank a quarter of whose keys is corrupted; one that reads the true
 statements; *generic*, which is told nothing and knows what anyone knows of houses; *1,500 seen*, the same with the
 frequencies of 1,500 training tasks; and the generic one with the true statements. One game gives the rate at every
 horizon, since a searcher does not look at it. Rates are means over the six task types. The default horizons of
@@ -24,7 +24,7 @@ from .measure import emit, table
 
 
 class Player(NamedTuple):
-    """The stale share of the bank that a searcher reads (None: it reads none), and what it knows besides."""
+    """The corrupted share of the bank that a searcher reads (None: it reads none), and what it knows besides."""
 
     stale: float | None = None
     generic: bool = False
@@ -35,7 +35,7 @@ SEARCHERS: dict[str, Player] = {
     "nothing": Player(),
     "generic": Player(generic=True),
     "1,500 seen": Player(generic=True, seen=1_500),
-    "a quarter stale": Player(stale=0.25),
+    "a quarter corrupted": Player(stale=0.25),
     "true": Player(stale=0.0),
     "generic + true": Player(stale=0.0, generic=True),
 }

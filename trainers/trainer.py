@@ -60,7 +60,7 @@ class SDARTrainer:
             environment; its keyword arguments are ``args.env_kwargs``. Any environment with text in and text out works.
         args: The configuration; None takes the defaults. With `preset` it is a mapping of the options that win over the
             preset's.
-        preset: The preset that the run starts from, as `sdar train` does; ``auto`` is the one that it would choose for
+        preset: The preset that the run starts from; ``auto`` is the one that the command line would choose for
             this environment and model (the defaults, where there is none).
         processing_class: The tokenizer, with a chat template.
         teacher_context: A function from `info` to the text that the teacher reads, or ``module:function``; with it any

@@ -135,8 +135,10 @@ def test_the_searchers_report_what_knowledge_is_worth_at_each_horizon(
     assert [(row["size"], row["instruction"]) for row in figures["results"]] == [("small", "named"), ("small", "habit")]
     for row in figures["results"]:
         told = row["by_horizon"][str(row["default_horizon"])]
-        assert list(told) == ["nothing", "a quarter stale", "true claims"]
-        assert told["true claims"]["all"] >= told["nothing"]["all"]
+        players = ["nothing", "generic", "1,500 seen", "a quarter corrupted", "true", "generic + true"]
+        assert list(told) == players
+        assert told["true"]["all"] >= told["nothing"]["all"]
+        assert told["generic + true"]["all"] >= told["generic"]["all"]
         assert set(told["nothing"]) == {"place", "two", "light", "clean", "heat", "cool", "all"}
 
 

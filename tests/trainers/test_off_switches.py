@@ -13,6 +13,7 @@ from random_models import changed, gradients, plan_of, random_rows, tiny_model, 
 from small_runs import make_trainer, weights
 from torch import Tensor
 
+from trainers import iteration as iteration_module
 from trainers import trainer as trainer_module
 from trainers.batch.row import WeighedRow
 from trainers.config import SDARConfig
@@ -156,6 +157,7 @@ def test_no_teacher_is_read_any_more_when_a_schedule_is_over(tmp_path: Path, mon
 
 
 def test_no_rows_name_stands_in_the_trainer() -> None:
-    text = Path(trainer_module.__file__).read_text(encoding="utf-8")
+    files = (trainer_module.__file__, iteration_module.__file__)
+    text = "\n".join(Path(file).read_text(encoding="utf-8") for file in files)
     found = [name for name in METHODS if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)]
     assert found == []
