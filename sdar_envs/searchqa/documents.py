@@ -7,16 +7,16 @@ second passage and those that follow.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..choices import require_number
 from .corpus import encodable
+from .record_files import json_record, parquet_records
 
 SUFFIXES = (".txt", ".md", ".markdown", ".html", ".htm", ".parquet", ".jsonl")
 WORDS = 120
@@ -148,11 +148,13 @@ def documents_in(path: Path, name: str, report: Report) -> Iterator[Document]:
     """The documents of one file."""
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        yield from (_from_row(row, name, number) for number, row in enumerate(_parquet_rows(path)))
+        yield from (
+            _from_row(row, name, number) for number, row in enumerate(parquet_records(path, _columns, DocumentError))
+        )
     elif suffix == ".jsonl":
         for number, line in enumerate(_text(path, name, report).split("\n")):
             if line.strip():
-                yield _from_row(_parsed(line, f"{path}, line {number + 1}"), name, number)
+                yield _from_row(json_record(line, f"{path}, line {number + 1}", DocumentError), name, number)
     elif suffix in (".html", ".htm"):
         title, sections = _html(_text(path, name, report))
         yield Document(name, title or path.stem, tuple(sections))
@@ -175,30 +177,8 @@ def _text(path: Path, name: str, report: Report) -> str:
 # Rows.
 
 
-def _parsed(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DocumentError(f"{where}: expected one JSON object per line: {error}") from error
-    if not isinstance(row, dict):
-        raise DocumentError(f"{where}: expected an object, got a {type(row).__name__}")
-    return row
-
-
-def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise ImportError(
-            f"{path}: reading parquet needs pyarrow: python -m pip install 'sdar-gym[parquet]'"
-        ) from error
-    try:
-        file = parquet.ParquetFile(path)
-        columns = [column for column in file.schema_arrow.names if column in (*_ID_KEYS, *_TITLE_KEYS, *_TEXT_KEYS)]
-        for batch in file.iter_batches(columns=columns):
-            yield from batch.to_pylist()
-    except (OSError, ValueError) as error:
-        raise DocumentError(f"{path}: expected a parquet file, and it is none, or cut short: {error}") from error
+def _columns(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in (*_ID_KEYS, *_TITLE_KEYS, *_TEXT_KEYS)]
 
 
 def _from_row(row: Mapping[str, Any], name: str, number: int) -> Document:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .corpus import encodable
+from .record_files import json_record, parquet_records
 
 # Where a question, its answers and its evidence are looked for, in this order. Answers that stand under several of
 # `ANSWER_KEYS` are all taken; `env_kwargs` and `reward_model` are the prepared files' and stand for all others.
@@ -188,40 +189,20 @@ def rows_of(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise ImportError(
-            f"{path}: reading parquet needs pyarrow: python -m pip install 'sdar-gym[parquet]' (JSONL needs nothing)"
-        ) from error
-    try:
-        file = parquet.ParquetFile(path)
-        names = file.schema_arrow.names
-        columns = [name for name in names if name.strip().lower() in COLUMNS]
-        if not columns:
+    def columns(names: Sequence[str]) -> list[str]:
+        known = [name for name in names if name.strip().lower() in COLUMNS]
+        if not known:
             raise DatasetError(f"{path}: expected columns of questions: {what_was_seen(names)}")
-        for batch in file.iter_batches(batch_size=_ROWS, columns=columns):
-            yield from batch.to_pylist()
-    except OSError as error:  # pyarrow's own errors are of this kind, or ValueErrors
-        raise DatasetError(f"{path}: expected a parquet file, and it is none, or cut short: {error}") from error
-    except ValueError as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(f"{path}: expected a parquet file, and it is none, or cut short: {error}") from error
+        return known
+
+    return parquet_records(path, columns, DatasetError, rows=_ROWS)
 
 
 def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DatasetError(f"{path}, line {number}: expected one JSON object per line: {error}") from error
-            if not isinstance(record, dict):
-                raise DatasetError(f"{path}, line {number}: expected an object, got a {type(record).__name__}")
-            yield record
+            if line.strip():
+                yield json_record(line, f"{path}, line {number}", DatasetError)
 
 
 def _json(path: Path) -> Iterator[Mapping[str, Any]]:
