@@ -25,6 +25,7 @@ from ..methods.method import IterationPlan
 from ..methods.objective import Objective, objective, summarise
 from ..options import OptimiserOptions, Options
 from .base import Engine
+from .held_weights import AveragedWeights
 
 # The share of skipped updates is judged against at least this many, so that one early skip does not end a run.
 SKIP_WINDOW = 500
@@ -161,6 +162,7 @@ class Updater:
         self.masters = MasterWeights([(name, p) for name, p in named if p.requires_grad])
         self.optimizer = make_optimizer(options, self.masters.named_masters())
         self.counters = UpdateCounters()
+        self.average: AveragedWeights | None = None  # of the parameters, where the teacher is one (`engine.policies`)
 
     def update(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> dict[str, float]:
         """All optimiser steps of an iteration.
@@ -198,6 +200,8 @@ class Updater:
                 losses += sum(float(part.loss.detach()) for part in own)
                 norms.append(norm)
                 skipped += not math.isfinite(norm)
+        if self.average is not None:
+            self.average.update()
         # Metrics: means over the iteration's steps, and the first step's difference to the sampler.
         metrics = dict(summarise(parts))
         shift = summarise(first)
