@@ -30,7 +30,7 @@ from .engine.adapters import (
 from .engine.base import Engine
 from .engine.checkpoint import CheckpointStore, open_checkpoint
 from .engine.policies import averaged_policy, initial_policy, stored_policy
-from .engine.single import SingleProcess, fingerprint, load_model, quiet_transformers
+from .engine.single import SingleProcess, fingerprint, fitted, load_model, quiet_transformers
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
@@ -135,6 +135,7 @@ class SDARTrainer:
                 targets=self.args.lora_targets,
                 seed=self.args.seed,
             )
+        self.args = fitted(self.args, loaded, self.engine.device)
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
         # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
