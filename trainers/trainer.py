@@ -57,6 +57,7 @@ from .run.progress import Progress, make_progress
 from .run.run_state import RunState, restore_run, save_run
 from .run.sinks import require_sinks
 from .run.summary import run_summary
+from .scoring.old_logprobs import OldLogprobs
 from .scoring.scorer import Scorer
 
 LAST_EVALUATION_TOKEN_EPISODES = 64  # and of the last evaluation
@@ -166,7 +167,8 @@ class SDARTrainer:
         pad_id = self.policies.renderer.pad_id
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
         teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
-        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher)
+        old = OldLogprobs.of(self.args, self.policies.sampler, next(self.model.parameters()).dtype)
+        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher, old)
         sets = dict(evaluation_sets or {})
         self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
         self.collector = Collector(

@@ -19,7 +19,7 @@ import torch
 
 from sdar_envs.randomness import counted_generator
 
-from .base import Sample, SampleRequest
+from .base import LOCAL_ENGINE, Sample, SampleRequest
 from .fast_forward import FastForward
 from .kv_cache import SlotCache
 
@@ -85,6 +85,16 @@ class BatchSampler:
     def exact_draws(self) -> bool:
         """Always: token i of a request takes the i-th uniform of the request's key."""
         return True
+
+    @property
+    def engine(self) -> str:
+        """The trainer's own modules, in its process."""
+        return LOCAL_ENGINE
+
+    @property
+    def dtype(self) -> str:
+        """The precision of the model, such as ``float32``."""
+        return str(next(self.model.parameters()).dtype).removeprefix("torch.")
 
     def sync_weights(self, model: Any, version: int) -> None:
         """Sample from `model`, whose parameters are read again at every call; samples carry `version`.

@@ -225,9 +225,10 @@ class Updater:
             "grad_norm": sum(finite) / max(len(finite), 1),
             "learning_rate": rate,
             "updates_skipped": float(skipped),
-            "sampling/logp_diff_mean": shift.get("policy/logprob_shift", 0.0),
-            "sampling/logp_diff_max": shift.get("policy/logprob_shift_max", 0.0),
         }
+        if not any(row.sampler_logprobs_T for row in usable):  # else O is the trainer's, and the scorer has compared
+            metrics["sampling/logp_diff_mean"] = shift.get("policy/logprob_shift", 0.0)
+            metrics["sampling/logp_diff_max"] = shift.get("policy/logprob_shift_max", 0.0)
         if unchanged:
             metrics["update/unchanged"] = float(torch.cat(unchanged).mean())
         return metrics
