@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..options.convert import nested
+from ..options.optimiser import LEARNING_RATE
+from ..presets import load_preset
 from .flags import add_trust_argument, read_pairs
 from .terminal import duration, make_console, one_line, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..trainer import SDARTrainer
     from ..warm_start.warm_start import WarmStart
     from .setup import Setup
 
@@ -86,6 +89,8 @@ def run(options: argparse.Namespace) -> int:
         teacher_context=setup.teacher_context,
         trust_remote_code=options.trust_remote_code,
     )
+    if setup.config.lora:
+        console.print(f"  {adapter_line(trainer, preset=setup.preset)}")
     baselines = trainer.source.baselines
     try:
         summary = trainer.train(resume_from_checkpoint=options.resume)
@@ -99,6 +104,19 @@ def run(options: argparse.Namespace) -> int:
     console.print("")
     show_next_steps(console, path, baselines)
     return 0
+
+
+def adapter_line(trainer: SDARTrainer, *, preset: str | None) -> str:
+    """What learns in a run with adapters, and at which rate: theirs is not that of whole weights."""
+    learning = sum(parameter.numel() for _, parameter in trainer.updater.masters.named)
+    whole = sum(parameter.numel() for parameter in trainer.model.parameters()) - learning
+    published = {} if preset is None else load_preset(preset).config
+    rate, usual = trainer.args.learning_rate, float(published.get("learning_rate", LEARNING_RATE))
+    return (
+        f"LoRA: {learning:,} parameters of adapters learn ({100 * learning / whole:.2g} % of the model's {whole:,}, "
+        f"which are frozen), rank {trainer.args.lora_rank}, learning rate {rate:g} ({rate / usual:g} times that of "
+        "whole weights)"
+    )
 
 
 def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:

@@ -190,19 +190,25 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def change_share(model: Any) -> float:
-    """How large the adapters' change of the adapted weights is: ``|scale B A| / |W|``, Frobenius norms over all layers.
+def base_norm(model: Any) -> float:
+    """The Frobenius norm of all weights that have adapters, which are frozen."""
+    with torch.no_grad():
+        weights = (layer.get_base_layer().weight for layer in adapted_layers(model).values())
+        return math.sqrt(sum(float(weight.float().square().sum()) for weight in weights))
+
+
+def change_norm(model: Any) -> float:
+    """The Frobenius norm of the adapters' change of those weights, ``scale B A`` over all layers.
 
     The product is not formed: ``|B A|^2`` is the sum of ``(B^T B) * (A A^T)``, two matrices of rank x rank.
     """
-    change = weight = 0.0
+    change = 0.0
     with torch.no_grad():
         for layer in adapted_layers(model).values():
             first, second = layer.lora_A[_NAME].weight.float(), layer.lora_B[_NAME].weight.float()
             inner = ((second.T @ second) * (first @ first.T)).sum()
             change += float(inner.clamp(min=0.0)) * layer.scaling[_NAME] ** 2
-            weight += float(layer.get_base_layer().weight.float().square().sum())
-    return math.sqrt(change / weight) if weight else 0.0
+    return math.sqrt(change)
 
 
 # Files.
