@@ -157,6 +157,13 @@ def check_files(name: str | os.PathLike[str], *, trust_remote_code: bool = False
         ModelFilesError: It does not, its architecture is code of its own, or there is no such model (`locate`).
     """
     where = locate(name)
+    base = adapter_base(where)
+    if base is not None:
+        try:
+            check_files(base, trust_remote_code=trust_remote_code)
+        except ModelFilesError as error:
+            raise ModelFilesError(f"{where} holds adapters, and their base model cannot be had: {error}") from None
+        return where
     folder = Path(where)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -197,8 +204,27 @@ def _brings_own_code(where: str) -> ModelFilesError:
     )
 
 
+def adapter_base(name: str | os.PathLike[str]) -> str | None:
+    """The base model of a folder of adapters, as peft writes them; None for anything else.
+
+    Raises:
+        ModelFilesError: The folder holds adapters and does not say of what model.
+    """
+    path = Path(name).expanduser() / "adapter_config.json"
+    if not path.is_file() or path.with_name("config.json").is_file():
+        return None
+    try:
+        base = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        base = None
+    if not isinstance(base, str) or not base:
+        raise ModelFilesError(f"{path}: expected the name or folder of a model under base_model_name_or_path")
+    return base
+
+
 def positions_of(name: str | os.PathLike[str]) -> int | None:
     """How many positions a model has, from its configuration on disk; None where that does not say so."""
+    name = adapter_base(name) or name
     path: Any = Path(name).expanduser() / "config.json"
     if not path.is_file():
         from huggingface_hub import try_to_load_from_cache

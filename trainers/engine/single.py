@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,11 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdar_envs.model_files import load_causal_lm, load_tokenizer
+from sdar_envs.model_files import adapter_base, load_causal_lm, load_tokenizer
 
 from ..forward.root import PolicyModel
 from ..options import MachineOptions
 from ..options.option import AUTO
+from .adapters import attach_saved, base_state, state_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +139,22 @@ def choose_device(name: str) -> torch.device:
 def load_model(model: Any, processing_class: Any = None, *, trust_remote_code: bool = False) -> tuple[Any, Any]:
     """A causal LM and its tokenizer: by name or folder, or as given.
 
+    A folder of adapters stands for their base model with the adapters attached.
+
     Raises:
-        ValueError: A model object without a tokenizer, or a folder or name that is no model (`model_files`).
+        ValueError: A model object without a tokenizer, a folder or name that is no model (`model_files`), or adapters
+            of another model.
     """
     if isinstance(model, (str, Path)):
         tokenizer = processing_class
         if tokenizer is None:
             tokenizer = load_tokenizer(model, trust_remote_code=trust_remote_code)
         with quiet_transformers():
+            base = adapter_base(model)
+            if base is not None:
+                loaded = load_causal_lm(base, trust_remote_code=trust_remote_code)
+                attach_saved(loaded, model)
+                return loaded, tokenizer
             return load_causal_lm(model, trust_remote_code=trust_remote_code), tokenizer
     if processing_class is None:
         raise ValueError(
@@ -179,16 +187,5 @@ def disable_dropout(model: nn.Module) -> None:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """SHA-256 over names, shapes and 64 evenly spaced values of every tensor: a cheap identity of initial models."""
-    digest = hashlib.sha256()
-    for name, tensor in _tensors(model):
-        flat = tensor.detach().reshape(-1)
-        # In float64: float32 would round the last index of a tensor with more than 2**24 values to one past its end.
-        picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel()), dtype=torch.float64).round().long()
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(flat[picks.to(flat.device)].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from sorted(model.state_dict().items())
+    """A cheap identity of initial models (`adapters.state_digest`); adapters are left out, names and all."""
+    return state_digest(base_state(model.state_dict()))
