@@ -111,7 +111,13 @@ class SDARTrainer:
 
         # The model, and what its method reads over the run.
         self.engine: Engine = engine or SingleProcess.of(self.args)
-        loaded, self.processing_class = load_model(model, processing_class, trust_remote_code=trust_remote_code)
+        loaded, self.processing_class = load_model(
+            model,
+            processing_class,
+            trust_remote_code=trust_remote_code,
+            dtype=getattr(self.engine, "dtype", None),
+            attn_implementation=self.args.attn_implementation,
+        )
         self._trusts_code = trust_remote_code
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model

@@ -30,3 +30,14 @@ class MachineOptions(OptionGroup):
     gradient_checkpointing: bool | Literal["auto"] = _option(AUTO, "recompute activations; auto: on a GPU", maths=False)
     bf16: bool | Literal["auto"] = _option(AUTO, "bfloat16 parameters and activations; auto: on a GPU")
     device: str = _option(AUTO, "auto, cpu, cuda, cuda:0, ...", maths=False)
+    attn_implementation: str = _option(
+        AUTO,
+        "attention kernels of transformers; auto: its own choice",
+        maths=False,
+        choices=(AUTO, "sdpa", "eager", "flash_attention_2", "flash_attention_3"),
+    )
+    packing: bool | Literal["auto"] = _option(
+        AUTO,
+        "rows of a forward pass one after another in the place of padding; auto: with flash attention",
+        maths=False,
+    )
