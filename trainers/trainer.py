@@ -18,8 +18,10 @@ from sdar_envs.model_files import positions_of
 
 from .batch.row import ScoredRow
 from .config import SDARConfig, configuration
+from .engine.adapters import adapted_layers, attach, base_identity, merge_in_place, save_adapter, save_merged
 from .engine.base import Engine
 from .engine.checkpoint import CheckpointStore, open_checkpoint
+from .engine.policies import initial_policy
 from .engine.single import SingleProcess, fingerprint, load_model, quiet_transformers
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
@@ -119,6 +121,17 @@ class SDARTrainer:
             attn_implementation=self.args.attn_implementation,
         )
         self._trusts_code = trust_remote_code
+        if adapted_layers(loaded):
+            loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model
+        if self.args.lora:
+            self._base = base_identity(loaded, _place_of(model))
+            attach(
+                loaded,
+                rank=self.args.lora_rank,
+                alpha=self.args.alpha,
+                targets=self.args.lora_targets,
+                seed=self.args.seed,
+            )
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
         # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
@@ -145,7 +158,7 @@ class SDARTrainer:
         self._initial = fingerprint(self.model)
         self._identity["initial_weights"] = self._initial
         wants_reference = self._steps and any(plan.reads_reference for plan in plans)
-        reference = self.engine.frozen(self.root) if wants_reference else None
+        reference = initial_policy(self.root, self.engine) if wants_reference else None
         pad_id = self.policies.renderer.pad_id
         self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers)
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
@@ -206,6 +219,7 @@ class SDARTrainer:
                 self._restore(directory, store, path)
             log = RunLog(directory, self.args, lambda token: str(self.processing_class.decode([token])))
             progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
+            self.monitor.advance = progress.advance
             try:
                 return self._run(directory, store, log, progress)
             except UnhealthyRunError:
@@ -234,10 +248,20 @@ class SDARTrainer:
         self._sync_sampler(self.state.step)
         return self.monitor.student(split or self.args.eval_split, view=view or self.method.eval_views[0])
 
-    def save_model(self, output_dir: str | Path) -> None:
-        """Write model and tokenizer in Hugging Face's format."""
+    def save_model(self, output_dir: str | Path, *, merged: bool = False) -> None:
+        """Write model and tokenizer in Hugging Face's format; with adapters, these alone, as peft does.
+
+        Args:
+            output_dir: Made when missing.
+            merged: Write a whole model in any case, with adapters merged in.
+        """
         with quiet_transformers():
-            self.model.save_pretrained(output_dir)
+            if not self.args.lora:
+                self.model.save_pretrained(output_dir)
+            elif merged:
+                save_merged(self.model, output_dir)
+            else:
+                save_adapter(self.model, output_dir, base=self._base)
             self.processing_class.save_pretrained(output_dir)
 
     # The run.
@@ -455,3 +479,10 @@ class SDARTrainer:
     def _reset_requests(self) -> None:
         control = self.callbacks.control
         control.should_evaluate = control.should_save = control.should_log = False
+
+
+def _place_of(model: Any) -> str:
+    """Where a model was taken from, for whoever is to find it again: an absolute folder, or a name."""
+    named = str(model) if isinstance(model, (str, Path)) else str(getattr(model, "name_or_path", ""))
+    path = Path(named).expanduser()
+    return str(path.resolve()) if named and path.is_dir() else named

@@ -13,6 +13,7 @@ import pytest
 from trainers import options as groups_module
 from trainers.config import SDARConfig
 from trainers.options import (
+    AdapterOptions,
     EvaluationOptions,
     MachineOptions,
     MethodOptions,
@@ -29,6 +30,7 @@ GROUPS: tuple[type[OptionGroup], ...] = (
     MethodOptions,
     PolicyOptions,
     OptimiserOptions,
+    AdapterOptions,
     RolloutOptions,
     EvaluationOptions,
     MachineOptions,

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     warm_pairs = nested(read_pairs(options.warm_start, "--warm-start"))
     console = make_console()
     path = Path(setup.config.output_dir)
-    check_before_the_start(setup, path, resume=options.resume)
+    check_before_the_start(setup, path, resume=options.resume, trust_remote_code=options.trust_remote_code)
     console.print(
         f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
     )
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
+def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remote_code: bool = False) -> None:
     """Say what is wrong before minutes of warm start, not after.
 
     Raises:
@@ -137,7 +137,7 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
         load_teacher_context(setup.teacher_context)
     if setup.model is not None:
         require_model(setup.model, "a model directory or name")
-        check_files(setup.model)
+        check_files(setup.model, trust_remote_code=trust_remote_code)
         config = setup.config
         require_lengths(positions_of(setup.model), config.max_prompt_length, config.max_completion_length)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import inspect
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +14,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from sdar_envs.model_files import load_causal_lm, load_tokenizer
+from sdar_envs.model_files import adapter_base, load_causal_lm, load_tokenizer
 
 from ..forward.root import PolicyModel
 from ..options import MachineOptions
 from ..options.option import AUTO
+from .adapters import attach_saved, base_state, state_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,9 @@ def load_model(
 ) -> tuple[Any, Any]:
     """A causal LM and its tokenizer: by name or folder, or as given.
 
+    A folder of adapters stands for their base model with the adapters attached; that is read as it is stored, since
+    adapters know their base model by its values.
+
     Args:
         model: Folder, name, or the model itself.
         processing_class: The tokenizer; None loads the model's.
@@ -186,19 +189,20 @@ def load_model(
         attn_implementation: Of transformers; ``auto`` leaves the choice to it.
 
     Raises:
-        ValueError: A model object without a tokenizer, a folder or name that is no model (`model_files`), or attention
-            kernels that are not installed.
+        ValueError: A model object without a tokenizer, a folder or name that is no model (`model_files`), adapters of
+            another model, or attention kernels that are not installed.
     """
-    options: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
-    if attn_implementation != AUTO:
-        options["attn_implementation"] = attn_implementation
     if isinstance(model, (str, Path)):
         tokenizer = processing_class
         if tokenizer is None:
             tokenizer = load_tokenizer(model, trust_remote_code=trust_remote_code)
+        options: dict[str, Any] = {} if attn_implementation == AUTO else {"attn_implementation": attn_implementation}
+        base = adapter_base(model)
+        if base is None and dtype is not None:
+            options["dtype"] = dtype
         with quiet_transformers():
             try:
-                return load_causal_lm(model, trust_remote_code=trust_remote_code, **options), tokenizer
+                loaded = load_causal_lm(base or model, trust_remote_code=trust_remote_code, **options)
             except ImportError as error:  # transformers' answer to kernels that are not there, over several lines
                 if attn_implementation == AUTO:
                     raise
@@ -206,6 +210,9 @@ def load_model(
                     f"attn_implementation: {attn_implementation} is not to be had here "
                     f"({str(error).splitlines()[0]}): install it, or leave attn_implementation at auto"
                 ) from None
+            if base is not None:
+                attach_saved(loaded, model)
+        return loaded, tokenizer
     if processing_class is None:
         raise ValueError(
             "a model object was given without its tokenizer: pass processing_class=, or the model's name or folder"
@@ -237,16 +244,5 @@ def disable_dropout(model: nn.Module) -> None:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """SHA-256 over names, shapes and 64 evenly spaced values of every tensor: a cheap identity of initial models."""
-    digest = hashlib.sha256()
-    for name, tensor in _tensors(model):
-        flat = tensor.detach().reshape(-1)
-        # In float64: float32 would round the last index of a tensor with more than 2**24 values to one past its end.
-        picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel()), dtype=torch.float64).round().long()
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(flat[picks.to(flat.device)].float().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _tensors(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from sorted(model.state_dict().items())
+    """A cheap identity of initial models (`adapters.state_digest`); adapters are left out, names and all."""
+    return state_digest(base_state(model.state_dict()))

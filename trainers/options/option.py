@@ -97,9 +97,15 @@ class OptionGroup:
     def __post_init__(self) -> None:
         name = type(self).__name__
         hints = typing.get_type_hints(type(self))
+        # Options without a value whose type knows no None get theirs from the others.
         for each in fields(self):
-            value = convert(getattr(self, each.name), hints[each.name], f"{name}.{each.name}")
-            object.__setattr__(self, each.name, value)
+            if getattr(self, each.name) is not None or type(None) in typing.get_args(hints[each.name]):
+                self._convert(each.name, hints[each.name])
+        self.fill()
+        for each in fields(self):
+            if getattr(self, each.name) is None:
+                self._convert(each.name, hints[each.name])
+            value = getattr(self, each.name)
             if each.metadata["choices"]:
                 require_choice(each.name, value, each.metadata["choices"], name)
         for each in fields(self):
@@ -107,6 +113,12 @@ class OptionGroup:
             if accepted is not None and value is not None and value not in accepted:
                 raise ValueError(f"{name}.{each.name}: expected {accepted}, got {value!r}")
         self.check()
+
+    def _convert(self, name: str, hint: Any) -> None:
+        object.__setattr__(self, name, convert(getattr(self, name), hint, f"{type(self).__name__}.{name}"))
+
+    def fill(self) -> None:
+        """Give options whose default depends on other options their value; those are converted already."""
 
     def check(self) -> None:
         """Refuse values that do not go together; a group extends it and calls the next one's."""

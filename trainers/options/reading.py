@@ -118,6 +118,10 @@ def _adamw(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return "optim is sgd" if values["optim"] == "sgd" else None
 
 
+def _lora(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["lora"] else "lora is off"
+
+
 def _ucb(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["retrieval"] == "ucb" else f"retrieval is {values['retrieval']}"
 
@@ -141,6 +145,7 @@ KL = Condition(_kl)
 KL_IN_THE_LOSS = Condition(_kl_in_the_loss)
 MINI_BATCHES = Condition(_mini_batches)
 ADAMW = Condition(_adamw)
+LORA = Condition(_lora)
 UCB = Condition(_ucb)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
 
@@ -166,6 +171,7 @@ CONDITIONS = (
     KL_IN_THE_LOSS,
     MINI_BATCHES,
     ADAMW,
+    LORA,
     UCB,
     SEVERAL_CONTEXTS,
 )

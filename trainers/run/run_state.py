@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..engine.adapters import adapted_layers, load_into
 from ..engine.checkpoint import OPTIMIZER, Checkpoint, CheckpointStore, load_optimizer_state, optimizer_state
 from ..engine.single import quiet_transformers
 from ..engine.updater import UpdateCounters, Updater
@@ -118,9 +119,13 @@ def restore_run(
             )
     # Parameters, then optimiser, float32 masters and counters.
     model = updater.root.language_model
-    with quiet_transformers():
-        saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype, use_safetensors=True)
-    updater.engine.load_whole(updater.root, saved.state_dict())
+    if adapted_layers(model):
+        load_into(model, checkpoint.path)
+    else:
+        with quiet_transformers():
+            dtype = next(model.parameters()).dtype
+            saved = type(model).from_pretrained(checkpoint.path, dtype=dtype, use_safetensors=True)
+        updater.engine.load_whole(updater.root, saved.state_dict())
     named = updater.masters.named_masters()
     load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, content["optimizer_numbers"])
     updater.masters.load_separate(checkpoint.path / f"{MASTERS}.safetensors")

@@ -19,6 +19,7 @@ from ..engine.base import Engine
 from ..forward.distributions import read_distributions
 from ..forward.passes import score_rows
 from ..forward.root import PolicyModel
+from ..forward.weights import PolicyWeights
 from ..methods.apply import signal_and_weight, weigh
 from ..methods.method import IterationPlan
 from ..options import Options
@@ -44,14 +45,15 @@ class Scorer:
     def __init__(
         self,
         root: PolicyModel,
-        reference: PolicyModel | None,
+        reference: PolicyModel | PolicyWeights | None,
         options: Options,
         engine: Engine,
         pad_id: int,
         readers: Mapping[str, Reader],
     ) -> None:
         self.root = root
-        self.reference = reference
+        self.live = PolicyWeights(root)
+        self.reference = PolicyWeights(reference) if isinstance(reference, PolicyModel) else reference
         self.options = options
         self.engine = engine
         self.pad_id = pad_id
@@ -96,7 +98,7 @@ class Scorer:
         relabelled = [row for row in rows if len(row) and not row.behaviour_logprobs_T]
         if not relabelled:
             return list(rows)
-        values = self._pass(self.root, [row.student for row in relabelled])
+        values = self._pass(self.live, [row.student for row in relabelled])
         found = {id(row): logprobs for row, logprobs in zip(relabelled, values, strict=True)}
         return [
             advanced(row, type(row), behaviour_logprobs_T=found[id(row)]) if id(row) in found else row for row in rows
@@ -129,7 +131,7 @@ class Scorer:
                 for place, distribution in zip(places, distributions, strict=True):
                     tokens[place] = distribution if len(rows[place]) else None
             else:
-                values = self._pass(self.root, picked)
+                values = self._pass(self.live, picked)
             for place, value in zip(places, values, strict=True):
                 logprobs[place][name] = value
         # Several readings of one view become one teacher.
@@ -159,15 +161,16 @@ class Scorer:
             self.options.teacher_budget,
         )
 
-    def _pass(self, root: PolicyModel, views: Sequence[View]) -> list[list[float]]:
-        return score_rows(
-            root,
-            views,
-            temperature=self.options.temperature,
-            pad_id=self.pad_id,
-            token_budget=self.options.micro_batch_tokens,
-            chunk=self.options.logprob_chunk,
-        )
+    def _pass(self, weights: PolicyWeights, views: Sequence[View]) -> list[list[float]]:
+        with weights.scope():
+            return score_rows(
+                weights.root,
+                views,
+                temperature=self.options.temperature,
+                pad_id=self.pad_id,
+                token_budget=self.options.micro_batch_tokens,
+                chunk=self.options.logprob_chunk,
+            )
 
     def columns(self, rows: Sequence[SampledRow], plan: IterationPlan) -> dict[str, list[list[float]]]:
         """Numbers per sampled token for the log: behaviour, student, teacher, signal, weight, entropy.
@@ -182,7 +185,7 @@ class Scorer:
         """
         # Columns that every row has.
         method = plan.method
-        student = self._pass(self.root, [row.student for row in rows])
+        student = self._pass(self.live, [row.student for row in rows])
         columns = {
             "behaviour": [list(row.behaviour_logprobs_T) for row in rows],
             "student": student,
