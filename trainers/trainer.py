@@ -117,7 +117,8 @@ class SDARTrainer:
             model,
             processing_class,
             trust_remote_code=trust_remote_code,
-            dtype=getattr(self.engine, "dtype", None),
+            # Adapters know their base model by its values, as they are stored.
+            dtype=None if self.args.lora else getattr(self.engine, "dtype", None),
             attn_implementation=self.args.attn_implementation,
         )
         self._trusts_code = trust_remote_code

@@ -17,11 +17,13 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from agents.base import View
 from trainers.config import SDARConfig
+from trainers.engine.adapters import attach
 from trainers.engine.hardware import Hardware, parse_size
 from trainers.engine.memory import (
     LOGITS_LEARNING,
     LOGITS_LEARNING_ENTROPY,
     LOGITS_SCORING,
+    Adapters,
     Lengths,
     Work,
     estimate_memory,
@@ -76,9 +78,13 @@ def test_the_built_in_shapes_have_the_published_numbers_of_parameters() -> None:
     assert {name: shape_of(name).parameters for name in published} == published
 
 
-def saved_bytes(model: Any, rows: int, length: int, *, recompute: bool, bf16: bool) -> int:
+def saved_bytes(
+    model: Any, rows: int, length: int, *, recompute: bool, bf16: bool, targets: tuple[str, ...] = ()
+) -> int:
     """Bytes of the distinct memory that autograd keeps for the backward pass of one loss token per row."""
     config = SDARConfig(device="cpu", bf16=bf16, gradient_checkpointing=recompute)
+    if targets:
+        attach(model, rank=4, alpha=8.0, targets=targets, seed=0)
     engine = SingleProcess.of(config)
     root = engine.prepare(model)
     own = {parameter.untyped_storage().data_ptr() for parameter in root.parameters()}
@@ -103,6 +109,25 @@ def test_a_layer_keeps_exactly_what_autograd_saves_of_it(kind: str, bf16: bool) 
         saved_bytes(built(kind, num_hidden_layers=layers)[1], 3, 20, recompute=False, bf16=bf16) for layers in (2, 3)
     )
     assert three - two == 3 * 20 * layer_activations(shape, 2 if bf16 else 4)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3"])
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("targets", [("all-linear",), ("q_proj", "v_proj"), ("o_proj", "down_proj")])
+def test_with_adapters_a_layer_keeps_what_they_and_the_way_back_to_them_need(
+    kind: str, bf16: bool, targets: tuple[str, ...]
+) -> None:
+    pytest.importorskip("peft")
+    shape, model = built(kind)
+    adapters = Adapters.of(SDARConfig(lora=True, lora_rank=4, lora_targets=targets))
+    assert adapters is not None
+    two, three = (
+        saved_bytes(built(kind, num_hidden_layers=layers)[1], 3, 20, recompute=False, bf16=bf16, targets=targets)
+        for layers in (2, 3)
+    )
+    assert three - two == 3 * 20 * layer_activations(shape, 2 if bf16 else 4, adapters)
+    attach(model, rank=4, alpha=8.0, targets=targets, seed=0)
+    assert adapters.parameters(shape) == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def test_a_layer_that_is_recomputed_keeps_only_its_input() -> None:
@@ -149,7 +174,13 @@ def test_the_head_has_as_many_copies_of_its_logits_at_once_as_are_counted(
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"gradient_checkpointing": True}, {"micro_batch_tokens": 150}, {"logprob_chunk": 64, "bf16": True}],
+    [
+        {},
+        {"gradient_checkpointing": True},
+        {"micro_batch_tokens": 150},
+        {"logprob_chunk": 64, "bf16": True},
+        {"lora": True, "lora_rank": 8},
+    ],
     ids=str,
 )
 def test_an_optimiser_step_allocates_what_is_estimated(changes: dict[str, Any]) -> None:
@@ -167,6 +198,9 @@ def test_an_optimiser_step_allocates_what_is_estimated(changes: dict[str, Any]) 
             **changes,
         }
     )
+    if config.lora:
+        pytest.importorskip("peft")
+        attach(model, rank=8, alpha=16.0, targets=config.lora_targets, seed=0)
     engine = SingleProcess.of(config)
     updater = Updater(engine.prepare(model), config, engine, pad_id=0)
     ids, positions = [token % 37 for token in range(70)], list(range(40, 70))

@@ -27,6 +27,7 @@ from ..forward.logprobs import CHUNKED_VOCABULARY
 from ..methods import get_method
 from ..options import Options
 from ..options.option import AUTO
+from .adapters import ALL_LINEAR
 from .model_shape import ModelShape
 
 PHASES = ("rollout", "scoring", "update")
@@ -48,6 +49,7 @@ SPARE_COLUMNS = 1.5  # what the sampler's cache allocates, over what is written
 # entropy, too. Counted with torch's memory profiler.
 LOGITS_LEARNING, LOGITS_LEARNING_ENTROPY = 5.0, 5.26
 LOGITS_SCORING, LOGITS_DIVERGENCE = 2.0, 5.0
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DRAW_BYTES = 28  # per row and token of the vocabulary while a token is drawn: float32 thrice, float64 twice
 
 
@@ -96,6 +98,32 @@ class Precision:
         bf16 = on_gpu if options.bf16 == AUTO else bool(options.bf16)
         recompute = on_gpu if options.gradient_checkpointing == AUTO else bool(options.gradient_checkpointing)
         return cls(on_gpu, 2 if bf16 else 4, recompute)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """Which linear layers have low-rank adapters, and of what rank."""
+
+    rank: int
+    targets: frozenset[str]
+
+    @classmethod
+    def of(cls, options: Options) -> Adapters | None:
+        """Those of a run; None where the weights themselves are trained."""
+        if not options.lora:
+            return None
+        if ALL_LINEAR in options.lora_targets:
+            return cls(options.lora_rank, frozenset(LINEAR_LAYERS))
+        chosen = {name for name in LINEAR_LAYERS if any(name.endswith(end) for end in options.lora_targets)}
+        return cls(options.lora_rank, frozenset(chosen))
+
+    def parameters(self, shape: ModelShape) -> int:
+        """Of all adapters together."""
+        widths = {name: (shape.hidden, shape.intermediate) for name in ("gate_proj", "up_proj")}
+        widths |= {name: (shape.hidden, shape.kv_width) for name in ("k_proj", "v_proj")}
+        widths |= {name: (shape.hidden, shape.query_width) for name in ("q_proj", "o_proj")}
+        widths["down_proj"] = (shape.hidden, shape.intermediate)
+        return shape.layers * self.rank * sum(sum(widths[name]) for name in self.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,20 +215,27 @@ def runtime_bytes(*, on_gpu: bool) -> int:
     return int(measured_constants()["runtime"]["gpu" if on_gpu else "cpu"]["bytes"])
 
 
-def layer_activations(shape: ModelShape, bytes_: int) -> int:
+def layer_activations(shape: ModelShape, bytes_: int, adapters: Adapters | None = None) -> int:
     """Bytes per token that one layer keeps for its backward pass.
 
-    RMS norms compute in float32 and keep their input so, and the normed value in the model's precision, and attention
-    keeps queries, keys, values and its output (and a float32 per head); the MLP keeps four values of its width.
+    RMS norms compute in float32 and keep their input so, and the normed value where they learn. A matrix keeps what it
+    reads where it, or its adapter, learns. Attention keeps queries, keys, values and its output (and a float32 per
+    head); the MLP the gate before and after its activation, and the other factor.
     """
-    def norm(width: int) -> int:
-        return width * (4 + bytes_)  # the input in float32, and the normed value
+    targets = frozenset(LINEAR_LAYERS) if adapters is None else adapters.targets
 
-    norms = 2 * (norm(shape.hidden) + shape.hidden * bytes_ + 4)  # with what the next matrix reads
-    attention = (2 * shape.query_width + 2 * shape.kv_width) * bytes_ + 4 * shape.heads
+    def norm(width: int) -> int:
+        return width * (4 + (bytes_ if adapters is None else 0))
+
+    reading = shape.hidden * bytes_  # what the matrices after a norm read
+    kept = 2 * (norm(shape.hidden) + 4)
+    kept += reading if targets & {"q_proj", "k_proj", "v_proj"} else 0
+    kept += reading if targets & {"gate_proj", "up_proj"} else 0
+    kept += (2 * shape.query_width + 2 * shape.kv_width) * bytes_ + 4 * shape.heads
     if shape.qk_norm:
-        attention += norm(shape.query_width) + norm(shape.kv_width) + 4 * (shape.heads + shape.kv_heads)
-    return norms + attention + 4 * shape.intermediate * bytes_
+        kept += norm(shape.query_width) + norm(shape.kv_width) + 4 * (shape.heads + shape.kv_heads)
+    kept += (4 if "down_proj" in targets else 3) * shape.intermediate * bytes_
+    return kept + (0 if adapters is None else len(targets) * adapters.rank * bytes_)
 
 
 def layer_passing(shape: ModelShape, bytes_: int) -> int:
@@ -230,8 +265,10 @@ def estimate_memory(
     if get_method(options.method).learns:
         phases["update"], moment = _update(shape, options, precision, lengths)
     parts = {phase: _ordered({**held, **own}) for phase, own in phases.items()}
-    step = shape.parameters * 4 + _step_temporaries(shape, precision) if get_method(options.method).learns else 0
-    return MemoryEstimate(shape, lengths, precision, parts, moment, round(sum(held.values()) + step))
+    least = sum(held.values())
+    if get_method(options.method).learns:
+        least += learning_parameters(shape, options) * 4 + _step_temporaries(shape, options, precision)
+    return MemoryEstimate(shape, lengths, precision, parts, moment, round(least))
 
 
 def _ordered(parts: Mapping[str, float]) -> dict[str, int]:
@@ -240,16 +277,25 @@ def _ordered(parts: Mapping[str, float]) -> dict[str, int]:
 
 def _held(shape: ModelShape, options: Options, precision: Precision) -> dict[str, float]:
     """What is there in every phase."""
-    parameters = shape.parameters
+    adapters = Adapters.of(options)
+    added = 0 if adapters is None else adapters.parameters(shape)
+    learning = shape.parameters if adapters is None else added
     method = get_method(options.method)
-    reads_reference = method.learns and options.beta != 0.0
+    # With adapters the reference is the same weights with these off.
+    copies = method.learns and options.beta != 0.0 and adapters is None
     return {
         "runtime": runtime_bytes(on_gpu=precision.on_gpu),
-        "weights": parameters * precision.bytes,
-        "reference": parameters * precision.bytes if reads_reference else 0,
-        "masters": parameters * 4 if method.learns and precision.bytes == 2 else 0,
-        "optimiser": parameters * 8 if method.learns and options.optim == "adamw" else 0,
+        "weights": (shape.parameters + added) * precision.bytes,
+        "reference": shape.parameters * precision.bytes if copies else 0,
+        "masters": learning * 4 if method.learns and precision.bytes == 2 else 0,
+        "optimiser": learning * 8 if method.learns and options.optim == "adamw" else 0,
     }
+
+
+def learning_parameters(shape: ModelShape, options: Options) -> int:
+    """Parameters that the optimiser updates: all, or those of the adapters."""
+    adapters = Adapters.of(options)
+    return shape.parameters if adapters is None else adapters.parameters(shape)
 
 
 def _head_chunk(shape: ModelShape, options: Options, tokens: int) -> int:
@@ -266,8 +312,9 @@ def _update(
     work = Work.of(options, lengths, lengths.row)
     tokens = work.micro_rows * lengths.row
     loss_tokens = work.micro_rows * work.row_loss_tokens
-    parameters = shape.parameters
-    kept = layer_activations(shape, size)
+    adapters = Adapters.of(options)
+    parameters = learning_parameters(shape, options)
+    kept = layer_activations(shape, size, adapters)
     passing = layer_passing(shape, size) * tokens
     # What the backward pass finds: everything, or each layer's input and one layer computed again.
     layers = shape.layers * shape.hidden * size if precision.recompute else shape.layers * kept
@@ -279,7 +326,7 @@ def _update(
     copies = LOGITS_LEARNING_ENTROPY if plan.reads_entropy else LOGITS_LEARNING
     copies += LOGITS_DIVERGENCE if plan.reads_vocabulary else 0.0
     chunk = _head_chunk(shape, options, loss_tokens)
-    matrix = shape.embedding * size
+    matrix = shape.embedding * size if adapters is None else 0
     logits = chunk * shape.vocabulary * 4 * copies + 2 * loss_tokens * shape.hidden * size
     logits += matrix if chunk < loss_tokens else 0
     waiting = matrix if shape.tied else 0
@@ -293,15 +340,17 @@ def _update(
             "activations": again + passing,
             "gradients": (summed if several or size == 4 else 0) + own + waiting * (2 if several else 1),
         },
-        "step": {"gradients": summed, "activations": _step_temporaries(shape, precision)},
+        "step": {"gradients": summed, "activations": _step_temporaries(shape, options, precision)},
     }
     moment = max(moments, key=lambda name: sum(moments[name].values()))
     return moments[moment], moment
 
 
-def _step_temporaries(shape: ModelShape, precision: Precision) -> float:
+def _step_temporaries(shape: ModelShape, options: Options, precision: Precision) -> float:
     """What AdamW computes with beside its state: a copy of everything on a GPU, of one matrix at a time on a CPU."""
-    return 4 * shape.parameters if precision.on_gpu else 2 * 4 * shape.largest_matrix
+    if precision.on_gpu:
+        return 4 * learning_parameters(shape, options)
+    return 2 * 4 * (shape.largest_matrix if not options.lora else options.lora_rank * shape.intermediate)
 
 
 def _scoring(shape: ModelShape, options: Options, precision: Precision, lengths: Lengths) -> dict[str, float]:

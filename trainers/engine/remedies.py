@@ -117,6 +117,8 @@ def _memory_candidates(options: Options, before: MemoryEstimate) -> Iterator[tup
         tokens //= 2
     if tokens < before.lengths.row < options.micro_batch_tokens:
         yield {"micro_batch_tokens": before.lengths.row}, "one row at a time, slower on a GPU"
+    if not options.lora:
+        yield {"lora": True}, "adapters learn in the place of the weights, at a higher learning rate"
     if options.beta:
         yield {"beta": 0.0}, "no KL to the initial policy: it changes what is learned"
     if before.precision.bytes == 4:
