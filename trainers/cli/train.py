@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--warm-start", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="options of the tiny model's warm start (WarmStartConfig in trainers.warm_start), e.g. max_steps=800",
     )  # fmt: skip
+    parser.add_argument(
+        "--skip-memory-check", action="store_true", help="begin a run that is computed not to fit into memory"
+    )
     parser.add_argument("--cache-dir", metavar="DIR", help="where warm models are kept [$XDG_CACHE_HOME/sdar-gym]")
     add_trust_argument(parser)
     add_setup_arguments(parser)
@@ -46,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, and show the run's table."""
     from .envs import check_env_kwargs
+    from .memory import say_memory
     from .players import quiet_about_files, say_trust
     from .setup import resolve_setup
     from .summary_table import show_directory, show_next_steps, show_summary
@@ -68,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
         require_environment(setup)  # with a model, the trainer makes it before it reads the model
     elif warm_pairs:
         raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
+    say_memory(console, setup, refuses=not options.skip_memory_check)
     model = setup.model
     warm_seconds = 0.0
     if model is None:
