@@ -117,9 +117,9 @@ class Adapters:
 
     def parameters(self, shape: ModelShape) -> int:
         """Of all adapters together."""
-        widths = {name: (shape.hidden, shape.intermediate) for name in ("gate_proj", "up_proj")}
-        widths |= {name: (shape.hidden, shape.kv_width) for name in ("k_proj", "v_proj")}
-        widths |= {name: (shape.hidden, shape.query_width) for name in ("q_proj", "o_proj")}
+        widths = dict.fromkeys(("gate_proj", "up_proj"), (shape.hidden, shape.intermediate))
+        widths |= dict.fromkeys(("k_proj", "v_proj"), (shape.hidden, shape.kv_width))
+        widths |= dict.fromkeys(("q_proj", "o_proj"), (shape.hidden, shape.query_width))
         widths["down_proj"] = (shape.hidden, shape.intermediate)
         return shape.layers * self.rank * sum(sum(widths[name]) for name in self.targets)
 
