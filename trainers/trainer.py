@@ -123,7 +123,14 @@ class SDARTrainer:
 
         # The model, and what its method reads over the run.
         self.engine: Engine = engine or SingleProcess.of(self.args)
-        loaded, self.processing_class = load_model(model, processing_class, trust_remote_code=trust_remote_code)
+        loaded, self.processing_class = load_model(
+            model,
+            processing_class,
+            trust_remote_code=trust_remote_code,
+            # Adapters know their base model by its values, as they are stored.
+            dtype=None if self.args.lora else getattr(self.engine, "dtype", None),
+            attn_implementation=self.args.attn_implementation,
+        )
         self._trusts_code = trust_remote_code
         if adapted_layers(loaded):
             loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model

@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve-retrieval": ("serve_retrieval", "passages over HTTP, as Search-R1's retriever serves them"),
     "index": ("index", "build, compress or check the index of a corpus"),
     "envs": ("envs", "the environments and their options"),
+    "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
+    "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
 }
 
 EPILOGUE = """examples:

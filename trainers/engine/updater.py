@@ -74,8 +74,12 @@ class MasterWeights:
         """
         for (_, parameter), master in zip(self.named, self.masters, strict=True):
             if master is not parameter and parameter.grad is not None:
-                own, parameter.grad = parameter.grad.float(), None
-                master.grad = own if master.grad is None else master.grad.add_(own)
+                # Added without a float32 copy of the 16-bit gradient, but for the first, which becomes the sum.
+                if master.grad is None:
+                    master.grad = parameter.grad.float()
+                else:
+                    master.grad.add_(parameter.grad)
+                parameter.grad = None
 
     @torch.no_grad()
     def probe_rounded(self) -> list[Tensor]:
@@ -268,7 +272,8 @@ class Updater:
         denominator = loss_denominator(tokens, options)
         views = plan.method.teacher_views if plan.coefficient else ()
         parts = []
-        for indices in micro_batches([len(row.student.ids) for row in rows], options.micro_batch_tokens):
+        lengths = [len(row.student.ids) for row in rows]
+        for indices in micro_batches(lengths, options.micro_batch_tokens, packed=self.root.packs_rows):
             # Forward: S, with entropies and with the divergence to the teacher's distributions where they are read.
             picked = [rows[index] for index in indices]
             read = plan.reads_vocabulary and any(row.teacher_tokens is not None for row in picked)

@@ -45,6 +45,17 @@ class MachineOptions(OptionGroup):
         False, "keep optimiser state and float32 copies in host memory between updates", maths=False
     )
     device: str = _option(AUTO, "auto, cpu, cuda, cuda:0, ...", maths=False)
+    attn_implementation: str = _option(
+        AUTO,
+        "attention kernels of transformers; auto: its own choice",
+        maths=False,
+        choices=(AUTO, "sdpa", "eager", "flash_attention_2", "flash_attention_3"),
+    )
+    packing: bool | Literal["auto"] = _option(
+        AUTO,
+        "rows of a forward pass one after another in the place of padding; auto: with flash attention",
+        maths=False,
+    )
 
     def fill(self) -> None:
         """The tokens of a forward pass, where none were given (`engine.single.fitted` lowers them for large models)."""
