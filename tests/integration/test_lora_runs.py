@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,17 @@ def test_the_command_says_what_learns_and_at_which_rate(tmp_path: Path, capsys: 
     said = " ".join(capsys.readouterr().out.split())
     assert "rank 4, learning rate 0.007 (10 times that of whole weights)" in said
     assert "parameters of adapters learn" in said
+
+
+def test_what_is_missing_is_said_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--env", ENV_ID, "--output-dir", str(tmp_path / "run")]
+    monkeypatch.setitem(sys.modules, "peft", None)
+    assert main([*words, "--lora"]) == 2 and "pip install 'sdar-gym[lora]'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    assert main([*words, "--optim", "adamw_8bit"]) == 2
+    assert "pip install 'sdar-gym[adam8bit]'" in capsys.readouterr().err
+    assert main([*words, "--teacher-weights", "./nowhere"]) == 2
+    assert "there is no folder ./nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

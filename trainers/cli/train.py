@@ -20,6 +20,7 @@ from .terminal import duration, make_console, one_line, percent
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..config import SDARConfig
     from ..trainer import SDARTrainer
     from ..warm_start.warm_start import WarmStart
     from .setup import Setup
@@ -148,6 +149,8 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
         context = {} if setup.teacher_context is None else {"teacher_context": setup.teacher_context}
         require_same_run(path, setup.config, {"env_id": setup.env_id, **context})
     require_sinks(setup.config)
+    require_packages(setup.config)
+    require_teacher(setup.config)
     choose_device(setup.config.device)
     if setup.teacher_context is not None:
         from ..rollout.policies import load_teacher_context
@@ -158,6 +161,38 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
         check_files(setup.model, trust_remote_code=trust_remote_code)
         config = setup.config
         require_lengths(positions_of(setup.model), config.max_prompt_length, config.max_completion_length)
+
+
+def require_packages(config: SDARConfig) -> None:
+    """Refuse options whose packages are not installed.
+
+    Raises:
+        ImportError: The message names the package and the extra.
+    """
+    from ..engine.adapters import require_peft
+    from ..engine.optimizers import require_torchao
+
+    if config.lora:
+        require_peft()
+    if config.optim == "adamw_8bit":
+        require_torchao()
+
+
+def require_teacher(config: SDARConfig) -> None:
+    """Refuse a teacher of which there are no files.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    from sdar_envs.model_files import check_files
+
+    from ..methods import get_method
+    from ..methods.method import TEACHER_WEIGHTS
+
+    method = get_method(config.method)
+    chosen = method.teacher_weights_for(config)
+    if method.teacher_views and chosen not in TEACHER_WEIGHTS and not (Path(chosen) / "run.json").is_file():
+        check_files(chosen)
 
 
 def require_environment(setup: Setup) -> None:

@@ -93,13 +93,18 @@ def _matches(model: Any, target: str) -> bool:
 
 def _inject(model: Any, settings: Mapping[str, Any]) -> None:
     """Attach peft's layers with whatever values; the global generator stays where it was."""
-    peft = _peft()
+    peft = require_peft()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")  # peft then sets it itself
         peft.inject_adapter_in_model(peft.LoraConfig(lora_dropout=0.0, bias="none", **settings), model, _NAME)
 
 
-def _peft() -> Any:
+def require_peft() -> Any:
+    """The package peft.
+
+    Raises:
+        ImportError: It is not installed; the message names the extra.
+    """
     # Packages that peft looks for and that do not fit this torch say so at length when they are imported.
     noisy = logging.getLogger("torchao")
     level = noisy.level
@@ -239,7 +244,7 @@ def save_adapter(
     tensors = adapter_state(model.state_dict() if state is None else state)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path / WEIGHTS)
     layer = next(iter(layers.values()))
-    config = _peft().LoraConfig(
+    config = require_peft().LoraConfig(
         r=layer.r[_NAME],
         lora_alpha=layer.lora_alpha[_NAME],
         target_modules=_target_names(model, list(layers)),
