@@ -287,9 +287,9 @@ class SDARTrainer:
             if not self.args.lora:
                 self.model.save_pretrained(output_dir)
             elif merged:
-                save_merged(self.model, output_dir)
+                save_merged(self.model, output_dir, state=self.engine.whole_state(self.root))
             else:
-                save_adapter(self.model, output_dir, base=self._base)
+                save_adapter(self.model, output_dir, base=self._base, state=self.engine.whole_state(self.root))
             self.processing_class.save_pretrained(output_dir)
 
     # The run.

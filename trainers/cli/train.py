@@ -184,15 +184,14 @@ def require_teacher(config: SDARConfig) -> None:
     Raises:
         ValueError: There is no such model.
     """
-    from sdar_envs.model_files import check_files
-
+    from ..engine.policies import require_files
     from ..methods import get_method
     from ..methods.method import TEACHER_WEIGHTS
 
     method = get_method(config.method)
     chosen = method.teacher_weights_for(config)
-    if method.teacher_views and chosen not in TEACHER_WEIGHTS and not (Path(chosen) / "run.json").is_file():
-        check_files(chosen)
+    if method.teacher_views and chosen not in TEACHER_WEIGHTS:
+        require_files(chosen)
 
 
 def require_environment(setup: Setup) -> None:
