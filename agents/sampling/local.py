@@ -47,6 +47,8 @@ class BatchSampler:
             the model's attention allows it.
         cache_gib: Memory for keys and values at most, in GiB: requests of further slots wait. None for no bound.
         sync_steps: Decoding steps between two looks at which rows are done; None for 1 on a CPU, else 4.
+        prompt_lookup_num_tokens: Tokens guessed ahead at most, from what was sampled since the parameters last changed,
+            and checked in one pass over rows. Fewer passes where completions repeat forms; the draws are the same.
 
     Raises:
         ValueError: A number out of range, or a layout that the model does not allow.
@@ -66,6 +68,7 @@ class BatchSampler:
         layout: str = "auto",
         cache_gib: float | None = None,
         sync_steps: int | None = None,
+        prompt_lookup_num_tokens: int = 0,
     ) -> None:
         if temperature < 0:
             raise ValueError(f"BatchSampler expects temperature >= 0, got {temperature}")
@@ -75,6 +78,8 @@ class BatchSampler:
             raise ValueError(f"BatchSampler expects cache_gib > 0, or None for no bound, got {cache_gib}")
         if sync_steps is not None and sync_steps < 1:
             raise ValueError(f"BatchSampler expects sync_steps >= 1, got {sync_steps}")
+        if prompt_lookup_num_tokens < 0:
+            raise ValueError(f"BatchSampler expects prompt_lookup_num_tokens >= 0, got {prompt_lookup_num_tokens}")
         self.model = model
         self.end_ids = list(end_ids)
         self.pad_id = pad_id
@@ -85,6 +90,7 @@ class BatchSampler:
         self.layout = require_choice("layout", layout, LAYOUTS, "BatchSampler")
         self.cache_gib = cache_gib
         self.sync_steps = sync_steps
+        self.lookup = prompt_lookup_num_tokens
         self.fast = FastForward(model) if fast and FastForward.supports(model) else None
         self.version = 0  # of the parameters, as the last `sync_weights` named it
         # Over a padded block the lean pass is for fp32 alone, as it always was: its masks are.
@@ -116,7 +122,7 @@ class BatchSampler:
         if self.layout != "auto" or not self.has_rows:
             return self.layout == "rows"
         large = sum(parameter.numel() for parameter in self.model.parameters()) > _SMALL
-        return large or self.cache_gib is not None or self.model.device.type != "cpu"
+        return large or self.cache_gib is not None or self.lookup > 0 or self.model.device.type != "cpu"
 
     @property
     def forward_rows(self) -> int:
@@ -220,7 +226,8 @@ class BatchSampler:
                 most_rows=self._most_rows(cache),
                 most_tokens=self.max_context,
                 sync_steps=self.sync_steps or (1 if device.type == "cpu" else _SYNC_STEPS),
-                graphs=DecodeGraphs(CudaCapture()) if on_gpu and self.fast is not None else None,
+                lookup=self.lookup,
+                graphs=DecodeGraphs(CudaCapture()) if on_gpu and self.fast is not None and not self.lookup else None,
                 version=lambda: self.version,
             )
         return self._rows
