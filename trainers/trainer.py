@@ -32,7 +32,8 @@ from .methods import get_method
 from .methods.method import IterationPlan
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
-from .rollout.environments import Environment, EnvironmentSource
+from .rollout.environments import EnvironmentSource
+from .rollout.making import Environment
 from .rollout.policies import TeacherContext, load_teacher_context, make_policies
 from .rollout.rows import build_rows
 from .rollout.selection import mark_kept, measure_progress

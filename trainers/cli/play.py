@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from agents.base import Action, Agent
     from sdar_envs.privileged import Privileged, StudentView
 
-    from ..rollout.batch_env import BatchEnv, Reply
+    from ..rollout.batch_env import BatchEnv
+    from ..rollout.replies import Reply
     from ..rollout.collect import Rollout
     from ..rollout.environments import EnvironmentSource
 
