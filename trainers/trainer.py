@@ -201,6 +201,7 @@ class SDARTrainer:
                 self._restore(directory, store, path)
             log = RunLog(directory, self.args, lambda token: str(self.processing_class.decode([token])))
             progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
+            self.monitor.advance = progress.advance
             try:
                 return self._run(directory, store, log, progress)
             except UnhealthyRunError:

@@ -7,7 +7,7 @@ the rounding of its sums, so that in low precision a token may come out otherwis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agents.base import Action, Agent, StopReason
 from agents.streaming import stream_of
@@ -23,6 +23,7 @@ def collect_asynchronously(
     *,
     max_turns: int | None = None,
     seal_info: bool = False,
+    advance: Callable[[int, int], None] | None = None,
 ) -> list[Rollout]:
     """Play `tasks` over the slots of `batch_env`; rollouts come back in the order of the tasks.
 
@@ -35,6 +36,8 @@ def collect_asynchronously(
         read_once=batch_env.privileged_turns == "first",
         max_turns=max_turns,
         seal_info=seal_info,
+        tasks=len(tasks),
+        advance=advance,
     )
     stream = stream_of(agent)
     release = getattr(agent, "release", None)

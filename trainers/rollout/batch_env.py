@@ -63,8 +63,11 @@ class AsynchronousBatchEnv(BatchEnv, Protocol):
         ...
 
     def poll(self, timeout: float | None = 0.0) -> list[tuple[int, Reply]]:
-        """The replies that have come, waiting for the first for `timeout` seconds at most (None: as long as it takes);
-        none where nothing was asked for."""
+        """The replies that have come; none where nothing was asked for.
+
+        Args:
+            timeout: Seconds to wait for the first at most; None for as long as it takes.
+        """
         ...
 
 
@@ -205,7 +208,10 @@ class LoopBatchEnv:
             try:
                 with WATCHDOG.call(f"{self.name}: preparing a step of {len(own)} episodes", self._step_timeout):
                     prepare([env for env, _ in own], [action for _, action in own])
-            except (Exception, EnvironmentHungError):  # it occurs again in the step of the slot that causes it, and fails only that slot
+            except (
+                Exception,
+                EnvironmentHungError,
+            ):  # it occurs again in the step of its slot, and fails only that
                 logger.debug("%s: preparing a step failed", self.name, exc_info=True)
 
     # One slot.
@@ -291,9 +297,7 @@ class _DivergedError(Exception):
     """A replay gave another episode."""
 
     def __init__(self, turn: int) -> None:
-        self.fault = Fault(
-            FaultKind.DIVERGED, f"the replay differs from the episode at step {turn}: not deterministic"
-        )
+        self.fault = Fault(FaultKind.DIVERGED, f"the replay differs from the episode at step {turn}: not deterministic")
 
 
 def _same(got: Reply, recorded: Reply) -> bool:

@@ -8,7 +8,7 @@ waiting for the slowest (`asynchronous`), tokens (`rows`), success rates (`evalu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agents.base import Action, Agent, StopReason
 
@@ -25,6 +25,7 @@ def collect(
     *,
     max_turns: int | None = None,
     seal_info: bool = False,
+    advance: Callable[[int, int], None] | None = None,
 ) -> list[Rollout]:
     """Play `tasks` over the slots of `batch_env`; rollouts come back in the order of the tasks.
 
@@ -39,6 +40,7 @@ def collect(
         max_turns: Turns after which an episode is stopped; None leaves that to the environment.
         seal_info: Seal the whole `info` for the teacher and not its ``"privileged"`` part (for a user's own
             ``teacher_context``, which is a function of `info`).
+        advance: Told how many episodes have ended, and of how many, each time that one has.
     """
     rollouts: list[Rollout | None] = [None] * len(tasks)
     free = list(range(min(batch_env.slots, len(tasks))))
@@ -48,6 +50,8 @@ def collect(
         read_once=getattr(batch_env, "privileged_turns", "every") == "first",
         max_turns=max_turns,
         seal_info=seal_info,
+        tasks=len(tasks),
+        advance=advance,
     )
     running = episodes.by_slot
     waiting = 0  # index of the first task that has not begun

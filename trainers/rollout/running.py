@@ -6,7 +6,7 @@ sealed into `Rollout.privileged`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,10 +62,20 @@ class RunningEpisodes:
         read_once: Whether privileged fields that came with the reset hold for all turns.
         max_turns: Turns after which an episode is stopped; None leaves that to the environment.
         seal_info: Seal the whole `info` for the teacher and not its ``"privileged"`` part.
+        tasks: Episodes that there are to play.
+        advance: Told how many episodes have ended, and of how many, each time that one has.
     """
 
     def __init__(
-        self, name: str, success_threshold: float, *, read_once: bool, max_turns: int | None, seal_info: bool
+        self,
+        name: str,
+        success_threshold: float,
+        *,
+        read_once: bool,
+        max_turns: int | None,
+        seal_info: bool,
+        tasks: int,
+        advance: Callable[[int, int], None] | None,
     ) -> None:
         self.name = name
         self.success_threshold = success_threshold
@@ -73,6 +83,9 @@ class RunningEpisodes:
         self._read_once = read_once
         self._max_turns = max_turns
         self._seal_info = seal_info
+        self._tasks = tasks
+        self._ended = 0
+        self._advance = advance
 
     def begin(self, slot: int, task: TaskDraw, reply: Reply) -> Rollout:
         """An episode's first state has come; one whose environment broke has ended already."""
@@ -127,6 +140,9 @@ class RunningEpisodes:
         if reason is StopReason.TERMINATED and episode.success:
             reason = StopReason.SUCCESS
         episode.stop_reason = reason
+        self._ended += 1
+        if self._advance is not None:
+            self._advance(self._ended, self._tasks)
 
     def _observe(
         self, reply: Reply, slot: int, turn: int, draw: tuple[int | str, ...]

@@ -128,7 +128,9 @@ class Watchdog:
                 call.said = True
                 self._say(call)
             if asked:
-                self._say_text(f"ended by signal {number} while {call.where} hangs; a resume goes on from the last save")
+                self._say_text(
+                    f"ended by signal {number} while {call.where} hangs; a resume goes on from the last checkpoint"
+                )
                 os._exit(128 + number)
 
     def _signal_received(self) -> int:

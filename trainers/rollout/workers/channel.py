@@ -1,4 +1,4 @@
-"""Messages over a socket pair: a length and as many bytes. The trainer's end never waits, a worker's end always does."""
+"""Messages over a socket pair: a length and as many bytes. The trainer's end never waits, a worker's does."""
 
 from __future__ import annotations
 

@@ -293,4 +293,3 @@ class WorkerPool:
             if process.exit_fd >= 0:
                 self._selector.unregister(process.exit_fd)
         line.process, line.current, line.deadline = None, None, float("inf")
-
