@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     say_trust(console, options.trust_remote_code)
     given = read_pairs(options.env_kwargs, "--env-kwargs")
     env_id, env_kwargs = environment_of(options.agent, chosen_environment(options), given)
-    source = EnvironmentSource(env_id, env_kwargs)
+    source = EnvironmentSource(env_id, env_kwargs, workers=0)
     by_hand = options.agent == "human"
     if by_hand:
         agent: Agent = HumanPlayer(read_line(console), console)

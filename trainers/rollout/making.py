@@ -88,7 +88,7 @@ def reference_to(made: Callable[..., Any] | None) -> str:
     for part in name.split("."):
         found = getattr(found, part, None)
     if found is not made:
-        raise CannotSendError(f"{module}:{name} is not found by that name: define it at the top of its module")
+        raise CannotSendError(f"no other process finds {name} by its name: define it at the top of its module")
     return f"{module}:{name}"
 
 
