@@ -103,8 +103,8 @@ class FaultsReport:
     def __str__(self) -> str:
         kinds = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
         return (
-            f"{self.total:,} faults in {self.episodes:,} episodes: {self.survived:,} survived unchanged, {self.failed:,} "
-            f"failed and said so, {self.lost} lost, {self.wrong} wrong, {self.misnamed} misnamed; {self.replays:,} "
+            f"{self.total:,} faults in {self.episodes:,} episodes: {self.survived:,} survived unchanged, "
+            f"{self.failed:,} failed and said so, {self.lost} lost, {self.wrong} wrong, {self.misnamed} misnamed; {self.replays:,} "
             f"replays, {self.processes:,} processes, {self.seconds:.0f} s\n{kinds}"
         )
 
@@ -233,10 +233,10 @@ def _story(rollout: Rollout) -> list[Any]:
     """Everything of an episode that training, logs and evaluation read, on both sides of the barrier."""
     episode = rollout.episode
     turns = [
-        (turn.view.observation, turn.view.admissible_actions, turn.action.text, turn.reward) for turn in episode.turns
+        (turn.view.observation, turn.view.admissible_actions, turn.action.text, turn.reward, turn.is_action_valid)
+        for turn in episode.turns
     ]
-    valid = [turn.is_action_valid for turn in episode.turns]
-    return [turns, valid, episode.success, episode.score, episode.stop_reason, rollout.privileged]
+    return [turns, episode.success, episode.score, episode.stop_reason, rollout.privileged]
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -52,6 +52,10 @@ def _spin() -> None:
         pass
 
 
+def _segv() -> None:
+    ctypes.string_at(0)
+
+
 def _memory() -> None:
     held = []
     while True:  # until the limit of the process ends it; without one this must not be asked for
@@ -79,7 +83,7 @@ ACTS: Mapping[str, Callable[[], None]] = {
     "exit": lambda: sys.exit(0),
     "os_exit": lambda: os._exit(0),
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "segv": lambda: ctypes.string_at(0) and None,
+    "segv": _segv,
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "hang": lambda: time.sleep(_FOR_EVER),
     "spin": _spin,
