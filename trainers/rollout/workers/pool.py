@@ -100,20 +100,16 @@ class WorkerPool:
         recipe: How environments are made.
         workers: How many.
         name: The environment's, for messages.
-        enumerates: Whether it has task ids.
         limits: Time and memory.
     """
 
-    def __init__(
-        self, recipe: Recipe, workers: int, *, name: str, enumerates: bool, limits: WorkerLimits | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, workers: int, *, name: str, limits: WorkerLimits | None = None) -> None:
         if workers < 1:
             raise ValueError(f"{name}: expected at least 1 worker, got {workers}")
         self.name = name
         self.limits = limits or WorkerLimits()
         self.started = 0  # processes so far, replacements included
         self._recipe = recipe
-        self._enumerates = enumerates
         self._lines = [_Line(number) for number in range(workers)]
         self._tickets = itertools.count(1)
         self._selector = selectors.DefaultSelector()
@@ -223,6 +219,9 @@ class WorkerPool:
                 elif line.current is not None and answer.get("ticket") == line.current.ticket:
                     self._outcomes.append(Outcome(line.current.owner, line.generation, answer, payload))
                     line.current, line.deadline = None, float("inf")
+                    if answer.get("ends"):  # it has no memory left, and says so before it goes
+                        self._retire(line)
+                        break
         except (OversizeError, ValueError) as error:  # an environment has written to the socket
             self._lost(line, Fault(FaultKind.INVALID, f"what its worker sent cannot be read: {type(error).__name__}"))
             return
@@ -233,10 +232,7 @@ class WorkerPool:
         process = line.process
         assert process is not None
         ready, current, generation = process.ready, line.current, line.generation
-        self._forget(line)
-        line.generation += 1
-        process.end()
-        self._live.remove(process)
+        self._retire(line)
         logger.debug("%s: worker %d lost: %s", self.name, line.number, fault)
         if not ready:
             line.false_starts += 1
@@ -252,10 +248,21 @@ class WorkerPool:
             self._outcomes.append(Outcome(current.owner, generation, fault=fault))
         self._begin_next(line)
 
+    def _retire(self, line: _Line) -> None:
+        """End the process at a worker's place, and with it what it holds."""
+        process = line.process
+        assert process is not None
+        self._forget(line)
+        line.generation += 1
+        process.end()
+        self._live.remove(process)
+
     def _begin_next(self, line: _Line) -> None:
         """Give an idle worker the next request, starting a process where there is none."""
         if line.current is not None or not line.waiting:
             return
+        if line.process is not None and line.process.ended:  # it died between two requests: nobody is to blame
+            self._retire(line)
         if line.process is None:
             self._start(line)
         assert line.process is not None
@@ -267,7 +274,7 @@ class WorkerPool:
         self._watch(line)
 
     def _start(self, line: _Line) -> None:
-        process = WorkerProcess(self._recipe, enumerates=self._enumerates, memory=self.limits.memory)
+        process = WorkerProcess(self._recipe, memory=self.limits.memory)
         line.process = process
         self._live.append(process)
         self.started += 1
