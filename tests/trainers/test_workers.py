@@ -27,6 +27,7 @@ from trainers.rollout.environments import EnvironmentSource, EnvironmentStartErr
 from trainers.rollout.making import CannotSendError, reference_to
 from trainers.rollout.opening import open_batch_env
 from trainers.rollout.replies import FaultKind
+from trainers.rollout.workers import process
 from trainers.rollout.workers.packing import PackingError, dumps, loads
 from trainers.rollout.workers.pool import WorkerLimits
 from trainers.rollout.workers.process import WorkerStartError
@@ -194,11 +195,16 @@ def test_an_environment_that_cannot_be_made_is_one_clear_error(env: Any, said: s
         source.task_ids("train")
 
 
-def test_a_worker_that_cannot_start_is_one_clear_error_with_its_remedy(capfd: Any) -> None:
+def test_a_memory_limit_that_is_too_small_is_one_clear_error() -> None:
     source = EnvironmentSource(ToyWorld, workers=1, limits=WorkerLimits(memory=40 * 2**20))
-    with pytest.raises(WorkerStartError, match=r"3 worker processes in a row .* env_workers=0"):
+    with pytest.raises(EnvironmentStartError, match=r"cannot be made within 0.0391 GiB .* raise env_memory_gb"):
         source.task_ids("train")
-    source.close()
+
+
+def test_a_worker_that_cannot_start_is_one_clear_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_WORKER", "trainers.rollout.workers.no_such_module")
+    with pytest.raises(WorkerStartError, match=r"3 worker processes in a row .* status 1.*env_workers=0"):
+        EnvironmentSource(ToyWorld, workers=1).task_ids("train")
 
 
 def test_what_has_no_name_cannot_be_sent() -> None:

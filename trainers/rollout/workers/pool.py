@@ -26,7 +26,7 @@ from .process import WorkerProcess, WorkerStartError, end_all
 logger = logging.getLogger(__name__)
 
 _START_TRIES = 3  # workers in a row that end before they are ready
-_LOOK = 0.25  # seconds between looks at what no file descriptor tells
+_LOOK = 0.25  # seconds between looks at what no file descriptor tells, a request to stop for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +181,7 @@ class WorkerPool:
     def _patience(self, until: float) -> float:
         """Seconds until something has to be looked at even when nothing arrives."""
         nearest = min([until, STOP.waits_until, *(line.deadline for line in self._lines)])
-        longest = _LOOK if self._blind else 5.0
-        return min(max(nearest - time.monotonic(), 0.0), longest)
+        return min(max(nearest - time.monotonic(), 0.0), _LOOK)
 
     def _look(self, wait: float) -> None:
         """Take what has arrived, then deal with the dead and the late."""
