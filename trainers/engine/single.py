@@ -20,6 +20,10 @@ from ..forward.root import PolicyModel
 from ..options import MachineOptions
 from ..options.option import AUTO
 from .adapters import attach_saved, base_state, state_digest
+from .host_memory import give_freed_blocks_back
+
+# Parameters from which on a model on the CPU is large: its tensors are worth the system calls that mapping them takes.
+LARGE_ON_CPU = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class SingleProcess:
         Raises:
             ValueError: ``packing`` is on, and the model's attention does not keep rows apart by their positions.
         """
+        if self.device.type == "cpu" and sum(p.numel() for p in model.parameters()) >= LARGE_ON_CPU:
+            give_freed_blocks_back()
         exact = {id(module): dict(module._buffers) for module in model.modules() if module._buffers}
         model.to(device=self.device, dtype=self.dtype)
         for module in model.modules():
