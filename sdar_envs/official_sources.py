@@ -231,7 +231,9 @@ def fetch(
     above = next(parent for parent in (folder, *folder.resolve().parents) if parent.exists())
     free = shutil.disk_usage(above).free
     if needed > free:
-        raise SourceError(f"{data.name}: {needed / 1e9:.1f} GB are needed in {folder}, and {free / 1e9:.1f} GB are free")
+        raise SourceError(
+            f"{data.name}: {needed / 1e9:.1f} GB are needed in {folder}, and {free / 1e9:.1f} GB are free"
+        )
     for file in missing:
         say(f"{file.name}: from {file.url}")
         _fetch_file(file, folder)
@@ -327,7 +329,9 @@ def _unpack(file: SourceFile, archive: Path, target: Path) -> None:
                         shutil.copyfileobj(source, out, _BLOCK)
                     return
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise SourceError(f"{file.name}: {file.url} is no archive that can be read ({error}); it was not kept") from None
+        raise SourceError(
+            f"{file.name}: {file.url} is no archive that can be read ({error}); it was not kept"
+        ) from None
     raise SourceError(f"{file.name}: expected a file in the archive {file.url}, and there is none; it was not kept")
 
 

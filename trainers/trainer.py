@@ -18,17 +18,26 @@ from sdar_envs.model_files import positions_of
 
 from .batch.row import ScoredRow
 from .config import SDARConfig, configuration
-from .engine.adapters import adapted_layers, attach, base_identity, merge_in_place, save_adapter, save_merged
+from .engine.adapters import (
+    adapted_layers,
+    attach,
+    base_identity,
+    merge_in_place,
+    save_adapter,
+    save_merged,
+    state_digest,
+)
 from .engine.base import Engine
 from .engine.checkpoint import CheckpointStore, open_checkpoint
-from .engine.policies import initial_policy
-from .engine.single import SingleProcess, fingerprint, load_model, quiet_transformers
+from .engine.policies import averaged_policy, initial_policy, stored_policy
+from .engine.single import SingleProcess, fingerprint, fitted, load_model, quiet_transformers
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
 from .evaluation.health import Finding, Health, UnhealthyRunError, judge, judge_start
 from .evaluation.measured import Measured
 from .evaluation.monitor import Monitor
+from .forward.weights import PolicyWeights
 from .iteration import Iteration
 from .methods import get_method
 from .methods.method import IterationPlan
@@ -133,6 +142,7 @@ class SDARTrainer:
                 targets=self.args.lora_targets,
                 seed=self.args.seed,
             )
+        self.args = fitted(self.args, loaded, self.engine.device)
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
         # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
@@ -161,8 +171,9 @@ class SDARTrainer:
         wants_reference = self._steps and any(plan.reads_reference for plan in plans)
         reference = initial_policy(self.root, self.engine) if wants_reference else None
         pad_id = self.policies.renderer.pad_id
-        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers)
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
+        teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
+        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher)
         sets = dict(evaluation_sets or {})
         self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
         self.collector = Collector(
@@ -185,6 +196,20 @@ class SDARTrainer:
         self.state = RunState()
         self.health = Health(self.args.health_patience)
         self._last_watched: tuple[int, Measured] | None = None
+
+    def _teacher_policy(self, reference: PolicyWeights | None) -> PolicyWeights | None:
+        """The parameters that read for the teacher; None for the live ones."""
+        chosen = self.method.teacher_weights_for(self.args)
+        if chosen == "current":
+            return None
+        if chosen == "initial":
+            return reference or initial_policy(self.root, self.engine)
+        if chosen == "ema":
+            return averaged_policy(self.updater, self.args.teacher_ema_decay)
+        stored = stored_policy(chosen, self.root, self.engine, self.processing_class, trust=self._trusts_code)
+        with stored.scope():
+            self._identity["teacher_weights"] = state_digest(stored.root.language_model.state_dict())
+        return stored
 
     # What a user calls.
 

@@ -132,8 +132,7 @@ def test_with_adapters_a_layer_keeps_what_they_and_the_way_back_to_them_need(
 
 def test_a_layer_that_is_recomputed_keeps_only_its_input() -> None:
     two, three = (
-        saved_bytes(built("qwen2", num_hidden_layers=layers)[1], 3, 20, recompute=True, bf16=False)
-        for layers in (2, 3)
+        saved_bytes(built("qwen2", num_hidden_layers=layers)[1], 3, 20, recompute=True, bf16=False) for layers in (2, 3)
     )
     assert three - two == 3 * 20 * 48 * 4
 

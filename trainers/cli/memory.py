@@ -234,7 +234,9 @@ def say_memory(console: Console, setup: Setup, *, refuses: bool) -> None:
         )
     console.print(found.line())
     if not found.fits:
-        console.print(f"  WARNING: rows at their longest do not fit; smaller with, one after another: {helps or 'none'}")
+        console.print(
+            f"  WARNING: rows at their longest do not fit; smaller with, one after another: {helps or 'none'}"
+        )
 
 
 def played_lengths(setup: Setup) -> Lengths:

@@ -314,6 +314,21 @@ def require_alike(own: Mapping[str, Tensor], given: Mapping[str, Tensor], where:
             )
 
 
+def same_base(model: Any, folder: str | os.PathLike[str], *, unknown: bool = False) -> bool:
+    """Whether saved adapters belong to the weights of this model, in the precision that these were loaded in.
+
+    Args:
+        model: With or without adapters.
+        folder: Of the adapters.
+        unknown: The answer where the folder does not say (peft itself does not).
+    """
+    path = Path(folder) / BASE
+    if not path.is_file():
+        return unknown
+    fingerprint = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
+    return bool(fingerprint == state_digest(base_state(model.state_dict())))
+
+
 def attach_saved(model: Any, folder: str | os.PathLike[str]) -> None:
     """Put saved adapters on their base model, in place.
 
@@ -321,13 +336,12 @@ def attach_saved(model: Any, folder: str | os.PathLike[str]) -> None:
         AdapterError: The model is not the one that they were trained on, or the files are not those of plain LoRA.
     """
     path = Path(folder)
-    if (path / BASE).is_file():
+    if not same_base(model, path, unknown=True):
         base = json.loads((path / BASE).read_text(encoding="utf-8"))
-        if base["fingerprint"] != state_digest(base_state(model.state_dict())):
-            raise AdapterError(
-                f"{path}: these adapters were trained on another model: the weights of {base['model']} are not those "
-                "that they belong to"
-            )
+        raise AdapterError(
+            f"{path}: these adapters were trained on another model: the weights of {base['model']} are not those that "
+            "they belong to"
+        )
     config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     plain = {"peft_type": "LORA", "use_dora": False, "use_rslora": False, "bias": "none", "rank_pattern": {}}
     plain |= {"alpha_pattern": {}, "modules_to_save": None}

@@ -74,9 +74,7 @@ class Lengths:
     @classmethod
     def limits(cls, options: Options) -> Lengths:
         """The longest that the options allow."""
-        return cls(
-            options.max_prompt_length, options.max_completion_length, options.max_turns, options.teacher_budget
-        )
+        return cls(options.max_prompt_length, options.max_completion_length, options.max_turns, options.teacher_budget)
 
     @property
     def row(self) -> int:
@@ -119,9 +117,9 @@ class Adapters:
 
     def parameters(self, shape: ModelShape) -> int:
         """Of all adapters together."""
-        widths = {name: (shape.hidden, shape.intermediate) for name in ("gate_proj", "up_proj")}
-        widths |= {name: (shape.hidden, shape.kv_width) for name in ("k_proj", "v_proj")}
-        widths |= {name: (shape.hidden, shape.query_width) for name in ("q_proj", "o_proj")}
+        widths = dict.fromkeys(("gate_proj", "up_proj"), (shape.hidden, shape.intermediate))
+        widths |= dict.fromkeys(("k_proj", "v_proj"), (shape.hidden, shape.kv_width))
+        widths |= dict.fromkeys(("q_proj", "o_proj"), (shape.hidden, shape.query_width))
         widths["down_proj"] = (shape.hidden, shape.intermediate)
         return shape.layers * self.rank * sum(sum(widths[name]) for name in self.targets)
 

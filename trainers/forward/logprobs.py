@@ -172,9 +172,7 @@ def _padded(views: Sequence[View], pad_id: int) -> tuple[Tensor, Tensor, list[in
     return torch.tensor(ids, dtype=torch.long), torch.tensor(flat, dtype=torch.long), counts
 
 
-def _packed(
-    ids_BL: Tensor, flat_N: Tensor, lengths: Sequence[int], counts: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+def _packed(ids_BL: Tensor, flat_N: Tensor, lengths: Sequence[int], counts: Sequence[int]) -> tuple[Tensor, Tensor]:
     """What `_padded` returned without its padding: ids ``[1, sum of lengths]``, and the loss tokens' places in them."""
     real_BL = torch.arange(ids_BL.shape[1])[None, :] < torch.tensor(lengths)[:, None]
     # A row moves to the left by the padding of all rows before it.

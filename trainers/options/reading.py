@@ -47,6 +47,11 @@ class ReadingMethod(Protocol):
         ...
 
     @property
+    def teacher_weights(self) -> str:
+        """The parameters of its teacher."""
+        ...
+
+    @property
     def learns(self) -> bool:
         """Whether the method can change a parameter."""
         ...
@@ -126,6 +131,15 @@ def _ucb(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["retrieval"] == "ucb" else f"retrieval is {values['retrieval']}"
 
 
+def _teacher(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if method.teacher_views else f"method {method.name!r} reads no teacher"
+
+
+def _averaged_teacher(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    chosen = values["teacher_weights"] or method.teacher_weights
+    return None if chosen == "ema" else f"teacher_weights is {chosen}"
+
+
 def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     if not method.teacher_views:
         return f"method {method.name!r} reads no teacher"
@@ -146,6 +160,8 @@ KL_IN_THE_LOSS = Condition(_kl_in_the_loss)
 MINI_BATCHES = Condition(_mini_batches)
 ADAMW = Condition(_adamw)
 LORA = Condition(_lora)
+TEACHER = Condition(_teacher)
+AVERAGED_TEACHER = Condition(_averaged_teacher)
 UCB = Condition(_ucb)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
 
@@ -172,6 +188,8 @@ CONDITIONS = (
     MINI_BATCHES,
     ADAMW,
     LORA,
+    TEACHER,
+    AVERAGED_TEACHER,
     UCB,
     SEVERAL_CONTEXTS,
 )

@@ -1,6 +1,6 @@
 """Log-probs of the sampled tokens that need no gradient: under the reference policy, and given the privileged prompt.
 
-Both are computed only where their coefficient is not 0. The teacher is the policy that sampled, so its pass comes
+Both are computed only where their coefficient is not 0. The teacher may be the policy that sampled, so its pass comes
 before any update of the iteration.
 """
 
@@ -40,6 +40,7 @@ class Scorer:
         engine: Its clock measures the passes.
         pad_id: Any valid id, for padding.
         readers: The teacher's readers, by the name of the reading (`rollout.teacher_views`).
+        teacher: The parameters that read for the teacher; None for the live ones.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class Scorer:
         engine: Engine,
         pad_id: int,
         readers: Mapping[str, Reader],
+        teacher: PolicyWeights | None = None,
     ) -> None:
         self.root = root
         self.live = PolicyWeights(root)
+        self.teacher = teacher or self.live
         self.reference = PolicyWeights(reference) if isinstance(reference, PolicyModel) else reference
         self.options = options
         self.engine = engine
@@ -64,7 +67,7 @@ class Scorer:
     def at_temperature(self, temperature: float) -> Scorer:
         """The same scorer for rows of an evaluation, sampled at another temperature, which no update learns from."""
         options = dataclasses.replace(self.options, temperature=temperature) if temperature > 0 else self.options
-        scorer = Scorer(self.root, self.reference, options, self.engine, self.pad_id, self.readers)
+        scorer = Scorer(self.root, self.reference, options, self.engine, self.pad_id, self.readers, self.teacher)
         scorer.for_update = False
         return scorer
 
@@ -127,11 +130,14 @@ class Scorer:
             places = [place for place, own in enumerate(views) if name in own]
             picked = [views[place][name] for place in places]
             if self.for_update and plan.reads_vocabulary:
-                values, distributions = read_distributions(self.root, picked, self.options, pad_id=self.pad_id)
+                with self.teacher.scope():
+                    values, distributions = read_distributions(
+                        self.teacher.root, picked, self.options, pad_id=self.pad_id
+                    )
                 for place, distribution in zip(places, distributions, strict=True):
                     tokens[place] = distribution if len(rows[place]) else None
             else:
-                values = self._pass(self.live, picked)
+                values = self._pass(self.teacher, picked)
             for place, value in zip(places, values, strict=True):
                 logprobs[place][name] = value
         # Several readings of one view become one teacher.
