@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trainers.warm_start.random_model import save_random_model
+
 from .measure import emit, parser, table
 
 # What the settings share: one iteration of 4 x 4 episodes of one turn, in two optimiser steps, so that the second finds
@@ -51,27 +53,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "checkpointing, micro-batches of 4,096": {"gradient_checkpointing": True, "micro_batch_tokens": 4096},
 }
 ENV_ID = "sdar/Household-v0"
-
-
-def save_random_model(name: str, folder: Path) -> None:
-    """Write a model of a built-in shape with random weights, and a tokenizer of the household's words."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from sdar_envs.demonstrations import script_of
-    from trainers.engine.model_shape import built_in_shapes
-    from trainers.warm_start.tiny_model import build_tokenizer
-
-    tokenizer = build_tokenizer(list(script_of(ENV_ID).texts()), 1000)
-    sizes = dict(built_in_shapes()[name])
-    config = AutoConfig.for_model(
-        sizes.pop("model_type"), **sizes, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _status(field: str) -> int:
@@ -152,7 +133,7 @@ def compare(settings: dict[str, dict[str, Any]], shape: str, model: str | None) 
     with tempfile.TemporaryDirectory() as folder:
         if model is None:
             model = str(Path(folder) / "model")
-            save_random_model(shape, Path(model))
+            save_random_model(shape, ENV_ID, Path(model))
         return {
             name: run_child({**SHARED, **own, "output_dir": str(Path(folder) / f"run-{index}")}, model)
             for index, (name, own) in enumerate(settings.items())
