@@ -183,7 +183,7 @@ class BatchSampler:
                 if self.lockstep.fast is not None:
                     self.lockstep.fast.refresh()
                 return self.lockstep.sample(requests, limits, temperatures, self.version)
-        engine = self.engine()
+        engine = self.row_engine()
         self.read_weights()
         for request, limit, temperature in zip(requests, limits, temperatures, strict=True):
             engine.submit(request, temperature, limit)
@@ -221,7 +221,7 @@ class BatchSampler:
         finally:
             self.model.train(was_training)
 
-    def engine(self) -> RowEngine:
+    def row_engine(self) -> RowEngine:
         """The engine over rows, made at its first use."""
         if self._rows is None:
             device: torch.device = self.model.device
@@ -257,7 +257,7 @@ class BatchSampler:
 
     def read_weights(self) -> None:
         """Read the parameters again if nothing is under way, and forget what was read with others."""
-        engine = self.engine()
+        engine = self.row_engine()
         if engine.busy:
             return
         versions = tuple(parameter._version for parameter in self.model.parameters())
@@ -283,7 +283,7 @@ class BatchSampler:
     def _limit(self, request: SampleRequest, *, rows: bool) -> int:
         """Tokens that a request may sample at most; a `ValueError` for one that cannot be answered."""
         where = f"slot {request.slot}"
-        holder = self.engine() if rows else self.lockstep
+        holder = self.row_engine() if rows else self.lockstep
         if request.continues and not holder.knows(request.slot):
             raise ValueError(f"{where} is expected to hold an earlier turn to continue, and is empty: begin it afresh")
         if not request.continues and not request.prompt_ids:
@@ -319,7 +319,7 @@ class LocalStream:
 
     def __init__(self, sampler: BatchSampler) -> None:
         self._sampler = sampler
-        self._engine = sampler.engine()
+        self._engine = sampler.row_engine()
         self._tickets: dict[int, int] = {}  # slot -> ticket
 
     @property
