@@ -30,6 +30,7 @@ from .evaluation.monitor import Monitor
 from .iteration import Iteration
 from .methods import get_method
 from .methods.method import IterationPlan
+from .rollout import generation_server
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
 from .rollout.environments import Environment, EnvironmentSource
@@ -212,6 +213,7 @@ class SDARTrainer:
         finally:
             directory.close()
             self.collector.close()
+            generation_server.close(self.policies.sampler)
 
     @property
     def initial_weights(self) -> str:

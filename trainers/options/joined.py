@@ -21,12 +21,20 @@ from .optimiser import OptimiserOptions
 from .policy import PolicyOptions
 from .rollout import RolloutOptions
 from .run import RunOptions
+from .server import ServerOptions
 
 
 # Fields of dataclasses are collected from the last base to the first, and the method comes first in files and in help.
 @dataclass(frozen=True, kw_only=True)
 class Options(
-    RunOptions, MachineOptions, EvaluationOptions, RolloutOptions, OptimiserOptions, PolicyOptions, MethodOptions
+    RunOptions,
+    MachineOptions,
+    EvaluationOptions,
+    ServerOptions,
+    RolloutOptions,
+    OptimiserOptions,
+    PolicyOptions,
+    MethodOptions,
 ):
     """Every option of a run under one flat name each."""
 

@@ -1,7 +1,8 @@
-"""Is this the server of the model that is trained? Compared by hashes of ids, and by log-probs of a given text.
+"""Is this the server of the model that is trained? Compared by hashes of ids, and by log-probs after a given text.
 
 Before anything is sampled: the tokenizers make the same ids of a text, and the server has room for the longest row.
-After every change of weights: the server gives the tokens of that text the log-probs that the trained model gives them.
+After every change of weights: after several beginnings of that text the server finds the next token as likely as the
+trained model does (its most likely tokens are compared, by the same path that sampling takes).
 Once, at the first: the log-probs of a sampled completion are those of the distribution that it was drawn from, at a
 temperature that is not 1.
 """
@@ -9,6 +10,7 @@ temperature that is not 1.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +25,9 @@ TEXT = (
     "Your task is to: put 2 hot apples in the fridge.\n\t<think>It's 12:45, so I  go to cabinet 10.</think> "
     '{"price": 9.99} naïve Straße Привет 你好 こんにちは 🙂 def f(x): return x**2 - 1'
 )
-PROBE_TOKENS = 64  # of the text, at most: they are scored after every change of weights
+PROBE_TOKENS = 64  # of the text, at most: they are read after every change of weights
+BEGINNINGS = 8  # of these tokens, after which the next token is looked at
+LIKELIEST = 16  # tokens that are compared after each; servers give 20 unless they are told otherwise
 TEMPERATURE = 0.7  # of the completion by which it is found out whose log-probs come back
 COMPLETION = 8
 ENTROPY_VOCABULARY = 2_048  # up to this size the log-probs of the whole vocabulary are asked for with every token
@@ -31,7 +35,9 @@ ENTROPY_VOCABULARY = 2_048  # up to this size the log-probs of the whole vocabul
 # the same precision, and in 16 bits.
 EXACT, ROUNDED = 1e-3, 0.1
 
-Score = Callable[[Any, Sequence[int], float], list[float]]  # (model, ids, temperature) -> log-probs of ids[1:]
+# (model, ids, temperature) -> log-probs [len(ids), vocabulary] of the token after each id, in float32
+Score = Callable[[Any, Sequence[int], float], torch.Tensor]
+Reading = list[dict[int, float]]  # per beginning of the probe: log-probs of the server's likeliest tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +54,47 @@ class Apart:
         return cls(sum(gaps) / max(len(gaps), 1), max(gaps, default=0.0))
 
 
-def score_ids(model: Any, ids: Sequence[int], temperature: float = 1.0) -> list[float]:
-    """Log-probs of every id but the first under a causal language model, in float32.
+def next_logprobs(model: Any, ids: Sequence[int], temperature: float = 1.0) -> torch.Tensor:
+    """Log-probs of the token after each id, by a causal LM: float32 ``[len(ids), vocabulary]`` on the CPU.
 
     Args:
         model: Of transformers.
-        ids: At least two.
+        ids: At least one.
         temperature: Above 0.
     """
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            logits = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False).logits[0, :-1]
-            targets = torch.tensor(list(ids[1:]), device=logits.device)
-            logprobs = torch.log_softmax(logits.float() / temperature, dim=-1)
-            found: list[float] = logprobs.gather(1, targets[:, None])[:, 0].tolist()
+            logits = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False).logits[0]
+            return torch.log_softmax(logits.float() / temperature, dim=-1).cpu()
     finally:
         model.train(was_training)
-    return found
+
+
+def beginnings(ids: Sequence[int]) -> list[int]:
+    """Lengths of the beginnings of the probe that are looked at."""
+    return sorted({max(1, len(ids) * (number + 1) // BEGINNINGS) for number in range(BEGINNINGS)})
+
+
+def compared(reading: Reading, logprobs: torch.Tensor, ids: Sequence[int]) -> Apart:
+    """A server's reading of the probe against the log-probs of a model (`next_logprobs` of `ids`)."""
+    pairs = [
+        (value, float(logprobs[length - 1, token]))
+        for length, row in zip(beginnings(ids), reading, strict=True)
+        for token, value in row.items()
+    ]
+    return Apart.between([server for server, _ in pairs], [own for _, own in pairs])
+
+
+def moved(before: Reading, now: Reading) -> Apart:
+    """Two readings of one server against each other, over the tokens that both name; all differ where none are."""
+    pairs = [
+        (old[token], row[token]) for old, row in zip(before, now, strict=True) for token in old.keys() & row.keys()
+    ]
+    if not pairs:
+        return Apart(math.inf, math.inf)
+    return Apart.between([old for old, _ in pairs], [new for _, new in pairs])
 
 
 def allowed_difference(model: Any) -> float:
@@ -123,16 +151,17 @@ def require_room(client: ServerClient, card: dict[str, Any], max_context: int) -
         )
 
 
-def read_weights(client: ServerClient, name: str, ids: Sequence[int]) -> list[float]:
-    """What the server's weights give to the tokens of the probe, as log-probs.
+def read_weights(client: ServerClient, name: str, ids: Sequence[int]) -> Reading:
+    """What the server's weights say after each beginning of the probe.
 
     Raises:
         GenerationServerError: It does not say.
     """
+    prompts = [list(ids[:length]) for length in beginnings(ids)]
     for number in range(client.tries):
-        answer = client.post("/v1/completions", probe_body(name, ids))
+        answer = client.post("/v1/completions", probe_body(name, prompts, LIKELIEST))
         try:
-            return read_probe(answer, ids)
+            return read_probe(answer, prompts)
         except BrokenAnswer as broken:
             if number + 1 == client.tries:
                 raise GenerationServerError(f"{client.url} cannot be compared with the trainer: {broken}") from None
@@ -143,7 +172,7 @@ def require_processed_logprobs(
     client: ServerClient,
     name: str,
     ids: Sequence[int],
-    score: Callable[[Sequence[int], float], list[float]],
+    score: Callable[[Sequence[int], float], torch.Tensor],
     far: float,
 ) -> None:
     """Refuse a server whose log-probs are not those of the distribution that it draws from.
@@ -152,7 +181,7 @@ def require_processed_logprobs(
         client: Asks the server.
         name: Whom to ask for.
         ids: A prompt.
-        score: Log-probs of ids but the first at a temperature, by the model that is trained.
+        score: Log-probs of the token after each id at a temperature, by the model that is trained.
         far: Nats per token that the two may differ by.
 
     Raises:
@@ -164,8 +193,12 @@ def require_processed_logprobs(
         sample = read_completion(answer, wanted, 0)
     except BrokenAnswer as broken:
         raise GenerationServerError(f"{client.url}: its answers cannot be trained on: {broken}") from None
-    whole = [*ids, *sample.ids]
-    own = {t: Apart.between(score(whole, t)[-len(sample.ids) :], sample.logprobs) for t in (TEMPERATURE, 1.0)}
+    own: dict[float, Apart] = {}
+    for temperature in (TEMPERATURE, 1.0):
+        rows = score([*ids, *sample.ids], temperature)[len(ids) - 1 : -1]
+        own[temperature] = Apart.between(
+            [float(row[i]) for row, i in zip(rows, sample.ids, strict=True)], sample.logprobs
+        )
     if own[TEMPERATURE].mean > far:
         unchanged = own[1.0].mean <= far
         what = "before the temperature" if unchanged else "of another distribution"

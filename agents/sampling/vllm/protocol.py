@@ -113,38 +113,34 @@ def read_completion(answer: Any, wanted: Wanted, version: int) -> Sample:
     return Sample(ids, logprobs, entropies, truncated=reason == "length", version=version)
 
 
-def probe_body(model: str, ids: Sequence[int]) -> dict[str, Any]:
-    """The request for the log-probs of given tokens, at temperature 1."""
-    return {
-        "model": model,
-        "prompt": list(ids),
-        "max_tokens": 1,
-        "temperature": 0.0,
-        "prompt_logprobs": 0,
-        "return_token_ids": True,
-        "stream": False,
-    }
+def probe_body(model: str, prompts: Sequence[Sequence[int]], likeliest: int) -> dict[str, Any]:
+    """The request for the log-probs of the likeliest next tokens after each of several prompts, at temperature 1."""
+    wanted = Wanted((), 0, 1.0, 1, (), ())
+    return {**completion_body(model, wanted), "prompt": [list(ids) for ids in prompts], "logprobs": likeliest}
 
 
-def read_probe(answer: Any, ids: Sequence[int]) -> list[float]:
-    """The log-prob of every token but the first.
+def read_probe(answer: Any, prompts: Sequence[Sequence[int]]) -> list[dict[int, float]]:
+    """Per prompt, token id to log-prob.
 
     Raises:
         BrokenAnswer: The answer does not hold them.
     """
-    choice = _choice(answer)
-    if _ids(choice, "prompt_token_ids") != list(ids):
-        raise BrokenAnswer("the probe's ids came back changed: the server adds or cuts tokens")
-    entries = choice.get("prompt_logprobs")
-    if not isinstance(entries, list) or len(entries) != len(ids):
-        raise BrokenAnswer(f"expected prompt_logprobs for {len(ids)} tokens, got {_short(entries)}")
-    found: list[float] = []
-    for token, entry in zip(ids[1:], entries[1:], strict=True):
-        own = entry.get(str(token)) if isinstance(entry, dict) else None
-        value = own.get("logprob") if isinstance(own, dict) else None
-        if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
-            raise BrokenAnswer(f"expected the log-prob of token {token}, got {_short(entry)}")
-        found.append(float(value))
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(choices, list) or len(choices) != len(prompts):
+        raise BrokenAnswer(f"expected {len(prompts)} choices, got {_short(choices)}")
+    found: list[dict[int, float]] = []
+    for choice, prompt in zip(choices, prompts, strict=True):
+        if not isinstance(choice, dict) or _ids(choice, "prompt_token_ids") != list(prompt):
+            raise BrokenAnswer("the probe's ids came back changed: the server adds or cuts tokens")
+        table = choice.get("logprobs")
+        rows = table.get("top_logprobs") if isinstance(table, dict) else None
+        row = rows[0] if isinstance(rows, list) and len(rows) == 1 else None
+        if not isinstance(row, dict) or not row or not all(map(_is_logprob, row.values())):
+            raise BrokenAnswer(f"expected log-probs by token, got {_short(rows)}")
+        try:
+            found.append({int(token.removeprefix("token_id:")): float(value) for token, value in row.items()})
+        except ValueError:
+            raise BrokenAnswer(f"expected tokens as token_id:NUMBER, got {_short(row)}") from None
     return found
 
 

@@ -20,6 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from ..base import Sample, SampleRequest
 from . import probe
 from .client import GenerationServerError, Refused, ServerClient
@@ -61,6 +63,7 @@ class VllmSampler:
         concurrency: Requests at once.
         tolerance: Nats per token that server and trainer may differ by on average; None goes by the precision.
         sleeps: Whether the server sleeps while nothing is sampled (`rest`).
+        before_waking: Called before the server wakes and takes its memory again.
         score: Log-probs under the model that is trained.
 
     Raises:
@@ -82,7 +85,8 @@ class VllmSampler:
         concurrency: int = 64,
         tolerance: float | None = None,
         sleeps: bool = False,
-        score: probe.Score = probe.score_ids,
+        before_waking: Callable[[], None] | None = None,
+        score: probe.Score = probe.next_logprobs,
     ) -> None:
         if temperature < 0:
             raise ValueError(f"VllmSampler expects temperature >= 0, got {temperature}")
@@ -101,6 +105,7 @@ class VllmSampler:
         self._vocabulary = vocabulary
         self._score = score
         self._sleeps = sleeps
+        self._before_waking = before_waking
         self._asleep = False
         self._knows_entropies = False
         self._gate = Gate()
@@ -108,8 +113,10 @@ class VllmSampler:
         self._pool: ThreadPoolExecutor | None = None  # made when first needed, and again after `close`
         self._histories: dict[int, list[int]] = {}
         self._streams: weakref.WeakSet[VllmStream] = weakref.WeakSet()
-        self._expected: list[float] = []  # the trainer's log-probs of the probe, for the weights that were sent last
-        self._answered: list[float] = []  # the server's, right after they came
+        self._expected: torch.Tensor | None = (
+            None  # the trainer's log-probs after the probe's ids, of what was sent last
+        )
+        self._answered: probe.Reading = []  # the server's, right after it came
         # What can be compared before any weights are sent.
         client.require_answer()
         card = served_models(client)[0]
@@ -174,13 +181,13 @@ class VllmSampler:
         self._require_quiet("sync_weights")
         start = time.perf_counter()
         with self._gate.alone():
-            before = (self._expected, self._answered)
+            before = self._expected, self._answered
             if self.tolerance is None:
                 self.tolerance = probe.allowed_difference(model)
             self._expected = self._score(model, self._probe, 1.0)
             self.transport.take(model, version)
             self._load()
-            apart = self._compare(before)
+            apart = self._compare(*before)
             if not self.last_sync:
                 self._first_look(model)
             self.version = version
@@ -246,7 +253,7 @@ class VllmSampler:
         if self._asleep:
             with self._gate.alone():
                 self._load()
-                self._compare(([], []))
+                self._compare()
         if self._pool is None:
             self._pool = ThreadPoolExecutor(max_workers=self._concurrency, thread_name_prefix="generation")
         return self._pool.submit(self._answer, wanted)
@@ -310,7 +317,7 @@ class VllmSampler:
             answer = probe.read_weights(self.client, self.transport.model_name(), self._probe)
         except Refused as refused:
             return refused.reason
-        apart = probe.Apart.between(answer, self._answered)
+        apart = probe.moved(self._answered, answer)
         assert self.tolerance is not None
         if apart.mean <= self.tolerance:
             return None
@@ -330,12 +337,14 @@ class VllmSampler:
         )
         with self._gate.alone():
             self._load()
-            self._compare(([], []))
+            self._compare()
         self.restored += 1
 
     def _load(self) -> None:
         """Have the server hold the weights that were taken last; it is awake afterwards."""
         if self._asleep:
+            if self._before_waking is not None:
+                self._before_waking()
             # Memory for the weights, then the weights, and only then memory for keys and values.
             self.client.post("/wake_up", query={"tags": ["weights"]})
             self.transport.load()
@@ -344,31 +353,35 @@ class VllmSampler:
         else:
             self.transport.load()
 
-    def _compare(self, before: tuple[list[float], list[float]]) -> probe.Apart:
+    def _compare(self, said: torch.Tensor | None = None, answered: probe.Reading | None = None) -> probe.Apart:
         """Compare the server with the trainer on the probe.
 
         Args:
-            before: What trainer and server said at the version before; empty where there was none.
+            said: The trainer's log-probs at the version before; None where there was none.
+            answered: The server's at that version.
 
         Raises:
             GenerationServerError: They differ, or the server's have not changed although the trainer's have.
         """
-        name = self.transport.model_name()
-        self._answered = probe.read_weights(self.client, name, self._probe)
-        apart = probe.Apart.between(self._answered, self._expected)
-        assert self.tolerance is not None
-        if apart.mean > self.tolerance:
-            raise GenerationServerError(
-                f"{self.client.url} does not sample from the weights that were sent to it: on {len(self._answered)} "
-                f"tokens of a probe its log-probs differ from the trainer's by {apart.mean:.4f} nats each (at most "
-                f"{apart.largest:.4f}), and {self.tolerance:g} is allowed (vllm_tolerance). Serve the model that is "
-                "trained, in the trainer's precision (--dtype float32 for bf16=false)"
-            )
-        said, answered = before
-        if said and probe.Apart.between(said, self._expected).largest > probe.EXACT and answered == self._answered:
+        assert self.tolerance is not None and self._expected is not None
+        self._answered = probe.read_weights(self.client, self.transport.model_name(), self._probe)
+        apart = probe.compared(self._answered, self._expected, self._probe)
+        stuck = (
+            said is not None
+            and answered == self._answered
+            and probe.compared(self._answered, said, self._probe).mean + probe.EXACT < apart.mean
+        )
+        if stuck:
             raise GenerationServerError(
                 f"{self.client.url} says that it took the weights, and its log-probs of the probe have not changed, "
-                "while the trainer's have: the server ignores what is sent to it"
+                f"while the trainer's have by {apart.mean:.4f} nats per token: the server ignores what is sent to it"
+            )
+        if apart.mean > self.tolerance:
+            raise GenerationServerError(
+                f"{self.client.url} does not sample from the weights that were sent to it: after a probe "
+                f"its log-probs differ from the trainer's by {apart.mean:.4f} nats per token (at most "
+                f"{apart.largest:.4f}), and {self.tolerance:g} is allowed (vllm_tolerance). Serve the model that is "
+                "trained, in the trainer's precision (--dtype float32 where bf16 is false)"
             )
         return apart
 
@@ -377,7 +390,7 @@ class VllmSampler:
         name = self.transport.model_name()
         assert self.tolerance is not None
 
-        def score(ids: Sequence[int], temperature: float) -> list[float]:
+        def score(ids: Sequence[int], temperature: float) -> torch.Tensor:
             return self._score(model, ids, temperature)
 
         probe.require_processed_logprobs(self.client, name, self._probe, score, self.tolerance)
