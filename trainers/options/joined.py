@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .adapter import AdapterOptions
 from .evaluation import EvaluationOptions
 from .machine import MachineOptions
 from .method import MethodOptions
@@ -32,6 +33,7 @@ class Options(
     EvaluationOptions,
     ServerOptions,
     RolloutOptions,
+    AdapterOptions,
     OptimiserOptions,
     PolicyOptions,
     MethodOptions,
@@ -56,8 +58,7 @@ class Options(
     def to_dict(self) -> dict[str, Any]:
         """All options as plain JSON values."""
         values = dataclasses.asdict(self)
-        values["report_to"], values["stop"] = list(self.report_to), list(self.stop)
-        return values
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def to_yaml(self, path: str | Path) -> None:
         """Write all options, readable by `SDARConfig.from_yaml`."""

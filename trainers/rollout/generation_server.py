@@ -13,6 +13,7 @@ from agents.sampling.vllm.nccl import DirectTransfer
 from agents.sampling.vllm.sampler import VllmSampler
 from agents.sampling.vllm.weights import AdapterLoad, CheckpointReload, WeightTransport, require_routes, served_models
 
+from ..engine.adapters import adapted_layers, save_adapter, save_merged
 from ..engine.single import quiet_transformers
 from ..options import Options
 
@@ -108,19 +109,21 @@ def require_server(options: Options) -> None:
 
 def has_adapters(model: Any) -> bool:
     """Whether a model has LoRA adapters."""
-    return getattr(model, "peft_config", None) is not None
+    return bool(adapted_layers(model))
 
 
 def save_whole(model: Any, folder: Path) -> None:
-    """Write all weights of a model as a server reads them."""
+    """Write all weights of a model as a server reads them, adapters merged in."""
     with quiet_transformers():
-        model.save_pretrained(folder)
+        if has_adapters(model):
+            save_merged(model, folder)
+        else:
+            model.save_pretrained(folder)
 
 
 def save_adapters(model: Any, folder: Path) -> None:
-    """Write the adapters of a model as a server reads them."""
-    with quiet_transformers():
-        model.save_pretrained(folder)
+    """Write the adapters of a model as a server reads them; what base model it serves is compared by a probe."""
+    save_adapter(model, folder, base={"model": str(getattr(model, "name_or_path", "")), "fingerprint": ""})
 
 
 def rest(sampler: Sampler) -> None:
