@@ -27,7 +27,7 @@ from . import probe
 from .client import GenerationServerError, Refused, ServerClient
 from .gate import Gate
 from .protocol import BrokenAnswer, Wanted, completion_body, read_completion, seed_of
-from .stream import VllmStream, WeightsGone
+from .stream import Answer, VllmStream, WeightsGone
 from .weights import WeightTransport, served_models
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ class VllmSampler:
         self.tolerance = tolerance
         self.version = -1  # of the weights that the server holds; nothing is sampled before the first were sent
         self.last_sync: SyncReport | None = None
+        self.sending = 0  # of weights so far: samples that are drawn around one are told apart by it
         self.restored = 0  # times that the weights had to be sent again
         self._vocabulary = vocabulary
         self._score = score
@@ -246,7 +247,7 @@ class VllmSampler:
             entropies=self._knows_entropies,
         )
 
-    def begin(self, wanted: Wanted) -> Future[Sample]:
+    def begin(self, wanted: Wanted) -> Future[Answer]:
         """Ask for a completion in a thread."""
         if self.version < 0:
             raise ValueError("VllmSampler: no weights were sent yet: call sync_weights before anything is sampled")
@@ -267,12 +268,12 @@ class VllmSampler:
         """Remember what a slot holds now."""
         self._histories[slot] = [*wanted.prompt_ids, *sample.ids]
 
-    def _answer(self, wanted: Wanted) -> Sample:
+    def _answer(self, wanted: Wanted) -> Answer:
         """One completion; `WeightsGone` where the server does not know the weights."""
         broken: BrokenAnswer | None = None
         for _ in range(self.client.tries):
             with self._gate.together():
-                version, name = self.version, self.transport.model_name()
+                version, sending, name = self.version, self.sending, self.transport.model_name()
                 try:
                     answer = self.client.post("/v1/completions", completion_body(name, wanted))
                 except Refused as refused:
@@ -280,7 +281,7 @@ class VllmSampler:
                         raise WeightsGone from None
                     raise
             try:
-                return read_completion(answer, wanted, version)
+                return Answer(read_completion(answer, wanted, version), sending)
             except BrokenAnswer as error:
                 broken = error
         raise GenerationServerError(
@@ -296,10 +297,10 @@ class VllmSampler:
                 f"VllmSampler.{what} expects no requests under way, got {pending}: advance the stream until it has none"
             )
 
-    def _gathered(self, futures: Sequence[Future[Sample]]) -> list[Sample] | None:
+    def _gathered(self, futures: Sequence[Future[Answer]]) -> list[Sample] | None:
         """All samples; None where the server did not know the weights."""
         try:
-            return [future.result() for future in futures]
+            return [future.result().sample for future in futures]
         except WeightsGone:
             return None
         finally:
@@ -342,6 +343,7 @@ class VllmSampler:
 
     def _load(self) -> None:
         """Have the server hold the weights that were taken last; it is awake afterwards."""
+        self.sending += 1
         if self._asleep:
             if self._before_waking is not None:
                 self._before_waking()
@@ -381,7 +383,8 @@ class VllmSampler:
                 f"{self.client.url} does not sample from the weights that were sent to it: after a probe "
                 f"its log-probs differ from the trainer's by {apart.mean:.4f} nats per token (at most "
                 f"{apart.largest:.4f}), and {self.tolerance:g} is allowed (vllm_tolerance). Serve the model that is "
-                "trained, in the trainer's precision (--dtype float32 where bf16 is false)"
+                "trained, in the trainer's precision (--dtype float32 where bf16 is false); for adapters, a server "
+                "that no other run has sent whole weights to"
             )
         return apart
 

@@ -18,8 +18,21 @@ class WeightsGone(Exception):
     """The server does not know the weights that a request names."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A sample, and which sending of weights it was drawn after."""
+
+    sample: Sample
+    sending: int
+
+
 class Asker(Protocol):
     """What a stream needs of its sampler."""
+
+    @property
+    def sending(self) -> int:
+        """How often weights were sent so far."""
+        ...
 
     @property
     def most_draws(self) -> int:
@@ -30,7 +43,7 @@ class Asker(Protocol):
         """What is asked of the server for a request."""
         ...
 
-    def begin(self, wanted: Wanted) -> Future[Sample]:
+    def begin(self, wanted: Wanted) -> Future[Answer]:
         """Ask in a thread; the answer may be `WeightsGone`."""
         ...
 
@@ -54,7 +67,7 @@ class _Asked:
     ticket: int
     slot: int
     wanted: Wanted
-    answer: Future[Sample]
+    answer: Future[Answer]
     draws: int = 1
 
 
@@ -100,18 +113,18 @@ class VllmStream:
         done = [each for each in self._asked if each.answer.done()]
         if not done:
             return []
-        why = self._difference(done)
-        if why is not None:
+        if (why := self._difference(done)) is not None:
             self._sampler.restore(why)
-            for each in done:
-                self._ask_again(each)
-            return []
+        # What was drawn before the weights were sent again is of unknown weights, even where it was answered only then.
         finished: list[tuple[int, Sample]] = []
         for each in done:
+            answer = None if each.answer.exception() is not None else each.answer.result()
+            if answer is None or answer.sending != self._sampler.sending:
+                self._ask_again(each)
+                continue
             self._asked.remove(each)
-            sample = each.answer.result()
-            self._sampler.note(each.slot, each.wanted, sample)
-            finished.append((each.ticket, sample))
+            self._sampler.note(each.slot, each.wanted, answer.sample)
+            finished.append((each.ticket, answer.sample))
         return finished
 
     def drop(self, slots: Iterable[int]) -> None:
