@@ -41,6 +41,7 @@ from .forward.weights import PolicyWeights
 from .iteration import Iteration
 from .methods import get_method
 from .methods.method import IterationPlan
+from .rollout import generation_server
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
 from .rollout.making import Environment
@@ -265,6 +266,7 @@ class SDARTrainer:
             directory.close()
             self.collector.close()
             self.source.close()
+            generation_server.close(self.policies.sampler)
 
     @property
     def initial_weights(self) -> str:

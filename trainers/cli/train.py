@@ -133,11 +133,13 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
             lengths do not fit the model.
         RunDirectoryError: The directory holds another run, or there can be none.
         ImportError: A sink's package is missing.
+        GenerationServerError: The server that is to sample does not answer, or cannot be kept in step.
     """
     from agents.chat import require_lengths
     from sdar_envs.model_files import check_files, positions_of
 
     from ..engine.single import choose_device
+    from ..rollout.generation_server import require_server
     from ..run.directory import require_folder, require_same_run
     from ..run.sinks import require_sinks
     from .players import require_model
@@ -152,6 +154,7 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
     require_packages(setup.config)
     require_teacher(setup.config)
     choose_device(setup.config.device)
+    require_server(setup.config)
     if setup.teacher_context is not None:
         from ..rollout.policies import load_teacher_context
 
