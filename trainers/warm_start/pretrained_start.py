@@ -112,7 +112,8 @@ def pretrained_start(
     Args:
         args: Seed, environment, prompt and machine options of the run that will follow.
         env_id: An environment with demonstrations (`sdar_envs.demonstrations.SCRIPTS`).
-        model: A causal LM of transformers; it is trained in place, in float32.
+        model: A causal LM of transformers; it is trained in place, in float32. With ``lora`` among the options it gets
+            adapters, which are merged into it at the end, so that the run begins with new ones.
         tokenizer: Its tokenizer, with a chat template.
         family: The kind of the model (`presets.model_family`), which the warm one keeps.
         config: What to clone and what to measure.
@@ -130,6 +131,10 @@ def pretrained_start(
     config = config or PretrainedStartConfig()
     say = report or nothing
     root = (cache_dir or cache_folder()) / "warm-start"
+    if args.lora:
+        from ..engine.adapters import attach
+
+        attach(model, rank=args.lora_rank, alpha=args.alpha, targets=args.lora_targets, seed=args.seed)
     key = start_key(args, env_id, model, config)
 
     def make() -> tuple[Any, Any, dict[str, Any]]:
@@ -235,7 +240,7 @@ class _Making:
             say(f"warm start: reasoning in the demonstrations: {reasoning}")
             if before.reaches(config):
                 say("warm start: nothing to teach, the model plays already")
-                return self.model, self.tokenizer, self._facts(family, reasoning, before, before, evaluation_set, None)
+                return self._made(family, reasoning, before, before, evaluation_set, None)
             cloner = self._cloner()
             after = clone_until(
                 cloner,
@@ -254,7 +259,14 @@ class _Making:
             )
         finally:
             self.source.close()
-        return self.model, self.tokenizer, self._facts(family, reasoning, before, after, evaluation_set, cloner)
+        return self._made(family, reasoning, before, after, evaluation_set, cloner)
+
+    def _made(self, *what: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """Model, tokenizer and facts; adapters are merged into the weights that they were trained on."""
+        from ..engine.adapters import adapted_layers, merge_in_place
+
+        warm = merge_in_place(self.model) if adapted_layers(self.model) else self.model
+        return warm, self.tokenizer, self._facts(*what)
 
     def _evaluation_set(self) -> EvaluationSet:
         from ..evaluation.evaluation_set import make_evaluation_set
