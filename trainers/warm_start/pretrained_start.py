@@ -31,7 +31,7 @@ from .demonstrations import (
     reason_for,
 )
 from .stored import WarmStart, stored_or_made
-from .until_measured import CloningSchedule, clone_until
+from .until_measured import CloningSchedule, WarmStartFailed, clone_until
 from .warm_start import dependencies, replaced_values
 
 if TYPE_CHECKING:
@@ -136,13 +136,18 @@ def pretrained_start(
 
         attach(model, rank=args.lora_rank, alpha=args.alpha, targets=args.lora_targets, seed=args.seed)
     key = start_key(args, env_id, model, config)
+    unfinished = root / f"{key}-unfinished"
 
     def make() -> tuple[Any, Any, dict[str, Any]]:
-        making = _Making(args, env_id, model, tokenizer, config, root / f"{key}-unfinished", say, advance or nothing)
+        making = _Making(args, env_id, model, tokenizer, config, unfinished, say, advance or nothing)
         return making.make(family)
 
-    made = stored_or_made(root / key, make, say)
-    shutil.rmtree(root / f"{key}-unfinished", ignore_errors=True)
+    try:
+        made = stored_or_made(root / key, make, say)
+    except WarmStartFailed:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    shutil.rmtree(unfinished, ignore_errors=True)
     return made
 
 
