@@ -147,7 +147,8 @@ QUICK = ["demonstrations=8", "min_steps=1", "gate_every=1", "decay_steps=1", "ma
 ANY = ["malformed_high=2", "student_low=0", "teacher_lead=-2"]
 RUN = [
     *SHORT_RUN, "--prompt-style", "compact", "--context", "transcript", "--no-list-actions",
-    "--max-prompt-length", "1500", "--max-completion-length", "4", "--teacher-budget", "200", "--max-steps", "1", "--test-episodes", "0",
+    "--max-prompt-length", "1500", "--max-completion-length", "4",
+    "--teacher-budget", "200", "--max-steps", "1", "--test-episodes", "0",
     "--preset", "none", "--device", "cpu",
 ]  # fmt: skip
 
