@@ -71,7 +71,7 @@ def rows(model: Any, renderer: ChatRenderer, prompts: list[list[int]]) -> tuple[
     batch = sampler(model, renderer)
     views, logprobs = [], []
     first = batch.sample([request(i, ids, 1.0) for i, ids in enumerate(prompts)])
-    between = renderer.encode_text("\n") + [*renderer.begin([{"role": "user", "content": "And then?"}])]
+    between = [*renderer.encode_text("\n"), *renderer.begin([{"role": "user", "content": "And then?"}])]
     second = batch.sample([request(i, between, 1.0, turn=1, continues=True) for i in range(len(prompts))])
     for ids, one, two in zip(prompts, first, second, strict=True):
         row = [*ids, *one.ids, *between, *two.ids]
