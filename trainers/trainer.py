@@ -52,7 +52,7 @@ from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerState
-from .run.directory import RunDirectory, RunDirectoryError
+from .run.directory import RunDirectory, RunDirectoryError, warm_start_of
 from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.progress import Progress, make_progress
@@ -134,6 +134,7 @@ class SDARTrainer:
             attn_implementation=self.args.attn_implementation,
         )
         self._trusts_code = trust_remote_code
+        self._warm_start = warm_start_of(model)
         if adapted_layers(loaded):
             loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model
         if self.args.lora:
@@ -243,6 +244,7 @@ class SDARTrainer:
             resume=resume,
             extra=self._identity,
             trust_remote_code=self._trusts_code,
+            warm_start=self._warm_start,
         )
         try:
             self.monitor.use_folder(directory.path / "panels")
