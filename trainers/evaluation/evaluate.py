@@ -6,7 +6,7 @@ Not here: what is played (`evaluation_set`), formulas of intervals (`intervals`)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,6 +129,7 @@ def evaluate(
     privileged_turns: str | None = None,
     seal_info: bool = False,
     run_seed: int = 0,
+    advance: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Play a whole evaluation set with `agent`, which must sample at its temperature.
 
@@ -141,6 +142,7 @@ def evaluate(
             turn for an agent that reads it, and never for others.
         seal_info: As in `collect.collect`, for a user's own ``teacher_context``.
         run_seed: Changes the draws of sampling, not the tasks.
+        advance: As in `collect.collect`: told how many episodes have ended, and of how many.
 
     Raises:
         EvaluationSetError: The environment is another one than the set's or another version of its world, or the agent
@@ -174,7 +176,7 @@ def evaluate(
     )
     tasks = [TaskDraw(task_id, fixed.draw(i, run_seed), group=i) for i, task_id in enumerate(fixed.task_ids)]
     try:
-        rollouts = collect(agent, batch_env, tasks, max_turns=fixed.max_turns, seal_info=seal_info)
+        rollouts = collect(agent, batch_env, tasks, max_turns=fixed.max_turns, seal_info=seal_info, advance=advance)
     finally:
         batch_env.close()
     if all(rollout.episode.failed for rollout in rollouts):

@@ -8,7 +8,9 @@ nothing is chosen by it. A method may be evaluated under several prompts (`Metho
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ..options import Options
@@ -30,6 +32,7 @@ class Monitor:
         evaluation_sets: By split; those that are missing are made from the options.
         views: The prompts that the student is evaluated under.
         teacher_start: Success rate of the privileged-prompt policy before training; None until it is measured.
+        advance: Told the name of an evaluation that goes on, how many of its episodes have ended, and of how many.
     """
 
     source: EnvironmentSource
@@ -38,6 +41,7 @@ class Monitor:
     evaluation_sets: dict[str, EvaluationSet] = field(default_factory=dict)
     views: tuple[str, ...] = ("plain",)
     teacher_start: float | None = None
+    advance: Callable[[str, int, int], None] | None = None
 
     def evaluation_set(self, split: str) -> EvaluationSet:
         """The run's evaluation set of a split, made at its first use."""
@@ -107,6 +111,7 @@ class Monitor:
             source=self.source,
             privileged_turns=turns,
             seal_info=self.policies.seals_info and turns != "never",
+            advance=self.advance and partial(self.advance, f"evaluation on {split}, {view} prompt"),
         )
 
     def check_teacher(self, rate: float) -> str | None:
