@@ -39,7 +39,8 @@ class Sample:
     """A sampled completion: `ids` with the end token if it came; `truncated` if the limit came first.
 
     `logprobs` are natural logarithms at the sampling temperature (at temperature 1 for greedy decoding), `entropies`
-    of the same distribution in nats; both parallel to `ids`. A stop text ends a completion as an end token does.
+    of the same distribution in nats (NaN where a sampler cannot say); both parallel to `ids`. A stop text ends a
+    completion as an end token does.
     `version` is that of the parameters that drew it.
     """
 

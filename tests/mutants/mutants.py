@@ -38,7 +38,7 @@ HELD = "trainers/engine/held_weights.py"
 IMPORTANCE = "trainers/maths/importance.py"
 SCORER = "trainers/scoring/scorer.py"
 ITERATION = "trainers/iteration.py"
-SAMPLER = "agents/sampling/local.py"
+DRAWS = "agents/sampling/draws.py"
 
 T = "tests/trainers/"
 LOSS_TESTS = (T + "test_losses.py",)
@@ -457,14 +457,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "inverse CDF",
-        SAMPLER,
-        "targets = uniforms.clamp(max=1 - 1e-12) * sums[:, -1]",
-        "targets = (1 - uniforms).clamp(max=1 - 1e-12) * sums[:, -1]",
+        DRAWS,
+        "targets = uniforms.clamp(max=_UNDER) * sums[:, -1]",
+        "targets = (1 - uniforms).clamp(max=_UNDER) * sums[:, -1]",
         "tests/agents/test_sampler.py",
     ),
     _mutant(
         "sampled log-probs are at the temperature",
-        SAMPLER,
+        DRAWS,
         "log_softmax(logits.float() / temperatures[:, None], dim=-1)",
         "log_softmax(logits.float(), dim=-1)",
         "tests/agents/test_sampler.py",

@@ -42,7 +42,8 @@ class SampledRow:
         anchor_ids: Name of the state before each of those turns, parallel to `row_turns`.
         step_rewards: Reward of each of those turns, parallel to `row_turns`.
         invalid_T: Marks tokens of actions that the environment did not understand.
-        entropies_T: Entropies of the sampling distribution, in nats; empty as `behaviour_logprobs_T` is.
+        entropies_T: Entropies of the sampling distribution, in nats; empty as `behaviour_logprobs_T` is, and where the
+            sampler does not say them.
         truncated: Whether the token limit ended a completion.
         return_: Sum of rewards of the whole episode.
         kept: Whether the method's injection may learn from the row (`Method.keep`); set by `rollout.selection`.

@@ -154,6 +154,14 @@ def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str |
     return None
 
 
+def _server(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["rollout"] == "vllm" else f"rollout is {values['rollout']}, and no server is asked"
+
+
+def _on_one_card(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["vllm_colocate"] else "vllm_colocate is off, and the server has a card of its own"
+
+
 LEARNING = Condition(_learning)
 JSD = Condition(_jsd)
 INJECTION = Condition(_injection)
@@ -171,6 +179,8 @@ TEACHER = Condition(_teacher)
 AVERAGED_TEACHER = Condition(_averaged_teacher)
 UCB = Condition(_ucb)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
+SERVER = Condition(_server)
+ON_ONE_CARD = Condition(_on_one_card)
 
 
 def _named(values: Mapping[str, Any], method: ReadingMethod) -> str:
@@ -200,6 +210,8 @@ CONDITIONS = (
     AVERAGED_TEACHER,
     UCB,
     SEVERAL_CONTEXTS,
+    SERVER,
+    ON_ONE_CARD,
 )
 
 

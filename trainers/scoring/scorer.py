@@ -14,10 +14,10 @@ from agents.base import View
 
 from ..batch.row import SampledRow, ScoredRow, WeighedRow, advanced
 from ..batch.teacher_tokens import TeacherTokens
-from ..batch.token_batch import collate
+from ..batch.token_batch import collate, micro_batches
 from ..engine.base import Engine
 from ..forward.distributions import read_distributions
-from ..forward.passes import score_rows
+from ..forward.passes import score_rows, score_views
 from ..forward.root import PolicyModel
 from ..forward.weights import PolicyWeights
 from ..methods.apply import signal_and_weight, weigh
@@ -90,6 +90,8 @@ class Scorer:
         """
         start = self.engine.clock()
         scored, metrics = self._with_behaviour(rows)
+        if "entropy" in plan.method.needs and plan.coefficient:
+            scored = self._with_entropies(scored)
         behaviour = self.engine.clock()
         if self.for_update and plan.reads_reference:
             scored = self._score_reference(scored)
@@ -128,6 +130,26 @@ class Scorer:
         for at, row in zip(told, changed, strict=True):
             scored[at] = row
         return scored, metrics
+
+    def _with_entropies(self, rows: Sequence[ScoredRow]) -> list[ScoredRow]:
+        """Rows whose sampler did not say entropies (a generation server) get them from a pass of the policy."""
+        silent = [row for row in rows if len(row) and not row.entropies_T]
+        found: dict[int, list[float]] = {}
+        for indices in micro_batches([len(row.student.ids) for row in silent], self.options.micro_batch_tokens):
+            picked = [silent[index] for index in indices]
+            scored = score_views(
+                self.root,
+                [row.student for row in picked],
+                temperature=self.options.temperature,
+                pad_id=self.pad_id,
+                chunk=self.options.logprob_chunk,
+                grad=False,
+                entropy=True,
+            )
+            assert scored.entropy_BT is not None
+            for row, values in zip(picked, scored.entropy_BT.tolist(), strict=True):
+                found[id(row)] = values[: len(row)]
+        return [advanced(row, ScoredRow, entropies_T=found[id(row)]) if id(row) in found else row for row in rows]
 
     def _score_reference(self, rows: Sequence[ScoredRow]) -> list[ScoredRow]:
         """The rows with R."""
