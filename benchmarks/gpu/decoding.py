@@ -13,7 +13,9 @@ from .machine import Device
 from .models import build, shape_named
 
 
-def measure(name: str, device: Device, *, rows: Sequence[int], prompt: int, new: int, read_bytes: float) -> dict[str, Any]:
+def measure(
+    name: str, device: Device, *, rows: Sequence[int], prompt: int, new: int, read_bytes: float
+) -> dict[str, Any]:
     """Seconds per token of all rows together, at several numbers of rows.
 
     Args:

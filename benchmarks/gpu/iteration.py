@@ -60,9 +60,7 @@ def measure(
             config = options_of(device, method, sizes, folder)
             held = device.begin_peak()
             model, tokenizer = build(name, device)
-            trainer = SDARTrainer(
-                model, ENV_ID, config, processing_class=tokenizer, engine=DrillEngine.of(config)
-            )
+            trainer = SDARTrainer(model, ENV_ID, config, processing_class=tokenizer, engine=DrillEngine.of(config))
             trainer.iteration()
             trainer.state.step = 1
             start = device.clock()

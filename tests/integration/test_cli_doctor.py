@@ -66,7 +66,7 @@ def test_a_device_that_is_not_there_is_named_with_a_remedy(monkeypatch) -> None:
 def test_a_driver_without_a_torch_that_sees_it_is_named(monkeypatch) -> None:
     monkeypatch.setattr(doctor_checks, "_driver", lambda: "550.54")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    with pytest.raises(Failed, match="torch .* sees no GPU") as caught:
+    with pytest.raises(Failed, match=r"torch .* sees no GPU") as caught:
         doctor_checks.check_machine(HERE)
     assert "pytorch.org" in caught.value.remedy
 

@@ -46,17 +46,18 @@ def run(options: argparse.Namespace) -> int:
 
     records = examine(Subject(options.device, options.vllm_url, Path(options.output_dir)), say)
     failed = [record for record in records if record["state"] == "FAILED"]
+    seconds = round(time.perf_counter() - start, 1)
     report = {
         "ready": not failed,
         "remedy": failed[0]["remedy"] if failed else None,
-        "seconds": round(time.perf_counter() - start, 1),
+        "seconds": seconds,
         "checks": records,
     }
     write_file(options.json, json.dumps(report, indent=1, default=str) + "\n")
     skipped = sum(record["state"] == "skipped" for record in records)
     console.print("")
     console.print(f"{len(records) - skipped - len(failed)} checks passed, {skipped} skipped, {len(failed)} failed; "
-                  f"{duration(report['seconds'])}; the report is in {options.json}")  # fmt: skip
+                  f"{duration(seconds)}; the report is in {options.json}")  # fmt: skip
     console.print("ready" if not failed else f"not ready: {failed[0]['remedy']}")
     return 1 if failed else 0
 

@@ -160,7 +160,9 @@ def check_disk(subject: Subject) -> Answer:
         there = next(path for path in (Path(place).resolve(), *Path(place).resolve().parents) if path.exists())
         free[name] = shutil.disk_usage(there).free
         if not os.access(there, os.W_OK):
-            raise Failed(f"nothing may be written in the folder for {name}", "choose another --output-dir, or its rights")
+            raise Failed(
+                f"nothing may be written in the folder for {name}", "choose another --output-dir, or its rights"
+            )
     if free["runs"] < 2**30:
         raise Failed(f"{gib(free['runs'])} are free for runs", "free some space, or choose another --output-dir")
     small = " (little: a checkpoint of a 3B run with its optimiser is 40 GB)" if free["runs"] < FREE_DISK else ""
@@ -227,7 +229,9 @@ def check_logprobs(subject: Subject) -> Answer:
             f"log-probs of GPU and CPU differ by {exact:.2g} nats in float32, expected below {LOGPROB_TOLERANCE:g}",
             "update the driver and torch; until then train with --device cpu, or trust no ratio",
         )
-    return Answer(f"GPU and CPU differ by {exact:.1e} nats at most in float32, {rounded:.1e} on average in bf16", values)
+    return Answer(
+        f"GPU and CPU differ by {exact:.1e} nats at most in float32, {rounded:.1e} on average in bf16", values
+    )
 
 
 def check_decode(subject: Subject) -> Answer:
@@ -298,9 +302,7 @@ def check_update(subject: Subject) -> Answer:
         before = [parameter.detach().clone() for parameter in trainer.model.parameters()]
         metrics = trainer.iteration()
         trainer.collector.close()
-        moved = any(
-            not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True)
-        )
+        moved = any(not torch.equal(old, new) for old, new in zip(before, trainer.model.parameters(), strict=True))
     apart, norm = metrics["sampling/logp_diff_mean"], metrics["grad_norm"]
     values = {"logp_diff_mean": apart, "grad_norm": norm, "seconds": metrics["seconds/update"]}
     if not math.isfinite(norm) or metrics["updates_skipped"]:
@@ -312,7 +314,9 @@ def check_update(subject: Subject) -> Answer:
             f"sampler and trainer differ by {apart:.3f} nats a token on a fresh model",
             "use the same precision in both (--no-bf16), and report it with this JSON",
         )
-    return Answer(f"one iteration of sdar: gradient norm {norm:.3g}, sampler and trainer {apart:.1e} nats apart", values)
+    return Answer(
+        f"one iteration of sdar: gradient norm {norm:.3g}, sampler and trainer {apart:.1e} nats apart", values
+    )
 
 
 def check_memory(subject: Subject) -> Answer:

@@ -348,7 +348,7 @@ def _update(
     summed = parameters * (4 if separate else size)
     own = parameters * size if separate else 0
     several = work.micro_batches > 1
-    moments = {
+    moments: dict[str, dict[str, float]] = {
         "head": {"activations": activations, "logits": logits, "gradients": summed if several else 0},
         "layers": {"activations": activations + again + passing, "gradients": waiting + (summed if several else 0)},
         "first layer": {
