@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.chat import require_lengths
+from agents.rendering import ChatRenderer
 from agents.sampling.base import Sampler
-from sdar_envs.model_files import positions_of
+from sdar_envs.model_files import load_tokenizer, positions_of
 
 from .batch.row import ScoredRow
 from .config import SDARConfig, configuration
@@ -30,7 +31,7 @@ from .engine.adapters import (
 from .engine.base import Engine
 from .engine.checkpoint import CheckpointStore, open_checkpoint
 from .engine.policies import averaged_policy, initial_policy, stored_policy
-from .engine.single import SingleProcess, fingerprint, fitted, load_model, quiet_transformers
+from .engine.single import SingleProcess, check_before_loading, fingerprint, fitted, load_model, quiet_transformers
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
@@ -118,9 +119,12 @@ class SDARTrainer:
             self._identity["teacher_context"] = teacher_context
             teacher_context = load_teacher_context(teacher_context)
 
-        # What can be checked before a model is read: its lengths, and that the environment can be made.
+        # What can be checked before a model is read: its lengths, its kind, its chat template, and the environment.
         if isinstance(model, (str, Path)):
             require_lengths(positions_of(model), self.args.max_prompt_length, self.args.max_completion_length)
+            check_before_loading(model)
+            processing_class = processing_class or load_tokenizer(model, trust_remote_code=trust_remote_code)
+            ChatRenderer(processing_class)
         self.source.task_ids("train")
 
         # The model, and what its method reads over the run.

@@ -77,12 +77,14 @@ class Subject:
     Attributes:
         device: As `MachineOptions.device` names it.
         vllm_url: Of a generation server, if there is one.
+        model: That the server serves: its weights are sent to it.
         output_dir: Where runs are to be written.
     """
 
     device: str
     vllm_url: str | None
     output_dir: Path
+    model: str | None = None
 
 
 def check_machine(subject: Subject) -> Answer:
@@ -353,7 +355,40 @@ def check_vllm(subject: Subject) -> Answer:
                 "start the server, or leave --vllm-url out",
             ) from None
     served = [str(model.get("id")) for model in values["models"].get("data", [])]
-    return Answer(f"vLLM {values['version'].get('version')} serves {', '.join(served) or 'nothing'}", values)
+    line = f"vLLM {values['version'].get('version')} serves {', '.join(served) or 'nothing'}"
+    if subject.model is None:
+        return Answer(line + "; no weights were sent (--model names the model that it serves)", values)
+    report = _send_weights(subject)
+    return Answer(
+        f"{line}; weights sent in {report.seconds:.1f} s, log-probs {report.apart.mean:.1e} nats apart",
+        {**values, "sync_seconds": report.seconds, "apart_mean": report.apart.mean},
+    )
+
+
+def _send_weights(subject: Subject) -> Any:
+    """Send the model's weights to the server, which must then give the trainer's log-probs."""
+    from agents.chat import end_ids
+    from agents.rendering import ChatRenderer
+    from agents.sampling.vllm.client import GenerationServerError
+
+    from ..config import SDARConfig
+    from ..engine.single import SingleProcess, load_model
+    from ..rollout.generation_server import make_server_sampler
+
+    assert subject.model is not None and subject.vllm_url is not None
+    with tempfile.TemporaryDirectory() as folder:
+        config = SDARConfig(device=subject.device, rollout="vllm", vllm_url=subject.vllm_url, output_dir=folder)
+        engine = SingleProcess.of(config)
+        loaded, tokenizer = load_model(subject.model, dtype=engine.dtype)
+        model = engine.prepare(loaded).language_model
+        try:
+            sampler = make_server_sampler(
+                model, tokenizer, config, end_ids=end_ids(ChatRenderer(tokenizer), model), max_context=256
+            )
+            sampler.sync_weights(model, 1)
+        except GenerationServerError as error:
+            raise Failed(f"weights did not reach the server: {error}", str(error)) from None
+        return sampler.last_sync
 
 
 # name -> check, in the order in which they are made: what is cheap and explains the rest comes first.

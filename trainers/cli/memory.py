@@ -81,6 +81,7 @@ class Assessment:
         time: Of the run; None where the machine's rates were not measured.
         rates: What `time` was computed with.
         speeds: The changes that shorten it most and fit.
+        server_share: Of the memory that a generation server on the same card has while episodes are played.
     """
 
     memory: MemoryEstimate
@@ -89,11 +90,13 @@ class Assessment:
     time: TimeEstimate | None
     rates: Rates | None
     speeds: list[Remedy]
+    server_share: float = 0.0
 
     @property
     def share(self) -> float:
-        """The peak over the machine's memory."""
-        return self.memory.peak / self.hardware.bytes
+        """The most that a phase takes of what it may take of the machine's memory."""
+        room = {"rollout": 1.0 - self.server_share}
+        return max(self.memory.total(phase) / room.get(phase, 1.0) for phase in self.memory.parts) / self.hardware.bytes
 
     @property
     def fits(self) -> bool:
@@ -182,7 +185,8 @@ def assess(
     if rates is not None:
         time = estimate_time(shape, config, rates, on_gpu=on_gpu, lengths=lengths)
         speeds = faster(shape, config, rates, on_gpu=on_gpu, capacity=hardware.bytes, lengths=lengths)
-    return Assessment(memory, hardware, helps, time, rates, speeds)
+    shared = config.vllm_memory_share if config.rollout == "vllm" and config.vllm_colocate else 0.0
+    return Assessment(memory, hardware, helps, time, rates, speeds, shared)
 
 
 def _shape(model: str) -> ModelShape:

@@ -45,7 +45,9 @@ PARTS = (
     "cache",
 )
 PREFILL_TOKENS = 32_768  # padded prompt tokens that the sampler reads in one forward pass at most
-SPARE_COLUMNS = 1.5  # what the sampler's cache allocates, over what is written
+SPARE_COLUMNS = 1.5  # what the cache of a padded block allocates, over what is written
+ROW_BLOCK = 64  # columns that the cache of rows is allocated in multiples of
+SMALL_ON_CPU = 20_000_000  # parameters up to which a CPU samples over a padded block
 # Tensors of the size of a chunk's float32 logits that exist at once: forward and backward, or forward alone; with the
 # entropy, too. Counted with torch's memory profiler.
 LOGITS_LEARNING, LOGITS_LEARNING_ENTROPY = 5.0, 5.26
@@ -348,7 +350,7 @@ def _update(
     summed = parameters * (4 if separate else size)
     own = parameters * size if separate else 0
     several = work.micro_batches > 1
-    moments = {
+    moments: dict[str, dict[str, float]] = {
         "head": {"activations": activations, "logits": logits, "gradients": summed if several else 0},
         "layers": {"activations": activations + again + passing, "gradients": waiting + (summed if several else 0)},
         "first layer": {
@@ -383,18 +385,28 @@ def _scoring(shape: ModelShape, options: Options, precision: Precision, lengths:
 
 
 def _rollout(shape: ModelShape, options: Options, precision: Precision, lengths: Lengths) -> dict[str, float]:
-    """The cache of all episodes that act together at its largest, and the reading of their prompts."""
+    """The cache of all episodes that act together at its largest, and the reading of their prompts.
+
+    A generation server keeps all of that in a process of its own.
+    """
+    if options.rollout == "vllm":
+        return {}
     size, rows = precision.bytes, options.episodes_together
     per_token = shape.cache_values * size
-    written = rows * lengths.row * per_token
+    if precision.on_gpu or shape.parameters > SMALL_ON_CPU:
+        # A row per episode, in whole blocks of columns, and one layer of them twice while they grow.
+        columns = -(-(lengths.row + 1) // ROW_BLOCK) * ROW_BLOCK
+        cache = rows * columns * per_token * (1.0 + 1.0 / shape.layers)
+    else:
+        # A padded block with spare columns; prompts that are read in several passes are merged into another.
+        parts = rows * lengths.prompt if rows * lengths.prompt > PREFILL_TOKENS else 0
+        cache = (rows * lengths.row * SPARE_COLUMNS + parts) * per_token
+    # Prompts are read in passes of so many tokens; a layer's keys and values are repeated for every query head.
     prefill = min(rows * lengths.prompt, max(PREFILL_TOKENS, lengths.prompt))
-    # Prompts that are read in several passes are merged: for a moment both copies are there.
-    copies = rows * lengths.prompt * per_token if rows * lengths.prompt > PREFILL_TOKENS else 0
-    # A layer's keys and values are repeated for every query head while it computes.
-    repeated = 2 * rows * lengths.row * shape.query_width * size if shape.kv_heads < shape.heads else 0
     reading = prefill * (layer_passing(shape, size) + lengths.prompt * (1 + size))
+    repeated = 2 * rows * lengths.row * shape.query_width * size if shape.kv_heads < shape.heads else 0
     return {
-        "cache": written * SPARE_COLUMNS + copies,
+        "cache": cache,
         "activations": max(reading, repeated),
         "logits": rows * shape.vocabulary * DRAW_BYTES,
     }

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from sdar_envs.model_files import adapter_base, load_causal_lm, load_tokenizer
+from sdar_envs.model_files import adapter_base, config_of, load_causal_lm, load_tokenizer
 
+from ..forward.logprobs import check_logits
 from ..forward.root import PolicyModel
 from ..options import MachineOptions, Options
 from ..options.option import AUTO
@@ -172,6 +173,26 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"device: got {name!r}, but torch sees {torch.cuda.device_count()} GPUs: use auto or cpu")
     return device
+
+
+def check_before_loading(model: str | Path) -> None:
+    """Refuse, by its configuration alone, a model that cannot be trained; one that cannot be read yet is let through.
+
+    Raises:
+        ValueError: It is no decoder of text, or its logits are scaled or capped.
+    """
+    config = config_of(model)
+    if config is None:
+        return
+    named = [str(each) for each in config.get("architectures") or ()]
+    ours = any(each.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for each in named)
+    if config.get("is_encoder_decoder") or (named and not ours):
+        raise ValueError(
+            f"{model}: expected a causal language model, got {', '.join(named) or 'an encoder and a decoder'}: choose "
+            "a model whose config.json names an architecture ...ForCausalLM"
+        )
+    inner = config.get("text_config")
+    check_logits(str(model), (inner if isinstance(inner, dict) else config).get)
 
 
 def packs_rows(model: Any, packing: bool | str) -> bool:
