@@ -18,18 +18,30 @@ from sdar_envs.model_files import positions_of
 
 from .batch.row import ScoredRow
 from .config import SDARConfig, configuration
+from .engine.adapters import (
+    adapted_layers,
+    attach,
+    base_identity,
+    merge_in_place,
+    save_adapter,
+    save_merged,
+    state_digest,
+)
 from .engine.base import Engine
 from .engine.checkpoint import CheckpointStore, open_checkpoint
-from .engine.single import SingleProcess, fingerprint, load_model, quiet_transformers
+from .engine.policies import averaged_policy, initial_policy, stored_policy
+from .engine.single import SingleProcess, fingerprint, fitted, load_model, quiet_transformers
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
 from .evaluation.health import Finding, Health, UnhealthyRunError, judge, judge_start
 from .evaluation.measured import Measured
 from .evaluation.monitor import Monitor
+from .forward.weights import PolicyWeights
 from .iteration import Iteration
 from .methods import get_method
 from .methods.method import IterationPlan
+from .rollout import generation_server
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
 from .rollout.making import Environment
@@ -40,13 +52,14 @@ from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerState
-from .run.directory import RunDirectory, RunDirectoryError
+from .run.directory import RunDirectory, RunDirectoryError, warm_start_of
 from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.progress import Progress, make_progress
 from .run.run_state import RunState, restore_run, save_run
 from .run.sinks import require_sinks
 from .run.summary import run_summary
+from .scoring.old_logprobs import OldLogprobs
 from .scoring.scorer import Scorer
 
 LAST_EVALUATION_TOKEN_EPISODES = 64  # and of the last evaluation
@@ -112,8 +125,28 @@ class SDARTrainer:
 
         # The model, and what its method reads over the run.
         self.engine: Engine = engine or SingleProcess.of(self.args)
-        loaded, self.processing_class = load_model(model, processing_class, trust_remote_code=trust_remote_code)
+        loaded, self.processing_class = load_model(
+            model,
+            processing_class,
+            trust_remote_code=trust_remote_code,
+            # Adapters know their base model by its values, as they are stored.
+            dtype=None if self.args.lora else getattr(self.engine, "dtype", None),
+            attn_implementation=self.args.attn_implementation,
+        )
         self._trusts_code = trust_remote_code
+        self._warm_start = warm_start_of(model)
+        if adapted_layers(loaded):
+            loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model
+        if self.args.lora:
+            self._base = base_identity(loaded, _place_of(model))
+            attach(
+                loaded,
+                rank=self.args.lora_rank,
+                alpha=self.args.alpha,
+                targets=self.args.lora_targets,
+                seed=self.args.seed,
+            )
+        self.args = fitted(self.args, loaded, self.engine.device)
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
         # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
@@ -140,10 +173,12 @@ class SDARTrainer:
         self._initial = fingerprint(self.model)
         self._identity["initial_weights"] = self._initial
         wants_reference = self._steps and any(plan.reads_reference for plan in plans)
-        reference = self.engine.frozen(self.root) if wants_reference else None
+        reference = initial_policy(self.root, self.engine) if wants_reference else None
         pad_id = self.policies.renderer.pad_id
-        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers)
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
+        teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
+        old = OldLogprobs.of(self.args, self.policies.sampler, next(self.model.parameters()).dtype)
+        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher, old)
         sets = dict(evaluation_sets or {})
         asynchronous = collects_asynchronously(
             self.args, self.policies.sampler, on_gpu=self.engine.device.type == "cuda"
@@ -170,6 +205,20 @@ class SDARTrainer:
         self.health = Health(self.args.health_patience)
         self._last_watched: tuple[int, Measured] | None = None
 
+    def _teacher_policy(self, reference: PolicyWeights | None) -> PolicyWeights | None:
+        """The parameters that read for the teacher; None for the live ones."""
+        chosen = self.method.teacher_weights_for(self.args)
+        if chosen == "current":
+            return None
+        if chosen == "initial":
+            return reference or initial_policy(self.root, self.engine)
+        if chosen == "ema":
+            return averaged_policy(self.updater, self.args.teacher_ema_decay)
+        stored = stored_policy(chosen, self.root, self.engine, self.processing_class, trust=self._trusts_code)
+        with stored.scope():
+            self._identity["teacher_weights"] = state_digest(stored.root.language_model.state_dict())
+        return stored
+
     # What a user calls.
 
     def train(self, resume_from_checkpoint: bool | str | Path | None = None) -> dict[str, Any]:
@@ -195,6 +244,7 @@ class SDARTrainer:
             resume=resume,
             extra=self._identity,
             trust_remote_code=self._trusts_code,
+            warm_start=self._warm_start,
         )
         try:
             self.monitor.use_folder(directory.path / "panels")
@@ -218,6 +268,7 @@ class SDARTrainer:
             directory.close()
             self.collector.close()
             self.source.close()
+            generation_server.close(self.policies.sampler)
 
     @property
     def initial_weights(self) -> str:
@@ -234,10 +285,20 @@ class SDARTrainer:
         self._sync_sampler(self.state.step)
         return self.monitor.student(split or self.args.eval_split, view=view or self.method.eval_views[0])
 
-    def save_model(self, output_dir: str | Path) -> None:
-        """Write model and tokenizer in Hugging Face's format."""
+    def save_model(self, output_dir: str | Path, *, merged: bool = False) -> None:
+        """Write model and tokenizer in Hugging Face's format; with adapters, these alone, as peft does.
+
+        Args:
+            output_dir: Made when missing.
+            merged: Write a whole model in any case, with adapters merged in.
+        """
         with quiet_transformers():
-            self.model.save_pretrained(output_dir)
+            if not self.args.lora:
+                self.model.save_pretrained(output_dir)
+            elif merged:
+                save_merged(self.model, output_dir)
+            else:
+                save_adapter(self.model, output_dir, base=self._base)
             self.processing_class.save_pretrained(output_dir)
 
     # The run.
@@ -455,3 +516,10 @@ class SDARTrainer:
     def _reset_requests(self) -> None:
         control = self.callbacks.control
         control.should_evaluate = control.should_save = control.should_log = False
+
+
+def _place_of(model: Any) -> str:
+    """Where a model was taken from, for whoever is to find it again: an absolute folder, or a name."""
+    named = str(model) if isinstance(model, (str, Path)) else str(getattr(model, "name_or_path", ""))
+    path = Path(named).expanduser()
+    return str(path.resolve()) if named and path.is_dir() else named

@@ -111,6 +111,47 @@ class DecodeState:
         self.steps.add_(self.alive)
         self.alive.logical_and_(ends[tokens].logical_or_(self.steps >= self.limits).logical_not_())
 
+    def note_ahead(
+        self, logits: torch.Tensor, fed: torch.Tensor, ends: torch.Tensor, *, any_greedy: bool
+    ) -> torch.Tensor:
+        """Draw the tokens after a fed token and after the guesses behind it, and keep those that are right.
+
+        A draw depends on its uniform and on the tokens before it. So the draw after the fed token counts; if it is the
+        first guess, the draw after that one counts, and so on: what is kept is what single steps would have drawn.
+
+        Args:
+            logits: ``[rows, width, vocabulary]`` after each fed token.
+            fed: ``[rows, width]``: the last sampled token, then guesses; negative where a row has no more.
+            ends: As in `note`.
+            any_greedy: As in `note`.
+
+        Returns:
+            The tokens drawn, ``[rows, width]``; those that count are said by how `steps` has grown.
+        """
+        rows, width = fed.shape
+        offsets = torch.arange(width, device=fed.device)
+        at = (self.steps[:, None] + offsets).clamp(max=self.ids.shape[1] - 1)
+        greedy = self.greedy[:, None].expand(-1, width).flatten() if any_greedy else None
+        drawn = draw(
+            logits.flatten(0, 1),
+            self.temperatures[:, None].expand(-1, width).flatten(),
+            greedy,
+            self.uniforms.gather(1, at).flatten(),
+        )
+        tokens, logprobs, entropies = (values.view(rows, width) for values in drawn)
+        self.ids.scatter_(1, at, tokens)
+        self.logprobs.scatter_(1, at, logprobs)
+        self.entropies.scatter_(1, at, entropies)
+        # How many draws count: up to the first that is not the next guess, that ends the completion, or is the last.
+        goes_on = (tokens[:, :-1] == fed[:, 1:]) & ~ends[tokens[:, :-1]]
+        count = 1 + goes_on.long().cumprod(1).sum(1)
+        count = torch.minimum(count, self.limits - self.steps) * self.alive
+        self.steps.add_(count)
+        self.lengths.add_(count)
+        self.tokens.copy_(tokens.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0])
+        self.alive.logical_and_(ends[self.tokens].logical_or_(self.steps >= self.limits).logical_not_())
+        return tokens
+
     def step(self, next_logits: NextLogits, reach: int, ends: torch.Tensor, *, any_greedy: bool) -> None:
         """Feed each row's last token and draw the next.
 

@@ -145,7 +145,9 @@ class FastForward:
         if before and any(old.qkv is not new.qkv for old, new in zip(before, self.layers, strict=True)):
             self.generation += 1
 
-    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, attention: Attending, longest: int) -> torch.Tensor:
+    def __call__(
+        self, ids: torch.Tensor, positions: torch.Tensor, attention: Attending, longest: int, *, every: bool = False
+    ) -> torch.Tensor:
         """Feed tokens; their keys and values are written where `attention` says.
 
         Args:
@@ -153,9 +155,10 @@ class FastForward:
             positions: ``[rows, width]`` position ids.
             attention: What each token looks at.
             longest: All positions are below this.
+            every: Whether all tokens' logits are wanted, and not each row's last token's alone.
 
         Returns:
-            The logits ``[rows, vocabulary]`` of each row's last token.
+            The logits ``[rows, vocabulary]``; with `every` ``[rows, width, vocabulary]``.
         """
         rows, width = ids.shape
         cos, sin = self._rotation(positions, longest)
@@ -175,7 +178,7 @@ class FastForward:
                 qk = F.rms_norm(qk, (self.head_dim,), None, self.eps) * layer.qk_norm
             qk = torch.addcmul(qk * cos, qk.roll(self.head_dim // 2, -1), sin)
             # Only the last column's logits are asked for, and no layer after the last reads the others.
-            last_only = index == len(self.layers) - 1 and width > 1
+            last_only = index == len(self.layers) - 1 and width > 1 and not every
             mixed = attention.attend(
                 index, qk[:, :, : self.heads], qk[:, :, self.heads :], qkv[:, :, both:], last_only=last_only
             )
@@ -190,7 +193,8 @@ class FastForward:
                 x = x + F.linear(F.silu(gate) * up, mlp.down_proj.weight)
             else:
                 x = x + mlp.down_proj(F.silu(mlp.gate_proj(h)) * mlp.up_proj(h))
-        last = F.rms_norm(x[:, -1], (x.shape[-1],), self.model.model.norm.weight, self.eps)
+        read = x if every else x[:, -1]
+        last = F.rms_norm(read, (x.shape[-1],), self.model.model.norm.weight, self.eps)
         logits: torch.Tensor = F.linear(last, self.model.lm_head.weight) if self.joined else self.model.lm_head(last)
         return logits
 

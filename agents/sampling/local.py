@@ -16,7 +16,7 @@ import torch
 
 from sdar_envs.choices import require_choice
 
-from .base import Sample, SampleRequest, SampleStream
+from .base import LOCAL_ENGINE, Sample, SampleRequest, SampleStream
 from .batched_stream import BatchedStream
 from .decode_graphs import CudaCapture, DecodeGraphs
 from .fast_forward import FastForward, adapters_of
@@ -47,6 +47,8 @@ class BatchSampler:
             the model's attention allows it.
         cache_gib: Memory for keys and values at most, in GiB: requests of further slots wait. None for no bound.
         sync_steps: Decoding steps between two looks at which rows are done; None for 1 on a CPU, else 4.
+        prompt_lookup_num_tokens: Tokens guessed ahead at most, from what was sampled since the parameters last changed,
+            and checked in one pass over rows. Fewer passes where completions repeat forms; the draws are the same.
 
     Raises:
         ValueError: A number out of range, or a layout that the model does not allow.
@@ -66,6 +68,7 @@ class BatchSampler:
         layout: str = "auto",
         cache_gib: float | None = None,
         sync_steps: int | None = None,
+        prompt_lookup_num_tokens: int = 0,
     ) -> None:
         if temperature < 0:
             raise ValueError(f"BatchSampler expects temperature >= 0, got {temperature}")
@@ -75,6 +78,8 @@ class BatchSampler:
             raise ValueError(f"BatchSampler expects cache_gib > 0, or None for no bound, got {cache_gib}")
         if sync_steps is not None and sync_steps < 1:
             raise ValueError(f"BatchSampler expects sync_steps >= 1, got {sync_steps}")
+        if prompt_lookup_num_tokens < 0:
+            raise ValueError(f"BatchSampler expects prompt_lookup_num_tokens >= 0, got {prompt_lookup_num_tokens}")
         self.model = model
         self.end_ids = list(end_ids)
         self.pad_id = pad_id
@@ -85,6 +90,7 @@ class BatchSampler:
         self.layout = require_choice("layout", layout, LAYOUTS, "BatchSampler")
         self.cache_gib = cache_gib
         self.sync_steps = sync_steps
+        self.lookup = prompt_lookup_num_tokens
         self.fast = FastForward(model) if fast and FastForward.supports(model) else None
         self.version = 0  # of the parameters, as the last `sync_weights` named it
         # Over a padded block the lean pass is for fp32 alone, as it always was: its masks are.
@@ -105,6 +111,16 @@ class BatchSampler:
         return True
 
     @property
+    def engine(self) -> str:
+        """The trainer's own modules, in its process."""
+        return LOCAL_ENGINE
+
+    @property
+    def dtype(self) -> str:
+        """The precision of the model, such as ``float32``."""
+        return str(next(self.model.parameters()).dtype).removeprefix("torch.")
+
+    @property
     def has_rows(self) -> bool:
         """Whether the model can be sampled over rows kept in place."""
         own = getattr(self.model.config, "_attn_implementation", "sdpa")
@@ -116,7 +132,7 @@ class BatchSampler:
         if self.layout != "auto" or not self.has_rows:
             return self.layout == "rows"
         large = sum(parameter.numel() for parameter in self.model.parameters()) > _SMALL
-        return large or self.cache_gib is not None or self.model.device.type != "cpu"
+        return large or self.cache_gib is not None or self.lookup > 0 or self.model.device.type != "cpu"
 
     @property
     def forward_rows(self) -> int:
@@ -167,7 +183,7 @@ class BatchSampler:
                 if self.lockstep.fast is not None:
                     self.lockstep.fast.refresh()
                 return self.lockstep.sample(requests, limits, temperatures, self.version)
-        engine = self.engine()
+        engine = self.row_engine()
         self.read_weights()
         for request, limit, temperature in zip(requests, limits, temperatures, strict=True):
             engine.submit(request, temperature, limit)
@@ -205,7 +221,7 @@ class BatchSampler:
         finally:
             self.model.train(was_training)
 
-    def engine(self) -> RowEngine:
+    def row_engine(self) -> RowEngine:
         """The engine over rows, made at its first use."""
         if self._rows is None:
             device: torch.device = self.model.device
@@ -220,7 +236,8 @@ class BatchSampler:
                 most_rows=self._most_rows(cache),
                 most_tokens=self.max_context,
                 sync_steps=self.sync_steps or (1 if device.type == "cpu" else _SYNC_STEPS),
-                graphs=DecodeGraphs(CudaCapture()) if on_gpu and self.fast is not None else None,
+                lookup=self.lookup,
+                graphs=DecodeGraphs(CudaCapture()) if on_gpu and self.fast is not None and not self.lookup else None,
                 version=lambda: self.version,
             )
         return self._rows
@@ -240,7 +257,7 @@ class BatchSampler:
 
     def read_weights(self) -> None:
         """Read the parameters again if nothing is under way, and forget what was read with others."""
-        engine = self.engine()
+        engine = self.row_engine()
         if engine.busy:
             return
         versions = tuple(parameter._version for parameter in self.model.parameters())
@@ -266,7 +283,7 @@ class BatchSampler:
     def _limit(self, request: SampleRequest, *, rows: bool) -> int:
         """Tokens that a request may sample at most; a `ValueError` for one that cannot be answered."""
         where = f"slot {request.slot}"
-        holder = self.engine() if rows else self.lockstep
+        holder = self.row_engine() if rows else self.lockstep
         if request.continues and not holder.knows(request.slot):
             raise ValueError(f"{where} is expected to hold an earlier turn to continue, and is empty: begin it afresh")
         if not request.continues and not request.prompt_ids:
@@ -302,7 +319,7 @@ class LocalStream:
 
     def __init__(self, sampler: BatchSampler) -> None:
         self._sampler = sampler
-        self._engine = sampler.engine()
+        self._engine = sampler.row_engine()
         self._tickets: dict[int, int] = {}  # slot -> ticket
 
     @property

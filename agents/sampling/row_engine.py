@@ -21,6 +21,7 @@ from sdar_envs.randomness import counted_generator
 from .base import Sample, SampleRequest
 from .decode_graphs import DecodeGraphs
 from .decode_state import DecodeState
+from .draft_index import DraftIndex
 from .prefix import SHARED_TOKENS, common, leaders, length_groups
 from .row_forward import RowForward
 
@@ -47,6 +48,7 @@ class _Asked:
     limit: int
     ids: list[int] = field(default_factory=list)
     sampled: int = 0  # tokens at the last look
+    tail: list[int] = field(default_factory=list)  # those tokens, where guesses are made from them
     read: int = 0  # tokens that were searched for stop texts
 
 
@@ -62,6 +64,8 @@ class RowEngine:
         most_rows: Rows that memory is there for; None for as many as are asked for.
         most_tokens: Tokens per slot at most: allocated at once where rows are bounded.
         sync_steps: Decoding steps between two looks at which rows are done: each look waits for the device.
+        lookup: Tokens guessed ahead at most, from what was sampled before, and checked in one pass; 0 guesses none.
+        graphs: Captures steps; None runs them one by one.
         version: The version that samples carry.
     """
 
@@ -76,6 +80,7 @@ class RowEngine:
         most_rows: int | None,
         most_tokens: int,
         sync_steps: int = 1,
+        lookup: int = 0,
         graphs: DecodeGraphs | None = None,
         version: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -86,11 +91,13 @@ class RowEngine:
         self.most_tokens = most_tokens
         self.sync_steps = sync_steps
         self.graphs = graphs
+        self.lookup = lookup
         self.version = version
         self.ends = torch.zeros(vocabulary, dtype=torch.bool, device=self.cache.device)
         self.ends[[token for token in end_ids if token < vocabulary]] = True
-        self.state = DecodeState.empty(0, max_steps, self.cache.device)
-        self._max_steps = max_steps
+        self._max_steps = max_steps + lookup  # guesses are noted beyond a completion's last token
+        self.state = DecodeState.empty(0, self._max_steps, self.cache.device)
+        self._drafts = DraftIndex()
         self._slots: dict[int, _Slot] = {}
         self._rows: list[int | None] = []  # slot of each row
         self._waiting: deque[_Asked] = deque()
@@ -142,6 +149,7 @@ class RowEngine:
         Rows that go on go on, as they do in every layout: their earlier columns are those of earlier parameters.
         """
         self._begun.clear()
+        self._drafts.clear()  # so that a run that goes on here does as one that is resumed here
         for known in self._slots.values():
             known.used = -1
 
@@ -161,7 +169,10 @@ class RowEngine:
         done = self._collect()  # the first token may have ended some
         if self._live:
             self._close_ranks()
-            self._decode()
+            if self.lookup:
+                self._decode_ahead()
+            else:
+                self._decode()
             done += self._collect()
         return done
 
@@ -219,7 +230,8 @@ class RowEngine:
     def _read(self, admitted: list[_Asked]) -> None:
         """Read prompts into their rows, and draw each first token."""
         needed = max(len(asked.ids) + asked.limit for asked in admitted)
-        self.cache.ensure(len(self._rows), self.most_tokens if self.most_rows is not None else needed)
+        most = self.most_tokens if self.most_rows is not None else needed
+        self.cache.ensure(len(self._rows), most + self.lookup)
         if self.cache.rows > len(self.state.ids):
             self.state = self.state.grown(self.cache.rows)
         self.forward.prepare()
@@ -297,6 +309,9 @@ class RowEngine:
         begun.temperatures = temperatures.masked_fill(greedy, 1.0).to(device)
         begun.uniforms = torch.from_numpy(uniforms).to(device)
         begun.note(logits, self.ends, any_greedy=bool(greedy.any()))
+        if self.lookup:
+            for asked, token in zip(admitted, begun.tokens.tolist(), strict=True):
+                asked.tail = [token]
         self.state.store(torch.tensor(list(rows), device=device), begun)
 
     # Decoding.
@@ -339,6 +354,27 @@ class RowEngine:
             else:
                 self.graphs.run((front, reach, greedy), step)
 
+    def _decode_ahead(self) -> None:
+        """Take one step over each row's last token and guesses of what follows it."""
+        live = [(asked, self._slots[slot].row or 0) for slot, asked in self._live.items()]
+        front = max(row for _, row in live) + 1
+        drafts: list[list[int]] = [[] for _ in range(front)]
+        for asked, row in live:
+            most = min(self.lookup, asked.limit - len(asked.tail) - 1)
+            drafts[row] = self._drafts.guess([*asked.ids[-8:], *asked.tail], most)
+        width = 1 + max(map(len, drafts))
+        state = self.state.first(front)
+        longest = max(len(asked.ids) + len(asked.tail) for asked, _ in live) + width - 1
+        greedy = any(asked.temperature == 0 for asked, _ in live)
+        padded = torch.tensor([[*draft, *[-1] * (width - 1 - len(draft))] for draft in drafts], dtype=torch.long)
+        fed = torch.cat([state.tokens[:, None], padded.view(front, width - 1).to(self.cache.device)], dim=1)
+        logits = self.forward.ahead(fed.clamp(min=0), state.lengths, self.cache.reach(longest))
+        before = [len(asked.tail) for asked, _ in live]
+        tokens = state.note_ahead(logits, fed, self.ends, any_greedy=greedy)
+        told = torch.cat([state.steps[:, None], tokens], dim=1).tolist()
+        for (asked, row), known in zip(live, before, strict=True):
+            asked.tail += told[row][1 : 1 + told[row][0] - known]
+
     # What is done.
 
     def _collect(self) -> list[tuple[int, Sample]]:
@@ -371,6 +407,8 @@ class RowEngine:
                 known = self._slots[slot]
                 known.ids = [*asked.ids, *ids[number][:count]]
                 known.held, known.used = len(known.ids) - 1, self._clock
+                if self.lookup:
+                    self._drafts.learn(known.ids, len(asked.ids))
                 del self._live[slot]
                 done.append(
                     (

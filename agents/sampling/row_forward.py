@@ -36,6 +36,7 @@ class RowForward:
         self._made_for = -1  # the cache's allocation that the next two tensors belong to
         self._row_starts = self._columns = torch.empty(0, dtype=torch.long)
         self.forward_rows = 0  # rows x passes so far
+        self.passes = 0
 
     def prepare(self) -> None:
         """Make what depends on the cache's size, after it has grown."""
@@ -67,6 +68,29 @@ class RowForward:
             dtype=self._dtype,
         )
         return self._run(tokens[:, None], positions[:, None], row_pass)
+
+    def ahead(self, ids: torch.Tensor, positions: torch.Tensor, reach: int) -> torch.Tensor:
+        """Feed several tokens to each of the first rows.
+
+        Args:
+            ids: ``[rows, width]``.
+            positions: ``[rows]``: of the first token; the others follow.
+            reach: Columns that are looked at.
+
+        Returns:
+            Logits ``[rows, width, vocabulary]`` after each token.
+        """
+        rows, width = ids.shape
+        columns = (positions[:, None] + self._columns[:width]).clamp(max=self.cache.columns - 1)
+        row_pass = RowPass(
+            self.cache,
+            (self._row_starts[:rows, None] + columns).flatten(),
+            rows=rows,
+            reach=reach,
+            seen=self._columns[:reach] <= columns[:, :, None],
+            dtype=self._dtype,
+        )
+        return self._run(ids, columns, row_pass, every=True)
 
     def prefill(self, rows: Sequence[int], starts: Sequence[int], new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
         """Feed each row its new ids, in one pass.
@@ -102,14 +126,18 @@ class RowForward:
             options |= {"rows": chosen, "reach": reach, "seen": self._columns[:reach] <= packed[1][:, :, None]}
         return self._run(packed[0], packed[1], RowPass(self.cache, packed[2].flatten(), **options))
 
-    def _run(self, ids: torch.Tensor, positions: torch.Tensor, row_pass: RowPass) -> torch.Tensor:
+    def _run(
+        self, ids: torch.Tensor, positions: torch.Tensor, row_pass: RowPass, *, every: bool = False
+    ) -> torch.Tensor:
+        """Logits ``[rows, vocabulary]`` after each row's last token, or ``[rows, width, vocabulary]`` after every."""
         self.forward_rows += len(ids)
+        self.passes += 1
         if self.fast is not None:
-            return self.fast(ids, positions, row_pass, self.cache.columns)
+            return self.fast(ids, positions, row_pass, self.cache.columns, every=every)
         # Rows that are done feed rubbish, perhaps beyond a model's learned positions.
         if self._positions is not None:
             positions = positions.clamp(max=self._positions - 1)
-        options: dict[str, Any] = {"logits_to_keep": 1} if self._keeps_last else {}
+        options: dict[str, Any] = {"logits_to_keep": 1} if self._keeps_last and not every else {}
         past = RowPast(row_pass, self._layers)
         output = self.model(
             input_ids=ids,
@@ -119,7 +147,7 @@ class RowForward:
             use_cache=True,
             **options,
         )
-        logits: torch.Tensor = output.logits[:, -1]
+        logits: torch.Tensor = output.logits if every else output.logits[:, -1]
         return logits
 
 

@@ -109,6 +109,7 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
     """Play the evaluation set with each agent and show one table; returns the metrics as plain values."""
     from ..config import SDARConfig
     from ..evaluation.evaluate import evaluate
+    from ..evaluation.health import judge_played
     from ..rollout.opening import source_of
     from ..run.progress import StageBar
     from .players import load_player, require_player, say_trust
@@ -141,6 +142,8 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
                     advance=partial(bar.advance, player.name),
                 )  # fmt: skip
             console.print(f"  {player.name}: {duration(time.perf_counter() - started)}")
+            for message in judge_played(results[player.name], player.config) if player.config else ():
+                console.print(f"  WARNING: {message}")
     source.close()
     show_evaluations(console, results)
     return {"panel": fixed.hash, "results": {keys[name]: found.to_json() for name, found in results.items()}}

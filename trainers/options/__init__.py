@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .adapter import AdapterOptions as AdapterOptions
 from .evaluation import EvaluationOptions as EvaluationOptions
 from .joined import Options as Options
 from .machine import MachineOptions as MachineOptions
@@ -10,3 +11,4 @@ from .optimiser import OptimiserOptions as OptimiserOptions
 from .policy import PolicyOptions as PolicyOptions
 from .rollout import RolloutOptions as RolloutOptions
 from .run import RunOptions as RunOptions
+from .server import ServerOptions as ServerOptions

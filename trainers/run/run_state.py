@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
+from ..engine.adapters import adapted_layers, load_into
 from ..engine.checkpoint import OPTIMIZER, Checkpoint, CheckpointStore, load_optimizer_state, optimizer_state
 from ..engine.single import quiet_transformers
 from ..engine.updater import UpdateCounters, Updater
@@ -18,6 +21,7 @@ from ..options import Options
 from .directory import RunDirectory, RunDirectoryError
 
 MASTERS = "masters"
+AVERAGE = "teacher_average"
 
 
 @dataclass(slots=True)
@@ -77,7 +81,8 @@ def save_run(
         "initial_weights": initial_weights,
     }
     masters = {MASTERS: updater.masters.separate()}
-    return store.save(state.step, save_model, content, optimizer=tensors, **masters)
+    average = {} if updater.average is None else {AVERAGE: updater.average.values}
+    return store.save(state.step, save_model, content, optimizer=tensors, **masters, **average)
 
 
 def restore_run(
@@ -118,12 +123,18 @@ def restore_run(
             )
     # Parameters, then optimiser, float32 masters and counters.
     model = updater.root.language_model
-    with quiet_transformers():
-        saved = type(model).from_pretrained(checkpoint.path, dtype=next(model.parameters()).dtype, use_safetensors=True)
-    updater.engine.load_whole(updater.root, saved.state_dict())
+    if adapted_layers(model):
+        load_into(model, checkpoint.path)
+    else:
+        with quiet_transformers():
+            dtype = next(model.parameters()).dtype
+            saved = type(model).from_pretrained(checkpoint.path, dtype=dtype, use_safetensors=True)
+        updater.engine.load_whole(updater.root, saved.state_dict())
     named = updater.masters.named_masters()
     load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, content["optimizer_numbers"])
     updater.masters.load_separate(checkpoint.path / f"{MASTERS}.safetensors")
+    if updater.average is not None:
+        updater.average.load(load_file(checkpoint.path / f"{AVERAGE}.safetensors"))
     updater.counters = UpdateCounters(**content["counters"])
     # Lines after the checkpoint are cut: the run writes them again.
     own = checkpoint.path.resolve().parent == directory.checkpoints.resolve()
