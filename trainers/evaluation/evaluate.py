@@ -184,11 +184,11 @@ def evaluate(
         rollouts = play(agent, batch_env, tasks, max_turns=fixed.max_turns, seal_info=seal_info, advance=advance)
     finally:
         batch_env.close()
-        if handed_in is None:
-            source.close()
     if all(rollout.episode.failed for rollout in rollouts):
         raise RuntimeError(f"every episode of the evaluation set failed; the first: {rollouts[0].failure}")
     clusters = tuple(source.cluster_of(task_id) for task_id in fixed.task_ids)
+    if handed_in is None:
+        source.close()
     return summarise(fixed, rollouts, clusters)
 
 
