@@ -54,7 +54,12 @@ HOUSEHOLD = WorldEntry(
         "uninformed": "sdar_envs.household.players:uninformed",
         "seen": "sdar_envs.household.players:seen",
     },
-    presets={"tiny": "household-tiny", "qwen": "household-qwen", "qwen3": "household-qwen3"},
+    presets={
+        "tiny": "household-tiny",
+        "smollm2": "household-smollm2",
+        "qwen": "household-qwen",
+        "qwen3": "household-qwen3",
+    },
     skill_folder="household",
 )
 ALFWORLD = WorldEntry(

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from agents.base import Action, Agent
     from sdar_envs.privileged import Privileged, StudentView
 
-    from ..rollout.batch_env import BatchEnv, Reply
+    from ..rollout.batch_env import BatchEnv
     from ..rollout.collect import Rollout
     from ..rollout.environments import EnvironmentSource
+    from ..rollout.replies import Reply
 
 HELP = "a line is an action; :actions lists the admissible ones, :quit leaves"
 SHOWN_ACTIONS = 60
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     env_id, env_kwargs = environment_of(options.agent, seat_id(chosen) if chosen else None, given)
     seated = {"seed": options.seed, "trust_remote_code": options.trust_remote_code}
     env_kwargs = {**env_kwargs, **seat_options(env_id, options.role, options.against, **seated)}
-    source = EnvironmentSource(env_id, env_kwargs)
+    source = EnvironmentSource(env_id, env_kwargs, workers=0)
     by_hand = options.agent == "human"
     if by_hand:
         agent: Agent = HumanPlayer(read_line(console), console)
