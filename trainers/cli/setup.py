@@ -14,6 +14,7 @@ from ..config import SDARConfig
 from ..options.convert import merge, nested, read_yaml
 from ..presets import Preset, asks_for_lora, load_preset, model_family, preset_config, preset_for, preset_names
 from .flags import add_config_flags, add_teacher_context_argument, check_keys, given_flags, read_pairs
+from .seats import seat_id
 
 DEFAULT_ENV = "sdar/Household-v0"
 # What a file may say beside the configuration: the other arguments of a trainer.
@@ -68,6 +69,7 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
     check_keys(pairs, known, "--set")
     flags = given_flags(options)
     env_id = options.env or from_file.get("env_id")
+    env_id = seat_id(str(env_id)) if env_id else None
     model = options.model or from_file.get("model")
     teacher_context = options.teacher_context or from_file.get("teacher_context")
     from_file = {key: value for key, value in from_file.items() if key not in FILE_KEYS}
