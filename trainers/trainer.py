@@ -18,23 +18,34 @@ from sdar_envs.model_files import positions_of
 
 from .batch.row import ScoredRow
 from .config import SDARConfig, configuration
-from .engine.adapters import adapted_layers, attach, base_identity, merge_in_place, save_adapter, save_merged
+from .engine.adapters import (
+    adapted_layers,
+    attach,
+    base_identity,
+    merge_in_place,
+    save_adapter,
+    save_merged,
+    state_digest,
+)
 from .engine.base import Engine
 from .engine.checkpoint import CheckpointStore, open_checkpoint
-from .engine.policies import initial_policy
-from .engine.single import SingleProcess, fingerprint, load_model, quiet_transformers
+from .engine.policies import averaged_policy, initial_policy, stored_policy
+from .engine.single import SingleProcess, fingerprint, fitted, load_model, quiet_transformers
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
 from .evaluation.health import Finding, Health, UnhealthyRunError, judge, judge_start
 from .evaluation.measured import Measured
 from .evaluation.monitor import Monitor
+from .forward.weights import PolicyWeights
 from .iteration import Iteration
 from .methods import get_method
 from .methods.method import IterationPlan
+from .rollout import generation_server
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
-from .rollout.environments import Environment, EnvironmentSource
+from .rollout.making import Environment
+from .rollout.opening import collects_asynchronously, source_of
 from .rollout.policies import TeacherContext, load_teacher_context, make_policies
 from .rollout.rows import build_rows
 from .rollout.selection import mark_kept, measure_progress
@@ -48,6 +59,7 @@ from .run.progress import Progress, make_progress
 from .run.run_state import RunState, restore_run, save_run
 from .run.sinks import require_sinks
 from .run.summary import run_summary
+from .scoring.old_logprobs import OldLogprobs
 from .scoring.scorer import Scorer
 
 LAST_EVALUATION_TOKEN_EPISODES = 64  # and of the last evaluation
@@ -100,7 +112,7 @@ class SDARTrainer:
         self.args = configuration(model, env_id, args, preset)
         require_sinks(self.args)
         self.method = get_method(self.args.method)
-        self.source = EnvironmentSource(env_id, self.args.environment_kwargs, self.args.success_threshold)
+        self.source = source_of(env_id, self.args.environment_kwargs, self.args)
         self._identity: dict[str, Any] = {"env_id": self.source.name}
         if isinstance(teacher_context, str):
             self._identity["teacher_context"] = teacher_context
@@ -113,7 +125,14 @@ class SDARTrainer:
 
         # The model, and what its method reads over the run.
         self.engine: Engine = engine or SingleProcess.of(self.args)
-        loaded, self.processing_class = load_model(model, processing_class, trust_remote_code=trust_remote_code)
+        loaded, self.processing_class = load_model(
+            model,
+            processing_class,
+            trust_remote_code=trust_remote_code,
+            # Adapters know their base model by its values, as they are stored.
+            dtype=None if self.args.lora else getattr(self.engine, "dtype", None),
+            attn_implementation=self.args.attn_implementation,
+        )
         self._trusts_code = trust_remote_code
         self._warm_start = warm_start_of(model)
         if adapted_layers(loaded):
@@ -127,6 +146,7 @@ class SDARTrainer:
                 targets=self.args.lora_targets,
                 seed=self.args.seed,
             )
+        self.args = fitted(self.args, loaded, self.engine.device)
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
         # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
@@ -155,13 +175,18 @@ class SDARTrainer:
         wants_reference = self._steps and any(plan.reads_reference for plan in plans)
         reference = initial_policy(self.root, self.engine) if wants_reference else None
         pad_id = self.policies.renderer.pad_id
-        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers)
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
+        teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
+        old = OldLogprobs.of(self.args, self.policies.sampler, next(self.model.parameters()).dtype)
+        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher, old)
         sets = dict(evaluation_sets or {})
-        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
-        self.collector = Collector(
-            self.source, self.policies, self.args, TaskPlan(self.source.task_ids("train"), self.args)
+        asynchronous = collects_asynchronously(
+            self.args, self.policies.sampler, on_gpu=self.engine.device.type == "cuda"
         )
+        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
+        self.monitor.asynchronous = asynchronous
+        tasks = TaskPlan(self.source.task_ids("train"), self.args)
+        self.collector = Collector(self.source, self.policies, self.args, tasks, asynchronous=asynchronous)
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)
         self._shown_turns = self.collector.privileged_turns(strongest)
@@ -179,6 +204,20 @@ class SDARTrainer:
         self.state = RunState()
         self.health = Health(self.args.health_patience)
         self._last_watched: tuple[int, Measured] | None = None
+
+    def _teacher_policy(self, reference: PolicyWeights | None) -> PolicyWeights | None:
+        """The parameters that read for the teacher; None for the live ones."""
+        chosen = self.method.teacher_weights_for(self.args)
+        if chosen == "current":
+            return None
+        if chosen == "initial":
+            return reference or initial_policy(self.root, self.engine)
+        if chosen == "ema":
+            return averaged_policy(self.updater, self.args.teacher_ema_decay)
+        stored = stored_policy(chosen, self.root, self.engine, self.processing_class, trust=self._trusts_code)
+        with stored.scope():
+            self._identity["teacher_weights"] = state_digest(stored.root.language_model.state_dict())
+        return stored
 
     # What a user calls.
 
@@ -228,6 +267,8 @@ class SDARTrainer:
         finally:
             directory.close()
             self.collector.close()
+            self.source.close()
+            generation_server.close(self.policies.sampler)
 
     @property
     def initial_weights(self) -> str:

@@ -101,3 +101,12 @@ def test_a_scripted_player_of_another_world_is_refused_with_those_that_there_are
 def test_the_environments_are_listed_with_their_players(capsys) -> None:
     assert main(["envs", "--env", "sdar/Household-v0"]) == 0
     assert "expert, random, generic, generic+skills, uninformed" in capsys.readouterr().out
+
+
+def test_a_model_that_does_not_speak_the_form_of_actions_is_said_to_be_one(tmp_path: Path, capsys) -> None:
+    model = save_random_model(tmp_path / "model")
+    words = ["--episodes", "2", "--max-turns", "2", "--max-completion-length", "8", "--max-prompt-length"]
+    assert main(["eval", str(model), *words, "900", "--env-kwargs", "size=small", "--prompt-style", "paper"]) == 0
+    assert "WARNING: 100% of the completions are malformed (prompt_style paper)" in capsys.readouterr().out
+    assert main(["eval", str(model), *words, "20", "--env-kwargs", "size=small", "--prompt-style", "paper"]) == 0
+    assert "WARNING: 100% of the episodes ended because their prompt no longer fits" in capsys.readouterr().out

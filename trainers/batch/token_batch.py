@@ -17,6 +17,7 @@ from torch import Tensor
 from sdar_envs.randomness import counted_generator
 
 from .row import SampledRow, ScoredRow, WeighedRow
+from .transfer import to_device
 
 _Row = TypeVar("_Row", bound=SampledRow)
 
@@ -43,6 +44,7 @@ class TokenBatch:
         weights_BT: Token weights that are fixed for the whole iteration (`methods.apply.weigh`).
         divergence_BT: Live divergence between the student's and the teacher's whole next-token distributions.
         progress_BT: Progress of the token's turn along the plan (`maths.plan_progress`).
+        correction_BT: Importance weights of the tokens (`maths.importance`); None where all are 1.
         statistics: Numbers over the whole iteration (`methods.apply.weigh`).
         step: The iteration; with `seed` the key of counted draws.
         seed: Of the run.
@@ -65,6 +67,7 @@ class TokenBatch:
     weights_BT: Tensor | None = None
     divergence_BT: Tensor | None = None
     progress_BT: Tensor | None = None
+    correction_BT: Tensor | None = None
     statistics: Mapping[str, float] = field(default_factory=dict)
     step: int = 0
     seed: int = 0
@@ -95,7 +98,7 @@ def pad_rows(sequences: Sequence[Sequence[float]], width: int, dtype: torch.dtyp
     padded = np.zeros((len(sequences), width), dtype=np.float64 if dtype.is_floating_point else np.int64)
     for index, sequence in enumerate(sequences):
         padded[index, : len(sequence)] = sequence
-    return torch.as_tensor(padded).to(device=device, dtype=dtype)  # type: ignore[call-overload,no-any-return]
+    return to_device(torch.as_tensor(padded).to(dtype), torch.device(device))  # type: ignore[arg-type]
 
 
 def contributes(row: SampledRow, mask_truncated: bool) -> bool:
@@ -144,7 +147,8 @@ def collate(
     # What every row has.
     lengths = [len(row) if contributes(row, mask_truncated) else 0 for row in rows]
     mask = torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]
-    mask = mask.to(device=device)  # type: ignore[call-overload]
+    where = torch.device(device)  # type: ignore[arg-type]
+    mask = to_device(mask, where)
     batch = TokenBatch(
         mask_BT=mask,
         behaviour_BT=stack("behaviour_logprobs_T", lambda r: r.behaviour_logprobs_T, torch.float32, False),
@@ -153,7 +157,7 @@ def collate(
         episode_ids_B=torch.tensor([row.episode_id for row in rows]),
         group_ids_B=torch.tensor([row.group_id for row in rows]),
         invalid_BT=stack("invalid_T", lambda r: r.invalid_T, torch.bool, True),
-        kept_B=torch.tensor([row.kept for row in rows]).to(device=device),  # type: ignore[call-overload]
+        kept_B=to_device(torch.tensor([row.kept for row in rows]), where),
         returns_B=torch.tensor([row.return_ for row in rows], dtype=torch.float64),
     )
     # What only some runs or stages have.
@@ -163,6 +167,9 @@ def collate(
         batch.entropy_BT = stack("entropies_T", lambda r: r.entropies_T, torch.float32, True)
     if any(row.progress_T for row in rows):
         batch.progress_BT = stack("progress_T", lambda r: r.progress_T, torch.float32, True)
+    if any(row.correction_T for row in rows):
+        # Rows that were given another prompt than they were sampled under have none, and count as they are.
+        batch.correction_BT = stack("correction_T", lambda r: r.correction_T or [1.0] * len(r), torch.float32, True)
     weighed = [row for row in rows if isinstance(row, WeighedRow)]
     if weighed:
         batch.statistics, batch.step, batch.seed = weighed[0].statistics, weighed[0].step, weighed[0].seed
@@ -171,7 +178,7 @@ def collate(
     # The teacher's log-probs, and the mask of tokens that all wanted views have read.
     if teacher_views:
         read = [all(len(row.teacher_logprobs_T.get(view, ())) == len(row) for view in teacher_views) for row in rows]
-        read_B = torch.tensor(read).to(device=device)  # type: ignore[call-overload]
+        read_B = to_device(torch.tensor(read), where)
         batch.teacher_mask_BT = mask & read_B[:, None]
         for view in teacher_views:
             values = [row.teacher_logprobs_T.get(view, []) for row in rows]
@@ -187,8 +194,8 @@ def _weights(row: ScoredRow) -> Sequence[float]:
     return (row.weights_T or ()) if isinstance(row, WeighedRow) else ()
 
 
-def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Cut indices into micro-batches of at most `token_budget` padded tokens, longest first.
+def micro_batches(lengths: Sequence[int], token_budget: int, *, packed: bool = False) -> list[list[int]]:
+    """Cut indices into micro-batches of at most `token_budget` tokens, padding included, longest first.
 
     A sequence that is longer than the budget is a micro-batch of its own. Every index occurs exactly once; ties keep
     their order.
@@ -196,15 +203,20 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     Args:
         lengths: Tokens per sequence, prompt included.
         token_budget: Largest ``rows x longest row`` of a micro-batch.
+        packed: Rows stand one after another without padding: the budget is for the sum of their lengths.
     """
     if token_budget < 1:
         raise ValueError(f"token_budget: expected at least 1, got {token_budget}")
     batches: list[list[int]] = []
+    tokens = 0  # of the last micro-batch
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget:
+        more = lengths[index] if packed or not batches else lengths[batches[-1][0]]
+        if batches and tokens + more <= token_budget:
             batches[-1].append(index)
+            tokens += more
         else:
             batches.append([index])
+            tokens = lengths[index]
     return batches
 
 

@@ -11,10 +11,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..options.optimiser import LEARNING_RATE
+from ..presets import load_preset
 from .flags import add_trust_argument
 from .terminal import make_console
 
 if TYPE_CHECKING:
+    from ..config import SDARConfig
+    from ..trainer import SDARTrainer
     from .setup import Setup
 
 EPILOGUE = """examples:
@@ -37,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "demonstrations; KEY=VALUE: options of that (PretrainedStartConfig in trainers.warm_start), or of the tiny "
         "model's warm start (WarmStartConfig), e.g. max_steps=800",
     )  # fmt: skip
+    parser.add_argument(
+        "--skip-memory-check", action="store_true", help="begin a run that is computed not to fit into memory"
+    )
     parser.add_argument("--cache-dir", metavar="DIR", help="where warm models are kept [$XDG_CACHE_HOME/sdar-gym]")
     add_trust_argument(parser)
     add_setup_arguments(parser)
@@ -45,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, and show the run's table."""
     from .envs import check_env_kwargs
+    from .memory import say_memory
     from .players import quiet_about_files, say_trust
     from .setup import resolve_setup
     from .summary_table import show_directory, show_next_steps, show_summary
@@ -80,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
             "--warm-start with --model teaches the form of an answer, and expects the word demonstrations before its "
             f"options: --warm-start demonstrations {' '.join(options.warm_start)}"
         )
+    say_memory(console, setup, refuses=not options.skip_memory_check)
     model = setup.model
     warm_seconds = 0.0
     if model is None or demonstrations:
@@ -103,6 +112,8 @@ def run(options: argparse.Namespace) -> int:
         teacher_context=setup.teacher_context,
         trust_remote_code=options.trust_remote_code,
     )
+    if setup.config.lora:
+        console.print(f"  {adapter_line(trainer, preset=setup.preset)}")
     baselines = trainer.source.baselines
     try:
         summary = trainer.train(resume_from_checkpoint=options.resume)
@@ -118,6 +129,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def adapter_line(trainer: SDARTrainer, *, preset: str | None) -> str:
+    """What learns in a run with adapters, and at which rate: theirs is not that of whole weights."""
+    learning = sum(parameter.numel() for _, parameter in trainer.updater.masters.named)
+    whole = sum(parameter.numel() for parameter in trainer.model.parameters()) - learning
+    published = {} if preset is None else load_preset(preset).config
+    rate, usual = trainer.args.learning_rate, float(published.get("learning_rate", LEARNING_RATE))
+    return (
+        f"LoRA: {learning:,} parameters of adapters learn ({100 * learning / whole:.2g} % of the model's {whole:,}, "
+        f"which are frozen), rank {trainer.args.lora_rank}, learning rate {rate:g} ({rate / usual:g} times that of "
+        "whole weights)"
+    )
+
+
 def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remote_code: bool = False) -> None:
     """Say what is wrong before minutes of warm start, not after.
 
@@ -126,11 +150,13 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
             lengths do not fit the model.
         RunDirectoryError: The directory holds another run, or there can be none.
         ImportError: A sink's package is missing.
+        GenerationServerError: The server that is to sample does not answer, or cannot be kept in step.
     """
     from agents.chat import require_lengths
     from sdar_envs.model_files import check_files, positions_of
 
     from ..engine.single import choose_device
+    from ..rollout.generation_server import require_server
     from ..run.directory import require_folder, require_same_run
     from ..run.sinks import require_sinks
     from .players import require_model
@@ -142,7 +168,10 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
         context = {} if setup.teacher_context is None else {"teacher_context": setup.teacher_context}
         require_same_run(path, setup.config, {"env_id": setup.env_id, **context})
     require_sinks(setup.config)
+    require_packages(setup.config)
+    require_teacher(setup.config)
     choose_device(setup.config.device)
+    require_server(setup.config)
     if setup.teacher_context is not None:
         from ..rollout.policies import load_teacher_context
 
@@ -152,6 +181,38 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
         check_files(setup.model, trust_remote_code=trust_remote_code)
         config = setup.config
         require_lengths(positions_of(setup.model), config.max_prompt_length, config.max_completion_length)
+
+
+def require_packages(config: SDARConfig) -> None:
+    """Refuse options whose packages are not installed.
+
+    Raises:
+        ImportError: The message names the package and the extra.
+    """
+    from ..engine.adapters import require_peft
+    from ..engine.optimizers import require_torchao
+
+    if config.lora:
+        require_peft()
+    if config.optim == "adamw_8bit":
+        require_torchao()
+
+
+def require_teacher(config: SDARConfig) -> None:
+    """Refuse a teacher of which there are no files.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    from sdar_envs.model_files import check_files
+
+    from ..methods import get_method
+    from ..methods.method import TEACHER_WEIGHTS
+
+    method = get_method(config.method)
+    chosen = method.teacher_weights_for(config)
+    if method.teacher_views and chosen not in TEACHER_WEIGHTS and not (Path(chosen) / "run.json").is_file():
+        check_files(chosen)
 
 
 def require_environment(setup: Setup) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,11 @@ from ..forward.passes import score_views
 from ..forward.root import PolicyModel
 from ..methods.method import IterationPlan
 from ..methods.objective import Objective, objective, summarise
-from ..options import OptimiserOptions, Options
+from ..options import Options
+from .adapters import base_norm, change_norm
 from .base import Engine
+from .held_weights import AveragedWeights
+from .optimizers import HostState, make_optimizer, set_rate, step_scope
 
 # The share of skipped updates is judged against at least this many, so that one early skip does not end a run.
 SKIP_WINDOW = 500
@@ -48,15 +51,19 @@ class UpdateCounters:
 class MasterWeights:
     """Float32 copies (masters) of 16-bit parameters, which the optimiser updates.
 
-    A float32 parameter is its own master.
+    A float32 parameter is its own master, and so is every parameter where `separate_masters` is False: an update that
+    is smaller than a step of its 16 bits is then lost.
     """
 
     named: list[tuple[str, nn.Parameter]]
+    separate_masters: bool = True
     masters: list[nn.Parameter] = field(init=False)
 
     def __post_init__(self) -> None:
         self.masters = [
-            parameter if parameter.dtype == torch.float32 else nn.Parameter(parameter.detach().float().clone())
+            parameter
+            if parameter.dtype == torch.float32 or not self.separate_masters
+            else nn.Parameter(parameter.detach().float().clone())
             for _, parameter in self.named
         ]
 
@@ -67,8 +74,22 @@ class MasterWeights:
         """
         for (_, parameter), master in zip(self.named, self.masters, strict=True):
             if master is not parameter and parameter.grad is not None:
-                own, parameter.grad = parameter.grad.float(), None
-                master.grad = own if master.grad is None else master.grad.add_(own)
+                # Added without a float32 copy of the 16-bit gradient, but for the first, which becomes the sum.
+                if master.grad is None:
+                    master.grad = parameter.grad.float()
+                else:
+                    master.grad.add_(parameter.grad)
+                parameter.grad = None
+
+    @torch.no_grad()
+    def probe_rounded(self) -> list[Tensor]:
+        """Up to 256 evenly spaced values of every 16-bit parameter without a master: small updates of it are lost."""
+        found = []
+        for (_, parameter), master in zip(self.named, self.masters, strict=True):
+            if master is parameter and parameter.dtype != torch.float32:
+                flat = parameter.detach().reshape(-1)
+                found.append(flat[:: max(1, flat.numel() // 256)][:256].clone())
+        return found
 
     @torch.no_grad()
     def publish(self) -> None:
@@ -129,19 +150,6 @@ def loss_denominator(tokens: float, options: Options) -> float:
     return episodes * options.max_turns * options.max_completion_length / options.num_mini_batches
 
 
-def make_optimizer(options: OptimiserOptions, named: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-    """The configured optimiser; weight decay acts on matrices only, as usual for transformers."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if options.optim == "sgd":
-        return torch.optim.SGD(groups, lr=options.learning_rate)
-    betas = (options.adam_beta1, options.adam_beta2)
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=betas, eps=options.adam_epsilon)
-
-
 class Updater:
     """Owns the optimiser of a policy.
 
@@ -158,9 +166,16 @@ class Updater:
         self.engine = engine
         self.pad_id = pad_id
         named = root.language_model.named_parameters()
-        self.masters = MasterWeights([(name, p) for name, p in named if p.requires_grad])
+        learning = [(name, p) for name, p in named if p.requires_grad]
+        self.masters = MasterWeights(learning, separate_masters=options.master_weights != "none")
         self.optimizer = make_optimizer(options, self.masters.named_masters())
+        self.host_state: HostState | None = None
+        if options.offload_optimizer:
+            pairs = zip(learning, self.masters.masters, strict=True)
+            self.host_state = HostState(self.optimizer, [(parameter, master) for (_, parameter), master in pairs])
         self.counters = UpdateCounters()
+        self._base_norm = base_norm(root.language_model)  # 0 without adapters
+        self.average: AveragedWeights | None = None  # of the parameters, where the teacher is one (`engine.policies`)
 
     def update(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> dict[str, float]:
         """All optimiser steps of an iteration.
@@ -178,9 +193,14 @@ class Updater:
             TypeError: A row was not weighed.
         """
         require_stage(rows, WeighedRow, "Updater.update", "weigh the rows first (methods.weigh)")
+        with nullcontext() if self.host_state is None else self.host_state.in_use():
+            return self._update(rows, plan)
+
+    def _update(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> dict[str, float]:
+        """`update`, with the optimiser's state at hand."""
         rate = learning_rate_at(self.options, plan.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
+        probed = self.masters.probe_rounded()
         # How many mini-batches, hence optimiser steps, per pass over the rows.
         usable = [row for row in rows if len(row)]
         wanted = self.options.mini_batch_rows
@@ -198,6 +218,10 @@ class Updater:
                 losses += sum(float(part.loss.detach()) for part in own)
                 norms.append(norm)
                 skipped += not math.isfinite(norm)
+        if self.average is not None:
+            self.average.update()
+        probes = zip(probed, self.masters.probe_rounded(), strict=True)
+        unchanged = [(before == after).double() for before, after in probes]
         # Metrics: means over the iteration's steps, and the first step's difference to the sampler.
         metrics = dict(summarise(parts))
         shift = summarise(first)
@@ -207,9 +231,19 @@ class Updater:
             "grad_norm": sum(finite) / max(len(finite), 1),
             "learning_rate": rate,
             "updates_skipped": float(skipped),
-            "sampling/logp_diff_mean": shift.get("policy/logprob_shift", 0.0),
-            "sampling/logp_diff_max": shift.get("policy/logprob_shift_max", 0.0),
         }
+        if not any(row.sampler_logprobs_T for row in usable):  # else O is the trainer's, and the scorer has compared
+            metrics["sampling/logp_diff_mean"] = shift.get("policy/logprob_shift", 0.0)
+            metrics["sampling/logp_diff_max"] = shift.get("policy/logprob_shift_max", 0.0)
+        if self._base_norm:
+            # How far the adapters have gone, and where they end if every iteration goes as straight and as far.
+            change = change_norm(self.root.language_model) / self._base_norm
+            rates = [learning_rate_at(self.options, step) for step in range(max(self.options.max_steps, plan.step + 1))]
+            gone = sum(rates[: plan.step + 1])
+            metrics["adapter/change"] = change
+            metrics["adapter/change_at_end"] = change * sum(rates) / gone if gone else change
+        if unchanged:
+            metrics["update/unchanged"] = float(torch.cat(unchanged).mean())
         return metrics
 
     def optimiser_step(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> tuple[list[Objective], float]:
@@ -219,7 +253,8 @@ class Updater:
         norm = self.engine.clip(self.masters.masters, self.options.max_grad_norm)
         self.counters.updates += 1
         if math.isfinite(norm):
-            self.optimizer.step()
+            with step_scope(self.engine.device):
+                self.optimizer.step()
             self.masters.publish()
             self.counters.skipped_in_a_row = 0
             self.counters.tokens += loss_tokens(rows, mask_truncated=self.options.mask_truncated_completions)
@@ -237,7 +272,8 @@ class Updater:
         denominator = loss_denominator(tokens, options)
         views = plan.method.teacher_views if plan.coefficient else ()
         parts = []
-        for indices in micro_batches([len(row.student.ids) for row in rows], options.micro_batch_tokens):
+        lengths = [len(row.student.ids) for row in rows]
+        for indices in micro_batches(lengths, options.micro_batch_tokens, packed=self.root.packs_rows):
             # Forward: S, with entropies and with the divergence to the teacher's distributions where they are read.
             picked = [rows[index] for index in indices]
             read = plan.reads_vocabulary and any(row.teacher_tokens is not None for row in picked)

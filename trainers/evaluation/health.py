@@ -58,6 +58,8 @@ NAMES = {
     "zero_variance": "groups had zero variance",
     "learning_rate_zero": "the learning rate was 0",
     "gradients_zero": "gradients were 0",
+    "adapters_still": "adapters changed next to nothing",
+    "updates_lost": "updates were lost in rounding",
     "logprobs_apart": "sampler and trainer disagreed on log-probs",
     "entropy_collapsed": "the entropy of sampling collapsed",
     "nothing_to_distil": "the privileged-prompt policy was no better than the student",
@@ -115,6 +117,18 @@ def judge(metrics: Mapping[str, Any], options: Options, *, reads_groups: bool = 
         found["gradients_zero"] = (
             "all gradients are 0, so that nothing is learned: check the rewards, and the coefficients of the method"
         )
+    still = number("adapter/change_at_end")
+    if still <= options.health_adapter_change and number("grad_norm") > 0 and "zero_variance" not in found:
+        found["adapters_still"] = (
+            f"at learning_rate {options.learning_rate:g} the adapters will have changed their weights by "
+            f"{100 * still:.2g} % after {options.max_steps} iterations, next to nothing: raise learning_rate (adapters "
+            "need ten times that of whole weights, or more)"
+        )
+    if number("update/unchanged") >= options.health_unchanged:
+        found["updates_lost"] = (
+            f"{number('update/unchanged'):.0%} of the 16-bit parameters were left as they are, because updates below a "
+            "16-bit step are lost: master_weights=float32, or a larger learning_rate"
+        )
     apart = number("sampling/logp_diff_mean")
     if apart >= options.health_logprob_difference:
         found["logprobs_apart"] = (
@@ -136,6 +150,25 @@ def malformed_message(share: float, options: Options) -> str:
         "follows instructions, another prompt_style, or a larger max_completion_length; `sdar inspect` shows what is "
         "asked for"
     )
+
+
+def judge_form(student: Evaluation, options: Options) -> str | None:
+    """The message about an evaluation most of whose completions are no actions; None where they are."""
+    turns = [turn for rollout in student.rollouts if not rollout.episode.failed for turn in rollout.episode.turns]
+    malformed = sum(turn.action.parse is not Parse.OK for turn in turns) / max(len(turns), 1)
+    return malformed_message(malformed, options) if turns and malformed >= options.health_malformed else None
+
+
+def judge_played(student: Evaluation, options: Options) -> list[str]:
+    """What is wrong with how a model played an evaluation set, for somebody who only looks at its success rate."""
+    played = [rollout.episode for rollout in student.rollouts if not rollout.episode.failed]
+    full = sum(episode.stop_reason is StopReason.CONTEXT_FULL for episode in played) / max(len(played), 1)
+    messages = [judge_form(student, options)]
+    if played and full >= options.health_context_full:
+        messages.append(
+            f"{full:.0%} of the episodes ended because their prompt no longer fits: {_longer_prompts(options)}"
+        )
+    return [message for message in messages if message]
 
 
 def _longer_prompts(options: Options) -> str:
@@ -172,9 +205,8 @@ def judge_start(
             "action: check the chat template and the end tokens of the model (`sdar inspect` shows its prompt)"
         )
     found: dict[str, str] = {}
-    malformed = sum(turn.action.parse is not Parse.OK for turn in turns) / max(len(turns), 1)
-    if turns and malformed >= options.health_malformed:
-        found["malformed"] = malformed_message(malformed, options)
+    if message := judge_form(student, options):
+        found["malformed"] = message
     lead = None if teacher is None else teacher.success_rate - student.success_rate
     if teaches and lead is not None and lead <= options.health_teacher_lead:
         found["nothing_to_distil"] = (

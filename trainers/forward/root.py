@@ -23,11 +23,13 @@ class PolicyModel(nn.Module):
 
     Args:
         language_model: A causal LM of transformers (``get_decoder``, ``get_output_embeddings``).
+        packs_rows: Rows of a pass stand one after another instead of being padded (`logprobs.score`).
     """
 
-    def __init__(self, language_model: Any) -> None:
+    def __init__(self, language_model: Any, *, packs_rows: bool = False) -> None:
         super().__init__()
         self.language_model = language_model
+        self.packs_rows = packs_rows
 
     def forward(
         self,
@@ -50,6 +52,7 @@ class PolicyModel(nn.Module):
             entropy=entropy,
             look=look,
             keep_hidden=keep_hidden,
+            packed=self.packs_rows,
         )
 
     @property

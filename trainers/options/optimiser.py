@@ -35,7 +35,9 @@ class OptimiserOptions(OptionGroup):
     warmup_steps: int = _option(0, "iterations of linear warm-up", low=0)
     weight_decay: float = _option(0.01, "decoupled weight decay", low=0.0)
     max_grad_norm: float = _option(1.0, "gradient norm is clipped to this", above=0.0)
-    optim: str = _option("adamw", "optimiser", choices=("adamw", "sgd"))
+    optim: str = _option(
+        "adamw", "optimiser; adamw_8bit keeps moments in 8 bits", choices=("adamw", "adamw_8bit", "sgd")
+    )
     adam_beta1: float = _option(0.9, "AdamW beta1", low=0.0, high=1.0, read=(ADAMW,))
     adam_beta2: float = _option(0.999, "AdamW beta2", low=0.0, high=1.0, read=(ADAMW,))
     adam_epsilon: float = _option(1e-8, "AdamW epsilon", above=0.0, read=(ADAMW,))

@@ -101,7 +101,10 @@ class OptionGroup:
         for each in fields(self):
             if getattr(self, each.name) is not None or type(None) in typing.get_args(hints[each.name]):
                 self._convert(each.name, hints[each.name])
+        given = {each.name for each in fields(self) if getattr(self, each.name) is not None}
         self.fill()
+        filled = (each.name for each in fields(self) if each.name not in given and getattr(self, each.name) is not None)
+        object.__setattr__(self, "_filled", frozenset(filled))
         for each in fields(self):
             if getattr(self, each.name) is None:
                 self._convert(each.name, hints[each.name])
@@ -116,6 +119,10 @@ class OptionGroup:
 
     def _convert(self, name: str, hint: Any) -> None:
         object.__setattr__(self, name, convert(getattr(self, name), hint, f"{type(self).__name__}.{name}"))
+
+    def was_given(self, name: str) -> bool:
+        """Whether an option has its value from whoever made this, and not from `fill`."""
+        return name not in self.__dict__["_filled"]
 
     def fill(self) -> None:
         """Give options whose default depends on other options their value; those are converted already."""

@@ -47,6 +47,11 @@ class ReadingMethod(Protocol):
         ...
 
     @property
+    def teacher_weights(self) -> str:
+        """The parameters of its teacher."""
+        ...
+
+    @property
     def learns(self) -> bool:
         """Whether the method can change a parameter."""
         ...
@@ -118,6 +123,12 @@ def _adamw(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return "optim is sgd" if values["optim"] == "sgd" else None
 
 
+def _correction(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    if values["importance_sampling_correction"] is False or values["old_logprobs"] == "sampler":
+        return "importance_sampling_correction is off"
+    return None
+
+
 def _lora(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["lora"] else "lora is off"
 
@@ -126,12 +137,29 @@ def _ucb(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["retrieval"] == "ucb" else f"retrieval is {values['retrieval']}"
 
 
+def _teacher(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if method.teacher_views else f"method {method.name!r} reads no teacher"
+
+
+def _averaged_teacher(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    chosen = values["teacher_weights"] or method.teacher_weights
+    return None if chosen == "ema" else f"teacher_weights is {chosen}"
+
+
 def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     if not method.teacher_views:
         return f"method {method.name!r} reads no teacher"
     if len(split_privilege(values["privilege"])) == 1:
         return f"privilege={values['privilege']} is one context, and nothing is to be combined"
     return None
+
+
+def _server(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["rollout"] == "vllm" else f"rollout is {values['rollout']}, and no server is asked"
+
+
+def _on_one_card(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["vllm_colocate"] else "vllm_colocate is off, and the server has a card of its own"
 
 
 LEARNING = Condition(_learning)
@@ -145,9 +173,14 @@ KL = Condition(_kl)
 KL_IN_THE_LOSS = Condition(_kl_in_the_loss)
 MINI_BATCHES = Condition(_mini_batches)
 ADAMW = Condition(_adamw)
+CORRECTION = Condition(_correction)
 LORA = Condition(_lora)
+TEACHER = Condition(_teacher)
+AVERAGED_TEACHER = Condition(_averaged_teacher)
 UCB = Condition(_ucb)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
+SERVER = Condition(_server)
+ON_ONE_CARD = Condition(_on_one_card)
 
 
 def _named(values: Mapping[str, Any], method: ReadingMethod) -> str:
@@ -171,9 +204,14 @@ CONDITIONS = (
     KL_IN_THE_LOSS,
     MINI_BATCHES,
     ADAMW,
+    CORRECTION,
     LORA,
+    TEACHER,
+    AVERAGED_TEACHER,
     UCB,
     SEVERAL_CONTEXTS,
+    SERVER,
+    ON_ONE_CARD,
 )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+
 from ..engine.adapters import adapted_layers, load_into
 from ..engine.checkpoint import OPTIMIZER, Checkpoint, CheckpointStore, load_optimizer_state, optimizer_state
 from ..engine.single import quiet_transformers
@@ -19,6 +21,7 @@ from ..options import Options
 from .directory import RunDirectory, RunDirectoryError
 
 MASTERS = "masters"
+AVERAGE = "teacher_average"
 
 
 @dataclass(slots=True)
@@ -78,7 +81,8 @@ def save_run(
         "initial_weights": initial_weights,
     }
     masters = {MASTERS: updater.masters.separate()}
-    return store.save(state.step, save_model, content, optimizer=tensors, **masters)
+    average = {} if updater.average is None else {AVERAGE: updater.average.values}
+    return store.save(state.step, save_model, content, optimizer=tensors, **masters, **average)
 
 
 def restore_run(
@@ -129,6 +133,8 @@ def restore_run(
     named = updater.masters.named_masters()
     load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, content["optimizer_numbers"])
     updater.masters.load_separate(checkpoint.path / f"{MASTERS}.safetensors")
+    if updater.average is not None:
+        updater.average.load(load_file(checkpoint.path / f"{AVERAGE}.safetensors"))
     updater.counters = UpdateCounters(**content["counters"])
     # Lines after the checkpoint are cut: the run writes them again.
     own = checkpoint.path.resolve().parent == directory.checkpoints.resolve()
