@@ -44,20 +44,22 @@ from .methods.method import IterationPlan
 from .rollout import generation_server
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
-from .rollout.environments import Environment, EnvironmentSource
+from .rollout.making import Environment
+from .rollout.opening import collects_asynchronously, source_of
 from .rollout.policies import TeacherContext, load_teacher_context, make_policies
 from .rollout.rows import build_rows
 from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerState
-from .run.directory import RunDirectory, RunDirectoryError
+from .run.directory import RunDirectory, RunDirectoryError, warm_start_of
 from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.progress import Progress, make_progress
 from .run.run_state import RunState, restore_run, save_run
 from .run.sinks import require_sinks
 from .run.summary import run_summary
+from .scoring.old_logprobs import OldLogprobs
 from .scoring.scorer import Scorer
 
 LAST_EVALUATION_TOKEN_EPISODES = 64  # and of the last evaluation
@@ -110,7 +112,7 @@ class SDARTrainer:
         self.args = configuration(model, env_id, args, preset)
         require_sinks(self.args)
         self.method = get_method(self.args.method)
-        self.source = EnvironmentSource(env_id, self.args.environment_kwargs, self.args.success_threshold)
+        self.source = source_of(env_id, self.args.environment_kwargs, self.args)
         self._identity: dict[str, Any] = {"env_id": self.source.name}
         if isinstance(teacher_context, str):
             self._identity["teacher_context"] = teacher_context
@@ -132,6 +134,7 @@ class SDARTrainer:
             attn_implementation=self.args.attn_implementation,
         )
         self._trusts_code = trust_remote_code
+        self._warm_start = warm_start_of(model)
         if adapted_layers(loaded):
             loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model
         if self.args.lora:
@@ -174,12 +177,16 @@ class SDARTrainer:
         pad_id = self.policies.renderer.pad_id
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
         teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
-        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher)
+        old = OldLogprobs.of(self.args, self.policies.sampler, next(self.model.parameters()).dtype)
+        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher, old)
         sets = dict(evaluation_sets or {})
-        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
-        self.collector = Collector(
-            self.source, self.policies, self.args, TaskPlan(self.source.task_ids("train"), self.args)
+        asynchronous = collects_asynchronously(
+            self.args, self.policies.sampler, on_gpu=self.engine.device.type == "cuda"
         )
+        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
+        self.monitor.asynchronous = asynchronous
+        tasks = TaskPlan(self.source.task_ids("train"), self.args)
+        self.collector = Collector(self.source, self.policies, self.args, tasks, asynchronous=asynchronous)
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)
         self._shown_turns = self.collector.privileged_turns(strongest)
@@ -237,6 +244,7 @@ class SDARTrainer:
             resume=resume,
             extra=self._identity,
             trust_remote_code=self._trusts_code,
+            warm_start=self._warm_start,
         )
         try:
             self.monitor.use_folder(directory.path / "panels")
@@ -259,6 +267,7 @@ class SDARTrainer:
         finally:
             directory.close()
             self.collector.close()
+            self.source.close()
             generation_server.close(self.policies.sampler)
 
     @property

@@ -123,6 +123,12 @@ def _adamw(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return "optim is sgd" if values["optim"] == "sgd" else None
 
 
+def _correction(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    if values["importance_sampling_correction"] is False or values["old_logprobs"] == "sampler":
+        return "importance_sampling_correction is off"
+    return None
+
+
 def _lora(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["lora"] else "lora is off"
 
@@ -167,6 +173,7 @@ KL = Condition(_kl)
 KL_IN_THE_LOSS = Condition(_kl_in_the_loss)
 MINI_BATCHES = Condition(_mini_batches)
 ADAMW = Condition(_adamw)
+CORRECTION = Condition(_correction)
 LORA = Condition(_lora)
 TEACHER = Condition(_teacher)
 AVERAGED_TEACHER = Condition(_averaged_teacher)
@@ -197,6 +204,7 @@ CONDITIONS = (
     KL_IN_THE_LOSS,
     MINI_BATCHES,
     ADAMW,
+    CORRECTION,
     LORA,
     TEACHER,
     AVERAGED_TEACHER,
