@@ -92,6 +92,28 @@ def test_a_run_through_a_server_that_is_restarted_is_the_run_through_one_that_is
     assert results[0] == results[1] and len(results[0]) > 20
 
 
+def test_weights_that_come_from_elsewhere_in_the_middle_end_the_run_before_it_learns(
+    server: ProtocolServer, tmp_path: Path
+) -> None:
+    trainer = trainer_on(server, tmp_path, method="grpo", max_steps=2, eval_episodes=2, collection="asynchronous")
+    trainer._sync_sampler(0)
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+
+    def changes(body: dict[str, Any], answer: dict[str, Any]) -> Any:
+        with torch.no_grad():
+            for parameter in server.model.parameters():
+                parameter.mul_(1.1)
+        server._computed.clear()
+        return answer
+
+    server.faults.extend([lambda body, answer: answer] * 5 + [changes])
+    with pytest.raises(
+        GenerationServerError, match=r"no longer holds the weights of version 0.*nothing is trained on it"
+    ):
+        trainer.iteration()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.model.state_dict().items())
+
+
 def test_a_run_with_adapters_sends_them_alone_and_the_base_model_stays(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     folder = save_model(tmp_path / "model")
