@@ -21,7 +21,7 @@ VARIABLES = {
 }
 FLAGS = [
     *("--served-model-name", "sdar", "--dtype", "float32", "--enforce-eager", "--max-model-len", "1024"),
-    *("--max-num-seqs", "32", "--logprobs-mode", "processed_logprobs"),
+    *("--max-num-seqs", "32", "--no-enable-chunked-prefill", "--logprobs-mode", "processed_logprobs"),
 ]
 START_S = 600.0  # compiled kernels are not there at the first start
 
