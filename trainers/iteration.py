@@ -75,6 +75,7 @@ class Iteration:
         # Collect: episodes, and the rows of tokens that they make.
         generation_server.require_version(self.policies.sampler, plan.step)
         resampled = self.collector.collect(plan)
+        generation_server.confirm(self.policies.sampler)
         rollouts = resampled.rollouts
         seen = [[turn.view.observation for turn in rollout.episode.turns] for rollout in rollouts]
         rows = merge_similar_anchors(build_rows(rollouts), seen, args.gigpo_similarity)

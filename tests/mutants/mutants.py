@@ -49,6 +49,9 @@ LORA_RUNS = ("tests/integration/test_lora_runs.py",)
 TEACHERS = ("tests/integration/test_teacher_weights.py",)
 OLD_LOGPROBS = ("tests/integration/test_old_logprobs.py",)
 MEMORY_OPTIONS = ("tests/integration/test_memory_options.py",)
+VLLM = "agents/sampling/vllm/"
+SERVER_TESTS = ("tests/agents/test_vllm_sampler.py",)
+SERVER_RUNS = ("tests/integration/test_generation_server.py",)
 WIRING = ("tests/integration/test_wiring.py", "tests/integration/test_trainer.py")
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -688,6 +691,49 @@ MUTANTS: tuple[Mutant, ...] = (
         ' or not large or options.was_given("micro_batch_tokens")',
         " or not large",
         *MEMORY_OPTIONS,
+    ),
+    # --- the generation server ---
+    _mutant(
+        "samples are handed out after the server has said what it holds",
+        VLLM + "sampler.py",
+        'why = "it does not know them" if samples is None else self.difference()',
+        'why = "it does not know them" if samples is None else None',
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "what was drawn before weights were sent again is drawn again",
+        VLLM + "stream.py",
+        "if answer is None or answer.sending != self._sampler.sending:",
+        "if answer is None:",
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "every member of a group has a seed of its own",
+        VLLM + "protocol.py",
+        'counted_generator("generation server", *draw)',
+        'counted_generator("generation server", draw[0])',
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "keys and values of older weights are forgotten",
+        VLLM + "weights.py",
+        "        empty_prefix_cache(self._client)\n",
+        "",
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "the server is asked once more before an iteration learns",
+        ITERATION,
+        "        generation_server.confirm(self.policies.sampler)\n",
+        "",
+        *SERVER_RUNS,
+    ),
+    _mutant(
+        "an entropy that a server does not say is no number",
+        "trainers/rollout/rows.py",
+        "() if any(map(math.isnan, self.entropies_T)) else self.entropies_T",
+        "self.entropies_T",
+        *SERVER_RUNS,
     ),
     # --- the information barrier ---
     _mutant(

@@ -126,6 +126,16 @@ def save_adapters(model: Any, folder: Path) -> None:
     save_adapter(model, folder, base={"model": str(getattr(model, "name_or_path", "")), "fingerprint": ""})
 
 
+def confirm(sampler: Sampler) -> None:
+    """See that a server still holds the weights that the episodes were sampled with, before they are learned from.
+
+    Raises:
+        GenerationServerError: It does not.
+    """
+    if isinstance(sampler, VllmSampler):
+        sampler.confirm()
+
+
 def rest(sampler: Sampler) -> None:
     """Tell a sampler on the trainer's card that nothing is sampled until the next weights come."""
     if isinstance(sampler, VllmSampler):
