@@ -257,6 +257,8 @@ def load_optimizer_state(
     """
     from safetensors.torch import load_file
 
+    from .whole_tensors import cut_like
+
     parameters = dict(named)
     for full_name, value in [*load_file(path).items(), *numbers.items()]:
         name, key = full_name.rsplit("/", 1)
@@ -264,4 +266,4 @@ def load_optimizer_state(
             raise CheckpointError(f"{path}: expected state of this model's parameters, got {name}")
         # Adam's step counts stay on the CPU unless the optimiser is fused or capturable; moments follow the parameter.
         is_moment = hasattr(value, "shape") and value.shape == parameters[name].shape
-        optimizer.state[parameters[name]][key] = value.to(parameters[name].device) if is_moment else value
+        optimizer.state[parameters[name]][key] = cut_like(value, parameters[name]) if is_moment else value

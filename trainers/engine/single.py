@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +19,9 @@ from sdar_envs.model_files import load_causal_lm, load_tokenizer
 from ..forward.root import PolicyModel
 from ..options import MachineOptions
 from ..options.option import AUTO
+from .whole_tensors import whole
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,12 @@ class SingleProcess:
         model.to(device=self.device, dtype=self.dtype)
         disable_dropout(model)
         if self.gradient_checkpointing:
-            # The name of transformers 5.23 and later, then the one before it.
-            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-            enable({"use_reentrant": False})
+            recompute_activations(model)
         return PolicyModel(model).eval()
+
+    def sampling_model(self, root: PolicyModel) -> Any:
+        """The language model itself."""
+        return root.language_model
 
     @contextmanager
     def learning(self, root: PolicyModel) -> Iterator[None]:
@@ -99,6 +104,17 @@ class SingleProcess:
         """The number itself, since there is one process."""
         return value
 
+    def max_over_ranks(self, value: float) -> float:
+        """The number itself."""
+        return value
+
+    def gather(self, value: _Value) -> list[_Value]:
+        """The value alone."""
+        return [value]
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Nothing to add."""
+
     def clip(self, parameters: Sequence[nn.Parameter], max_norm: float) -> float:
         """Scale gradients to a norm of at most `max_norm`; returns the norm before."""
         return float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
@@ -107,6 +123,10 @@ class SingleProcess:
         """All parameters of the language model, by its own names."""
         state: Mapping[str, torch.Tensor] = root.language_model.state_dict()
         return state
+
+    def whole(self, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The tensors themselves."""
+        return tensors
 
     def load_whole(self, root: PolicyModel, state: Mapping[str, torch.Tensor]) -> None:
         """Load what `whole_state` returned."""
@@ -169,6 +189,12 @@ def quiet_transformers() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
+def recompute_activations(model: Any) -> None:
+    """Switch on gradient checkpointing, by the name of transformers 5.23 and later or the one before it."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def disable_dropout(model: nn.Module) -> None:
     """Set every dropout probability to 0, in modules and in the attention's own setting."""
     for module in model.modules():
@@ -182,7 +208,7 @@ def fingerprint(model: nn.Module) -> str:
     """SHA-256 over names, shapes and 64 evenly spaced values of every tensor: a cheap identity of initial models."""
     digest = hashlib.sha256()
     for name, tensor in _tensors(model):
-        flat = tensor.detach().reshape(-1)
+        flat = whole(tensor).detach().reshape(-1)
         # In float64: float32 would round the last index of a tensor with more than 2**24 values to one past its end.
         picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel()), dtype=torch.float64).round().long()
         digest.update(f"{name}{tuple(tensor.shape)}".encode())

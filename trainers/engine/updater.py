@@ -22,9 +22,10 @@ from ..forward.distributions import against
 from ..forward.passes import score_views
 from ..forward.root import PolicyModel
 from ..methods.method import IterationPlan
-from ..methods.objective import Objective, objective, summarise
+from ..methods.objective import Objective, combined, objective, summarise
 from ..options import OptimiserOptions, Options
-from .base import Engine
+from .base import Engine, owns
+from .whole_tensors import copy_into
 
 # The share of skipped updates is judged against at least this many, so that one early skip does not end a run.
 SKIP_WINDOW = 500
@@ -48,10 +49,12 @@ class UpdateCounters:
 class MasterWeights:
     """Float32 copies (masters) of 16-bit parameters, which the optimiser updates.
 
-    A float32 parameter is its own master.
+    A float32 parameter is its own master. It is separate from what a checkpoint stores as the model where the model
+    computes in 16 bits all the same (`computes_in`), as sharded parameters do.
     """
 
     named: list[tuple[str, nn.Parameter]]
+    computes_in: torch.dtype = torch.float32
     masters: list[nn.Parameter] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,9 +85,10 @@ class MasterWeights:
         return [(name, master) for (name, _), master in zip(self.named, self.masters, strict=True)]
 
     def separate(self) -> dict[str, Tensor]:
-        """The masters that are not the parameters themselves, for a checkpoint."""
+        """The masters that are not the parameters themselves, or more precise than those that compute: for checkpoints."""
         pairs = zip(self.named, self.masters, strict=True)
-        return {name: master for (name, parameter), master in pairs if master is not parameter}
+        precise = self.computes_in != torch.float32
+        return {name: master for (name, parameter), master in pairs if precise or master is not parameter}
 
     @torch.no_grad()
     def load_separate(self, path: Path) -> None:
@@ -92,9 +96,9 @@ class MasterWeights:
         from safetensors.torch import load_file
 
         saved = load_file(path)
-        for (name, parameter), master in zip(self.named, self.masters, strict=True):
-            if master is not parameter:
-                master.copy_(saved[name])
+        for (name, _), master in zip(self.named, self.masters, strict=True):
+            if name in saved:
+                copy_into(master, saved[name])
         self.publish()
 
 
@@ -158,7 +162,7 @@ class Updater:
         self.engine = engine
         self.pad_id = pad_id
         named = root.language_model.named_parameters()
-        self.masters = MasterWeights([(name, p) for name, p in named if p.requires_grad])
+        self.masters = MasterWeights([(name, p) for name, p in named if p.requires_grad], engine.dtype)
         self.optimizer = make_optimizer(options, self.masters.named_masters())
         self.counters = UpdateCounters()
 
@@ -166,7 +170,7 @@ class Updater:
         """All optimiser steps of an iteration.
 
         Args:
-            rows: The rows that the iteration learns from, weighed.
+            rows: The rows that the iteration learns from, weighed: those of all processes, the same in each.
             plan: The method at this iteration; its step sets the learning rate and the counted order of rows.
 
         Returns:
@@ -214,8 +218,11 @@ class Updater:
 
     def optimiser_step(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> tuple[list[Objective], float]:
         """One optimiser step over `rows`; returns its micro-batches' metrics and the gradient norm before clipping."""
+        # Each process learns from the rows of its own groups; gradients and metrics are those of all.
         with self.engine.learning(self.root):
-            parts = self.accumulate(rows, plan)
+            own = self.accumulate([row for row in rows if owns(self.engine, row.group_id)], plan)
+        parts = combined(own, self.engine.gather)
+        self.engine.sum_gradients(self.masters.masters)
         norm = self.engine.clip(self.masters.masters, self.options.max_grad_norm)
         self.counters.updates += 1
         if math.isfinite(norm):
@@ -229,7 +236,12 @@ class Updater:
         return parts, norm
 
     def accumulate(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> list[Objective]:
-        """Add the gradient of the whole step's loss to the masters, micro-batch by micro-batch."""
+        """Add the gradient of the whole step's loss to the masters, micro-batch by micro-batch.
+
+        Args:
+            rows: The rows of the step that this process learns from; the loss is divided by the tokens of all.
+            plan: The method at this iteration.
+        """
         # The denominator is that of the whole step, so gradients of micro-batches simply add up.
         options = self.options
         mask_truncated = options.mask_truncated_completions
@@ -237,7 +249,10 @@ class Updater:
         denominator = loss_denominator(tokens, options)
         views = plan.method.teacher_views if plan.coefficient else ()
         parts = []
-        for indices in micro_batches([len(row.student.ids) for row in rows], options.micro_batch_tokens):
+        for indices in self.root.in_step(micro_batches([len(row.student.ids) for row in rows], options.micro_batch_tokens)):
+            if not indices:
+                self.root.idle_pass(self.pad_id)
+                continue
             # Forward: S, with entropies and with the divergence to the teacher's distributions where they are read.
             picked = [rows[index] for index in indices]
             read = plan.reads_vocabulary and any(row.teacher_tokens is not None for row in picked)

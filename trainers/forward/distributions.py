@@ -18,7 +18,6 @@ logits would be 190 GB. Above ``divergence_memory_gb`` an iteration is refused b
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,7 +92,7 @@ def read_distributions(
     check_head(root.language_model)
     # One copy of the head as it is now; the live one changes with every update.
     top_k = options.divergence_top_k if options.divergence_top_k < head.weight.shape[0] else 0
-    kept = None if top_k else copy.deepcopy(head).requires_grad_(False)
+    kept = None if top_k else root.frozen_head()
 
     def most_likely(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
         logprobs_NV = torch.log_softmax(logits_NV, -1)
@@ -102,10 +101,12 @@ def read_distributions(
 
     scores: list[list[float]] = [[] for _ in views]
     tokens = [TeacherTokens()] * len(views)
-    for indices in micro_batches([len(view.ids) for view in views], options.micro_batch_tokens):
-        picked = [views[index] for index in indices]
-        if not any(view.loss_positions for view in picked):
+    batches = micro_batches([len(view.ids) for view in views], options.micro_batch_tokens)
+    for indices in root.in_step([own for own in batches if any(views[index].loss_positions for index in own)]):
+        if not indices:
+            root.idle_pass(pad_id)
             continue
+        picked = [views[index] for index in indices]
         # One pass: log-probs, and with them either the reduced distributions or the hidden states.
         scored: Scored = root(
             picked,

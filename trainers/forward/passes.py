@@ -68,10 +68,12 @@ def score_rows(
         Per view, the log-probs of its sampled tokens, in the order of `views`.
     """
     results: list[list[float]] = [[] for _ in views]
-    for indices in micro_batches([len(view.ids) for view in views], token_budget):
-        picked = [views[index] for index in indices]
-        if not any(view.loss_positions for view in picked):
+    batches = micro_batches([len(view.ids) for view in views], token_budget)
+    for indices in root.in_step([own for own in batches if any(views[index].loss_positions for index in own)]):
+        if not indices:
+            root.idle_pass(pad_id)
             continue
+        picked = [views[index] for index in indices]
         scored = score_views(root, picked, temperature=temperature, pad_id=pad_id, chunk=chunk, grad=False)
         for index, view, values in zip(indices, picked, scored.logprobs_BT.tolist(), strict=True):
             results[index] = values[: len(view.loss_positions)]

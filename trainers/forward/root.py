@@ -8,9 +8,11 @@ tokens calls the wrapped module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from agents.base import View
@@ -18,16 +20,37 @@ from agents.base import View
 from .logprobs import Look, Scored, score
 
 
+def _as_many(passes: int) -> int:
+    return passes
+
+
 class PolicyModel(nn.Module):
     """A causal language model that scores views.
 
     Args:
         language_model: A causal LM of transformers (``get_decoder``, ``get_output_embeddings``).
+
+    Attributes:
+        passes_of_all: From the passes that this process needs to those that every process makes. Where parameters are
+            sharded, each pass gathers them from all processes, so all must make the same number.
     """
+
+    passes_of_all: Callable[[int], int]
 
     def __init__(self, language_model: Any) -> None:
         super().__init__()
         self.language_model = language_model
+        self.passes_of_all = _as_many
+
+    def in_step(self, batches: Sequence[list[int]]) -> list[list[int]]:
+        """The micro-batches of this process, and empty ones for the passes that only others need (`idle_pass`)."""
+        return [*batches, *([] for _ in range(self.passes_of_all(len(batches)) - len(batches)))]
+
+    def idle_pass(self, pad_id: int) -> None:
+        """A pass over two tokens that changes no gradient, for an empty micro-batch of `in_step`."""
+        scored: Scored = self([View((pad_id, pad_id), (1,))], temperature=1.0, pad_id=pad_id)
+        if torch.is_grad_enabled():
+            (0.0 * scored.logprobs_BT.sum()).backward()
 
     def forward(
         self,
@@ -56,3 +79,7 @@ class PolicyModel(nn.Module):
     def head(self) -> Any:
         """The LM head."""
         return self.language_model.get_output_embeddings()
+
+    def frozen_head(self) -> Any:
+        """A copy of the LM head as it is now, without gradients; whole where parameters are sharded."""
+        return copy.deepcopy(self.head).requires_grad_(False)

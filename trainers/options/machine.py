@@ -7,7 +7,9 @@ from functools import partial
 from typing import Literal
 
 from .option import AUTO, OptionGroup, option
-from .reading import NAMED_BY_METHOD
+from .reading import NAMED_BY_METHOD, SEVERAL_PROCESSES
+
+SHARDINGS = (AUTO, "ddp", "fsdp")
 
 _option = partial(option, group="machine")
 
@@ -30,3 +32,18 @@ class MachineOptions(OptionGroup):
     gradient_checkpointing: bool | Literal["auto"] = _option(AUTO, "recompute activations; auto: on a GPU", maths=False)
     bf16: bool | Literal["auto"] = _option(AUTO, "bfloat16 parameters and activations; auto: on a GPU")
     device: str = _option(AUTO, "auto, cpu, cuda, cuda:0, ...", maths=False)
+    sharding: str = _option(
+        AUTO,
+        "with several processes: ddp, a whole copy of parameters and optimiser in each, or fsdp, which cuts them; auto: "
+        "fsdp where they would take more than half of a GPU",
+        choices=SHARDINGS,
+        maths=False,
+        read=(SEVERAL_PROCESSES,),
+    )
+    process_timeout: float = _option(
+        1800.0,
+        "with several processes: seconds that one waits for another, such as for its episodes",
+        above=0.0,
+        maths=False,
+        read=(SEVERAL_PROCESSES,),
+    )

@@ -6,6 +6,7 @@ reported before a run starts and never refused.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -130,6 +131,11 @@ def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str |
     return None
 
 
+def _several_processes(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    # Not an option: a launcher says how many processes there are, and sets the variable in each.
+    return "there is one process" if os.environ.get("WORLD_SIZE", "1") in ("", "1") else None
+
+
 LEARNING = Condition(_learning)
 JSD = Condition(_jsd)
 INJECTION = Condition(_injection)
@@ -143,6 +149,7 @@ MINI_BATCHES = Condition(_mini_batches)
 ADAMW = Condition(_adamw)
 UCB = Condition(_ucb)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
+SEVERAL_PROCESSES = Condition(_several_processes)
 
 
 def _named(values: Mapping[str, Any], method: ReadingMethod) -> str:
@@ -168,6 +175,7 @@ CONDITIONS = (
     ADAMW,
     UCB,
     SEVERAL_CONTEXTS,
+    SEVERAL_PROCESSES,
 )
 
 
