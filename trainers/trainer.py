@@ -12,15 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from agents.chat import require_lengths
 from agents.sampling.base import Sampler
 from sdar_envs.model_files import positions_of
 
 from .batch.row import ScoredRow
 from .config import SDARConfig, configuration
+from .engine.agreement import require_agreement
 from .engine.base import Engine
-from .engine.checkpoint import CheckpointStore, open_checkpoint
-from .engine.single import SingleProcess, fingerprint, load_model, quiet_transformers
+from .engine.checkpoint import Checkpoint, CheckpointStore, open_checkpoint
+from .engine.choice import choose_engine
+from .engine.processes import join
+from .engine.rank_failures import shared_failures
+from .engine.single import fingerprint, load_model, quiet_transformers
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
@@ -38,11 +44,12 @@ from .rollout.rows import build_rows
 from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
-from .run.callbacks import CallbackList, TrainerState
-from .run.directory import RunDirectory, RunDirectoryError
+from .run.callbacks import CallbackList, TrainerControl, TrainerState
+from .run.directory import RunDirectory, RunDirectoryError, versions
+from .run.followed_directory import FollowedDirectory
 from .run.interrupts import Interrupts
 from .run.log import RunLog
-from .run.progress import Progress, make_progress
+from .run.progress import NoProgress, Progress, make_progress
 from .run.run_state import RunState, restore_run, save_run
 from .run.sinks import require_sinks
 from .run.summary import run_summary
@@ -69,7 +76,8 @@ class SDARTrainer:
         evaluation_sets: Evaluation sets by split instead of those made from the configuration.
         sampler: Samples completions for student, evaluator and privileged-prompt policy; None samples from the model
             that is trained, in this process.
-        engine: Where and how the model computes; None is one process on the configured device.
+        engine: Where and how the model computes; None is one process on the configured device, or the processes that
+            a launcher such as torchrun has started.
         trust_remote_code: Whether code that the model brings may run; the run's `versions.json` then says so.
 
     Raises:
@@ -77,6 +85,7 @@ class SDARTrainer:
             another environment; or as `SDARConfig`.
         TypeError: `args` is a whole configuration and there is a preset, or a mapping and there is none.
         ImportError: ``report_to`` names a sink whose package is not installed.
+        ProcessesError: There are several processes, and they cannot meet or were given different things.
     """
 
     def __init__(
@@ -104,14 +113,19 @@ class SDARTrainer:
             self._identity["teacher_context"] = teacher_context
             teacher_context = load_teacher_context(teacher_context)
 
+        # The processes of the run, and what they must have in common.
+        group = join(self.args) if engine is None else None
+        if group is not None:
+            require_agreement(group, self._facts())
+
         # What can be checked before a model is read: its lengths, and that the environment can be made.
         if isinstance(model, (str, Path)):
             require_lengths(positions_of(model), self.args.max_prompt_length, self.args.max_completion_length)
         self.source.task_ids("train")
 
         # The model, and what its method reads over the run.
-        self.engine: Engine = engine or SingleProcess.of(self.args)
         loaded, self.processing_class = load_model(model, processing_class, trust_remote_code=trust_remote_code)
+        self.engine: Engine = choose_engine(self.args, loaded) if engine is None else engine
         self._trusts_code = trust_remote_code
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
@@ -124,7 +138,7 @@ class SDARTrainer:
         # Who acts and who reads.
         self.bandit = SkillBandit.of(self.args, self.source.skill_bank, self.method)
         self.policies = make_policies(
-            self.model,
+            self.engine.sampling_model(self.root),
             self.processing_class,
             self.args,
             self.method,
@@ -138,20 +152,24 @@ class SDARTrainer:
         # The steps of an iteration, and the evaluations.
         self._initial = fingerprint(self.model)
         self._identity["initial_weights"] = self._initial
+        if group is not None:
+            require_agreement(group, {"the initial weights (their fingerprint)": self._initial})
         wants_reference = self._steps and any(plan.reads_reference for plan in plans)
         reference = self.engine.frozen(self.root) if wants_reference else None
         pad_id = self.policies.renderer.pad_id
         self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers)
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
         sets = dict(evaluation_sets or {})
-        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
+        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views, ranks=self.engine)
         self.collector = Collector(
-            self.source, self.policies, self.args, TaskPlan(self.source.task_ids("train"), self.args)
+            self.source, self.policies, self.args, TaskPlan(self.source.task_ids("train"), self.args), self.engine
         )
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)
         self._shown_turns = self.collector.privileged_turns(strongest)
-        self.callbacks = CallbackList(list(callbacks), self.args, TrainerState(max_steps=self._steps))
+        writes = self.engine.is_writer
+        shown = TrainerState(max_steps=self._steps, is_world_process_zero=writes, is_local_process_zero=writes)
+        self.callbacks = CallbackList(list(callbacks), self.args, shown)
         self._iteration = Iteration(
             self.args,
             self.method,
@@ -182,24 +200,24 @@ class SDARTrainer:
             NonFiniteGradientsError: Too many updates had to be skipped.
             HopelessRunError: The evaluation before the first iteration shows that nothing can be played.
             UnhealthyRunError: Something for which the run does not learn was found, and ``strict_health`` is on.
+            RankLostError: Another process of the run has ended.
             KeyboardInterrupt: Ctrl-C; the iteration was finished and saved before.
         """
+        with shared_failures():
+            return self._train(resume_from_checkpoint)
+
+    def _train(self, resume_from_checkpoint: bool | str | Path | None) -> dict[str, Any]:
         resume = resume_from_checkpoint not in (None, False)
-        directory = RunDirectory(
-            self.args.output_dir,
-            self.args,
-            resume=resume,
-            extra=self._identity,
-            trust_remote_code=self._trusts_code,
-        )
+        directory = self._open_directory(resume)
         try:
-            self.monitor.use_folder(directory.path / "panels")
             store = CheckpointStore(directory.checkpoints, keep=self.args.save_total_limit)
             if resume:
                 path = None if resume_from_checkpoint is True else Path(str(resume_from_checkpoint))
                 self._restore(directory, store, path)
             log = RunLog(directory, self.args, lambda token: str(self.processing_class.decode([token])))
-            progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
+            progress: Progress = NoProgress()
+            if directory.written:
+                progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
             try:
                 return self._run(directory, store, log, progress)
             except UnhealthyRunError:
@@ -229,10 +247,51 @@ class SDARTrainer:
         return self.monitor.student(split or self.args.eval_split, view=view or self.method.eval_views[0])
 
     def save_model(self, output_dir: str | Path) -> None:
-        """Write model and tokenizer in Hugging Face's format."""
+        """Write model and tokenizer in Hugging Face's format. With several processes all call this, and one writes."""
+        parameters = self.engine.whole_state(self.root)
+        if self.engine.is_writer:
+            self._write_model(Path(output_dir), parameters)
+
+    def _write_model(self, folder: Path, parameters: Mapping[str, Tensor]) -> None:
         with quiet_transformers():
-            self.model.save_pretrained(output_dir)
-            self.processing_class.save_pretrained(output_dir)
+            self.model.save_pretrained(folder, state_dict=dict(parameters))
+            self.processing_class.save_pretrained(folder)
+
+    def _facts(self) -> dict[str, Any]:
+        """What the processes of a run must have in common, besides the weights."""
+        found = versions()
+        del found["platform"]  # machines of one cluster may run different kernels
+        options = {name: value for name, value in self.args.to_dict().items() if name != "device"}
+        tasks = self.source.task_ids("train")
+        world = {"the world's version": self.source.world_version, "the number of training tasks": len(tasks)}
+        return {
+            **{f"the version of {name}": value for name, value in found.items()},
+            **options,
+            **self._identity,
+            **world,
+        }
+
+    def _open_directory(self, resume: bool) -> RunDirectory:
+        """The run directory: the writer claims it, and the other processes follow.
+
+        Raises:
+            RunDirectoryError: It is in use or holds another run, or this machine does not see it.
+        """
+        directory: RunDirectory | None = None
+        if self.engine.is_writer:
+            directory = RunDirectory(
+                self.args.output_dir,
+                self.args,
+                resume=resume,
+                extra=self._identity,
+                trust_remote_code=self._trusts_code,
+            )
+            self.monitor.use_folder(directory.path / "panels")
+        self.engine.gather(None)  # from here on the folder and its evaluation sets are there
+        if directory is None:
+            directory = FollowedDirectory(self.args.output_dir, log_privileged=self.args.log_privileged)
+            self.monitor.use_folder(directory.path / "panels")
+        return directory
 
     # The run.
 
@@ -246,7 +305,7 @@ class SDARTrainer:
             self._measure_start(log, progress)
         saved = state.step if state.step else None
         with Interrupts() as interrupts:
-            while state.step < self._steps and not self.callbacks.control.should_training_stop:
+            while state.step < self._steps and not self._agree().should_training_stop:
                 self._reset_requests()
                 self.callbacks.fire("on_step_begin")
                 # An iteration, and what is due after it: evaluation, log, checkpoint.
@@ -255,7 +314,7 @@ class SDARTrainer:
                 self.callbacks.state.global_step = state.step
                 self.callbacks.fire("on_step_end")
                 findings = self._judge(metrics, progress)
-                control = self.callbacks.control
+                control = self._agree()
                 last = state.step == self._steps or control.should_training_stop
                 if control.should_evaluate or last or (args.eval_steps and state.step % args.eval_steps == 0):
                     metrics |= self._watch(log, progress, last=last)
@@ -266,6 +325,7 @@ class SDARTrainer:
                 progress.step(state.step, metrics)
                 wanted = args.save_steps and state.step % args.save_steps == 0
                 unhealthy = args.strict_health and findings
+                interrupts.received = int(self.engine.max_over_ranks(interrupts.received or 0)) or None
                 if wanted or last or unhealthy or control.should_save or interrupts.received is not None:
                     self._save(directory, store)
                     saved = state.step
@@ -293,7 +353,7 @@ class SDARTrainer:
 
     def _sync_sampler(self, version: int) -> None:
         """Make the sampler use the present parameters; its samples then carry `version`."""
-        self.policies.sampler.sync_weights(self.model, version)
+        self.policies.sampler.sync_weights(self.engine.sampling_model(self.root), version)
 
     # Evaluation and logs.
 
@@ -425,19 +485,22 @@ class SDARTrainer:
     # State.
 
     def _save(self, directory: RunDirectory, store: CheckpointStore) -> None:
-        save_run(store, directory, self.state, self.updater, self.args, self._initial, self.save_model)
+        save_run(store, directory, self.state, self.updater, self.args, self._initial, self._write_model)
         self.callbacks.fire("on_save")
 
     def _restore(self, directory: RunDirectory, store: CheckpointStore, path: Path | None) -> None:
         """Go on from a checkpoint: the newest of the directory, or the one at `path`."""
-        checkpoint = store.newest() if path is None else open_checkpoint(path)
-        if checkpoint is not None and not store.holds(checkpoint) and store.paths():
-            raise RunDirectoryError(
-                f"{directory.path} has checkpoints of its own, and {checkpoint.path} is none of them: resume from one "
-                "of its own, or choose another output_dir"
-            )
+        checkpoint: Checkpoint | None = None
+        if self.engine.is_writer:  # it verifies the files, and says to the others which checkpoint it found
+            checkpoint = store.newest() if path is None else open_checkpoint(path)
+            if checkpoint is not None and not store.holds(checkpoint) and store.paths():
+                raise RunDirectoryError(
+                    f"{directory.path} has checkpoints of its own, and {checkpoint.path} is none of them: resume from "
+                    "one of its own, or choose another output_dir"
+                )
+        checkpoint = self.engine.gather(checkpoint)[0]
         self.state = restore_run(checkpoint, directory, self.updater, self.args, self._initial)
-        if checkpoint is not None:
+        if checkpoint is not None and self.engine.is_writer:
             # Later checkpoints belong to iterations that are now run again.
             store.drop_after(checkpoint.step)
         self.monitor.teacher_start = self.state.teacher_start
@@ -445,6 +508,15 @@ class SDARTrainer:
         if self.bandit is not None:
             self.bandit.load(self.state.retrieval)
         self.callbacks.state.global_step = self.state.step
+
+    def _agree(self) -> TrainerControl:
+        """The requests of callbacks, the same in every process: what one asks for, all do."""
+        control = self.callbacks.control
+        names = [each.name for each in dataclasses.fields(control)]
+        for found in self.engine.gather([name for name in names if getattr(control, name)]):
+            for name in found:
+                setattr(control, name, True)
+        return control
 
     def _reset_requests(self) -> None:
         control = self.callbacks.control

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ..forward.root import PolicyModel
 
-
 _Value = TypeVar("_Value")
 
 

@@ -91,9 +91,7 @@ def _describe(group: ProcessGroup, error: BaseException) -> str:
         while True:
             found = _posted(group)
             if found is not None:
-                return (
-                    f"rank {found['rank']} of {group.world_size} (on {found['host']}) ended the run: {found['why']}"
-                )
+                return f"rank {found['rank']} of {group.world_size} (on {found['host']}) ended the run: {found['why']}"
             others = [rank for rank in range(group.world_size) if not group.store.check([f"sdar/alive/{rank}"])]
             if not others:
                 return f"the processes lost their connection, and all {group.world_size} are alive: {first}"

@@ -85,7 +85,7 @@ class MasterWeights:
         return [(name, master) for (name, _), master in zip(self.named, self.masters, strict=True)]
 
     def separate(self) -> dict[str, Tensor]:
-        """The masters that are not the parameters themselves, or more precise than those that compute: for checkpoints."""
+        """The masters that are no parameters, or more precise than those that compute, for a checkpoint."""
         pairs = zip(self.named, self.masters, strict=True)
         precise = self.computes_in != torch.float32
         return {name: master for (name, parameter), master in pairs if precise or master is not parameter}
@@ -249,7 +249,9 @@ class Updater:
         denominator = loss_denominator(tokens, options)
         views = plan.method.teacher_views if plan.coefficient else ()
         parts = []
-        for indices in self.root.in_step(micro_batches([len(row.student.ids) for row in rows], options.micro_batch_tokens)):
+        for indices in self.root.in_step(
+            micro_batches([len(row.student.ids) for row in rows], options.micro_batch_tokens)
+        ):
             if not indices:
                 self.root.idle_pass(self.pad_id)
                 continue

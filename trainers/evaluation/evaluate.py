@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agents.base import Agent, Episode
 
+from ..engine.base import Ranks
 from ..rollout.batch_env import LoopBatchEnv
 from ..rollout.collect import Rollout, TaskDraw, collect
+from ..rollout.dealing import play_dealt
 from ..rollout.environments import EnvironmentSource
 from .evaluation_set import EvaluationSet, EvaluationSetError, without_split
 from .intervals import clustered, wilson
@@ -129,6 +132,7 @@ def evaluate(
     privileged_turns: str | None = None,
     seal_info: bool = False,
     run_seed: int = 0,
+    ranks: Ranks | None = None,
 ) -> Evaluation:
     """Play a whole evaluation set with `agent`, which must sample at its temperature.
 
@@ -141,6 +145,7 @@ def evaluate(
             turn for an agent that reads it, and never for others.
         seal_info: As in `collect.collect`, for a user's own ``teacher_context``.
         run_seed: Changes the draws of sampling, not the tasks.
+        ranks: The processes of a run, which share the tasks and all get the evaluation; None plays all here.
 
     Raises:
         EvaluationSetError: The environment is another one than the set's or another version of its world, or the agent
@@ -174,7 +179,8 @@ def evaluate(
     )
     tasks = [TaskDraw(task_id, fixed.draw(i, run_seed), group=i) for i, task_id in enumerate(fixed.task_ids)]
     try:
-        rollouts = collect(agent, batch_env, tasks, max_turns=fixed.max_turns, seal_info=seal_info)
+        play = partial(collect, agent, batch_env, max_turns=fixed.max_turns, seal_info=seal_info)
+        rollouts = play_dealt(play, tasks, ranks)
     finally:
         batch_env.close()
     if all(rollout.episode.failed for rollout in rollouts):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..engine.base import Ranks
 from ..options import Options
 from ..rollout.environments import EnvironmentSource
 from ..rollout.policies import Policies
@@ -30,6 +31,7 @@ class Monitor:
         evaluation_sets: By split; those that are missing are made from the options.
         views: The prompts that the student is evaluated under.
         teacher_start: Success rate of the privileged-prompt policy before training; None until it is measured.
+        ranks: The processes that play; None plays all in this one.
     """
 
     source: EnvironmentSource
@@ -38,6 +40,7 @@ class Monitor:
     evaluation_sets: dict[str, EvaluationSet] = field(default_factory=dict)
     views: tuple[str, ...] = ("plain",)
     teacher_start: float | None = None
+    ranks: Ranks | None = None
 
     def evaluation_set(self, split: str) -> EvaluationSet:
         """The run's evaluation set of a split, made at its first use."""
@@ -107,6 +110,7 @@ class Monitor:
             source=self.source,
             privileged_turns=turns,
             seal_info=self.policies.seals_info and turns != "never",
+            ranks=self.ranks,
         )
 
     def check_teacher(self, rate: float) -> str | None:

@@ -48,7 +48,7 @@ class PolicyModel(nn.Module):
 
     def idle_pass(self, pad_id: int) -> None:
         """A pass over two tokens that changes no gradient, for an empty micro-batch of `in_step`."""
-        scored: Scored = self([View((pad_id, pad_id), (1,))], temperature=1.0, pad_id=pad_id)
+        scored: Scored = self([View([pad_id, pad_id], [1])], temperature=1.0, pad_id=pad_id)
         if torch.is_grad_enabled():
             (0.0 * scored.logprobs_BT.sum()).backward()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from ..engine.base import Ranks
 from ..methods.method import IterationPlan
 from ..options import Options
 from .batch_env import LoopBatchEnv
-from .collect import collect
+from .collect import Rollout, TaskDraw, collect
+from .dealing import play_dealt
 from .dynamic_sampling import Resampled, replace_flat_groups
 from .environments import EnvironmentSource
 from .policies import Policies
@@ -22,13 +25,25 @@ class Collector:
         policies: The agents of the run; the student acts.
         options: Episodes that act together, turns per episode, and tries of dynamic sampling.
         tasks: Which tasks an iteration plays.
+        ranks: The processes that play them; None plays all in this one.
+        before_play: Called with the tasks that are played next, in every process, before any of them begins.
     """
 
-    def __init__(self, source: EnvironmentSource, policies: Policies, options: Options, tasks: TaskPlan) -> None:
+    def __init__(
+        self,
+        source: EnvironmentSource,
+        policies: Policies,
+        options: Options,
+        tasks: TaskPlan,
+        ranks: Ranks | None = None,
+        before_play: Callable[[Sequence[TaskDraw]], None] | None = None,
+    ) -> None:
         self.source = source
         self.policies = policies
         self.options = options
         self.tasks = tasks
+        self.ranks = ranks
+        self.before_play = before_play
         self._env: LoopBatchEnv | None = None
 
     def privileged_turns(self, plan: IterationPlan) -> str:
@@ -48,13 +63,19 @@ class Collector:
         if self._env is None:
             self._env = LoopBatchEnv.of(self.source, "train", options.episodes_together)
         self._env.privileged_turns = turns
-        play = partial(
+        play_here = partial(
             collect,
             self.policies.student,
             self._env,
             max_turns=options.max_turns,
             seal_info=self.policies.seals_info and turns != "never",
         )
+
+        def play(tasks: Sequence[TaskDraw]) -> list[Rollout]:
+            if self.before_play is not None:
+                self.before_play(tasks)
+            return play_dealt(play_here, tasks, self.ranks)
+
         rollouts = play(self.tasks.draws(plan.step))
         if all(rollout.episode.failed for rollout in rollouts):
             raise RuntimeError(f"every episode of iteration {plan.step} failed; the first: {rollouts[0].failure}")

@@ -121,10 +121,18 @@ class RunDirectory:
         extra: Further keys of the run's identity (model, environment); compared like the configuration.
         trust_remote_code: Whether code that the model brings may run; written into `versions.json` where it may.
 
+    Attributes:
+        written: Whether this process writes it; not so where it follows another (`followed_directory`).
+
     Raises:
         RunDirectoryError: In use, holding another run, or holding a symbolic link in the place of something that a run
             writes.
     """
+
+    written = True
+    metrics: JsonLines
+    episodes: JsonLines
+    privileged: JsonLines | None
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from agents.base import View
 from ..batch.row import SampledRow, ScoredRow, WeighedRow, advanced
 from ..batch.teacher_tokens import TeacherTokens
 from ..batch.token_batch import collate
-from ..engine.base import Engine
+from ..engine.base import Engine, owns
 from ..forward.distributions import read_distributions
 from ..forward.passes import score_rows
 from ..forward.root import PolicyModel
@@ -23,7 +23,7 @@ from ..methods.apply import signal_and_weight, weigh
 from ..methods.method import IterationPlan
 from ..options import Options
 from ..rollout.collect import Rollout
-from ..rollout.rows import Reader, read_teachers
+from ..rollout.rows import Reader, ReadingMetrics, read_teachers
 from ..rollout.teacher_views import combine_readings
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 class Scorer:
     """Turns sampled rows into scored ones: reference and teacher log-probs.
+
+    With several processes each reads the rows of its own groups, and all get the log-probs of all; whole distributions
+    of the teacher stay where they were computed, since the same process learns from the row.
 
     Args:
         root: The live policy.
@@ -96,7 +99,7 @@ class Scorer:
         relabelled = [row for row in rows if len(row) and not row.behaviour_logprobs_T]
         if not relabelled:
             return list(rows)
-        values = self._pass(self.root, [row.student for row in relabelled])
+        values = self._pass_of_all(self.root, relabelled)
         found = {id(row): logprobs for row, logprobs in zip(relabelled, values, strict=True)}
         return [
             advanced(row, type(row), behaviour_logprobs_T=found[id(row)]) if id(row) in found else row for row in rows
@@ -108,7 +111,7 @@ class Scorer:
             raise ValueError(
                 "Scorer: beta is not 0, so a reference policy is expected, got none: pass reference=, or set beta to 0"
             )
-        values = self._pass(self.reference, [row.student for row in rows])
+        values = self._pass_of_all(self.reference, rows)
         return [
             advanced(row, ScoredRow, reference_logprobs_T=logprobs) for row, logprobs in zip(rows, values, strict=True)
         ]
@@ -117,12 +120,16 @@ class Scorer:
         self, rows: Sequence[ScoredRow], rollouts: Sequence[Rollout], plan: IterationPlan
     ) -> tuple[list[ScoredRow], dict[str, float]]:
         """The rows with T for every reading and every view that readings make, and metrics of the readings."""
-        views, reading = read_teachers(rows, rollouts, self.readers)
-        # Per row: log-probs by reading, and the whole distributions where the method compares them.
+        # The rows of this process: views, log-probs by reading, and whole distributions where they are compared.
+        own = [place for place, row in enumerate(rows) if owns(self.engine, row.group_id)]
+        read, counts = read_teachers([rows[place] for place in own], rollouts, self.readers)
+        views: list[dict[str, View]] = [{} for _ in rows]
         logprobs: list[dict[str, Sequence[float]]] = [{} for _ in rows]
         tokens: list[TeacherTokens | None] = [None] * len(rows)
+        for place, found in zip(own, read, strict=True):
+            views[place] = found
         for name in self.readers:
-            places = [place for place, own in enumerate(views) if name in own]
+            places = [place for place in own if name in views[place]]
             picked = [views[place][name] for place in places]
             if self.for_update and plan.reads_vocabulary:
                 values, distributions = read_distributions(self.root, picked, self.options, pad_id=self.pad_id)
@@ -132,6 +139,14 @@ class Scorer:
                 values = self._pass(self.root, picked)
             for place, value in zip(places, values, strict=True):
                 logprobs[place][name] = value
+        # Those of the other processes.
+        reading = ReadingMetrics()
+        for found_views, found_logprobs, found_counts in self.engine.gather(
+            ({place: views[place] for place in own}, {place: logprobs[place] for place in own}, counts)
+        ):
+            reading.add(found_counts)
+            for place, own_views in found_views.items():
+                views[place], logprobs[place] = own_views, found_logprobs[place]
         # Several readings of one view become one teacher.
         behaviour = [row.behaviour_logprobs_T for row in rows]
         combined, agreement = combine_readings(logprobs, behaviour, self.readers, self.options.teacher_combine)
@@ -146,7 +161,7 @@ class Scorer:
 
     def _warn(self, incomplete: int, read: int) -> None:
         """Report once that rows whose privileged context could not be read learn nothing from the teacher."""
-        if not incomplete or self._warned:
+        if not incomplete or self._warned or not self.engine.is_writer:
             return
         self._warned = True
         logger.warning(
@@ -158,6 +173,15 @@ class Scorer:
             incomplete + read,
             self.options.teacher_budget,
         )
+
+    def _pass_of_all(self, root: PolicyModel, rows: Sequence[SampledRow]) -> list[list[float]]:
+        """The log-probs of all rows given the student's prompt; each process scores those of its own groups."""
+        own = [place for place, row in enumerate(rows) if owns(self.engine, row.group_id)]
+        values = self._pass(root, [rows[place].student for place in own])
+        scored: dict[int, list[float]] = {}
+        for found in self.engine.gather(dict(zip(own, values, strict=True))):
+            scored |= found
+        return [scored[place] for place in range(len(rows))]
 
     def _pass(self, root: PolicyModel, views: Sequence[View]) -> list[list[float]]:
         return score_rows(
@@ -172,6 +196,8 @@ class Scorer:
     def columns(self, rows: Sequence[SampledRow], plan: IterationPlan) -> dict[str, list[list[float]]]:
         """Numbers per sampled token for the log: behaviour, student, teacher, signal, weight, entropy.
 
+        All processes call this, with the same rows.
+
         Args:
             rows: At any stage. A weighed row shows what it was weighed with; a scored one is weighed here.
             plan: The method at their iteration.
@@ -182,7 +208,7 @@ class Scorer:
         """
         # Columns that every row has.
         method = plan.method
-        student = self._pass(self.root, [row.student for row in rows])
+        student = self._pass_of_all(self.root, rows)
         columns = {
             "behaviour": [list(row.behaviour_logprobs_T) for row in rows],
             "student": student,
