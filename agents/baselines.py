@@ -1,12 +1,13 @@
-"""Agents without a model: random, expert, human."""
+"""Agents without a model: random, expert, scripted, human."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from sdar_envs.privileged import Privileged, StudentView
 from sdar_envs.randomness import counted_generator
+from sdar_envs.scripted_players import Play
 
 from .base import Action, Parse
 
@@ -53,6 +54,53 @@ class ExpertAgent:
             )
         texts = [known.reveal()["next_action"] for known in privileged if known is not None]
         return [Action(text, text, Parse.OK if text else Parse.EMPTY) for text in texts]
+
+
+class ScriptedAgent:
+    """Plays as a world's scripted player does (`sdar_envs.scripted_players`); ``""`` once it has nothing left to try.
+
+    Args:
+        play: How one episode is played.
+        reads_skills: Whether the player is shown the skill statements of each episode, which are privileged.
+        seed: Players with different seeds guess differently.
+    """
+
+    def __init__(self, play: Play, *, reads_skills: bool = False, seed: int = 0) -> None:
+        self.reads_privileged = reads_skills
+        self.seed = seed
+        self._play = play
+        self._episodes: dict[int, Generator[str, str, None]] = {}  # by slot
+
+    def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Action]:
+        """The next action of each episode; a view of turn 0 begins one.
+
+        Raises:
+            ValueError: The player reads the skill statements, and no privileged information was handed over.
+        """
+        known = privileged if self.reads_privileged and privileged is not None else [None] * len(views)
+        return [self._next(view, side) for view, side in zip(views, known, strict=True)]
+
+    def _next(self, view: StudentView, privileged: Privileged | None) -> Action:
+        try:
+            if view.turn == 0:
+                self._episodes[view.slot] = self._begin(view, privileged)
+                text = next(self._episodes[view.slot])
+            else:
+                text = self._episodes[view.slot].send(view.observation)
+        except StopIteration:
+            text = ""
+        return Action(text, text, Parse.OK if text else Parse.EMPTY)
+
+    def _begin(self, view: StudentView, privileged: Privileged | None) -> Generator[str, str, None]:
+        statements: Sequence[str] = ()
+        if self.reads_privileged:
+            if privileged is None:
+                raise ValueError(
+                    "a scripted player with the skill statements expects privileged information for every view, got "
+                    "none: make the environment with expose_privileged=True, or choose the player without them"
+                )
+            statements = privileged.reveal()["skills"]["compact_lines"]
+        return self._play(view, statements, (self.seed, *view.draw, view.task_id))
 
 
 class HumanAgent:

@@ -24,6 +24,7 @@ class WorldEntry:
         demonstrator: Its `sdar_envs.demonstrations.Script`, as ``module:name``; None where a model that is built from
             nothing cannot be warmed up.
         data_options: Keyword arguments that name a user's own or official data, which no generated world resembles.
+        players: Scripted players (`scripted_players`): name -> function that makes one, as ``module:name``.
         presets: Model family -> name of the preset, a file in ``assets/configs``.
         skill_folder: Folder of the skill bank in ``assets/skills``.
         official_skill_folder: The same where it plays published files, if that is another bank.
@@ -34,6 +35,7 @@ class WorldEntry:
     vector_entry_point: str | None = None
     demonstrator: str | None = None
     data_options: tuple[str, ...] = ()
+    players: Mapping[str, str] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
     skill_folder: str
     official_skill_folder: str | None = None
@@ -43,6 +45,11 @@ HOUSEHOLD = WorldEntry(
     env_id="sdar/Household-v0",
     entry_point="sdar_envs.household.env:HouseholdEnv",
     demonstrator="sdar_envs.household.demonstrator:SCRIPT",
+    players={
+        "generic": "sdar_envs.household.players:generic",
+        "uninformed": "sdar_envs.household.players:uninformed",
+        "seen": "sdar_envs.household.players:seen",
+    },
     presets={"tiny": "household-tiny", "qwen": "household-qwen", "qwen3": "household-qwen3"},
     skill_folder="household",
 )
@@ -55,6 +62,10 @@ WEBSHOP = WorldEntry(
     env_id="sdar/WebShop-v0",
     entry_point="sdar_envs.webshop.env:WebShopEnv",
     demonstrator="sdar_envs.webshop.demonstrator:SCRIPT",
+    players={
+        "generic": "sdar_envs.webshop.players:generic",
+        "first-hit": "sdar_envs.webshop.players:first_hit",
+    },
     data_options=("data_dir",),
     presets={"tiny": "webshop-tiny", "qwen": "webshop-qwen", "qwen3": "webshop-qwen3"},
     skill_folder="webshop",
@@ -65,6 +76,7 @@ SEARCHQA = WorldEntry(
     entry_point="sdar_envs.searchqa.env:SearchQAEnv",
     vector_entry_point="sdar_envs.searchqa.vector:SearchQAVectorEnv",
     demonstrator="sdar_envs.searchqa.demonstrator:SCRIPT",
+    players={"generic": "sdar_envs.searchqa.players:generic"},
     data_options=("dataset", "corpus", "index"),
     presets={"tiny": "searchqa-tiny", "qwen": "searchqa-qwen", "qwen3": "searchqa-qwen3"},
     skill_folder="searchqa",

@@ -218,6 +218,7 @@ class SDARTrainer:
             progress: Progress = NoProgress()
             if directory.written:
                 progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
+            self.monitor.advance = progress.advance
             try:
                 return self._run(directory, store, log, progress)
             except UnhealthyRunError:

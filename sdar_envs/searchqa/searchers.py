@@ -20,6 +20,8 @@ from .questions import LEAST
 from .regularities import BY_BYNAME
 
 _NUMBER = re.compile(r"\d+")
+# The style of passages that `read_passages` reads, by size of world.
+STYLES = {"small": "plain", "full": "search_r1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def read_question(text: str, size: str) -> Asked:
 def read_passages(observation: str, size: str) -> list[tuple[str, str]]:
     """Title and text of every passage of an observation in the style that the size's searchers read."""
     inside = observation.partition("<information>")[2].partition("</information>")[0]
-    if size == "small":
+    if STYLES[size] == "plain":
         pairs = (line.partition(": ") for line in inside.splitlines())
         return [(title, text) for title, _, text in pairs]
     return re.findall(r'Doc \d+\(Title: "(.*?)"\) (.*)', inside)

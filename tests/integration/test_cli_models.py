@@ -39,7 +39,7 @@ def test_a_missing_run_is_one_line_with_both_readings_and_at_once(words: list[st
 
 def test_a_slip_in_the_name_of_an_agent_is_asked_of_nobody(capsys) -> None:
     assert main(["eval", "--agent", "exprt"]) == 2
-    assert "there is no 'exprt' here: expected expert, random, a run directory" in capsys.readouterr().err
+    assert "there is no 'exprt' here: expected expert, random, a scripted player" in capsys.readouterr().err
 
 
 def test_a_name_of_the_hub_is_asked_for_once(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,3 +82,20 @@ def test_trust_is_said_on_screen_and_in_the_versions_of_the_run(tmp_path: Path, 
     resumed = [*words, "--max-steps", "2", "--resume", "--trust-remote-code", "--output-dir", str(tmp_path / "plain")]
     assert main(resumed) == 0
     assert json.loads((tmp_path / "plain" / "versions.json").read_text())["trust_remote_code"] is True
+
+
+def test_scripted_players_stand_in_one_table(capsys) -> None:
+    words = ["--agent", "generic", "--agent", "generic+skills", "--episodes", "30"]
+    assert main(["eval", *words, "--env-kwargs", "size=short", "instruction=habit", "--json", "-"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert results["generic"]["success_rate"] + 0.4 < results["generic+skills"]["success_rate"]
+
+
+def test_a_scripted_player_of_another_world_is_refused_with_those_that_there_are(capsys) -> None:
+    assert main(["eval", "--env", "sdar/WebShop-v0", "--agent", "seen", "--episodes", "2"]) == 2
+    assert "choose from generic, generic+skills, first-hit" in capsys.readouterr().err
+
+
+def test_the_environments_are_listed_with_their_players(capsys) -> None:
+    assert main(["envs", "--env", "sdar/Household-v0"]) == 0
+    assert "expert, random, generic, generic+skills, uninformed" in capsys.readouterr().out

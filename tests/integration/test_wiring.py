@@ -22,6 +22,7 @@ from trainers.forward.passes import score_rows
 from trainers.methods import IterationPlan
 from trainers.rollout.environments import EnvironmentSource
 from trainers.run.directory import read_json_lines
+from trainers.run.progress import LineProgress
 
 # The learning rate.
 
@@ -318,3 +319,20 @@ def test_an_evaluation_set_by_a_published_name_is_that_of_the_split(alias: str, 
 def test_an_unknown_split_is_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r'unknown split .*the nearest is "valid"'):
         resolve_split("valids", "here")
+
+
+def test_the_episodes_of_an_evaluation_are_counted_on_the_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    class Recorded(LineProgress):
+        def advance(self, stage: str, done: int, total: int) -> None:
+            seen.setdefault(stage, []).append((done, total))
+
+    monkeypatch.setattr("trainers.trainer.make_progress", lambda total, **_: Recorded(total, "x"))
+    trainer = make_trainer(tmp_path, method="grpo", max_steps=1, eval_episodes=6, test_episodes=4)
+    trainer.train()
+    # Before and after, and each set to its last episode.
+    assert seen["evaluation on valid, plain prompt"] == [(n, 6) for n in range(1, 7)] * 2
+    assert seen["evaluation on test, plain prompt"] == [(n, 4) for n in range(1, 5)] * 2

@@ -71,3 +71,40 @@ def test_work_before_a_run_has_a_bar_with_time_left_on_a_terminal_only(
         bar._bar.refresh()
     shown = terminal.getvalue()
     assert "warm start: cloning" in shown and "6/500" in shown and "left" in shown and "step 5 [bold]" in shown
+
+
+def test_long_work_within_an_iteration_has_a_line_of_its_own_from_ten_seconds_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr("trainers.run.progress.time.monotonic", lambda: next(clock))
+    progress = LineProgress(50, "sdar")
+    for done in range(1, 8):
+        progress.advance("evaluation on valid", done, 7)
+    progress.advance("evaluation on test", 1, 2)
+    progress.advance("evaluation on test", 2, 2)
+    # One line every third call of four seconds; none for what was over sooner.
+    assert capsys.readouterr().err.splitlines() == [
+        "sdar: evaluation on valid 4/7",
+    ]
+
+
+def test_on_a_terminal_long_work_has_a_second_bar_that_goes_when_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "160")
+    progress = BarProgress(4, 1, "sdar")
+    progress.advance("evaluation on valid", 3, 8)
+    progress._bar.refresh()
+    shown = terminal.getvalue()
+    assert "evaluation on valid" in shown and "3/8" in shown
+    terminal.truncate(0)
+    progress.advance("evaluation on valid", 8, 8)
+    progress._bar.refresh()
+    progress.close()
+    assert "evaluation on valid" not in terminal.getvalue().rpartition("sdar")[2]

@@ -107,6 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what there is."""
     import sdar_envs
+    from sdar_envs.scripted_players import player_names
 
     console = make_console()
     ids: Sequence[str] = [options.env] if options.env else list(sdar_envs.ENVIRONMENTS)
@@ -117,6 +118,8 @@ def run(options: argparse.Namespace) -> int:
             console.print("  splits: " + ", ".join(f"{name} {count:,} tasks" for name, count in found.splits.items()))
         if found.task_types:
             console.print("  task types: " + ", ".join(found.task_types))
+        if players := player_names(env_id):
+            console.print("  players without a model (--agent): expert, random, " + ", ".join(players))
         if found.unavailable:
             console.print(f"  not playable here: {found.unavailable}")
         if found.options:

@@ -1,4 +1,4 @@
-"""Success rates with 95 % intervals on one evaluation set: of runs, models, the expert or a random agent, in one table.
+"""Success rates with 95 % intervals on one evaluation set: of runs, models and players without a model, in one table.
 
 Everyone named plays the same tasks with the same draws, so rows compare pairwise; differences are to the first row.
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from ..evaluation.evaluate import Evaluation, Rate
     from ..evaluation.evaluation_set import EvaluationSet
 
-USAGE = "[RUN|MODEL ...] [--agent expert|random] [options]"
+USAGE = "[RUN|MODEL ...] [--agent NAME] [options]"
 EPILOGUE = """examples:
   sdar eval runs/house
   sdar eval runs/sdar-0 runs/grpo-0 --split test --episodes 400 --evaluation-set sets/test.json
   sdar eval --agent expert --agent random --env-kwargs size=small
+  sdar eval --agent generic --agent generic+skills --env-kwargs size=short instruction=habit
   sdar eval runs/sdar-* runs/grpo-* --recorded"""
 
 # What of the configuration a person may change for an evaluation; the rest belongs to the run.
@@ -49,7 +51,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..config import SDARConfig
 
     parser.add_argument("who", nargs="*", metavar="RUN|MODEL", help="run directories, model directories or model names")
-    parser.add_argument("--agent", action="append", default=[], metavar="NAME", help="expert or random; repeatable")
+    parser.add_argument(
+        "--agent",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="who plays without a model: expert, random, or one of the environment's scripted players, such as generic "
+        "and generic+skills (sdar envs lists them); repeatable",
+    )
     parser.add_argument(
         "--privileged", action="store_true", help="also evaluate each model under its teacher's privileged prompt"
     )
@@ -77,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate everyone who was named."""
     names = [*options.who, *options.agent]
     if not names:
-        raise ValueError("expected whom to evaluate: a run directory, a model path, or --agent expert|random")
+        raise ValueError("expected whom to evaluate: a run directory, a model path, or --agent expert|random|generic")
     if options.teacher_context is not None and not options.privileged:
         raise ValueError("--teacher-context is read under the privileged prompt: add --privileged, or leave it out")
     console = make_console(stderr=options.json == "-")
@@ -98,6 +107,7 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
     """Play the evaluation set with each agent and show one table; returns the metrics as plain values."""
     from ..evaluation.evaluate import evaluate
     from ..rollout.environments import EnvironmentSource
+    from ..run.progress import StageBar
     from .players import load_player, require_player, say_trust
 
     for who in names:
@@ -121,9 +131,11 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
             )  # fmt: skip
             keys[player.name] = f"{who} (hinted)" if privileged else who
             started = time.perf_counter()
-            results[player.name] = evaluate(
-                player.agent, fixed, source=source, run_seed=options.seed, seal_info=player.seals_info
-            )
+            with StageBar("eval") as bar:
+                results[player.name] = evaluate(
+                    player.agent, fixed, source=source, run_seed=options.seed, seal_info=player.seals_info,
+                    advance=partial(bar.advance, player.name),
+                )  # fmt: skip
             console.print(f"  {player.name}: {duration(time.perf_counter() - started)}")
     source.close()
     show_evaluations(console, results)

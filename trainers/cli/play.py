@@ -51,7 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--index", type=int, metavar="N", default=0, help="the N-th task of the split [0]")
     parser.add_argument("--episodes", type=int, default=1, metavar="N", help="how many, from --index on [1]")
     parser.add_argument(
-        "--agent", default="human", metavar="WHO", help="human, expert, random, a run directory or a model path [human]"
+        "--agent",
+        default="human",
+        metavar="WHO",
+        help="human, expert, random, a scripted player of the environment (sdar envs), a run directory or a model path "
+        "[human]",
     )
     parser.add_argument("--privileged", action="store_true", help="show what only a teacher may see, and say so")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the agent's own randomness [0]")

@@ -1,4 +1,4 @@
-"""Who plays: from a word on the command line (human, expert, random, a run directory, a model path) to an agent."""
+"""Who plays: from a word on the command line (human, expert, generic, a run directory, a model path) to an agent."""
 
 from __future__ import annotations
 
@@ -20,8 +20,20 @@ if TYPE_CHECKING:
     from ..rollout.environments import EnvironmentSource
 
 BASELINES = ("expert", "random")
-PEOPLE = ("human", *BASELINES)  # who plays without a model, and without a prompt
-PLAYERS = "expert, random, a run directory, or a model directory or name"
+PLAYERS = "expert, random, a scripted player of the environment, a run directory, or a model directory or name"
+
+
+def scripted_names() -> frozenset[str]:
+    """The scripted players of all environments, with and without the skill statements."""
+    from sdar_envs import WORLDS
+    from sdar_envs.scripted_players import player_names
+
+    return frozenset(name for env_id in WORLDS for name in player_names(env_id))
+
+
+def plays_without_model(who: str) -> bool:
+    """Whether a word names somebody who plays without a model, and without a prompt."""
+    return who == "human" or who in BASELINES or who in scripted_names()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +92,7 @@ def require_player(who: str) -> None:
     Raises:
         ValueError: It is none of `PLAYERS`.
     """
-    if who not in BASELINES and not is_run_directory(who):
+    if not plays_without_model(who) and not is_run_directory(who):
         require_model(who, PLAYERS, bare=False)
 
 
@@ -138,7 +150,7 @@ def environment_of(who: str | None, env_id: str | None, env_kwargs: Mapping[str,
             return run.env_id, {**run.config.environment_kwargs, **env_kwargs}
     check_env_kwargs(env_id or DEFAULT_ENV, env_kwargs)
     preset = None
-    if who is not None and who not in PEOPLE and not is_run_directory(who):
+    if who is not None and not plays_without_model(who) and not is_run_directory(who):
         preset = choose_preset(None, env_id or DEFAULT_ENV, who)
     own = preset.config.get("env_kwargs", {}) if preset else {}
     return env_id or DEFAULT_ENV, {**own, **env_kwargs}
@@ -158,7 +170,7 @@ def load_player(
     """Make the agent that `who` stands for.
 
     Args:
-        who: ``expert``, ``random``, a run directory, or a model path or name.
+        who: ``expert``, ``random``, a scripted player of the environment, a run directory, or a model path or name.
         source: The environment it will play; says which preset a bare model gets its prompts from.
         seed: Of a random agent's choices; model agents draw by the episode's key.
         temperature: Of sampling; None takes the configuration's evaluation temperature.
@@ -178,6 +190,8 @@ def load_player(
         from agents.baselines import RandomAgent
 
         return Player("random", RandomAgent(seed))
+    if who in scripted_names():
+        return Player(who, scripted_agent(who, source, seed))
     model_path, config, step = who, None, None
     if is_run_directory(who):
         run = read_run(who)
@@ -201,6 +215,23 @@ def load_player(
         trust_remote_code=trust_remote_code,
     )
     return Player(f"{who} (privileged prompt)", agent, step, seals_info=teacher_context is not None)
+
+
+def scripted_agent(who: str, source: EnvironmentSource, seed: int) -> Agent:
+    """A world's scripted player.
+
+    Raises:
+        ValueError: The environment has no player of this name, or none that can read its tasks.
+    """
+    from agents.baselines import ScriptedAgent
+    from sdar_envs.scripted_players import scripted_play
+
+    env = source.make()
+    try:
+        play, reads_skills = scripted_play(who, source.name, env)
+    finally:
+        env.close()
+    return ScriptedAgent(play, reads_skills=reads_skills, seed=seed)
 
 
 def model_agent(

@@ -8,6 +8,8 @@ preset; a preset (chosen by environment and model) changes them, a file wins ove
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from .terminal import duration, make_console, one_line, percent
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..engine.processes import ProcessGroup
     from ..warm_start.warm_start import WarmStart
     from .setup import Setup
 
@@ -44,18 +47,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, and show the run's table."""
+    """Train, and show the run's table; in several processes where a launcher has started them."""
+    from .setup import resolve_setup
+
+    setup = resolve_setup(options)
+    if not several_processes():
+        return train(options, setup, None)
+    from ..engine.processes import join, leave
+    from ..engine.rank_failures import shared_failures
+
+    group = join(setup.config)
+    with shared_failures():
+        status = train(options, setup, group)
+    leave()
+    return status
+
+
+def several_processes() -> bool:
+    """Whether a launcher says that this is one of several processes; found out without torch."""
+    return os.environ.get("WORLD_SIZE", "").strip() not in ("", "1")
+
+
+def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None) -> int:
+    """Train, and show the run's table.
+
+    Args:
+        options: The command line.
+        setup: What it asks for.
+        group: The processes of the run; None where there is one. The first of them checks the directory, and prints.
+    """
     from .envs import check_env_kwargs
     from .players import quiet_about_files, say_trust
-    from .setup import resolve_setup
     from .summary_table import show_directory, show_next_steps, show_summary
     from .unused_options import unread
 
-    setup = resolve_setup(options)
     warm_pairs = nested(read_pairs(options.warm_start, "--warm-start"))
-    console = make_console()
+    first = group is None or group.rank == 0
+    console = make_console(quiet=not first)
     path = Path(setup.config.output_dir)
-    check_before_the_start(setup, path, resume=options.resume)
+    if first:
+        check_before_the_start(setup, path, resume=options.resume)
+    if group is not None:
+        group.gather(None)  # the others wait until the directory has been looked at, before it is written
+        console.print(f"{group.world_size} processes, {group.device.type}")
     console.print(
         f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
     )
@@ -72,7 +106,8 @@ def run(options: argparse.Namespace) -> int:
     warm_seconds = 0.0
     if model is None:
         quiet_about_files(None)
-        warm = warm_model(console, setup, warm_pairs, options.cache_dir)
+        with nullcontext() if group is None else group.first_here("warm model"):
+            warm = warm_model(console, setup, warm_pairs, options.cache_dir)
         model = str(warm.model_dir)
         warm_seconds = 0.0 if warm.cached else warm.seconds
 
@@ -125,7 +160,8 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
         context = {} if setup.teacher_context is None else {"teacher_context": setup.teacher_context}
         require_same_run(path, setup.config, {"env_id": setup.env_id, **context})
     require_sinks(setup.config)
-    choose_device(setup.config.device)
+    if not several_processes():
+        choose_device(setup.config.device)
     if setup.teacher_context is not None:
         from ..rollout.policies import load_teacher_context
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from ..options.option import AUTO
 _Value = TypeVar("_Value")
 
 # Seconds within which all processes of a run must have come: they start together, and import at different speeds.
-START_TIMEOUT = 300.0
+START_TIMEOUT = 120.0
 
 _LAUNCH = "torchrun --nproc-per-node N -m trainers train ..."
 
@@ -135,6 +136,22 @@ class ProcessGroup:
         found: list[Any] = [None] * self.world_size
         torch.distributed.all_gather_object(found, value, group=self.messages)
         return found
+
+    @contextmanager
+    def first_here(self, name: str) -> Iterator[None]:
+        """Within the ``with`` block the first process of each machine is done before the others of it begin.
+
+        For what is made once and found by the others, such as a cached model, however long it takes.
+
+        Args:
+            name: Of what is made; used once per run.
+        """
+        key = f"sdar/made/{name}/{self.place.rank - self.place.local_rank}"
+        if self.place.local_rank:
+            self.store.wait([key], timedelta(days=7))
+        yield
+        if not self.place.local_rank:
+            self.store.set(key, "1")
 
     def sum(self, value: float) -> float:
         """The sum over all processes, the same to the last bit in each of them."""

@@ -8,6 +8,7 @@ said so is the one that was lost. Only one process prints (`says`), so that a mi
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import time
@@ -62,10 +63,13 @@ def shared_failures() -> Iterator[None]:
 
 
 def says(error: BaseException) -> bool:
-    """Whether this process is the one that prints an error: the first that asks, and always in a run of one."""
+    """Whether this process is the one that prints an error: the first that asks, and always in a run of one.
+
+    Before the processes have met it is the first of each machine.
+    """
     group = joined()
     if group is None:
-        return True
+        return not isinstance(error, ProcessesError) or os.environ.get("LOCAL_RANK", "0") == "0"
     own = f"rank {group.rank}"
     try:
         return bool(group.store.compare_set(_SPEAKER, "", own).decode() == own)
@@ -100,8 +104,8 @@ def _describe(group: ProcessGroup, error: BaseException) -> str:
             time.sleep(0.1)
     except RuntimeError:
         return (
-            f"rank 0 of {group.world_size}, where the processes meet, is gone: it was killed, or ended by an error that "
-            f"it printed itself ({first}). Go on from the last checkpoint with the same command and --resume"
+            f"rank 0 of {group.world_size}, where the processes meet, is gone: it was killed, or ended by an error "
+            f"that it printed itself ({first}). Go on from the last checkpoint with the same command and --resume"
         )
     names = ", ".join(map(str, others))
     return (

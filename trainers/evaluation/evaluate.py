@@ -6,7 +6,7 @@ Not here: what is played (`evaluation_set`), formulas of intervals (`intervals`)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -133,6 +133,7 @@ def evaluate(
     seal_info: bool = False,
     run_seed: int = 0,
     ranks: Ranks | None = None,
+    advance: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Play a whole evaluation set with `agent`, which must sample at its temperature.
 
@@ -146,6 +147,7 @@ def evaluate(
         seal_info: As in `collect.collect`, for a user's own ``teacher_context``.
         run_seed: Changes the draws of sampling, not the tasks.
         ranks: The processes of a run, which share the tasks and all get the evaluation; None plays all here.
+        advance: As in `collect.collect`: told how many episodes have ended, and of how many.
 
     Raises:
         EvaluationSetError: The environment is another one than the set's or another version of its world, or the agent
@@ -179,7 +181,7 @@ def evaluate(
     )
     tasks = [TaskDraw(task_id, fixed.draw(i, run_seed), group=i) for i, task_id in enumerate(fixed.task_ids)]
     try:
-        play = partial(collect, agent, batch_env, max_turns=fixed.max_turns, seal_info=seal_info)
+        play = partial(collect, agent, batch_env, max_turns=fixed.max_turns, seal_info=seal_info, advance=advance)
         rollouts = play_dealt(play, tasks, ranks)
     finally:
         batch_env.close()

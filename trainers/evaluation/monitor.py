@@ -8,7 +8,9 @@ nothing is chosen by it. A method may be evaluated under several prompts (`Metho
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ..engine.base import Ranks
@@ -32,6 +34,7 @@ class Monitor:
         views: The prompts that the student is evaluated under.
         teacher_start: Success rate of the privileged-prompt policy before training; None until it is measured.
         ranks: The processes that play; None plays all in this one.
+        advance: Told the name of an evaluation that goes on, how many of its episodes have ended, and of how many.
     """
 
     source: EnvironmentSource
@@ -41,6 +44,7 @@ class Monitor:
     views: tuple[str, ...] = ("plain",)
     teacher_start: float | None = None
     ranks: Ranks | None = None
+    advance: Callable[[str, int, int], None] | None = None
 
     def evaluation_set(self, split: str) -> EvaluationSet:
         """The run's evaluation set of a split, made at its first use."""
@@ -111,6 +115,7 @@ class Monitor:
             privileged_turns=turns,
             seal_info=self.policies.seals_info and turns != "never",
             ranks=self.ranks,
+            advance=self.advance and partial(self.advance, f"evaluation on {split}, {view} prompt"),
         )
 
     def check_teacher(self, rate: float) -> str | None:

@@ -34,8 +34,8 @@ class MachineOptions(OptionGroup):
     device: str = _option(AUTO, "auto, cpu, cuda, cuda:0, ...", maths=False)
     sharding: str = _option(
         AUTO,
-        "with several processes: ddp keeps parameters and optimiser whole in each, fsdp cuts them; auto: fsdp where they "
-        "would take more than half of a GPU",
+        "with several processes: ddp keeps parameters and optimiser whole in each, fsdp cuts them; auto: fsdp where "
+        "they would take more than half of a GPU",
         choices=SHARDINGS,
         maths=False,
         read=(SEVERAL_PROCESSES,),

@@ -8,7 +8,7 @@ sealed into `Rollout.privileged` and reaches no agent, unless the agent declares
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,7 @@ def collect(
     *,
     max_turns: int | None = None,
     seal_info: bool = False,
+    advance: Callable[[int, int], None] | None = None,
 ) -> list[Rollout]:
     """Play `tasks` over the slots of `batch_env`; rollouts come back in the order of the tasks.
 
@@ -72,6 +73,7 @@ def collect(
         max_turns: Turns after which an episode is stopped; None leaves that to the environment.
         seal_info: Seal the whole `info` for the teacher and not its ``"privileged"`` part (for a user's own
             ``teacher_context``, which is a function of `info`).
+        advance: Told how many episodes have ended, and of how many, each time that one has.
     """
     rollouts: list[Rollout | None] = [None] * len(tasks)
     running: dict[int, _Running] = {}  # by slot
@@ -96,6 +98,8 @@ def collect(
             reason = StopReason.SUCCESS
         episode.stop_reason = reason
         free.append(slot)
+        if advance is not None:
+            advance(waiting - len(running), len(tasks))
 
     while running or waiting < len(tasks):
         # Begin further tasks once half of the slots are free.

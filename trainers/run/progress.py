@@ -30,6 +30,10 @@ class Progress(Protocol):
         """An iteration is done."""
         ...
 
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """So much is done of something long within or beside an iteration."""
+        ...
+
     def say(self, text: str) -> None:
         """Show a line that stays."""
         ...
@@ -56,6 +60,9 @@ class NoProgress:
     def step(self, done: int, metrics: Mapping[str, Any]) -> None:
         """Show nothing."""
 
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """Show nothing."""
+
     def say(self, text: str) -> None:
         """Show nothing."""
 
@@ -71,6 +78,7 @@ class LineProgress:
         self.title = title
         self.seconds = seconds
         self._last = float("-inf")
+        self._stage = ("", 0.0)  # what is going on, and when a line was last printed of it
         self._metrics: dict[str, Any] = {}
 
     def step(self, done: int, metrics: Mapping[str, Any]) -> None:
@@ -80,6 +88,15 @@ class LineProgress:
         if done == self.total or now - self._last >= self.seconds:
             self._last = now
             self.say(f"{self.title} {done}/{self.total}  {metrics_line(self._metrics)}")
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """Print a line of what takes long, from `seconds` after its beginning on."""
+        now = time.monotonic()
+        if stage != self._stage[0] or done == total:
+            self._stage = ("" if done == total else stage, now)
+        elif now - self._stage[1] >= self.seconds:
+            self._stage = (stage, now)
+            self.say(f"{self.title}: {stage} {done}/{total}")
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -107,6 +124,8 @@ class BarProgress:
             console=Console(stderr=True, markup=False, emoji=False, highlight=False),
         )
         self._task = self._bar.add_task(title, total=total, completed=done, metrics="")
+        self._stage = self._bar.add_task("", total=None, metrics="", visible=False)
+        self._stage_name = ""
         self._metrics: dict[str, Any] = {}
         self._bar.start()
 
@@ -114,6 +133,13 @@ class BarProgress:
         """Move the bar."""
         self._metrics.update(metrics)
         self._bar.update(self._task, completed=done, metrics=metrics_line(self._metrics))
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """A second bar, until it is done."""
+        if stage != self._stage_name:
+            self._bar.reset(self._stage, total=total, description=f"  {stage}", visible=True)
+        self._stage_name = "" if done == total else stage
+        self._bar.update(self._stage, completed=done, total=total, visible=done < total)
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
