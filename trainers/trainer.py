@@ -161,8 +161,14 @@ class SDARTrainer:
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
         sets = dict(evaluation_sets or {})
         self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views, ranks=self.engine)
+        choosing = self.bandit if self.method.student_view == "privileged" else None
         self.collector = Collector(
-            self.source, self.policies, self.args, TaskPlan(self.source.task_ids("train"), self.args), self.engine
+            self.source,
+            self.policies,
+            self.args,
+            TaskPlan(self.source.task_ids("train"), self.args),
+            self.engine,
+            choose=None if choosing is None else choosing.choose,
         )
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)

@@ -88,7 +88,7 @@ def _post(group: ProcessGroup, error: BaseException) -> None:
 
 def _describe(group: ProcessGroup, error: BaseException) -> str:
     """Which process was lost, and why."""
-    first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    first = _first_sentence(error)
     try:
         group.store.set(f"sdar/alive/{group.rank}", "1")
         deadline = time.monotonic() + ROLL_CALL
@@ -113,6 +113,12 @@ def _describe(group: ProcessGroup, error: BaseException) -> str:
         f"for lack of memory perhaps; the launcher's lines name the signal ({first}). Go on from the last checkpoint "
         "with the same command and --resume"
     )
+
+
+def _first_sentence(error: BaseException) -> str:
+    """What torch says of a lost connection, without the place in its source and without its advice."""
+    text = re.sub(r"^\[[^\]]*\]\s*", "", str(error).strip().partition("\n")[0])
+    return text.partition(". ")[0][:200] or type(error).__name__
 
 
 def _posted(group: ProcessGroup) -> dict[str, Any] | None:

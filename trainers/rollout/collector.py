@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ..engine.base import Ranks
+from sdar_envs.privileged import StudentView
+
+from ..engine.base import Ranks, owns
 from ..methods.method import IterationPlan
 from ..options import Options
 from .batch_env import LoopBatchEnv
@@ -26,7 +28,7 @@ class Collector:
         options: Episodes that act together, turns per episode, and tries of dynamic sampling.
         tasks: Which tasks an iteration plays.
         ranks: The processes that play them; None plays all in this one.
-        before_play: Called with the tasks that are played next, in every process, before any of them begins.
+        choose: Chooses the skill that a group acts under (`skill_bandit`); None where none is acted under.
     """
 
     def __init__(
@@ -36,14 +38,14 @@ class Collector:
         options: Options,
         tasks: TaskPlan,
         ranks: Ranks | None = None,
-        before_play: Callable[[Sequence[TaskDraw]], None] | None = None,
+        choose: Callable[[StudentView], object] | None = None,
     ) -> None:
         self.source = source
         self.policies = policies
         self.options = options
         self.tasks = tasks
         self.ranks = ranks
-        self.before_play = before_play
+        self.choose = choose
         self._env: LoopBatchEnv | None = None
 
     def privileged_turns(self, plan: IterationPlan) -> str:
@@ -72,14 +74,29 @@ class Collector:
         )
 
         def play(tasks: Sequence[TaskDraw]) -> list[Rollout]:
-            if self.before_play is not None:
-                self.before_play(tasks)
+            self._choose_in_order(tasks)
             return play_dealt(play_here, tasks, self.ranks)
 
         rollouts = play(self.tasks.draws(plan.step))
         if all(rollout.episode.failed for rollout in rollouts):
             raise RuntimeError(f"every episode of iteration {plan.step} failed; the first: {rollouts[0].failure}")
         return replace_flat_groups(rollouts, play, self.tasks, step=plan.step, tries=options.dynamic_sampling)
+
+    def _choose_in_order(self, tasks: Sequence[TaskDraw]) -> None:
+        """With several processes: choose for all groups in their order, which no process that plays some can keep.
+
+        A choice depends on the type of the task, which the process that owns the group finds out.
+        """
+        if self.choose is None or self.ranks is None or self.ranks.world_size == 1:
+            return
+        firsts = list({task.group: task for task in reversed(tasks)}.values())[::-1]
+        types: dict[int, str] = {}
+        for found in self.ranks.gather(
+            {task.group: self.source.task_type(task.task_id) for task in firsts if owns(self.ranks, task.group)}
+        ):
+            types |= found
+        for task in firsts:
+            self.choose(StudentView("", task_type=types[task.group], draw=task.draw))
 
     def close(self) -> None:
         """Close the environments."""

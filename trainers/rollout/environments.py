@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 
 from sdar_envs.core import resolve_split
+from sdar_envs.privileged import split_info
 
 from ..options.references import import_own
 
@@ -110,6 +111,15 @@ class EnvironmentSource:
             ValueError: The environment's own reason.
         """
         reset_to(self._probe, task_id, self.enumerates_tasks)
+
+    def task_type(self, task_id: str) -> str:
+        """The type of a task, as its environment states it after a reset; ``""`` where it states none.
+
+        Raises:
+            ValueError: There is no such task.
+        """
+        observation, info = reset_to(self._probe, task_id, self.enumerates_tasks)
+        return split_info(str(observation), info)[0].task_type
 
     @cached_property
     def options(self) -> frozenset[str]:
