@@ -28,6 +28,8 @@ class WorldEntry:
         presets: Model family -> name of the preset, a file in ``assets/configs``.
         skill_folder: Folder of the skill bank in ``assets/skills``.
         official_skill_folder: The same where it plays published files, if that is another bank.
+        game_id: What `pettingzoo.make` takes, where the environment is one seat of a game of several roles.
+        game_module: The module with ``env`` and ``parallel_env`` of that game.
     """
 
     env_id: str
@@ -39,6 +41,8 @@ class WorldEntry:
     presets: Mapping[str, str] = field(default_factory=dict)
     skill_folder: str
     official_skill_folder: str | None = None
+    game_id: str | None = None
+    game_module: str | None = None
 
 
 HOUSEHOLD = WorldEntry(
@@ -81,13 +85,25 @@ SEARCHQA = WorldEntry(
     presets={"tiny": "searchqa-tiny", "qwen": "searchqa-qwen", "qwen3": "searchqa-qwen3"},
     skill_folder="searchqa",
 )
+HAGGLE = WorldEntry(
+    env_id="sdar/Haggle-v0",
+    entry_point="sdar_envs.multiagent.haggle.env:HaggleEnv",
+    demonstrator="sdar_envs.multiagent.haggle.demonstrator:SCRIPT",
+    presets={"tiny": "haggle-tiny"},
+    skill_folder="haggle",
+    game_id="sdar/haggle-v0",
+    game_module="sdar_envs.multiagent.haggle_v0",
+)
 
 # One row per environment; whatever else is asked of an environment by its id is read from here.
-WORLDS: dict[str, WorldEntry] = {entry.env_id: entry for entry in (HOUSEHOLD, ALFWORLD, WEBSHOP, SEARCHQA)}
+WORLDS: dict[str, WorldEntry] = {entry.env_id: entry for entry in (HOUSEHOLD, ALFWORLD, WEBSHOP, SEARCHQA, HAGGLE)}
 
 # id -> entry point, and id -> vector entry point for those that bring their own.
 ENVIRONMENTS: dict[str, str] = {entry.env_id: entry.entry_point for entry in WORLDS.values()}
 VECTORS: dict[str, str] = {e.env_id: e.vector_entry_point for e in WORLDS.values() if e.vector_entry_point}
+
+# Games of several roles by their own ids; `sdar_envs.multiagent` registers them with PettingZoo.
+GAMES: dict[str, WorldEntry] = {entry.game_id: entry for entry in WORLDS.values() if entry.game_id}
 
 
 def world_entry(env_id: str) -> WorldEntry | None:
@@ -104,4 +120,4 @@ def _register() -> None:
 
 _register()
 
-__all__ = ["ENVIRONMENTS", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]
+__all__ = ["ENVIRONMENTS", "GAMES", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]

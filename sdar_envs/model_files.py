@@ -104,6 +104,8 @@ def load_tokenizer(name: str | os.PathLike[str], *, trust_remote_code: bool = Fa
     from transformers import AutoTokenizer
 
     where = locate(name)
+    if not trust_remote_code:
+        _refuse_own_code(where)
     with _one_clear_line(where):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(where, trust_remote_code=trust_remote_code)
     return tokenizer
@@ -139,18 +141,29 @@ def load_encoder(name: str | os.PathLike[str], *, trust_remote_code: bool = Fals
 def _load(
     from_pretrained: Callable[..., Any], name: str | os.PathLike[str], trust: bool, options: dict[str, Any]
 ) -> Any:
-    where = check_files(name)
+    where = check_files(name, trust_remote_code=trust)
     with _one_clear_line(where):
         return from_pretrained(where, trust_remote_code=trust, use_safetensors=True, **options)
 
 
-def check_files(name: str | os.PathLike[str]) -> str:
+def check_files(name: str | os.PathLike[str], *, trust_remote_code: bool = False) -> str:
     """Where a model is to be loaded from, once a folder of it is known to hold a configuration and safetensors.
 
+    Args:
+        name: A folder, or a model's name.
+        trust_remote_code: Whether code that the model brings may run.
+
     Raises:
-        ModelFilesError: It does not, or there is no such model (`locate`).
+        ModelFilesError: It does not, its architecture is code of its own, or there is no such model (`locate`).
     """
     where = locate(name)
+    base = adapter_base(where)
+    if base is not None:
+        try:
+            check_files(base, trust_remote_code=trust_remote_code)
+        except ModelFilesError as error:
+            raise ModelFilesError(f"{where} holds adapters, and their base model cannot be had: {error}") from None
+        return where
     folder = Path(where)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -161,11 +174,57 @@ def check_files(name: str | os.PathLike[str]) -> str:
                 f"{where}: expected parameters as safetensors, got {', '.join(pickled) or 'none'}; pickled files can "
                 "run code when they are read and are not opened: convert them with save_pretrained elsewhere"
             )
+    if not trust_remote_code:
+        _refuse_own_code(where)
     return where
+
+
+def _refuse_own_code(where: str) -> None:
+    """Refuse a folder whose architecture is code in the folder, before transformers reads it and warns of it.
+
+    A folder that names code beside an architecture that transformers has is fine: its code is left alone.
+
+    Raises:
+        ModelFilesError: The message names what the code stands for.
+    """
+    config: Any = None
+    with contextlib.suppress(OSError, ValueError):
+        config = json.loads((Path(where) / "config.json").read_text(encoding="utf-8"))
+    if isinstance(config, dict) and config.get("auto_map"):
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+        if config.get("model_type") not in CONFIG_MAPPING:
+            raise _brings_own_code(where)
+
+
+def _brings_own_code(where: str) -> ModelFilesError:
+    return ModelFilesError(
+        f"{where} brings code of its own ({_own_code(where)}), which is not run: expected a model of an "
+        "architecture that transformers has. --trust-remote-code runs it, with all that it may do"
+    )
+
+
+def adapter_base(name: str | os.PathLike[str]) -> str | None:
+    """The base model of a folder of adapters, as peft writes them; None for anything else.
+
+    Raises:
+        ModelFilesError: The folder holds adapters and does not say of what model.
+    """
+    path = Path(name).expanduser() / "adapter_config.json"
+    if not path.is_file() or path.with_name("config.json").is_file():
+        return None
+    try:
+        base = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (OSError, ValueError, KeyError, TypeError):
+        base = None
+    if not isinstance(base, str) or not base:
+        raise ModelFilesError(f"{path}: expected the name or folder of a model under base_model_name_or_path")
+    return base
 
 
 def positions_of(name: str | os.PathLike[str]) -> int | None:
     """How many positions a model has, from its configuration on disk; None where that does not say so."""
+    name = adapter_base(name) or name
     path: Any = Path(name).expanduser() / "config.json"
     if not path.is_file():
         from huggingface_hub import try_to_load_from_cache
@@ -189,10 +248,7 @@ def _one_clear_line(where: str) -> Iterator[None]:
     except (ValueError, OSError) as error:
         text = str(error)
         if "trust_remote_code" in text or "custom code" in text:
-            raise ModelFilesError(
-                f"{where} brings code of its own ({_own_code(where)}), which is not run: expected a model of an "
-                "architecture that transformers has. --trust-remote-code runs it, with all that it may do"
-            ) from None
+            raise _brings_own_code(where) from None
         if isinstance(error, OSError):
             raise ModelFilesError(f"{where}: not a model that can be loaded: {text.splitlines()[0]}") from None
         raise

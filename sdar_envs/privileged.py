@@ -65,7 +65,7 @@ class StudentView:
     """Everything an agent may read before it acts.
 
     `slot` names the place in the batch whose episode this is, `turn` counts from 0 at reset, and `draw` is the key of
-    the episode's counted randomness.
+    the episode's counted randomness. `role` is the seat that acts, "" where a world has but one.
     """
 
     observation: str
@@ -78,6 +78,7 @@ class StudentView:
     slot: int = 0
     turn: int = 0
     draw: tuple[int | str, ...] = ()
+    role: str = ""
 
 
 class Privileged:
@@ -130,6 +131,7 @@ def split_info(
         slot=slot,
         turn=turn,
         draw=draw,
+        role=_text(info.get("role")),
     )
     privileged = info.get("privileged")
     return view, Privileged(privileged) if isinstance(privileged, Mapping) else None

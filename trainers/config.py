@@ -18,7 +18,7 @@ from sdar_envs.choices import require_choice, unknown_choice
 
 from .options import Options
 from .options.convert import merge, read_yaml
-from .presets import load_preset, model_family, preset_config, preset_for
+from .presets import asks_for_lora, load_preset, model_family, preset_config, preset_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +75,11 @@ class SDARConfig(Options):
         Raises:
             ValueError: There is no such preset, or as `from_dict`.
         """
-        from .presets import load_preset, preset_config
+        from .presets import asks_for_lora, load_preset, preset_config
 
-        chosen = merge(preset_config(load_preset(name), overrides.get("method")), overrides)
+        chosen = merge(
+            preset_config(load_preset(name), overrides.get("method"), lora=asks_for_lora(overrides)), overrides
+        )
         return cls.from_dict(chosen, where=f"SDARConfig.preset({name!r})")
 
     @classmethod
@@ -115,4 +117,4 @@ def configuration(
     if chosen is not None and name and name != chosen.env_id:
         raise ValueError(f"preset {chosen.name!r} is for {chosen.env_id}, got env_id={name!r}: choose one of the two")
     given = dict(args or {})
-    return SDARConfig.from_dict(merge(preset_config(chosen, given.get("method")), given))
+    return SDARConfig.from_dict(merge(preset_config(chosen, given.get("method"), lora=asks_for_lora(given)), given))

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 from sdar_envs import world_entry
 from sdar_envs.assets import asset_path
 from sdar_envs.choices import require_choice, unknown_choice
+from sdar_envs.model_files import adapter_base
 
 from .options import Options
-from .options.convert import merge, read_yaml
+from .options.convert import convert, merge, read_yaml
+from .options.optimiser import adapter_rate
 from .options.option import options_of
 
 if TYPE_CHECKING:
@@ -97,8 +99,10 @@ def scaled_coefficient(coef: float | None, method: Method) -> float | None:
     return round(coef * method.coef / SDAR_COEF, 6)
 
 
-def preset_config(preset: Preset | None, method: str | None = None) -> dict[str, Any]:
+def preset_config(preset: Preset | None, method: str | None = None, *, lora: bool = False) -> dict[str, Any]:
     """A preset's options for a method (by default its own), with the coefficient that the method gets from it.
+
+    With `lora`, asked for beside a preset of whole weights, its learning rate is multiplied (`adapter_rate`).
 
     Raises:
         ValueError: There is no such method.
@@ -107,8 +111,15 @@ def preset_config(preset: Preset | None, method: str | None = None) -> dict[str,
 
     config: dict[str, Any] = {} if preset is None else dict(preset.config)
     chosen = get_method(str(method or config.get("method", Options.method)))
+    if lora and "learning_rate" in config and not config.get("lora", False):
+        config["learning_rate"] = adapter_rate(float(config["learning_rate"]))
     coef = scaled_coefficient(config.pop("distill_coef", None), chosen)
     return config if coef is None else {**config, "distill_coef": coef}
+
+
+def asks_for_lora(given: Mapping[str, Any]) -> bool:
+    """Whether options that somebody gave, as plain values, switch adapters on."""
+    return bool(convert(given.get("lora", False), bool, "lora"))
 
 
 def model_family(model: Any) -> str:
@@ -126,7 +137,7 @@ def model_family(model: Any) -> str:
     if not isinstance(model, (str, Path)):
         kind = str(getattr(getattr(model, "config", None), "model_type", ""))
         return "qwen3" if kind.startswith("qwen3") else "qwen"
-    folder = Path(model)
+    folder = Path(adapter_base(model) or model)
     if (folder / "warm_start.json").is_file():
         return "tiny"
     try:

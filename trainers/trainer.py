@@ -20,19 +20,30 @@ from sdar_envs.model_files import positions_of
 
 from .batch.row import ScoredRow
 from .config import SDARConfig, configuration
+from .engine.adapters import (
+    adapted_layers,
+    attach,
+    base_identity,
+    merge_in_place,
+    save_adapter,
+    save_merged,
+    state_digest,
+)
 from .engine.agreement import require_agreement
 from .engine.base import Engine
 from .engine.checkpoint import Checkpoint, CheckpointStore, open_checkpoint
-from .engine.choice import choose_engine
+from .engine.choice import choose_engine, local_engine
+from .engine.policies import averaged_policy, initial_policy, stored_policy
 from .engine.processes import join
 from .engine.rank_failures import shared_failures
-from .engine.single import fingerprint, load_model, quiet_transformers
+from .engine.single import fingerprint, fitted, load_model, quiet_transformers
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
 from .evaluation.health import Finding, Health, UnhealthyRunError, judge, judge_start
 from .evaluation.measured import Measured
 from .evaluation.monitor import Monitor
+from .forward.weights import PolicyWeights
 from .iteration import Iteration
 from .methods import get_method
 from .methods.method import IterationPlan
@@ -45,12 +56,12 @@ from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerControl, TrainerState
-from .run.directory import RunDirectory, RunDirectoryError, versions
-from .run.followed_directory import FollowedDirectory
+from .run.directory import RunDirectory, RunDirectoryError
 from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.progress import NoProgress, Progress, make_progress
 from .run.run_state import RunState, restore_run, save_run
+from .run.shared_start import common_facts, open_directory
 from .run.sinks import require_sinks
 from .run.summary import run_summary
 from .scoring.scorer import Scorer
@@ -116,7 +127,7 @@ class SDARTrainer:
         # The processes of the run, and what they must have in common.
         group = join(self.args) if engine is None else None
         if group is not None:
-            require_agreement(group, self._facts())
+            require_agreement(group, common_facts(self.args, self.source, self._identity))
 
         # What can be checked before a model is read: its lengths, and that the environment can be made.
         if isinstance(model, (str, Path)):
@@ -124,9 +135,29 @@ class SDARTrainer:
         self.source.task_ids("train")
 
         # The model, and what its method reads over the run.
-        loaded, self.processing_class = load_model(model, processing_class, trust_remote_code=trust_remote_code)
-        self.engine: Engine = choose_engine(self.args, loaded) if engine is None else engine
+        local = engine or local_engine(self.args)
+        loaded, self.processing_class = load_model(
+            model,
+            processing_class,
+            trust_remote_code=trust_remote_code,
+            # Adapters know their base model by its values, as they are stored.
+            dtype=None if self.args.lora else getattr(local, "dtype", None),
+            attn_implementation=self.args.attn_implementation,
+        )
+        self.engine: Engine = engine or choose_engine(self.args, loaded)
         self._trusts_code = trust_remote_code
+        if adapted_layers(loaded):
+            loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model
+        if self.args.lora:
+            self._base = base_identity(loaded, _place_of(model))
+            attach(
+                loaded,
+                rank=self.args.lora_rank,
+                alpha=self.args.alpha,
+                targets=self.args.lora_targets,
+                seed=self.args.seed,
+            )
+        self.args = fitted(self.args, loaded, self.engine.device)
         self.root = self.engine.prepare(loaded)
         self.model = self.root.language_model
         # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
@@ -155,10 +186,11 @@ class SDARTrainer:
         if group is not None:
             require_agreement(group, {"the initial weights (their fingerprint)": self._initial})
         wants_reference = self._steps and any(plan.reads_reference for plan in plans)
-        reference = self.engine.frozen(self.root) if wants_reference else None
+        reference = initial_policy(self.root, self.engine) if wants_reference else None
         pad_id = self.policies.renderer.pad_id
-        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers)
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
+        teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
+        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher)
         sets = dict(evaluation_sets or {})
         self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views, ranks=self.engine)
         choosing = self.bandit if self.method.student_view == "privileged" else None
@@ -190,6 +222,20 @@ class SDARTrainer:
         self.health = Health(self.args.health_patience)
         self._last_watched: tuple[int, Measured] | None = None
 
+    def _teacher_policy(self, reference: PolicyWeights | None) -> PolicyWeights | None:
+        """The parameters that read for the teacher; None for the live ones."""
+        chosen = self.method.teacher_weights_for(self.args)
+        if chosen == "current":
+            return None
+        if chosen == "initial":
+            return reference or initial_policy(self.root, self.engine)
+        if chosen == "ema":
+            return averaged_policy(self.updater, self.args.teacher_ema_decay)
+        stored = stored_policy(chosen, self.root, self.engine, self.processing_class, trust=self._trusts_code)
+        with stored.scope():
+            self._identity["teacher_weights"] = state_digest(stored.root.language_model.state_dict())
+        return stored
+
     # What a user calls.
 
     def train(self, resume_from_checkpoint: bool | str | Path | None = None) -> dict[str, Any]:
@@ -214,7 +260,14 @@ class SDARTrainer:
 
     def _train(self, resume_from_checkpoint: bool | str | Path | None) -> dict[str, Any]:
         resume = resume_from_checkpoint not in (None, False)
-        directory = self._open_directory(resume)
+        directory = open_directory(
+            self.engine,
+            self.args,
+            self.monitor.use_folder,
+            resume=resume,
+            identity=self._identity,
+            trust_remote_code=self._trusts_code,
+        )
         try:
             store = CheckpointStore(directory.checkpoints, keep=self.args.save_total_limit)
             if resume:
@@ -253,52 +306,28 @@ class SDARTrainer:
         self._sync_sampler(self.state.step)
         return self.monitor.student(split or self.args.eval_split, view=view or self.method.eval_views[0])
 
-    def save_model(self, output_dir: str | Path) -> None:
-        """Write model and tokenizer in Hugging Face's format. With several processes all call this, and one writes."""
-        parameters = self.engine.whole_state(self.root)
-        if self.engine.is_writer:
-            self._write_model(Path(output_dir), parameters)
+    def save_model(self, output_dir: str | Path, *, merged: bool = False) -> None:
+        """Write model and tokenizer in Hugging Face's format; with adapters, these alone, as peft does.
 
-    def _write_model(self, folder: Path, parameters: Mapping[str, Tensor]) -> None:
-        with quiet_transformers():
-            self.model.save_pretrained(folder, state_dict=dict(parameters))
-            self.processing_class.save_pretrained(folder)
+        With several processes all call this, and one writes.
 
-    def _facts(self) -> dict[str, Any]:
-        """What the processes of a run must have in common, besides the weights."""
-        found = versions()
-        del found["platform"]  # machines of one cluster may run different kernels
-        options = {name: value for name, value in self.args.to_dict().items() if name != "device"}
-        tasks = self.source.task_ids("train")
-        world = {"the world's version": self.source.world_version, "the number of training tasks": len(tasks)}
-        return {
-            **{f"the version of {name}": value for name, value in found.items()},
-            **options,
-            **self._identity,
-            **world,
-        }
-
-    def _open_directory(self, resume: bool) -> RunDirectory:
-        """The run directory: the writer claims it, and the other processes follow.
-
-        Raises:
-            RunDirectoryError: It is in use or holds another run, or this machine does not see it.
+        Args:
+            output_dir: Made when missing.
+            merged: Write a whole model in any case, with adapters merged in.
         """
-        directory: RunDirectory | None = None
+        parameters = self.engine.whole_state(self.root, learning_only=self.args.lora and not merged)
         if self.engine.is_writer:
-            directory = RunDirectory(
-                self.args.output_dir,
-                self.args,
-                resume=resume,
-                extra=self._identity,
-                trust_remote_code=self._trusts_code,
-            )
-            self.monitor.use_folder(directory.path / "panels")
-        self.engine.gather(None)  # from here on the folder and its evaluation sets are there
-        if directory is None:
-            directory = FollowedDirectory(self.args.output_dir, log_privileged=self.args.log_privileged)
-            self.monitor.use_folder(directory.path / "panels")
-        return directory
+            self._write_model(Path(output_dir), parameters, merged=merged)
+
+    def _write_model(self, folder: Path, parameters: Mapping[str, Tensor], *, merged: bool = False) -> None:
+        with quiet_transformers():
+            if not self.args.lora:
+                self.model.save_pretrained(folder, state_dict=dict(parameters))
+            elif merged:
+                save_merged(self.model, folder, state=parameters)
+            else:
+                save_adapter(self.model, folder, base=self._base, state=parameters)
+            self.processing_class.save_pretrained(folder)
 
     # The run.
 
@@ -528,3 +557,10 @@ class SDARTrainer:
     def _reset_requests(self) -> None:
         control = self.callbacks.control
         control.should_evaluate = control.should_save = control.should_log = False
+
+
+def _place_of(model: Any) -> str:
+    """Where a model was taken from, for whoever is to find it again: an absolute folder, or a name."""
+    named = str(model) if isinstance(model, (str, Path)) else str(getattr(model, "name_or_path", ""))
+    path = Path(named).expanduser()
+    return str(path.resolve()) if named and path.is_dir() else named

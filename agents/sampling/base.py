@@ -51,6 +51,42 @@ class Sample:
 
 
 @runtime_checkable
+class SampleStream(Protocol):
+    """Requests in at any time, samples out as they are finished; made by `Sampler.stream`.
+
+    Slots mean what they mean to the sampler: `Sampler.length` and `Sampler.release` are asked there, between calls of
+    `advance`; a slot has at most one request at a time, and releasing it drops that one. While requests are pending,
+    neither `Sampler.sample` nor `Sampler.sync_weights` may be called. One thread calls all of these.
+    """
+
+    @property
+    def pending(self) -> int:
+        """Requests that were submitted and have not come back."""
+        ...
+
+    def submit(self, ticket: int, request: SampleRequest) -> None:
+        """Hand in a request; its sample comes back from `advance` under `ticket`.
+
+        Args:
+            ticket: Chosen by the caller; no other pending request may have it.
+            request: What is asked for; its slot has no other pending request.
+
+        Raises:
+            ValueError: The ticket or the slot is taken, or the request cannot be answered (as in `Sampler.sample`).
+        """
+        ...
+
+    def advance(self) -> list[tuple[int, Sample]]:
+        """Do one unit of work; returns the tickets and samples that it finished, often none.
+
+        For a model in this process that is one decoding step of all live slots, with the prompts of new requests read
+        before it; for a server it is waiting for an answer, a fraction of a second at most. Without pending requests
+        it returns at once.
+        """
+        ...
+
+
+@runtime_checkable
 class Sampler(Protocol):
     """Anything that samples completions for many slots: `local.BatchSampler` does, from a model in this process."""
 
@@ -61,6 +97,10 @@ class Sampler(Protocol):
 
     def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
         """One completion per request, in their order."""
+        ...
+
+    def stream(self) -> SampleStream:
+        """A stream of requests to this sampler, for callers that do not wait for the slowest completion."""
         ...
 
     def length(self, slot: int) -> int:

@@ -19,7 +19,8 @@ import torch
 
 from sdar_envs.randomness import counted_generator
 
-from .base import Sample, SampleRequest
+from .base import Sample, SampleRequest, SampleStream
+from .batched_stream import BatchedStream
 from .fast_forward import FastForward
 from .kv_cache import SlotCache
 
@@ -95,6 +96,10 @@ class BatchSampler:
         if model is not self.model:
             raise ValueError("BatchSampler samples from the model it was made with: make another sampler for this one")
         self.version = version
+
+    def stream(self) -> SampleStream:
+        """What is submitted between two steps is sampled together."""
+        return BatchedStream(self)
 
     def length(self, slot: int) -> int:
         """Tokens that a slot holds: prompts and completions so far; 0 for an unknown slot."""

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .base import Sample, SampleRequest
+from .base import Sample, SampleRequest, SampleStream
+from .batched_stream import BatchedStream
 
 
 class ScriptedSampler:
@@ -41,6 +42,10 @@ class ScriptedSampler:
             self._lengths[request.slot] = before + len(request.prompt_ids) + len(ids)
             samples.append(Sample(ids, (0.0,) * len(ids), (0.0,) * len(ids), truncated=False))
         return samples
+
+    def stream(self) -> SampleStream:
+        """Requests take the script's completions in the order in which they are submitted."""
+        return BatchedStream(self)
 
     def length(self, slot: int) -> int:
         """Tokens that a slot holds."""

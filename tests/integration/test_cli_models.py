@@ -63,10 +63,12 @@ def test_code_of_a_model_is_refused_in_one_line_and_named(
     monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked whether to run foreign code"))
     folder = save_random_model(tmp_path / "model")
     mark = bring_code(folder, tokenizer=True)
+    capsys.readouterr()
     words = {"eval": [str(folder)], "play": ["--agent", str(folder)]}.get(command, ["--model", str(folder)])
     assert main([command, *words, *(["--output-dir", str(tmp_path / "run")] if command == "train" else [])]) == 2
-    # transformers may have lines of its own before it.
-    assert f"sdar {command}: {folder} brings code of its own" in capsys.readouterr().err.splitlines()[-1]
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"sdar {command}: {folder} brings code of its own")
     assert not mark.exists()
 
 
@@ -99,3 +101,12 @@ def test_a_scripted_player_of_another_world_is_refused_with_those_that_there_are
 def test_the_environments_are_listed_with_their_players(capsys) -> None:
     assert main(["envs", "--env", "sdar/Household-v0"]) == 0
     assert "expert, random, generic, generic+skills, uninformed" in capsys.readouterr().out
+
+
+def test_a_model_that_does_not_speak_the_form_of_actions_is_said_to_be_one(tmp_path: Path, capsys) -> None:
+    model = save_random_model(tmp_path / "model")
+    words = ["--episodes", "2", "--max-turns", "2", "--max-completion-length", "8", "--max-prompt-length"]
+    assert main(["eval", str(model), *words, "900", "--env-kwargs", "size=small", "--prompt-style", "paper"]) == 0
+    assert "WARNING: 100% of the completions are malformed (prompt_style paper)" in capsys.readouterr().out
+    assert main(["eval", str(model), *words, "20", "--env-kwargs", "size=small", "--prompt-style", "paper"]) == 0
+    assert "WARNING: 100% of the episodes ended because their prompt no longer fits" in capsys.readouterr().out

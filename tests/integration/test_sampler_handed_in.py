@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.chat import end_ids
 from agents.rendering import ChatRenderer
-from agents.sampling.base import Sample, Sampler, SampleRequest
+from agents.sampling.base import Sample, Sampler, SampleRequest, SampleStream
+from agents.sampling.batched_stream import BatchedStream
 from agents.sampling.local import BatchSampler
 from trainers.evaluation.evaluate import Evaluation
 from trainers.rollout.collect import Rollout
@@ -42,6 +43,9 @@ class RecordingSampler:
         for request, sample in zip(requests, samples, strict=True):
             self.events.append((str(request.draw[0]), sample.version))
         return samples
+
+    def stream(self) -> SampleStream:
+        return BatchedStream(self)
 
     def length(self, slot: int) -> int:
         return self.inner.length(slot)

@@ -166,6 +166,19 @@ def test_methods_measured_behind_the_privileged_prompt_say_so_and_every_episode_
 # --- interruptions ---
 
 
+def test_a_study_of_a_preset_that_evaluates_only_later_has_no_start_and_all_the_rest(
+    model: Path, tmp_path: Path
+) -> None:
+    common = {**COMMON, "eval_before": False}
+    prepare(tmp_path, plan_with(model, arms=["grpo"], seeds=1, common=common))
+    run_all(tmp_path)
+    (result,) = load_study(tmp_path).results
+    assert result.view == "plain" and result.before is None
+    assert result.after is not None and result.after.overall.n == 8
+    assert [point.iteration for point in result.curve] == [1, 2]
+    write_table(tmp_path)
+
+
 @pytest.mark.parametrize(
     "moment",
     [

@@ -31,8 +31,15 @@ from trainers.forward.root import PolicyModel
 from trainers.maths.divergences import divergence, with_tail
 from trainers.options.method import DIVERGENCES
 
+# Two updates per iteration, so that the second finds other weights than the teacher had.
 CONFIG = SDARConfig(
-    method="opsd-full", beta=0.0, device="cpu", bf16=False, gradient_checkpointing=False, micro_batch_tokens=60
+    method="opsd-full",
+    beta=0.0,
+    device="cpu",
+    bf16=False,
+    gradient_checkpointing=False,
+    micro_batch_tokens=60,
+    num_mini_batches=2,
 )
 
 
@@ -87,6 +94,32 @@ def test_the_divergence_is_to_what_the_teacher_said_before_the_weights_moved(
             student, teacher = with_tail(student, ids), with_tail(teacher, ids)
         assert torch.allclose(found, divergence(student, teacher, kind), atol=2e-5)
         assert found.max() > 1e-3
+
+
+def test_the_head_is_copied_only_where_an_iteration_has_a_later_update() -> None:
+    model, rows = tiny_model(), random_rows(3)
+    live = model.get_output_embeddings()
+
+    def kept(**changes: Any) -> Any:
+        tokens = read(model, rows, dataclasses.replace(CONFIG, num_mini_batches=1, **changes))[0].teacher_tokens
+        assert tokens is not None
+        return tokens.head
+
+    assert kept() is live
+    for several in ({"num_iterations": 2}, {"mini_batch_rows": 1}):
+        copied = kept(**several)
+        assert copied is not live and torch.equal(copied.weight, live.weight) and not copied.weight.requires_grad
+
+
+def test_one_update_against_the_live_head_has_the_gradient_of_one_against_a_copy() -> None:
+    found = []
+    for repeats in (1, 2):  # of which only the first update is made
+        config = dataclasses.replace(CONFIG, num_mini_batches=1, num_iterations=repeats)
+        model = tiny_model()
+        rows = read(model, random_rows(5), config)
+        updater(model, config).accumulate(rows, plan_of(config.method, config, 1.0))
+        found.append(gradients(model))
+    assert largest_difference(*found) == 0.0 and max(float(each.abs().max()) for each in found[0]) > 0.0
 
 
 def test_reading_distributions_scores_the_sampled_tokens_bit_for_bit_as_reading_without() -> None:
@@ -204,18 +237,21 @@ def test_the_divergence_is_zero_and_pushes_nowhere_where_the_teacher_reads_the_s
         assert max(float(g.abs().max()) for g in gradients(model)) < 1e-6
 
 
+def held(tensors: list[Any]) -> int:
+    """Bytes that these tensors keep in memory; rows of one micro-batch share theirs."""
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+
+
 def test_what_is_kept_is_hidden_states_and_one_head_or_a_few_ids() -> None:
     model, views = tiny_model(), random_views(4)
     tokens = sum(len(view.loss_positions) for view in views)
     _, whole = read_distributions(PolicyModel(model), views, CONFIG, pad_id=0)
     assert all(kept.hidden_TH is not None and kept.head is whole[0].head for kept in whole)
-    assert sum(kept.hidden_TH.untyped_storage().nbytes() for kept in whole if kept.hidden_TH is not None) == (
-        required_bytes(model.get_output_embeddings(), tokens, 0)
-    )
+    assert held([kept.hidden_TH for kept in whole]) == required_bytes(model.get_output_embeddings(), tokens, 0)
     _, few = read_distributions(PolicyModel(model), views, dataclasses.replace(CONFIG, divergence_top_k=3), pad_id=0)
     stored = [t for kept in few for t in (kept.top_ids_TK, kept.top_logprobs_TK) if t is not None]
     assert all(kept.hidden_TH is None for kept in few)
-    assert sum(t.untyped_storage().nbytes() for t in stored) == required_bytes(model.get_output_embeddings(), tokens, 3)
+    assert held(stored) == required_bytes(model.get_output_embeddings(), tokens, 3)
 
 
 def test_what_would_not_fit_is_refused_before_it_is_read_with_a_top_k_that_would() -> None:

@@ -13,6 +13,7 @@ import pytest
 from trainers import options as groups_module
 from trainers.config import SDARConfig
 from trainers.options import (
+    AdapterOptions,
     EvaluationOptions,
     MachineOptions,
     MethodOptions,
@@ -29,6 +30,7 @@ GROUPS: tuple[type[OptionGroup], ...] = (
     MethodOptions,
     PolicyOptions,
     OptimiserOptions,
+    AdapterOptions,
     RolloutOptions,
     EvaluationOptions,
     MachineOptions,
@@ -37,7 +39,7 @@ GROUPS: tuple[type[OptionGroup], ...] = (
 # A return may be any number, and so may the one that counts as success.
 UNBOUNDED = {"success_threshold"}
 # Names that stand in tables of other rooms, names that are composed, and places.
-FREE_TEXT = {"method", "privilege", "advantage", "device", "output_dir"}
+FREE_TEXT = {"teacher_weights", "method", "privilege", "advantage", "device", "output_dir"}
 
 
 def kinds(name: str) -> set[Any]:

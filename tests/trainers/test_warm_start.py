@@ -170,3 +170,29 @@ def test_the_cache_key_names_everything_the_weights_depend_on():
     }
     assert len(keys) == 7
     assert cache_key(dataclasses.replace(ARGS, method="grpo", learning_rate=0.5), ENV, config) in keys
+
+
+def test_a_length_that_no_prompt_fits_into_is_refused_before_demonstrations_are_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[int] = []
+    monkeypatch.setattr(
+        "trainers.warm_start.warm_start.play_demonstrations", lambda *_: played.append(1) or pytest.fail("played")
+    )
+    args = SDARConfig.preset("household-tiny", max_prompt_length=20)
+    with pytest.raises(
+        ValueError, match=r"no prompt fits: the first of a task has more than \d+ tokens.* is 20: raise"
+    ):
+        warm_start(args, "sdar/Household-v0", cache_dir=tmp_path)
+    assert not played
+
+
+def test_a_demonstration_whose_first_prompt_does_not_fit_is_an_error_with_the_remedy(cloned) -> None:
+    demonstrations, tokenizer, _ = cloned
+    source = EnvironmentSource(ENV, ARGS.env_kwargs)
+    short = dataclasses.replace(ARGS, max_prompt_length=16)
+    model = build_model(tokenizer, TinyModelConfig(), seed=0)
+    plain = make_policies(model, tokenizer, short, METHODS["grpo"], source, None).evaluator
+    with pytest.raises(ValueError, match=r"no prompt fits.*max_prompt_length \(16 tokens\)"):
+        demonstration_views([one for one in demonstrations if not one.hinted], plain, plain)
+    source.close()

@@ -17,6 +17,7 @@ from torch import Tensor
 from sdar_envs.randomness import counted_generator
 
 from .row import SampledRow, ScoredRow, WeighedRow
+from .transfer import to_device
 
 _Row = TypeVar("_Row", bound=SampledRow)
 
@@ -95,7 +96,7 @@ def pad_rows(sequences: Sequence[Sequence[float]], width: int, dtype: torch.dtyp
     padded = np.zeros((len(sequences), width), dtype=np.float64 if dtype.is_floating_point else np.int64)
     for index, sequence in enumerate(sequences):
         padded[index, : len(sequence)] = sequence
-    return torch.as_tensor(padded).to(device=device, dtype=dtype)  # type: ignore[call-overload,no-any-return]
+    return to_device(torch.as_tensor(padded).to(dtype), torch.device(device))  # type: ignore[arg-type]
 
 
 def contributes(row: SampledRow, mask_truncated: bool) -> bool:
@@ -144,7 +145,8 @@ def collate(
     # What every row has.
     lengths = [len(row) if contributes(row, mask_truncated) else 0 for row in rows]
     mask = torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]
-    mask = mask.to(device=device)  # type: ignore[call-overload]
+    where = torch.device(device)  # type: ignore[arg-type]
+    mask = to_device(mask, where)
     batch = TokenBatch(
         mask_BT=mask,
         behaviour_BT=stack("behaviour_logprobs_T", lambda r: r.behaviour_logprobs_T, torch.float32, False),
@@ -153,7 +155,7 @@ def collate(
         episode_ids_B=torch.tensor([row.episode_id for row in rows]),
         group_ids_B=torch.tensor([row.group_id for row in rows]),
         invalid_BT=stack("invalid_T", lambda r: r.invalid_T, torch.bool, True),
-        kept_B=torch.tensor([row.kept for row in rows]).to(device=device),  # type: ignore[call-overload]
+        kept_B=to_device(torch.tensor([row.kept for row in rows]), where),
         returns_B=torch.tensor([row.return_ for row in rows], dtype=torch.float64),
     )
     # What only some runs or stages have.
@@ -171,7 +173,7 @@ def collate(
     # The teacher's log-probs, and the mask of tokens that all wanted views have read.
     if teacher_views:
         read = [all(len(row.teacher_logprobs_T.get(view, ())) == len(row) for view in teacher_views) for row in rows]
-        read_B = torch.tensor(read).to(device=device)  # type: ignore[call-overload]
+        read_B = to_device(torch.tensor(read), where)
         batch.teacher_mask_BT = mask & read_B[:, None]
         for view in teacher_views:
             values = [row.teacher_logprobs_T.get(view, []) for row in rows]
@@ -187,8 +189,8 @@ def _weights(row: ScoredRow) -> Sequence[float]:
     return (row.weights_T or ()) if isinstance(row, WeighedRow) else ()
 
 
-def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Cut indices into micro-batches of at most `token_budget` padded tokens, longest first.
+def micro_batches(lengths: Sequence[int], token_budget: int, *, packed: bool = False) -> list[list[int]]:
+    """Cut indices into micro-batches of at most `token_budget` tokens, padding included, longest first.
 
     A sequence that is longer than the budget is a micro-batch of its own. Every index occurs exactly once; ties keep
     their order.
@@ -196,15 +198,20 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
     Args:
         lengths: Tokens per sequence, prompt included.
         token_budget: Largest ``rows x longest row`` of a micro-batch.
+        packed: Rows stand one after another without padding: the budget is for the sum of their lengths.
     """
     if token_budget < 1:
         raise ValueError(f"token_budget: expected at least 1, got {token_budget}")
     batches: list[list[int]] = []
+    tokens = 0  # of the last micro-batch
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget:
+        more = lengths[index] if packed or not batches else lengths[batches[-1][0]]
+        if batches and tokens + more <= token_budget:
             batches[-1].append(index)
+            tokens += more
         else:
             batches.append([index])
+            tokens = lengths[index]
     return batches
 
 

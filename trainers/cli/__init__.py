@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "study": ("study", "compare methods over seeds: paired runs, intervals, verdicts"),
     "methods": ("methods", "the table of training methods; with a name, one of them whole"),
     "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
+    "export-model": ("export_model", "the model of a run as a folder; adapters merged in, or alone"),
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),
     "report": ("report", "a study or a run as one HTML page, with figures and an episode viewer"),
@@ -28,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve-retrieval": ("serve_retrieval", "passages over HTTP, as Search-R1's retriever serves them"),
     "index": ("index", "build, compress or check the index of a corpus"),
     "envs": ("envs", "the environments and their options"),
+    "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
+    "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
 }
 
 EPILOGUE = """examples:

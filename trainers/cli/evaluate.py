@@ -106,6 +106,7 @@ def run(options: argparse.Namespace) -> int:
 def play_set(console: Console, names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """Play the evaluation set with each agent and show one table; returns the metrics as plain values."""
     from ..evaluation.evaluate import evaluate
+    from ..evaluation.health import judge_played
     from ..rollout.environments import EnvironmentSource
     from ..run.progress import StageBar
     from .players import load_player, require_player, say_trust
@@ -137,6 +138,8 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
                     advance=partial(bar.advance, player.name),
                 )  # fmt: skip
             console.print(f"  {player.name}: {duration(time.perf_counter() - started)}")
+            for message in judge_played(results[player.name], player.config) if player.config else ():
+                console.print(f"  WARNING: {message}")
     source.close()
     show_evaluations(console, results)
     return {"panel": fixed.hash, "results": {keys[name]: found.to_json() for name, found in results.items()}}

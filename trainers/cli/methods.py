@@ -40,6 +40,11 @@ ENTERS = {
     "adv_add": "A + c w in place of A",
     "divergence": "loss + c w D, D the divergence of whole next-token distributions",
 }
+WEIGHTS = {
+    "current": "the weights that sampled",
+    "initial": "the initial weights",
+    "ema": "a moving average of the weights",
+}
 # Wide enough for every column but the source; below, what identifies a method and what it does.
 SHORT = ("method", "reward", "signal x", "weight w", "enters", "coef")
 WIDE, WIDEST = 115, 190
@@ -197,8 +202,12 @@ def _lines(method: Method) -> list[tuple[str, str]]:
     if method.injection == "none":
         lines.append(("teacher", "reads nothing"))
     else:
-        weights = "the weights that sampled" if method.teacher_weights == "old" else method.teacher_weights
-        reading = f"reads the view {readings(method)}, by {weights}" if method.teacher_views else "reads nothing"
+        weights = WEIGHTS[method.teacher_weights]
+        reading = (
+            f"reads the view {readings(method)}, by {weights} (teacher_weights)"
+            if method.teacher_views
+            else "reads nothing"
+        )
         lines.append(("teacher", reading))
         if method.keep is not None:
             lines.append(("episodes", meaning(method.keep)))

@@ -41,13 +41,14 @@ class Player:
     """An agent with the name it has in tables.
 
     `step` is the training iteration of its weights, where it has one; `seals_info` says that it reads the whole info,
-    as a user's own teacher context does.
+    as a user's own teacher context does; `config` is what a model's prompts are made by.
     """
 
     name: str
     agent: Agent
     step: int | None = None
     seals_info: bool = False
+    config: SDARConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,9 @@ def load_player(
     if temperature is not None:
         config = dataclasses.replace(config, eval_temperature=temperature)
     if not privileged:
-        return Player(who, model_agent(model_path, config, source, trust_remote_code=trust_remote_code), step)
+        return Player(
+            who, model_agent(model_path, config, source, trust_remote_code=trust_remote_code), step, config=config
+        )
     agent = model_agent(
         model_path,
         config,
@@ -214,7 +217,7 @@ def load_player(
         teacher_context=teacher_context,
         trust_remote_code=trust_remote_code,
     )
-    return Player(f"{who} (privileged prompt)", agent, step, seals_info=teacher_context is not None)
+    return Player(f"{who} (privileged prompt)", agent, step, seals_info=teacher_context is not None, config=config)
 
 
 def scripted_agent(who: str, source: EnvironmentSource, seed: int) -> Agent:

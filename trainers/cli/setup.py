@@ -12,7 +12,7 @@ from sdar_envs.choices import unknown_choice
 
 from ..config import SDARConfig
 from ..options.convert import merge, nested, read_yaml
-from ..presets import Preset, load_preset, model_family, preset_config, preset_for, preset_names
+from ..presets import Preset, asks_for_lora, load_preset, model_family, preset_config, preset_for, preset_names
 from .flags import add_config_flags, add_teacher_context_argument, check_keys, given_flags, read_pairs
 
 DEFAULT_ENV = "sdar/Household-v0"
@@ -74,7 +74,7 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
     preset = choose_preset(options.preset, env_id, model)
     env_id = str(env_id or (preset.env_id if preset else DEFAULT_ENV))
     given = merge(from_file, pairs, flags)
-    chosen = merge(preset_config(preset, given.get("method")), given)
+    chosen = merge(preset_config(preset, given.get("method"), lora=asks_for_lora(given)), given)
     named = preset.name if preset else None
     return Setup(env_id, model, build_config(chosen), named, tuple({**pairs, **flags}), teacher_context)
 

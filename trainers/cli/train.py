@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--warm-start", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="options of the tiny model's warm start (WarmStartConfig in trainers.warm_start), e.g. max_steps=800",
     )  # fmt: skip
+    parser.add_argument(
+        "--skip-memory-check", action="store_true", help="begin a run that is computed not to fit into memory"
+    )
     parser.add_argument("--cache-dir", metavar="DIR", help="where warm models are kept [$XDG_CACHE_HOME/sdar-gym]")
     add_trust_argument(parser)
     add_setup_arguments(parser)
@@ -77,6 +80,7 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
         group: The processes of the run; None where there is one. The first of them checks the directory, and prints.
     """
     from .envs import check_env_kwargs
+    from .memory import say_memory
     from .players import quiet_about_files, say_trust
     from .summary_table import show_directory, show_next_steps, show_summary
     from .unused_options import unread
@@ -86,7 +90,7 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
     console = make_console(quiet=not first)
     path = Path(setup.config.output_dir)
     if first:
-        check_before_the_start(setup, path, resume=options.resume)
+        check_before_the_start(setup, path, resume=options.resume, trust_remote_code=options.trust_remote_code)
     if group is not None:
         group.gather(None)  # the others wait until the directory has been looked at, before it is written
         console.print(f"{group.world_size} processes, {group.device.type}")
@@ -102,6 +106,7 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
         require_environment(setup)  # with a model, the trainer makes it before it reads the model
     elif warm_pairs:
         raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
+    say_memory(console, setup, refuses=not options.skip_memory_check)
     model = setup.model
     warm_seconds = 0.0
     if model is None:
@@ -136,7 +141,7 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
     return 0
 
 
-def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
+def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remote_code: bool = False) -> None:
     """Say what is wrong before minutes of warm start, not after.
 
     Raises:
@@ -168,7 +173,7 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool) -> None:
         load_teacher_context(setup.teacher_context)
     if setup.model is not None:
         require_model(setup.model, "a model directory or name")
-        check_files(setup.model)
+        check_files(setup.model, trust_remote_code=trust_remote_code)
         config = setup.config
         require_lengths(positions_of(setup.model), config.max_prompt_length, config.max_completion_length)
 

@@ -65,6 +65,10 @@ class Engine(Ranks, Protocol):
         """A root module around a causal LM: on the device, in the precision, without dropout."""
         ...
 
+    def reader(self, model: Any) -> PolicyModel:
+        """A root module around a model of its own that only reads: no gradients, no sampling."""
+        ...
+
     def frozen(self, root: PolicyModel) -> PolicyModel:
         """A copy of the parameters as they are now, without gradients: the reference policy."""
         ...
@@ -93,10 +97,14 @@ class Engine(Ranks, Protocol):
         """Scale gradients to a norm of at most `max_norm`; returns the norm before, over all processes."""
         ...
 
-    def whole_state(self, root: PolicyModel) -> Mapping[str, Tensor]:
+    def whole_state(self, root: PolicyModel, *, learning_only: bool = False) -> Mapping[str, Tensor]:
         """All parameters of the language model, by its own names, in the precision that computes.
 
         Called by all processes. Only the writer gets the parameters where they have to be gathered.
+
+        Args:
+            root: The policy.
+            learning_only: Those that do not learn need not be gathered, and may be missing.
         """
         ...
 

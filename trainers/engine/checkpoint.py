@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .optimizers import eight_bit_parts, is_eight_bit, load_eight_bit_part
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
@@ -231,7 +233,9 @@ def optimizer_state(
     numbers: dict[str, Any] = {}
     for name, parameter in named:
         for key, value in optimizer.state.get(parameter, {}).items():
-            if isinstance(value, torch.Tensor):
+            if is_eight_bit(value):
+                tensors |= {f"{name}/{key}.{part}": own for part, own in eight_bit_parts(value).items()}
+            elif isinstance(value, torch.Tensor):
                 tensors[f"{name}/{key}"] = value
             elif value is not None:
                 numbers[f"{name}/{key}"] = value
@@ -264,6 +268,14 @@ def load_optimizer_state(
         name, key = full_name.rsplit("/", 1)
         if name not in parameters:
             raise CheckpointError(f"{path}: expected state of this model's parameters, got {name}")
+        parameter = parameters[name]
+        if "." in key:
+            moment, part = key.split(".")
+            load_eight_bit_part(optimizer, parameter, moment, part, value)
+            continue
         # Adam's step counts stay on the CPU unless the optimiser is fused or capturable; moments follow the parameter.
-        is_moment = hasattr(value, "shape") and value.shape == parameters[name].shape
-        optimizer.state[parameters[name]][key] = cut_like(value, parameters[name]) if is_moment else value
+        if hasattr(value, "shape") and value.shape == parameter.shape:
+            optimizer.state[parameter][key] = cut_like(value, parameter)
+        else:
+            follows = hasattr(value, "shape") and optimizer.param_groups[0].get("fused")
+            optimizer.state[parameter][key] = value.to(parameter.device) if follows else value

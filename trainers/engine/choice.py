@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..options import MachineOptions
+from ..options import MachineOptions, Options
 from ..options.option import AUTO
 from .base import Engine
 from .processes import join
@@ -16,7 +16,18 @@ from .sharded import FullySharded, resident_bytes
 from .single import SingleProcess
 
 
-def choose_engine(options: MachineOptions, model: Any) -> Engine:
+def local_engine(options: MachineOptions) -> SingleProcess:
+    """How this process computes: alone, or as one of several.
+
+    Raises:
+        ValueError: The machine has no such device.
+        ProcessesError: As `processes.join`.
+    """
+    group = join(options)
+    return SingleProcess.of(options if group is None else dataclasses.replace(options, device=str(group.device)))
+
+
+def choose_engine(options: Options, model: Any) -> Engine:
     """The engine of a configuration, in the processes that a launcher has started.
 
     Args:
@@ -25,15 +36,22 @@ def choose_engine(options: MachineOptions, model: Any) -> Engine:
             than half of a GPU.
 
     Raises:
-        ValueError: The machine has no such device.
+        ValueError: The machine has no such device, or the optimiser cannot update cut parameters.
         ProcessesError: As `processes.join`.
     """
-    group = join(options)
+    group, local = join(options), local_engine(options)
     if group is None:
-        return SingleProcess.of(options)
-    local = SingleProcess.of(dataclasses.replace(options, device=str(group.device)))
+        return local
     cuts = options.sharding == "fsdp"
     if options.sharding == AUTO and group.device.type == "cuda":
         _, total = torch.cuda.mem_get_info(group.device)
         cuts = any(group.gather(resident_bytes(model) > total / 2))
-    return FullySharded(group, local) if cuts else Replicated(group, local)
+    if not cuts:
+        return Replicated(group, local)
+    if options.optim == "adamw_8bit" or options.offload_optimizer:
+        wish = "optim=adamw_8bit" if options.optim == "adamw_8bit" else "offload_optimizer"
+        raise ValueError(
+            f"sharding=fsdp cuts the optimiser's state over {group.world_size} processes, and {wish} expects it whole: "
+            "leave that out (each process holds its part only), or choose sharding=ddp"
+        )
+    return FullySharded(group, local)

@@ -30,6 +30,10 @@ class Replicated(SeveralProcesses):
         """As in one process: the same model on every device."""
         return self.local.prepare(model)
 
+    def reader(self, model: Any) -> PolicyModel:
+        """As in one process."""
+        return self.local.reader(model)
+
     def frozen(self, root: PolicyModel) -> PolicyModel:
         """A copy of the parameters as they are now, without gradients, in every process."""
         return self.local.frozen(root)

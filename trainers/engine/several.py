@@ -75,12 +75,14 @@ class SeveralProcesses:
         """Scale gradients, which are summed, to a norm of at most `max_norm`; returns the norm before."""
         return float(whole(torch.nn.utils.clip_grad_norm_(parameters, max_norm)))
 
-    def whole_state(self, root: PolicyModel) -> Mapping[str, Tensor]:
-        """All parameters, on the CPU of the writer."""
+    def whole_state(self, root: PolicyModel, *, learning_only: bool = False) -> Mapping[str, Tensor]:
+        """All parameters, or those that learn, on the CPU of the writer."""
         # Kept as parameters, so that tied ones are seen to be one and are gathered once.
         gathered: dict[int, Tensor] = {}
         state = {}
         for name, tensor in root.language_model.state_dict(keep_vars=True).items():
+            if learning_only and not tensor.requires_grad:
+                continue
             if id(tensor) not in gathered:
                 gathered[id(tensor)] = self._for_the_writer(tensor, self._stored(tensor))
             state[name] = gathered[id(tensor)]

@@ -23,7 +23,7 @@ from torch import nn
 
 from ..forward.root import PolicyModel
 from .several import SeveralProcesses
-from .single import disable_dropout, recompute_activations
+from .single import disable_dropout, packs_rows, recompute_activations
 from .whole_tensors import copy_into, whole
 
 
@@ -32,7 +32,7 @@ class ShardedPolicy(PolicyModel):
 
     computes_in: torch.dtype
 
-    def frozen_head(self) -> Any:
+    def head_as_now(self, *, stays: bool) -> Any:
         """A whole copy of the LM head as it is now, in every process."""
         head = self.head
         bias = getattr(head, "bias", None)
@@ -58,20 +58,27 @@ class FullySharded(SeveralProcesses):
 
         The parameters begin as they are in the precision that computes, as those of other engines do.
         """
+        packs = packs_rows(model, self.local.packing)
         disable_dropout(model)
         _round(model, self.dtype)
         sampler = copy.deepcopy(model).to(self.device).requires_grad_(False).eval()
         _round(model, torch.float32)
         if self.local.gradient_checkpointing:
             recompute_activations(model)
-        root = self._cut(model, master=torch.float32)
+        root = self._cut(model, master=torch.float32, packs=packs)
         self.samplers[id(root)] = sampler
         return root
 
+    def reader(self, model: Any) -> PolicyModel:
+        """Cut over the processes in the precision that computes."""
+        disable_dropout(model)
+        _round(model, self.dtype)
+        packs = packs_rows(model, self.local.packing)
+        return self._cut(model.requires_grad_(False), master=self.dtype, packs=packs)
+
     def frozen(self, root: PolicyModel) -> PolicyModel:
         """The parameters as they are now, cut over the processes in the precision that computes."""
-        model = copy.deepcopy(self.sampling_model(root))
-        return self._cut(model, master=self.dtype).requires_grad_(False).eval()
+        return self.reader(copy.deepcopy(self.sampling_model(root)))
 
     @torch.no_grad()
     def sampling_model(self, root: PolicyModel) -> Any:
@@ -79,13 +86,14 @@ class FullySharded(SeveralProcesses):
         sampler = self.samplers[id(root)]
         copies = dict(sampler.named_parameters())
         for name, parameter in root.language_model.named_parameters():
-            copy_into(copies[name], whole(parameter.detach()))
+            if parameter.requires_grad:  # with adapters, all others are what they were
+                copy_into(copies[name], whole(parameter.detach()))
         return sampler
 
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Nothing: every backward pass has added its gradients up already."""
 
-    def _cut(self, model: Any, *, master: torch.dtype) -> PolicyModel:
+    def _cut(self, model: Any, *, master: torch.dtype, packs: bool) -> PolicyModel:
         """A root module around a model whose parameters, in the precision `master`, are cut over all processes."""
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
@@ -93,11 +101,12 @@ class FullySharded(SeveralProcesses):
         mesh = init_device_mesh(self.device.type, (self.world_size,))
         computes = None if self.dtype == master else self.dtype
         policy = MixedPrecisionPolicy(param_dtype=computes, reduce_dtype=torch.float32)
-        root = ShardedPolicy(model)
+        root = ShardedPolicy(model, packs_rows=packs)
         root.computes_in = self.dtype
         for layer in _layers(model):
             fully_shard(layer, mesh=mesh, mp_policy=policy)
-        fully_shard(root, mesh=mesh, mp_policy=policy)
+        # Cut again after each pass, as layers are: parameters may be exchanged between passes (`held_weights`).
+        fully_shard(root, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
         for module in root.modules():
             if isinstance(module, FSDPModule):
                 # Sums, not means: a loss is divided by the tokens of all processes before the backward pass.

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,10 @@ from ..forward.passes import score_views
 from ..forward.root import PolicyModel
 from ..methods.method import IterationPlan
 from ..methods.objective import Objective, combined, objective, summarise
-from ..options import OptimiserOptions, Options
+from ..options import Options
 from .base import Engine, owns
+from .held_weights import AveragedWeights
+from .optimizers import HostState, make_optimizer, set_rate, step_scope
 from .whole_tensors import copy_into
 
 # The share of skipped updates is judged against at least this many, so that one early skip does not end a run.
@@ -49,17 +51,21 @@ class UpdateCounters:
 class MasterWeights:
     """Float32 copies (masters) of 16-bit parameters, which the optimiser updates.
 
-    A float32 parameter is its own master. It is separate from what a checkpoint stores as the model where the model
-    computes in 16 bits all the same (`computes_in`), as sharded parameters do.
+    A float32 parameter is its own master, and so is every parameter where `separate_masters` is False: an update that
+    is smaller than a step of its 16 bits is then lost. Sharded parameters are float32 whatever the model computes in
+    (`computes_in`), and a checkpoint, whose model is in that precision, then holds them besides.
     """
 
     named: list[tuple[str, nn.Parameter]]
+    separate_masters: bool = True
     computes_in: torch.dtype = torch.float32
     masters: list[nn.Parameter] = field(init=False)
 
     def __post_init__(self) -> None:
         self.masters = [
-            parameter if parameter.dtype == torch.float32 else nn.Parameter(parameter.detach().float().clone())
+            parameter
+            if parameter.dtype == torch.float32 or not self.separate_masters
+            else nn.Parameter(parameter.detach().float().clone())
             for _, parameter in self.named
         ]
 
@@ -70,8 +76,22 @@ class MasterWeights:
         """
         for (_, parameter), master in zip(self.named, self.masters, strict=True):
             if master is not parameter and parameter.grad is not None:
-                own, parameter.grad = parameter.grad.float(), None
-                master.grad = own if master.grad is None else master.grad.add_(own)
+                # Added without a float32 copy of the 16-bit gradient, but for the first, which becomes the sum.
+                if master.grad is None:
+                    master.grad = parameter.grad.float()
+                else:
+                    master.grad.add_(parameter.grad)
+                parameter.grad = None
+
+    @torch.no_grad()
+    def probe_rounded(self) -> list[Tensor]:
+        """Up to 256 evenly spaced values of every 16-bit parameter without a master: small updates of it are lost."""
+        found = []
+        for (_, parameter), master in zip(self.named, self.masters, strict=True):
+            if master is parameter and parameter.dtype != torch.float32:
+                flat = parameter.detach().reshape(-1)
+                found.append(flat[:: max(1, flat.numel() // 256)][:256].clone())
+        return found
 
     @torch.no_grad()
     def publish(self) -> None:
@@ -85,10 +105,9 @@ class MasterWeights:
         return [(name, master) for (name, _), master in zip(self.named, self.masters, strict=True)]
 
     def separate(self) -> dict[str, Tensor]:
-        """The masters that are no parameters, or more precise than those that compute, for a checkpoint."""
+        """The masters that are no parameters, or more precise than what computes, for a checkpoint."""
         pairs = zip(self.named, self.masters, strict=True)
-        precise = self.computes_in != torch.float32
-        return {name: master for (name, parameter), master in pairs if precise or master is not parameter}
+        return {name: m for (name, p), m in pairs if m is not p or (p.dtype == torch.float32 != self.computes_in)}
 
     @torch.no_grad()
     def load_separate(self, path: Path) -> None:
@@ -133,19 +152,6 @@ def loss_denominator(tokens: float, options: Options) -> float:
     return episodes * options.max_turns * options.max_completion_length / options.num_mini_batches
 
 
-def make_optimizer(options: OptimiserOptions, named: Sequence[tuple[str, nn.Parameter]]) -> torch.optim.Optimizer:
-    """The configured optimiser; weight decay acts on matrices only, as usual for transformers."""
-    groups: list[dict[str, Any]] = [
-        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if options.optim == "sgd":
-        return torch.optim.SGD(groups, lr=options.learning_rate)
-    betas = (options.adam_beta1, options.adam_beta2)
-    return torch.optim.AdamW(groups, lr=options.learning_rate, betas=betas, eps=options.adam_epsilon)
-
-
 class Updater:
     """Owns the optimiser of a policy.
 
@@ -162,9 +168,17 @@ class Updater:
         self.engine = engine
         self.pad_id = pad_id
         named = root.language_model.named_parameters()
-        self.masters = MasterWeights([(name, p) for name, p in named if p.requires_grad], engine.dtype)
+        learning = [(name, p) for name, p in named if p.requires_grad]
+        self.masters = MasterWeights(
+            learning, separate_masters=options.master_weights != "none", computes_in=engine.dtype
+        )
         self.optimizer = make_optimizer(options, self.masters.named_masters())
+        self.host_state: HostState | None = None
+        if options.offload_optimizer:
+            pairs = zip(learning, self.masters.masters, strict=True)
+            self.host_state = HostState(self.optimizer, [(parameter, master) for (_, parameter), master in pairs])
         self.counters = UpdateCounters()
+        self.average: AveragedWeights | None = None  # of the parameters, where the teacher is one (`engine.policies`)
 
     def update(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> dict[str, float]:
         """All optimiser steps of an iteration.
@@ -182,9 +196,14 @@ class Updater:
             TypeError: A row was not weighed.
         """
         require_stage(rows, WeighedRow, "Updater.update", "weigh the rows first (methods.weigh)")
+        with nullcontext() if self.host_state is None else self.host_state.in_use():
+            return self._update(rows, plan)
+
+    def _update(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> dict[str, float]:
+        """`update`, with the optimiser's state at hand."""
         rate = learning_rate_at(self.options, plan.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
+        probed = self.masters.probe_rounded()
         # How many mini-batches, hence optimiser steps, per pass over the rows.
         usable = [row for row in rows if len(row)]
         wanted = self.options.mini_batch_rows
@@ -202,6 +221,10 @@ class Updater:
                 losses += sum(float(part.loss.detach()) for part in own)
                 norms.append(norm)
                 skipped += not math.isfinite(norm)
+        if self.average is not None:
+            self.average.update()
+        probes = zip(probed, self.masters.probe_rounded(), strict=True)
+        unchanged = [(before == after).double() for before, after in probes]
         # Metrics: means over the iteration's steps, and the first step's difference to the sampler.
         metrics = dict(summarise(parts))
         shift = summarise(first)
@@ -214,6 +237,8 @@ class Updater:
             "sampling/logp_diff_mean": shift.get("policy/logprob_shift", 0.0),
             "sampling/logp_diff_max": shift.get("policy/logprob_shift_max", 0.0),
         }
+        if unchanged:
+            metrics["update/unchanged"] = float(torch.cat(unchanged).mean())
         return metrics
 
     def optimiser_step(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> tuple[list[Objective], float]:
@@ -226,7 +251,8 @@ class Updater:
         norm = self.engine.clip(self.masters.masters, self.options.max_grad_norm)
         self.counters.updates += 1
         if math.isfinite(norm):
-            self.optimizer.step()
+            with step_scope(self.engine.device):
+                self.optimizer.step()
             self.masters.publish()
             self.counters.skipped_in_a_row = 0
             self.counters.tokens += loss_tokens(rows, mask_truncated=self.options.mask_truncated_completions)
@@ -249,9 +275,9 @@ class Updater:
         denominator = loss_denominator(tokens, options)
         views = plan.method.teacher_views if plan.coefficient else ()
         parts = []
-        for indices in self.root.in_step(
-            micro_batches([len(row.student.ids) for row in rows], options.micro_batch_tokens)
-        ):
+        lengths = [len(row.student.ids) for row in rows]
+        batches = micro_batches(lengths, options.micro_batch_tokens, packed=self.root.packs_rows)
+        for indices in self.root.in_step(batches):
             if not indices:
                 self.root.idle_pass(self.pad_id)
                 continue

@@ -24,11 +24,11 @@ def cut_like(tensor: Tensor, like: Tensor) -> Tensor:
     """A whole tensor on the device of `like`, and cut over the processes as that is; nothing is communicated.
 
     Args:
-        tensor: Whole, and the same in all processes.
+        tensor: Whole, and the same in all processes; or cut like `like` already.
         like: A parameter, sharded or not.
     """
     moved = tensor.to(like.device)
-    if not is_sharded(like):
+    if is_sharded(tensor) or not is_sharded(like):
         return moved
     from torch.distributed.tensor import distribute_tensor
 

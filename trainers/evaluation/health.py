@@ -138,6 +138,25 @@ def malformed_message(share: float, options: Options) -> str:
     )
 
 
+def judge_form(student: Evaluation, options: Options) -> str | None:
+    """The message about an evaluation most of whose completions are no actions; None where they are."""
+    turns = [turn for rollout in student.rollouts if not rollout.episode.failed for turn in rollout.episode.turns]
+    malformed = sum(turn.action.parse is not Parse.OK for turn in turns) / max(len(turns), 1)
+    return malformed_message(malformed, options) if turns and malformed >= options.health_malformed else None
+
+
+def judge_played(student: Evaluation, options: Options) -> list[str]:
+    """What is wrong with how a model played an evaluation set, for somebody who only looks at its success rate."""
+    played = [rollout.episode for rollout in student.rollouts if not rollout.episode.failed]
+    full = sum(episode.stop_reason is StopReason.CONTEXT_FULL for episode in played) / max(len(played), 1)
+    messages = [judge_form(student, options)]
+    if played and full >= options.health_context_full:
+        messages.append(
+            f"{full:.0%} of the episodes ended because their prompt no longer fits: {_longer_prompts(options)}"
+        )
+    return [message for message in messages if message]
+
+
 def _longer_prompts(options: Options) -> str:
     return (
         f"raise max_prompt_length ({options.max_prompt_length} tokens), or lower history_length; `sdar inspect` shows "
@@ -172,9 +191,8 @@ def judge_start(
             "action: check the chat template and the end tokens of the model (`sdar inspect` shows its prompt)"
         )
     found: dict[str, str] = {}
-    malformed = sum(turn.action.parse is not Parse.OK for turn in turns) / max(len(turns), 1)
-    if turns and malformed >= options.health_malformed:
-        found["malformed"] = malformed_message(malformed, options)
+    if message := judge_form(student, options):
+        found["malformed"] = message
     lead = None if teacher is None else teacher.success_rate - student.success_rate
     if teaches and lead is not None and lead <= options.health_teacher_lead:
         found["nothing_to_distil"] = (

@@ -7,7 +7,7 @@ something must be stored per loss token:
 divergence_top_k   stored per loss token, in host memory                    then, at the update
 =================  =======================================================  =======================================
 0 (all tokens)     the last hidden state, H values; and one copy of the     the old head turns them into logits
-                   LM head per iteration                                    again, chunk by chunk: exact
+                   LM head per iteration, where it has several updates      again, chunk by chunk: exact
 k                  k ids, k + 1 log-probs (8 k + 4 bytes)                   compared on k tokens and a tail
 =================  =======================================================  =======================================
 
@@ -29,6 +29,7 @@ from agents.base import View
 from ..batch.row import ScoredRow
 from ..batch.teacher_tokens import TeacherTokens
 from ..batch.token_batch import micro_batches
+from ..batch.transfer import arrived, to_device, to_host
 from ..maths.divergences import divergence, with_tail
 from ..options import MethodOptions, Options
 from .logprobs import Look, Scored, check_head
@@ -71,7 +72,7 @@ def check_memory(head: Any, views: Sequence[View], options: Options) -> None:
 
 @torch.no_grad()
 def read_distributions(
-    root: PolicyModel, views: Sequence[View], options: Options, *, pad_id: int
+    root: PolicyModel, views: Sequence[View], options: Options, *, pad_id: int, borrowed: bool = False
 ) -> tuple[list[list[float]], list[TeacherTokens]]:
     """Score the sampled tokens as `passes.score_rows` does, and keep the next-token distributions at their positions.
 
@@ -80,6 +81,7 @@ def read_distributions(
         views: Rows given the privileged prompt.
         options: Temperature, batch options, and how much of a distribution is kept.
         pad_id: Any valid id, for padding.
+        borrowed: The root has these parameters only now (`weights.PolicyWeights`), so that its head is copied.
 
     Returns:
         Per view, the log-probs of its sampled tokens and the kept distributions, in host memory.
@@ -90,9 +92,10 @@ def read_distributions(
     head = root.head
     check_memory(head, views, options)
     check_head(root.language_model)
-    # One copy of the head as it is now; the live one changes with every update.
+    # The head as it is now. The live one changes with every update: until the only one is done, it is the same.
     top_k = options.divergence_top_k if options.divergence_top_k < head.weight.shape[0] else 0
-    kept = None if top_k else root.frozen_head()
+    updates_once = options.num_mini_batches == options.num_iterations == 1 and options.mini_batch_rows is None
+    kept = None if top_k else root.head_as_now(stays=updates_once and not borrowed)
 
     def most_likely(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
         logprobs_NV = torch.log_softmax(logits_NV, -1)
@@ -101,7 +104,9 @@ def read_distributions(
 
     scores: list[list[float]] = [[] for _ in views]
     tokens = [TeacherTokens()] * len(views)
-    batches = micro_batches([len(view.ids) for view in views], options.micro_batch_tokens)
+    found: list[tuple[list[int], Tensor, list[Tensor]]] = []
+    lengths = [len(view.ids) for view in views]
+    batches = micro_batches(lengths, options.micro_batch_tokens, packed=root.packs_rows)
     for indices in root.in_step([own for own in batches if any(views[index].loss_positions for index in own)]):
         if not indices:
             root.idle_pass(pad_id)
@@ -116,15 +121,19 @@ def read_distributions(
             look=most_likely if top_k else None,
             keep_hidden=not top_k,
         )
-        # Loss tokens of all views stand one after another; each view gets its own.
-        counts = [len(view.loss_positions) for view in picked]
         kept_N = scored.looked if scored.hidden_NH is None else (scored.hidden_NH,)
-        stored = [part.cpu().split(counts) for part in kept_N]
-        logprobs = scored.logprobs_BT.tolist()
+        found.append((indices, to_host(scored.logprobs_BT), [to_host(part) for part in kept_N]))
+    # Values are read when all passes have been handed to the device, so that it never waits for this loop.
+    arrived(head.weight.device)
+    for indices, logprobs_BT, parts in found:
+        # Loss tokens of all views stand one after another; each view gets its own. All micro-batches are kept until
+        # the update, so a view's part of one keeps nothing alive that would go otherwise.
+        counts = [len(views[index].loss_positions) for index in indices]
+        stored = [part.split(counts) for part in parts]
+        logprobs = logprobs_BT.tolist()
         for place, index in enumerate(indices):
             scores[index] = logprobs[place][: counts[place]]
-            # Copies: a part of a split would keep its whole micro-batch in memory.
-            own = [part[place].clone() for part in stored]
+            own = [part[place] for part in stored]
             tokens[index] = TeacherTokens(None, None, *own) if top_k else TeacherTokens(own[0], kept)
     return scores, tokens
 
@@ -152,7 +161,7 @@ def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.dev
         raise ValueError("against: expected at least one row with teacher_tokens, got none: score the teacher first")
     kind, alpha = options.divergence, options.divergence_alpha
     if read.hidden_TH is not None:
-        hidden_NH, head = _stack(rows, "hidden_TH").to(device), read.head
+        hidden_NH, head = to_device(_stack(rows, "hidden_TH"), device), read.head
         assert head is not None
 
         # Whole distributions: the kept head turns hidden states into the teacher's logits, chunk by chunk.
@@ -164,8 +173,8 @@ def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.dev
         return whole
 
     # Reduced distributions: the student's are brought to the same k tokens and a tail.
-    ids_NK = _stack(rows, "top_ids_TK").to(device).long()
-    logprobs_NK = _stack(rows, "top_logprobs_TK").to(device)
+    ids_NK = to_device(_stack(rows, "top_ids_TK"), device).long()
+    logprobs_NK = to_device(_stack(rows, "top_logprobs_TK"), device)
 
     def reduced(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
         student_NK = with_tail(torch.log_softmax(logits_NV, -1), ids_NK[part])

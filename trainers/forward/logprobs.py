@@ -3,7 +3,8 @@
 The backbone runs once over the right-padded batch; hidden states are taken at the loss positions only (the position
 *before* each sampled token), and the LM head runs on those, in checkpointed chunks where the vocabulary is large.
 Logits are divided by the sampling temperature in float32 before the log-softmax. Right padding under causal
-attention cannot reach a real token, so no padding mask is built and the fast causal kernels stay available.
+attention cannot reach a real token, so no padding mask is built and the fast causal kernels stay available. Where the
+attention keeps rows apart by their positions, they can stand in one row instead, one after another, without padding.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from agents.base import View
+
+from ..batch.transfer import to_device
 
 # With a smaller vocabulary the logits of a micro-batch take little memory, and recomputing them would only cost time.
 CHUNKED_VOCABULARY = 8192
@@ -85,6 +88,7 @@ def score(
     entropy: bool = False,
     look: Look | None = None,
     keep_hidden: bool = False,
+    packed: bool = False,
 ) -> Scored:
     """Score the sampled tokens of `views` in one pass of the backbone.
 
@@ -99,6 +103,8 @@ def score(
         entropy: Whether to return entropies too.
         look: Computes something else from the same logits.
         keep_hidden: Whether to return the hidden states that the head read.
+        packed: Put the views one after another instead of padding them. Position ids that begin anew keep them apart:
+            flash attention takes them as they are; other attention builds a mask of all tokens by all tokens.
 
     Returns:
         Float32 ``[B, T]`` log-probs (0 outside the mask), the mask, entropies or None, and what `look` returned; T is
@@ -112,7 +118,7 @@ def score(
     if not temperature > 0:
         raise ValueError(f"temperature: expected above 0 to score samples, got {temperature}")
     check_head(model)
-    states = loss_states(model, views, pad_id=pad_id)
+    states = loss_states(model, views, pad_id=pad_id, packed=packed)
     output = head_logprobs(
         model.get_output_embeddings(),
         states.hidden_NH,
@@ -127,7 +133,7 @@ def score(
     return scored._replace(logprobs_BT=scored.spread(output.logprobs_N), entropy_BT=entropy_BT)
 
 
-def loss_states(model: Any, views: Sequence[View], *, pad_id: int) -> LossStates:
+def loss_states(model: Any, views: Sequence[View], *, pad_id: int, packed: bool = False) -> LossStates:
     """Run the backbone once over `views` and take what the LM head needs.
 
     Raises:
@@ -135,9 +141,13 @@ def loss_states(model: Any, views: Sequence[View], *, pad_id: int) -> LossStates
     """
     device = model.get_output_embeddings().weight.device
     ids_BL, flat_N, counts = _padded(views, pad_id)
-    ids_BL, flat = ids_BL.to(device), flat_N.to(device)
-    mask_BT = (torch.arange(max(counts))[None, :] < torch.tensor(counts)[:, None]).to(device)
     position_ids = torch.arange(ids_BL.shape[1], device=device)[None, :]
+    if packed and len(views) > 1:
+        lengths = [len(view.ids) for view in views]
+        ids_BL, flat_N = _packed(ids_BL, flat_N, lengths, counts)
+        position_ids = to_device(torch.cat([torch.arange(length) for length in lengths])[None, :], device)
+    ids_BL, flat = to_device(ids_BL, device), to_device(flat_N, device)
+    mask_BT = to_device(torch.arange(max(counts))[None, :] < torch.tensor(counts)[:, None], device)
     decoder = model.get_decoder()
     hidden_BLH = decoder(input_ids=ids_BL, position_ids=position_ids, use_cache=False).last_hidden_state
     # The token at position p is predicted from the state at p - 1; positions are at least 1, so rows do not mix.
@@ -160,6 +170,14 @@ def _padded(views: Sequence[View], pad_id: int) -> tuple[Tensor, Tensor, list[in
         flat.extend(row * length + position for position in view.loss_positions)
     counts = [len(view.loss_positions) for view in views]
     return torch.tensor(ids, dtype=torch.long), torch.tensor(flat, dtype=torch.long), counts
+
+
+def _packed(ids_BL: Tensor, flat_N: Tensor, lengths: Sequence[int], counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """What `_padded` returned without its padding: ids ``[1, sum of lengths]``, and the loss tokens' places in them."""
+    real_BL = torch.arange(ids_BL.shape[1])[None, :] < torch.tensor(lengths)[:, None]
+    # A row moves to the left by the padding of all rows before it.
+    padding = torch.tensor([0, *(ids_BL.shape[1] - length for length in lengths[:-1])]).cumsum(0)
+    return ids_BL[real_BL][None, :], flat_N - padding.repeat_interleave(torch.tensor(counts))
 
 
 def head_logprobs(

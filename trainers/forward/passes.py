@@ -9,6 +9,7 @@ import torch
 from agents.base import View
 
 from ..batch.token_batch import micro_batches
+from ..batch.transfer import arrived, to_host
 from .logprobs import Look, Scored
 from .root import PolicyModel
 
@@ -68,13 +69,18 @@ def score_rows(
         Per view, the log-probs of its sampled tokens, in the order of `views`.
     """
     results: list[list[float]] = [[] for _ in views]
-    batches = micro_batches([len(view.ids) for view in views], token_budget)
+    found: list[tuple[list[int], torch.Tensor]] = []
+    batches = micro_batches([len(view.ids) for view in views], token_budget, packed=root.packs_rows)
     for indices in root.in_step([own for own in batches if any(views[index].loss_positions for index in own)]):
         if not indices:
             root.idle_pass(pad_id)
             continue
         picked = [views[index] for index in indices]
         scored = score_views(root, picked, temperature=temperature, pad_id=pad_id, chunk=chunk, grad=False)
-        for index, view, values in zip(indices, picked, scored.logprobs_BT.tolist(), strict=True):
-            results[index] = values[: len(view.loss_positions)]
+        found.append((indices, to_host(scored.logprobs_BT)))
+    # Values are read when all passes have been handed to the device, so that it never waits for this loop.
+    arrived(root.head.weight.device)
+    for indices, logprobs_BT in found:
+        for index, values in zip(indices, logprobs_BT.tolist(), strict=True):
+            results[index] = values[: len(views[index].loss_positions)]
     return results

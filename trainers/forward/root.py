@@ -29,6 +29,7 @@ class PolicyModel(nn.Module):
 
     Args:
         language_model: A causal LM of transformers (``get_decoder``, ``get_output_embeddings``).
+        packs_rows: Rows of a pass stand one after another instead of being padded (`logprobs.score`).
 
     Attributes:
         passes_of_all: From the passes that this process needs to those that every process makes. Where parameters are
@@ -37,9 +38,10 @@ class PolicyModel(nn.Module):
 
     passes_of_all: Callable[[int], int]
 
-    def __init__(self, language_model: Any) -> None:
+    def __init__(self, language_model: Any, *, packs_rows: bool = False) -> None:
         super().__init__()
         self.language_model = language_model
+        self.packs_rows = packs_rows
         self.passes_of_all = _as_many
 
     def in_step(self, batches: Sequence[list[int]]) -> list[list[int]]:
@@ -73,6 +75,7 @@ class PolicyModel(nn.Module):
             entropy=entropy,
             look=look,
             keep_hidden=keep_hidden,
+            packed=self.packs_rows,
         )
 
     @property
@@ -80,6 +83,10 @@ class PolicyModel(nn.Module):
         """The LM head."""
         return self.language_model.get_output_embeddings()
 
-    def frozen_head(self) -> Any:
-        """A copy of the LM head as it is now, without gradients; whole where parameters are sharded."""
-        return copy.deepcopy(self.head).requires_grad_(False)
+    def head_as_now(self, *, stays: bool) -> Any:
+        """The LM head as it is now, to be called outside of a pass.
+
+        Args:
+            stays: It will not change while it is needed, so that the live one will do; else a copy without gradients.
+        """
+        return self.head if stays else copy.deepcopy(self.head).requires_grad_(False)

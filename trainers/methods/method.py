@@ -33,6 +33,7 @@ GROUPS = ("core", "ours", "equal information", "control", "successor")
 INJECTIONS = ("none", "aux", "adv_mul", "adv_add", "divergence")
 NEEDS = frozenset({"privileged", "entropy", "vocabulary", "step_rewards", "plan"})
 FIDELITIES = ("code", "paper", "digest", "ours")
+TEACHER_WEIGHTS = ("current", "initial", "ema")
 COMBINES: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": signals.mean_of_teachers,
     "max": signals.max_of_teachers,
@@ -69,6 +70,11 @@ def identity(signal_BT: Tensor, batch: TokenBatch, options: MethodOptions) -> Te
     return signal_BT.detach()
 
 
+def named_weights(name: str) -> str:
+    """Teacher weights by the name that they have today."""
+    return "current" if name == "old" else name
+
+
 @dataclass(frozen=True)
 class Method:
     """One training method.
@@ -91,7 +97,8 @@ class Method:
         teacher_views: Names of the teacher's readings, in the order `combine` gets them.
         combine: How several readings become one: a key of `COMBINES`. None takes the first; a signal may read all of
             them from ``batch.teachers``.
-        teacher_weights: The parameters of the teacher; ``old`` are those of the policy that sampled the iteration.
+        teacher_weights: The parameters of the teacher, of `TEACHER_WEIGHTS`, where the run names none. ``current`` are
+            those of the policy that sampled the iteration; ``old`` is another name for them.
         signal: Token signal; None where nothing is injected.
         weight: Map from signal to token weight.
         injection: Where the weight enters, one of `INJECTIONS`; see `apply.apply`.
@@ -123,7 +130,7 @@ class Method:
     keep: KeepFunction | None = None
     teacher_views: tuple[str, ...] = ()
     combine: str | None = None
-    teacher_weights: str = "old"
+    teacher_weights: str = "current"
     signal: SignalFunction | None = None
     weight: WeightFunction = identity
     injection: str = "none"
@@ -155,7 +162,8 @@ class Method:
             raise ValueError(
                 f"{where}: a teacher reads what a student did under the plain prompt, not under the privileged one"
             )
-        require_choice("teacher_weights", self.teacher_weights, ("old",), where)
+        require_choice("teacher_weights", self.teacher_weights, (*TEACHER_WEIGHTS, "old"), where)
+        object.__setattr__(self, "teacher_weights", named_weights(self.teacher_weights))
         require_choice("timing", self.timing, ("update", "iteration"), where)
         if unknown := self.needs - NEEDS:
             raise ValueError(f"{where}: needs knows {', '.join(sorted(NEEDS))}, got {', '.join(sorted(unknown))}")
@@ -181,6 +189,10 @@ class Method:
     def relabels(self) -> bool:
         """Whether it learns given another prompt than the one that the student acted under."""
         return self.learn_view not in (None, self.student_view)
+
+    def teacher_weights_for(self, options: MethodOptions) -> str:
+        """The parameters of the teacher in a run: of `TEACHER_WEIGHTS`, or the place of a model."""
+        return named_weights(options.teacher_weights or self.teacher_weights)
 
     def schedule_for(self, options: MethodOptions) -> Schedule:
         """The schedule that applies: ``distill_decay`` where it is set (0 is constant), else the method's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .adapter import AdapterOptions as AdapterOptions
 from .evaluation import EvaluationOptions as EvaluationOptions
 from .joined import Options as Options
 from .machine import MachineOptions as MachineOptions

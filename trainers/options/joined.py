@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .adapter import AdapterOptions
 from .evaluation import EvaluationOptions
 from .machine import MachineOptions
 from .method import MethodOptions
@@ -26,7 +27,14 @@ from .run import RunOptions
 # Fields of dataclasses are collected from the last base to the first, and the method comes first in files and in help.
 @dataclass(frozen=True, kw_only=True)
 class Options(
-    RunOptions, MachineOptions, EvaluationOptions, RolloutOptions, OptimiserOptions, PolicyOptions, MethodOptions
+    RunOptions,
+    MachineOptions,
+    EvaluationOptions,
+    RolloutOptions,
+    AdapterOptions,
+    OptimiserOptions,
+    PolicyOptions,
+    MethodOptions,
 ):
     """Every option of a run under one flat name each."""
 
@@ -48,8 +56,7 @@ class Options(
     def to_dict(self) -> dict[str, Any]:
         """All options as plain JSON values."""
         values = dataclasses.asdict(self)
-        values["report_to"], values["stop"] = list(self.report_to), list(self.stop)
-        return values
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def to_yaml(self, path: str | Path) -> None:
         """Write all options, readable by `SDARConfig.from_yaml`."""

@@ -10,7 +10,16 @@ from agents.teacher import POSITIONS, PRIVILEGES, split_privilege
 from sdar_envs.skills import RETRIEVALS
 
 from .option import OptionGroup, option
-from .reading import INJECTION, JSD, LEARNING, NAMED_BY_METHOD, SEVERAL_CONTEXTS, UCB
+from .reading import (
+    AVERAGED_TEACHER,
+    INJECTION,
+    JSD,
+    LEARNING,
+    NAMED_BY_METHOD,
+    SEVERAL_CONTEXTS,
+    TEACHER,
+    UCB,
+)
 
 DIVERGENCES = ("reverse_kl", "forward_kl", "jsd")  # formulas in `maths.divergences`, which imports torch
 _option = partial(option, group="method")
@@ -124,6 +133,21 @@ class MethodOptions(OptionGroup):
         "what retrieval=ucb rewards a skill by: success of the episodes, or the gap of what was rewarded",
         choices=("success", "gap"),
         read=(UCB,),
+    )
+    teacher_weights: str | None = _option(
+        None,
+        "parameters of the teacher: current (those that sampled; also called old), initial, ema (a moving average), or "
+        "the folder or name of a model; none is the method's own",
+        read=(LEARNING, TEACHER),
+        omit_at_default=True,
+    )
+    teacher_ema_decay: float = _option(
+        0.95,
+        "share of itself that teacher_weights=ema keeps at each iteration",
+        low=0.0,
+        high=1.0,
+        read=(LEARNING, TEACHER, AVERAGED_TEACHER),
+        omit_at_default=True,
     )
     teacher_budget: int = _option(2048, "tokens of the privileged context at most", low=1)
 

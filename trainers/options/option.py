@@ -97,9 +97,18 @@ class OptionGroup:
     def __post_init__(self) -> None:
         name = type(self).__name__
         hints = typing.get_type_hints(type(self))
+        # Options without a value whose type knows no None get theirs from the others.
         for each in fields(self):
-            value = convert(getattr(self, each.name), hints[each.name], f"{name}.{each.name}")
-            object.__setattr__(self, each.name, value)
+            if getattr(self, each.name) is not None or type(None) in typing.get_args(hints[each.name]):
+                self._convert(each.name, hints[each.name])
+        given = {each.name for each in fields(self) if getattr(self, each.name) is not None}
+        self.fill()
+        filled = (each.name for each in fields(self) if each.name not in given and getattr(self, each.name) is not None)
+        object.__setattr__(self, "_filled", frozenset(filled))
+        for each in fields(self):
+            if getattr(self, each.name) is None:
+                self._convert(each.name, hints[each.name])
+            value = getattr(self, each.name)
             if each.metadata["choices"]:
                 require_choice(each.name, value, each.metadata["choices"], name)
         for each in fields(self):
@@ -107,6 +116,16 @@ class OptionGroup:
             if accepted is not None and value is not None and value not in accepted:
                 raise ValueError(f"{name}.{each.name}: expected {accepted}, got {value!r}")
         self.check()
+
+    def _convert(self, name: str, hint: Any) -> None:
+        object.__setattr__(self, name, convert(getattr(self, name), hint, f"{type(self).__name__}.{name}"))
+
+    def was_given(self, name: str) -> bool:
+        """Whether an option has its value from whoever made this, and not from `fill`."""
+        return name not in self.__dict__["_filled"]
+
+    def fill(self) -> None:
+        """Give options whose default depends on other options their value; those are converted already."""
 
     def check(self) -> None:
         """Refuse values that do not go together; a group extends it and calls the next one's."""

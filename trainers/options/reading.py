@@ -48,6 +48,11 @@ class ReadingMethod(Protocol):
         ...
 
     @property
+    def teacher_weights(self) -> str:
+        """The parameters of its teacher."""
+        ...
+
+    @property
     def learns(self) -> bool:
         """Whether the method can change a parameter."""
         ...
@@ -119,8 +124,21 @@ def _adamw(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return "optim is sgd" if values["optim"] == "sgd" else None
 
 
+def _lora(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["lora"] else "lora is off"
+
+
 def _ucb(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["retrieval"] == "ucb" else f"retrieval is {values['retrieval']}"
+
+
+def _teacher(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if method.teacher_views else f"method {method.name!r} reads no teacher"
+
+
+def _averaged_teacher(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    chosen = values["teacher_weights"] or method.teacher_weights
+    return None if chosen == "ema" else f"teacher_weights is {chosen}"
 
 
 def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
@@ -147,6 +165,9 @@ KL = Condition(_kl)
 KL_IN_THE_LOSS = Condition(_kl_in_the_loss)
 MINI_BATCHES = Condition(_mini_batches)
 ADAMW = Condition(_adamw)
+LORA = Condition(_lora)
+TEACHER = Condition(_teacher)
+AVERAGED_TEACHER = Condition(_averaged_teacher)
 UCB = Condition(_ucb)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
 SEVERAL_PROCESSES = Condition(_several_processes)
@@ -173,6 +194,9 @@ CONDITIONS = (
     KL_IN_THE_LOSS,
     MINI_BATCHES,
     ADAMW,
+    LORA,
+    TEACHER,
+    AVERAGED_TEACHER,
     UCB,
     SEVERAL_CONTEXTS,
     SEVERAL_PROCESSES,

@@ -222,8 +222,8 @@ def without_privileged(method: Method, options: Options, source: EnvironmentSour
         "nothing to read. Expected a mapping under info['privileged'] at every reset and step, with the keys "
         "task_type, plan, next_action, hints, facts and skills (sdar_envs.privileged.PrivilegedFields; "
         f"privilege={options.privilege!r} reads {', '.join(map(repr, needed))}); {got}. Add it to the environment, "
-        "pass teacher_context=, your own function from info to text, or choose a method without a teacher, such as "
-        "method='grpo'"
+        "pass teacher_context= (--teacher-context module:function), your own function from info to text, or choose a "
+        "method without a teacher, such as method='grpo'"
     )
 
 

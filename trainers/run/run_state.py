@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
 from torch import Tensor
 
+from ..engine.adapters import adapted_layers, load_into
 from ..engine.checkpoint import OPTIMIZER, Checkpoint, CheckpointStore, load_optimizer_state, optimizer_state
 from ..engine.single import quiet_transformers
 from ..engine.updater import UpdateCounters, Updater
@@ -23,6 +25,7 @@ from .directory import RunDirectory, RunDirectoryError
 logger = logging.getLogger(__name__)
 
 MASTERS = "masters"
+AVERAGE = "teacher_average"
 
 
 @dataclass(slots=True)
@@ -85,8 +88,11 @@ def save_run(
     """
     engine = updater.engine
     moments, numbers = optimizer_state(updater.optimizer, updater.masters.named_masters())
-    tensors, masters = engine.whole(moments), engine.whole(updater.masters.separate())
-    parameters = engine.whole_state(updater.root)
+    tensors = {OPTIMIZER.partition(".")[0]: moments, MASTERS: updater.masters.separate()}
+    if updater.average is not None:
+        tensors[AVERAGE] = updater.average.values
+    gathered = {name: engine.whole(values) for name, values in tensors.items()}
+    parameters = engine.whole_state(updater.root, learning_only=options.lora)
     if not engine.is_writer:
         return None
     content = {
@@ -102,7 +108,7 @@ def save_run(
     def write_model(folder: Path) -> None:
         save_model(folder, parameters)
 
-    return store.save(state.step, write_model, content, optimizer=tensors, **{MASTERS: masters})
+    return store.save(state.step, write_model, content, **gathered)
 
 
 def restore_run(
@@ -152,12 +158,18 @@ def restore_run(
         )
     # Parameters, then optimiser, float32 masters and counters.
     model = updater.root.language_model
-    with quiet_transformers():
-        saved = type(model).from_pretrained(checkpoint.path, dtype=updater.engine.dtype, use_safetensors=True)
-    updater.engine.load_whole(updater.root, saved.state_dict())
+    if adapted_layers(model):
+        load_into(model, checkpoint.path)
+    else:
+        with quiet_transformers():
+            dtype = updater.engine.dtype
+            saved = type(model).from_pretrained(checkpoint.path, dtype=dtype, use_safetensors=True)
+        updater.engine.load_whole(updater.root, saved.state_dict())
     named = updater.masters.named_masters()
     load_optimizer_state(updater.optimizer, named, checkpoint.path / OPTIMIZER, content["optimizer_numbers"])
     updater.masters.load_separate(checkpoint.path / f"{MASTERS}.safetensors")
+    if updater.average is not None:
+        updater.average.load(load_file(checkpoint.path / f"{AVERAGE}.safetensors"))
     updater.counters = UpdateCounters(**content["counters"])
     # Lines after the checkpoint are cut: the run writes them again.
     own = checkpoint.path.resolve().parent == directory.checkpoints.resolve()

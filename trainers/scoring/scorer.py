@@ -1,6 +1,6 @@
 """Log-probs of the sampled tokens that need no gradient: under the reference policy, and given the privileged prompt.
 
-Both are computed only where their coefficient is not 0. The teacher is the policy that sampled, so its pass comes
+Both are computed only where their coefficient is not 0. The teacher may be the policy that sampled, so its pass comes
 before any update of the iteration.
 """
 
@@ -19,6 +19,7 @@ from ..engine.base import Engine, owns
 from ..forward.distributions import read_distributions
 from ..forward.passes import score_rows
 from ..forward.root import PolicyModel
+from ..forward.weights import PolicyWeights
 from ..methods.apply import signal_and_weight, weigh
 from ..methods.method import IterationPlan
 from ..options import Options
@@ -42,19 +43,23 @@ class Scorer:
         engine: Its clock measures the passes.
         pad_id: Any valid id, for padding.
         readers: The teacher's readers, by the name of the reading (`rollout.teacher_views`).
+        teacher: The parameters that read for the teacher; None for the live ones.
     """
 
     def __init__(
         self,
         root: PolicyModel,
-        reference: PolicyModel | None,
+        reference: PolicyModel | PolicyWeights | None,
         options: Options,
         engine: Engine,
         pad_id: int,
         readers: Mapping[str, Reader],
+        teacher: PolicyWeights | None = None,
     ) -> None:
         self.root = root
-        self.reference = reference
+        self.live = PolicyWeights(root)
+        self.teacher = teacher or self.live
+        self.reference = PolicyWeights(reference) if isinstance(reference, PolicyModel) else reference
         self.options = options
         self.engine = engine
         self.pad_id = pad_id
@@ -65,7 +70,7 @@ class Scorer:
     def at_temperature(self, temperature: float) -> Scorer:
         """The same scorer for rows of an evaluation, sampled at another temperature, which no update learns from."""
         options = dataclasses.replace(self.options, temperature=temperature) if temperature > 0 else self.options
-        scorer = Scorer(self.root, self.reference, options, self.engine, self.pad_id, self.readers)
+        scorer = Scorer(self.root, self.reference, options, self.engine, self.pad_id, self.readers, self.teacher)
         scorer.for_update = False
         return scorer
 
@@ -99,7 +104,7 @@ class Scorer:
         relabelled = [row for row in rows if len(row) and not row.behaviour_logprobs_T]
         if not relabelled:
             return list(rows)
-        values = self._pass_of_all(self.root, relabelled)
+        values = self._pass_of_all(self.live, relabelled)
         found = {id(row): logprobs for row, logprobs in zip(relabelled, values, strict=True)}
         return [
             advanced(row, type(row), behaviour_logprobs_T=found[id(row)]) if id(row) in found else row for row in rows
@@ -132,11 +137,18 @@ class Scorer:
             places = [place for place in own if name in views[place]]
             picked = [views[place][name] for place in places]
             if self.for_update and plan.reads_vocabulary:
-                values, distributions = read_distributions(self.root, picked, self.options, pad_id=self.pad_id)
+                with self.teacher.scope():
+                    values, distributions = read_distributions(
+                        self.teacher.root,
+                        picked,
+                        self.options,
+                        pad_id=self.pad_id,
+                        borrowed=self.teacher is not self.live,
+                    )
                 for place, distribution in zip(places, distributions, strict=True):
                     tokens[place] = distribution if len(rows[place]) else None
             else:
-                values = self._pass(self.root, picked)
+                values = self._pass(self.teacher, picked)
             for place, value in zip(places, values, strict=True):
                 logprobs[place][name] = value
         # Those of the other processes.
@@ -174,24 +186,25 @@ class Scorer:
             self.options.teacher_budget,
         )
 
-    def _pass_of_all(self, root: PolicyModel, rows: Sequence[SampledRow]) -> list[list[float]]:
+    def _pass_of_all(self, weights: PolicyWeights, rows: Sequence[SampledRow]) -> list[list[float]]:
         """The log-probs of all rows given the student's prompt; each process scores those of its own groups."""
         own = [place for place, row in enumerate(rows) if owns(self.engine, row.group_id)]
-        values = self._pass(root, [rows[place].student for place in own])
+        values = self._pass(weights, [rows[place].student for place in own])
         scored: dict[int, list[float]] = {}
         for found in self.engine.gather(dict(zip(own, values, strict=True))):
             scored |= found
         return [scored[place] for place in range(len(rows))]
 
-    def _pass(self, root: PolicyModel, views: Sequence[View]) -> list[list[float]]:
-        return score_rows(
-            root,
-            views,
-            temperature=self.options.temperature,
-            pad_id=self.pad_id,
-            token_budget=self.options.micro_batch_tokens,
-            chunk=self.options.logprob_chunk,
-        )
+    def _pass(self, weights: PolicyWeights, views: Sequence[View]) -> list[list[float]]:
+        with weights.scope():
+            return score_rows(
+                weights.root,
+                views,
+                temperature=self.options.temperature,
+                pad_id=self.pad_id,
+                token_budget=self.options.micro_batch_tokens,
+                chunk=self.options.logprob_chunk,
+            )
 
     def columns(self, rows: Sequence[SampledRow], plan: IterationPlan) -> dict[str, list[list[float]]]:
         """Numbers per sampled token for the log: behaviour, student, teacher, signal, weight, entropy.
@@ -208,7 +221,7 @@ class Scorer:
         """
         # Columns that every row has.
         method = plan.method
-        student = self._pass_of_all(self.root, rows)
+        student = self._pass_of_all(self.live, rows)
         columns = {
             "behaviour": [list(row.behaviour_logprobs_T) for row in rows],
             "student": student,

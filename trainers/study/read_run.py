@@ -76,7 +76,7 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
     """
     files = _read_files(run, job)
     config, summary, split = files.config, files.summary, files.config.eval_split
-    view = "plain" if (split, 0) in files.played else "privileged"
+    view = "plain" if any(phase == split for phase, _ in files.played) else "privileged"
     suffix = "" if view == "plain" else PRIVILEGED
     clock = {int(line["step"]): float(line["seconds/cpu"]) for line in files.lines if "seconds/cpu" in line}
     training, curve = _training(files, clock), _curve(files, clock, split, split + suffix)
@@ -198,17 +198,18 @@ def _point(
 
 
 def _tests(files: _RunFiles, phase: str) -> tuple[MeasuredTest | None, MeasuredTest | None]:
-    """The test set before and after training; a run of no iterations plays both at iteration 0."""
+    """The test set before training, None without `eval_before`, and after; both at iteration 0 of a run of none."""
     fixed, last = files.sets.get("test"), int(files.summary["steps"])
     if fixed is None or (phase, last) not in files.played:
         return None, None
     size = len(fixed.task_ids)
-    ends = (files.played[phase, 0], slice(0, size)), (files.played[phase, last], slice(-size, None))
-    before, after = (
-        _measured_test(_Played(whole.outcomes[part], whole.types[part]), files.marks["test"], fixed.hash)
-        for whole, part in ends
-    )
-    return before, after
+
+    def measured(step: int, part: slice) -> MeasuredTest:
+        whole = files.played[phase, step]
+        return _measured_test(_Played(whole.outcomes[part], whole.types[part]), files.marks["test"], fixed.hash)
+
+    before = measured(0, slice(0, size)) if (phase, 0) in files.played else None
+    return before, measured(last, slice(-size, None))
 
 
 def _measured_test(played: _Played, marks: str, set_hash: str) -> MeasuredTest:

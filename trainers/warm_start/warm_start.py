@@ -25,6 +25,7 @@ from sdar_envs.cache import cache_folder
 from sdar_envs.choices import unknown_choice
 from sdar_envs.demonstrations import Demonstration, demonstrate, script_of
 from sdar_envs.files import replaced_folder
+from sdar_envs.privileged import split_info
 
 from .behaviour_cloning import Cloner, CloningConfig
 from .tiny_model import TinyModelConfig, build_model, build_tokenizer, save_model
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from agents.chat import ChatAgent
 
     from ..options import Options
+    from ..rollout.environments import EnvironmentSource
 
 
 class WarmStartFailed(RuntimeError):
@@ -240,14 +242,14 @@ def _warm(
     source = EnvironmentSource(env_id, args.environment_kwargs)
     # Evaluator and privileged-prompt policy do not depend on the method; grpo has the fewest parts.
     method = METHODS["grpo"]
-    say(f"warm start: playing {config.demonstrations:,} demonstrations")
-    demonstrations = play_demonstrations(args, env_id, config, advance)
-
     # The tokenizer: agents with a provisional one word the demonstrations, which gives the corpus of the final one.
     texts = list(script_of(env_id).texts())
     provisional = build_tokenizer(texts, 512)
     worded = make_policies(build_model(provisional, config.model, seed=0), provisional, args, method, source, None)
     assert worded.privileged_policy is not None, "an environment with demonstrations has privileged information"
+    _require_room(source, worded.evaluator, args)
+    say(f"warm start: playing {config.demonstrations:,} demonstrations")
+    demonstrations = play_demonstrations(args, env_id, config, advance)
     corpus = rendered_texts(demonstrations, worded.privileged_policy)
     tokenizer = build_tokenizer([*corpus, *texts], max(config.model.vocab_size, script_of(env_id).vocabulary))
 
@@ -292,6 +294,30 @@ def _warm(
         "env_id": env_id,
     }
     return model, tokenizer, facts
+
+
+def _require_room(source: EnvironmentSource, agent: ChatAgent, args: Options) -> None:
+    """Refuse a length that not even a first prompt fits into, before minutes are spent on demonstrations.
+
+    A tokenizer splits at blanks, so a text has at least as many tokens as words.
+
+    Raises:
+        ValueError: The first prompt of the first training task has more words than a prompt may have tokens.
+    """
+    from ..rollout.environments import reset_to
+
+    env = source.make("train")
+    try:
+        observation, info = reset_to(env, source.task_ids("train")[0], source.enumerates_tasks)
+    finally:
+        env.close()
+    view, _ = split_info(observation, info)
+    words = sum(len(message["content"].split()) for message in agent.style.opening(view))
+    if words > args.max_prompt_length:
+        raise ValueError(
+            f"no prompt fits: the first of a task has more than {words} tokens, and max_prompt_length is "
+            f"{args.max_prompt_length}: raise it"
+        )
 
 
 def _until_warm(
@@ -410,8 +436,15 @@ def demonstration_views(
         with _scripted(agent, demonstration):
             for view, known in zip(demonstration.views, demonstration.privileged, strict=True):
                 [action] = agent.act([view], [known] if agent.reads_privileged else None)
+                if action.context_full:
+                    break
                 episode.turns.append(Turn(view, action, 0.0, True))
         agent.release([0])
+        if not episode.turns:
+            raise ValueError(
+                f"no prompt fits: the first of a demonstration is longer than max_prompt_length "
+                f"({agent.max_prompt_length} tokens): raise it, or lower teacher_budget"
+            )
         views += [row.student for row in build_rows([Rollout(episode, TaskDraw("", ()))])]
         advance("turning them into tokens", number, len(demonstrations))
     return views

@@ -1,0 +1,383 @@
+"""What a run takes in memory, computed before anything is loaded: parts by phase, from sizes and options alone.
+
+A run holds the same things throughout (weights, the reference's, optimiser) and others in one phase only:
+
+========  ==========================================================================================================
+rollout   the cache of keys and values, with the copies that are made of it; the reading of whole prompts; draws
+scoring   a forward pass without gradients over the longest rows, the teacher's; logits of one chunk
+update    gradients, what the backward pass needs of a micro-batch, logits of one chunk and their gradients; the step
+========  ==========================================================================================================
+
+The largest phase is what must fit. What a layer keeps for its backward pass is counted tensor by tensor
+(`layer_activations`; tests hold it equal to what autograd saves). On a CPU this is resident memory; on a GPU the
+allocator's. Not here: seconds (`run_time`), and which options would help (`remedies`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sdar_envs.assets import asset_path
+
+from ..forward.logprobs import CHUNKED_VOCABULARY
+from ..methods import get_method
+from ..options import Options
+from ..options.option import AUTO
+from .adapters import ALL_LINEAR
+from .model_shape import ModelShape
+
+PHASES = ("rollout", "scoring", "update")
+# The order in which parts are listed.
+PARTS = (
+    "runtime",
+    "weights",
+    "reference",
+    "masters",
+    "optimiser",
+    "gradients",
+    "activations",
+    "logits",
+    "cache",
+)
+PREFILL_TOKENS = 32_768  # padded prompt tokens that the sampler reads in one forward pass at most
+SPARE_COLUMNS = 1.5  # what the sampler's cache allocates, over what is written
+# Tensors of the size of a chunk's float32 logits that exist at once: forward and backward, or forward alone; with the
+# entropy, too. Counted with torch's memory profiler.
+LOGITS_LEARNING, LOGITS_LEARNING_ENTROPY = 5.0, 5.26
+LOGITS_SCORING, LOGITS_DIVERGENCE = 2.0, 5.0
+LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+DRAW_BYTES = 28  # per row and token of the vocabulary while a token is drawn: float32 thrice, float64 twice
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of the rows of a run.
+
+    Attributes:
+        prompt: In front of a completion at most; in a transcript with the turns before it.
+        completion: Of a completion at most.
+        turns: Of an episode at most.
+        context: That the privileged context adds to a teacher's row at most.
+        source: Where the numbers are from, for whoever reads the estimate.
+    """
+
+    prompt: int
+    completion: int
+    turns: int
+    context: int
+    source: str = "the limits of the options"
+
+    @classmethod
+    def limits(cls, options: Options) -> Lengths:
+        """The longest that the options allow."""
+        return cls(options.max_prompt_length, options.max_completion_length, options.max_turns, options.teacher_budget)
+
+    @property
+    def row(self) -> int:
+        """Tokens of a row of the student."""
+        return self.prompt + self.completion
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """How a run computes on a kind of device."""
+
+    on_gpu: bool
+    bytes: int  # of a parameter and of an activation
+    recompute: bool  # gradient checkpointing
+
+    @classmethod
+    def of(cls, options: Options, *, on_gpu: bool) -> Precision:
+        """What the options mean there."""
+        bf16 = on_gpu if options.bf16 == AUTO else bool(options.bf16)
+        recompute = on_gpu if options.gradient_checkpointing == AUTO else bool(options.gradient_checkpointing)
+        return cls(on_gpu, 2 if bf16 else 4, recompute)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """Which linear layers have low-rank adapters, and of what rank."""
+
+    rank: int
+    targets: frozenset[str]
+
+    @classmethod
+    def of(cls, options: Options) -> Adapters | None:
+        """Those of a run; None where the weights themselves are trained."""
+        if not options.lora:
+            return None
+        if ALL_LINEAR in options.lora_targets:
+            return cls(options.lora_rank, frozenset(LINEAR_LAYERS))
+        chosen = {name for name in LINEAR_LAYERS if any(name.endswith(end) for end in options.lora_targets)}
+        return cls(options.lora_rank, frozenset(chosen))
+
+    def parameters(self, shape: ModelShape) -> int:
+        """Of all adapters together."""
+        widths = dict.fromkeys(("gate_proj", "up_proj"), (shape.hidden, shape.intermediate))
+        widths |= dict.fromkeys(("k_proj", "v_proj"), (shape.hidden, shape.kv_width))
+        widths |= dict.fromkeys(("q_proj", "o_proj"), (shape.hidden, shape.query_width))
+        widths["down_proj"] = (shape.hidden, shape.intermediate)
+        return shape.layers * self.rank * sum(sum(widths[name]) for name in self.targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one optimiser step and one forward pass are made of, in rows and padded tokens.
+
+    Attributes:
+        step_rows: Rows of an optimiser step.
+        micro_rows: Rows of its largest micro-batch.
+        micro_batches: Of a step.
+        row_loss_tokens: Sampled tokens of a row.
+    """
+
+    step_rows: int
+    micro_rows: int
+    micro_batches: int
+    row_loss_tokens: int
+
+    @classmethod
+    def of(cls, options: Options, lengths: Lengths, row: int) -> Work:
+        """The work of rows of `row` tokens."""
+        turns = 1 if options.context == "window" else lengths.turns
+        rows = options.tasks_per_step * options.num_generations * (lengths.turns if turns == 1 else 1)
+        step = options.mini_batch_rows or -(-rows // options.num_mini_batches)
+        step = min(step, rows)
+        micro = max(1, min(step, options.micro_batch_tokens // row))
+        return cls(step, micro, -(-step // micro), min(turns * lengths.completion, row - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes by phase and part.
+
+    Attributes:
+        shape: The model.
+        lengths: What was assumed of the rows.
+        precision: What was assumed of the device.
+        parts: Phase -> part -> bytes; parts of 0 are left out.
+        moment: Of the update, which moment is its largest: ``head``, ``layers``, ``first layer`` or ``step``.
+        least: Bytes that the run takes however short its rows are: what is held, and the optimiser's step.
+    """
+
+    shape: ModelShape
+    lengths: Lengths
+    precision: Precision
+    parts: Mapping[str, Mapping[str, int]]
+    moment: str
+    least: int
+
+    def total(self, phase: str) -> int:
+        """Bytes of a phase."""
+        return sum(self.parts[phase].values())
+
+    @property
+    def peak_phase(self) -> str:
+        """The largest phase."""
+        return max(self.parts, key=self.total)
+
+    @property
+    def peak(self) -> int:
+        """Bytes of the largest phase: what must fit."""
+        return self.total(self.peak_phase)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "model": self.shape.name,
+            "parameters": self.shape.parameters,
+            "bytes_per_parameter": self.precision.bytes,
+            "gradient_checkpointing": self.precision.recompute,
+            "row_tokens": {"prompt": self.lengths.prompt, "completion": self.lengths.completion},
+            "lengths_from": self.lengths.source,
+            "peak_bytes": self.peak,
+            "peak_phase": self.peak_phase,
+            "least_bytes": self.least,
+            "phases": {phase: dict(parts) for phase, parts in self.parts.items()},
+        }
+
+
+@cache
+def measured_constants() -> dict[str, Any]:
+    """What cannot be computed and was measured: ``assets/machines/measured.json``, by kind of device."""
+    content: dict[str, Any] = json.loads(asset_path("machines", "measured.json").read_text(encoding="utf-8"))
+    return content
+
+
+def runtime_bytes(*, on_gpu: bool) -> int:
+    """What a process takes before it holds a model: its packages and tables, or the driver's context on a GPU."""
+    return int(measured_constants()["runtime"]["gpu" if on_gpu else "cpu"]["bytes"])
+
+
+def layer_activations(shape: ModelShape, bytes_: int, adapters: Adapters | None = None) -> int:
+    """Bytes per token that one layer keeps for its backward pass.
+
+    RMS norms compute in float32 and keep their input so, and the normed value where they learn. A matrix keeps what it
+    reads where it, or its adapter, learns. Attention keeps queries, keys, values and its output (and a float32 per
+    head); the MLP the gate before and after its activation, and the other factor.
+    """
+    targets = frozenset(LINEAR_LAYERS) if adapters is None else adapters.targets
+
+    def norm(width: int) -> int:
+        return width * (4 + (bytes_ if adapters is None else 0))
+
+    reading = shape.hidden * bytes_  # what the matrices after a norm read
+    kept = 2 * (norm(shape.hidden) + 4)
+    kept += reading if targets & {"q_proj", "k_proj", "v_proj"} else 0
+    kept += reading if targets & {"gate_proj", "up_proj"} else 0
+    kept += (2 * shape.query_width + 2 * shape.kv_width) * bytes_ + 4 * shape.heads
+    if shape.qk_norm:
+        kept += norm(shape.query_width) + norm(shape.kv_width) + 4 * (shape.heads + shape.kv_heads)
+    kept += (4 if "down_proj" in targets else 3) * shape.intermediate * bytes_
+    return kept + (0 if adapters is None else len(targets) * adapters.rank * bytes_)
+
+
+def layer_passing(shape: ModelShape, bytes_: int) -> int:
+    """Bytes per token that exist for a moment while one layer computes, forward or backward."""
+    return (3 * shape.intermediate + 3 * shape.hidden) * bytes_
+
+
+def estimate_memory(
+    shape: ModelShape, options: Options, *, on_gpu: bool, lengths: Lengths | None = None
+) -> MemoryEstimate:
+    """What a run takes.
+
+    Args:
+        shape: Of the model.
+        options: Of the run; its method decides what is read.
+        on_gpu: Where it computes; decides what ``auto`` means.
+        lengths: Of the rows; None takes the longest that the options allow.
+    """
+    lengths = lengths or Lengths.limits(options)
+    precision = Precision.of(options, on_gpu=on_gpu)
+    held = _held(shape, options, precision)
+    phases = {
+        "rollout": _rollout(shape, options, precision, lengths),
+        "scoring": _scoring(shape, options, precision, lengths),
+    }
+    moment = "none"
+    if get_method(options.method).learns:
+        phases["update"], moment = _update(shape, options, precision, lengths)
+    parts = {phase: _ordered({**held, **own}) for phase, own in phases.items()}
+    least = sum(held.values())
+    if get_method(options.method).learns:
+        least += learning_parameters(shape, options) * 4 + _step_temporaries(shape, options, precision)
+    return MemoryEstimate(shape, lengths, precision, parts, moment, round(least))
+
+
+def _ordered(parts: Mapping[str, float]) -> dict[str, int]:
+    return {name: round(parts[name]) for name in PARTS if parts.get(name)}
+
+
+def _held(shape: ModelShape, options: Options, precision: Precision) -> dict[str, float]:
+    """What is there in every phase."""
+    adapters = Adapters.of(options)
+    added = 0 if adapters is None else adapters.parameters(shape)
+    learning = shape.parameters if adapters is None else added
+    method = get_method(options.method)
+    # With adapters the reference is the same weights with these off.
+    copies = method.learns and options.beta != 0.0 and adapters is None
+    return {
+        "runtime": runtime_bytes(on_gpu=precision.on_gpu),
+        "weights": (shape.parameters + added) * precision.bytes,
+        "reference": shape.parameters * precision.bytes if copies else 0,
+        "masters": learning * 4 if method.learns and precision.bytes == 2 else 0,
+        "optimiser": learning * 8 if method.learns and options.optim == "adamw" else 0,
+    }
+
+
+def learning_parameters(shape: ModelShape, options: Options) -> int:
+    """Parameters that the optimiser updates: all, or those of the adapters."""
+    adapters = Adapters.of(options)
+    return shape.parameters if adapters is None else adapters.parameters(shape)
+
+
+def _head_chunk(shape: ModelShape, options: Options, tokens: int) -> int:
+    """Loss tokens whose logits exist at once."""
+    chunks = options.logprob_chunk and shape.vocabulary >= CHUNKED_VOCABULARY
+    return min(tokens, options.logprob_chunk) if chunks else tokens
+
+
+def _update(
+    shape: ModelShape, options: Options, precision: Precision, lengths: Lengths
+) -> tuple[dict[str, float], str]:
+    """The largest moment of an optimiser step, and its name."""
+    size = precision.bytes
+    work = Work.of(options, lengths, lengths.row)
+    tokens = work.micro_rows * lengths.row
+    loss_tokens = work.micro_rows * work.row_loss_tokens
+    adapters = Adapters.of(options)
+    parameters = learning_parameters(shape, options)
+    kept = layer_activations(shape, size, adapters)
+    passing = layer_passing(shape, size) * tokens
+    # What the backward pass finds: everything, or each layer's input and one layer computed again.
+    layers = shape.layers * shape.hidden * size if precision.recompute else shape.layers * kept
+    activations = tokens * (layers + shape.hidden * (4 + size))
+    again = tokens * kept if precision.recompute else 0
+    # The head's part: logits of a chunk, and the states that it reads. The gradient of its matrix stands beside the sum
+    # while chunks are added up, and with a tied embedding until that has its own.
+    plan = get_method(options.method).at(0, options)
+    copies = LOGITS_LEARNING_ENTROPY if plan.reads_entropy else LOGITS_LEARNING
+    copies += LOGITS_DIVERGENCE if plan.reads_vocabulary else 0.0
+    chunk = _head_chunk(shape, options, loss_tokens)
+    matrix = shape.embedding * size if adapters is None else 0
+    logits = chunk * shape.vocabulary * 4 * copies + 2 * loss_tokens * shape.hidden * size
+    logits += matrix if chunk < loss_tokens else 0
+    waiting = matrix if shape.tied else 0
+    summed = parameters * 4  # the sum over micro-batches
+    own = parameters * size if size == 2 else 0  # of the parameters themselves, before they are added
+    several = work.micro_batches > 1
+    moments = {
+        "head": {"activations": activations, "logits": logits, "gradients": summed if several else 0},
+        "layers": {"activations": activations + again + passing, "gradients": waiting + (summed if several else 0)},
+        "first layer": {
+            "activations": again + passing,
+            "gradients": (summed if several or size == 4 else 0) + own + waiting * (2 if several else 1),
+        },
+        "step": {"gradients": summed, "activations": _step_temporaries(shape, options, precision)},
+    }
+    moment = max(moments, key=lambda name: sum(moments[name].values()))
+    return moments[moment], moment
+
+
+def _step_temporaries(shape: ModelShape, options: Options, precision: Precision) -> float:
+    """What AdamW computes with beside its state: a copy of everything on a GPU, of one matrix at a time on a CPU."""
+    if precision.on_gpu:
+        return 4 * learning_parameters(shape, options)
+    return 2 * 4 * (shape.largest_matrix if not options.lora else options.lora_rank * shape.intermediate)
+
+
+def _scoring(shape: ModelShape, options: Options, precision: Precision, lengths: Lengths) -> dict[str, float]:
+    """A forward pass without gradients, over the longest rows that are read."""
+    plan = get_method(options.method).at(0, options)
+    row = lengths.row + (lengths.context if plan.reads_teacher else 0)
+    work = Work.of(options, lengths, row)
+    tokens, loss_tokens = work.micro_rows * row, work.micro_rows * work.row_loss_tokens
+    chunk = _head_chunk(shape, options, loss_tokens)
+    copies = LOGITS_SCORING + (1.0 if plan.reads_vocabulary else 0.0)
+    return {
+        "activations": tokens * layer_passing(shape, precision.bytes),
+        "logits": chunk * shape.vocabulary * 4 * copies + loss_tokens * shape.hidden * precision.bytes,
+    }
+
+
+def _rollout(shape: ModelShape, options: Options, precision: Precision, lengths: Lengths) -> dict[str, float]:
+    """The cache of all episodes that act together at its largest, and the reading of their prompts."""
+    size, rows = precision.bytes, options.episodes_together
+    per_token = shape.cache_values * size
+    written = rows * lengths.row * per_token
+    prefill = min(rows * lengths.prompt, max(PREFILL_TOKENS, lengths.prompt))
+    # Prompts that are read in several passes are merged: for a moment both copies are there.
+    copies = rows * lengths.prompt * per_token if rows * lengths.prompt > PREFILL_TOKENS else 0
+    # A layer's keys and values are repeated for every query head while it computes.
+    repeated = 2 * rows * lengths.row * shape.query_width * size if shape.kv_heads < shape.heads else 0
+    reading = prefill * (layer_passing(shape, size) + lengths.prompt * (1 + size))
+    return {
+        "cache": written * SPARE_COLUMNS + copies,
+        "activations": max(reading, repeated),
+        "logits": rows * shape.vocabulary * DRAW_BYTES,
+    }
