@@ -458,7 +458,7 @@ class SDARTrainer:
         for finding in findings:
             if finding.name not in known:
                 progress.say(f"WARNING: {finding.message}")
-        self.state.health = self.health.to_json()
+        self.state.health, self.state.streaks = self.health.to_json(), self.health.streaks()
         return findings
 
     def _end_unhealthy(self, findings: Sequence[Finding]) -> None:
@@ -540,7 +540,7 @@ class SDARTrainer:
             # Later checkpoints belong to iterations that are now run again.
             store.drop_after(checkpoint.step)
         self.monitor.teacher_start = self.state.teacher_start
-        self.health.load(self.state.health)
+        self.health.load(self.state.health, self.state.streaks)
         if self.bandit is not None:
             self.bandit.load(self.state.retrieval)
         self.callbacks.state.global_step = self.state.step

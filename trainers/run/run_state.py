@@ -45,6 +45,7 @@ class RunState:
         watched_at: The iteration after which the watched set was logged last.
         retrieval: What a bandit has learned (`skill_bandit.SkillBandit.state`).
         health: The findings so far (`health.Health.to_json`).
+        streaks: How many iterations in a row what would become a finding has held.
     """
 
     step: int = 0
@@ -59,6 +60,7 @@ class RunState:
     watched_at: int = -1
     retrieval: dict[str, Any] = field(default_factory=dict)
     health: list[dict[str, Any]] = field(default_factory=list)
+    streaks: dict[str, int] = field(default_factory=dict)
 
 
 def save_run(
