@@ -47,9 +47,11 @@ from .forward.weights import PolicyWeights
 from .iteration import Iteration
 from .methods import get_method
 from .methods.method import IterationPlan
+from .rollout import generation_server
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
-from .rollout.environments import Environment, EnvironmentSource
+from .rollout.making import Environment
+from .rollout.opening import collects_asynchronously, source_of
 from .rollout.policies import TeacherContext, load_teacher_context, make_policies
 from .rollout.rows import build_rows
 from .rollout.selection import mark_kept, measure_progress
@@ -64,6 +66,7 @@ from .run.run_state import RunState, restore_run, save_run
 from .run.shared_start import common_facts, open_directory
 from .run.sinks import require_sinks
 from .run.summary import run_summary
+from .scoring.old_logprobs import OldLogprobs
 from .scoring.scorer import Scorer
 
 LAST_EVALUATION_TOKEN_EPISODES = 64  # and of the last evaluation
@@ -118,7 +121,7 @@ class SDARTrainer:
         self.args = configuration(model, env_id, args, preset)
         require_sinks(self.args)
         self.method = get_method(self.args.method)
-        self.source = EnvironmentSource(env_id, self.args.environment_kwargs, self.args.success_threshold)
+        self.source = source_of(env_id, self.args.environment_kwargs, self.args)
         self._identity: dict[str, Any] = {"env_id": self.source.name}
         if isinstance(teacher_context, str):
             self._identity["teacher_context"] = teacher_context
@@ -190,16 +193,22 @@ class SDARTrainer:
         pad_id = self.policies.renderer.pad_id
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
         teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
-        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher)
+        old = OldLogprobs.of(self.args, self.policies.sampler, self.engine.dtype)
+        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher, old)
         sets = dict(evaluation_sets or {})
+        asynchronous = collects_asynchronously(
+            self.args, self.policies.sampler, on_gpu=self.engine.device.type == "cuda"
+        )
         self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views, ranks=self.engine)
+        self.monitor.asynchronous = asynchronous
         choosing = self.bandit if self.method.student_view == "privileged" else None
         self.collector = Collector(
             self.source,
             self.policies,
             self.args,
             TaskPlan(self.source.task_ids("train"), self.args),
-            self.engine,
+            asynchronous=asynchronous,
+            ranks=self.engine,
             choose=None if choosing is None else choosing.choose,
         )
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
@@ -290,6 +299,8 @@ class SDARTrainer:
         finally:
             directory.close()
             self.collector.close()
+            self.source.close()
+            generation_server.close(self.policies.sampler)
 
     @property
     def initial_weights(self) -> str:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("index", "build, compress or check the index of a corpus"),
     "envs": ("envs", "the environments and their options"),
     "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
+    "doctor": ("doctor", "is this machine ready: a minute or two, one verdict, one JSON for an issue"),
     "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
 }
 

@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..options.convert import nested
+from ..options.optimiser import LEARNING_RATE
+from ..presets import load_preset
 from .flags import add_trust_argument, read_pairs
 from .terminal import duration, make_console, one_line, percent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..config import SDARConfig
     from ..engine.processes import ProcessGroup
+    from ..trainer import SDARTrainer
     from ..warm_start.warm_start import WarmStart
     from .setup import Setup
 
@@ -126,6 +130,8 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
         teacher_context=setup.teacher_context,
         trust_remote_code=options.trust_remote_code,
     )
+    if setup.config.lora:
+        console.print(f"  {adapter_line(trainer, preset=setup.preset)}")
     baselines = trainer.source.baselines
     try:
         summary = trainer.train(resume_from_checkpoint=options.resume)
@@ -141,6 +147,19 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
     return 0
 
 
+def adapter_line(trainer: SDARTrainer, *, preset: str | None) -> str:
+    """What learns in a run with adapters, and at which rate: theirs is not that of whole weights."""
+    learning = sum(parameter.numel() for _, parameter in trainer.updater.masters.named)
+    whole = sum(parameter.numel() for parameter in trainer.model.parameters()) - learning
+    published = {} if preset is None else load_preset(preset).config
+    rate, usual = trainer.args.learning_rate, float(published.get("learning_rate", LEARNING_RATE))
+    return (
+        f"LoRA: {learning:,} parameters of adapters learn ({100 * learning / whole:.2g} % of the model's {whole:,}, "
+        f"which are frozen), rank {trainer.args.lora_rank}, learning rate {rate:g} ({rate / usual:g} times that of "
+        "whole weights)"
+    )
+
+
 def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remote_code: bool = False) -> None:
     """Say what is wrong before minutes of warm start, not after.
 
@@ -149,11 +168,13 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
             lengths do not fit the model.
         RunDirectoryError: The directory holds another run, or there can be none.
         ImportError: A sink's package is missing.
+        GenerationServerError: The server that is to sample does not answer, or cannot be kept in step.
     """
     from agents.chat import require_lengths
     from sdar_envs.model_files import check_files, positions_of
 
     from ..engine.single import choose_device
+    from ..rollout.generation_server import require_server
     from ..run.directory import require_folder, require_same_run
     from ..run.sinks import require_sinks
     from .players import require_model
@@ -165,8 +186,11 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
         context = {} if setup.teacher_context is None else {"teacher_context": setup.teacher_context}
         require_same_run(path, setup.config, {"env_id": setup.env_id, **context})
     require_sinks(setup.config)
+    require_packages(setup.config)
+    require_teacher(setup.config)
     if not several_processes():
         choose_device(setup.config.device)
+    require_server(setup.config)
     if setup.teacher_context is not None:
         from ..rollout.policies import load_teacher_context
 
@@ -176,6 +200,38 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
         check_files(setup.model, trust_remote_code=trust_remote_code)
         config = setup.config
         require_lengths(positions_of(setup.model), config.max_prompt_length, config.max_completion_length)
+
+
+def require_packages(config: SDARConfig) -> None:
+    """Refuse options whose packages are not installed.
+
+    Raises:
+        ImportError: The message names the package and the extra.
+    """
+    from ..engine.adapters import require_peft
+    from ..engine.optimizers import require_torchao
+
+    if config.lora:
+        require_peft()
+    if config.optim == "adamw_8bit":
+        require_torchao()
+
+
+def require_teacher(config: SDARConfig) -> None:
+    """Refuse a teacher of which there are no files.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    from sdar_envs.model_files import check_files
+
+    from ..methods import get_method
+    from ..methods.method import TEACHER_WEIGHTS
+
+    method = get_method(config.method)
+    chosen = method.teacher_weights_for(config)
+    if method.teacher_views and chosen not in TEACHER_WEIGHTS and not (Path(chosen) / "run.json").is_file():
+        check_files(chosen)
 
 
 def require_environment(setup: Setup) -> None:

@@ -35,6 +35,7 @@ class Monitor:
         teacher_start: Success rate of the privileged-prompt policy before training; None until it is measured.
         ranks: The processes that play; None plays all in this one.
         advance: Told the name of an evaluation that goes on, how many of its episodes have ended, and of how many.
+        asynchronous: Whether episodes are collected asynchronously.
     """
 
     source: EnvironmentSource
@@ -45,6 +46,7 @@ class Monitor:
     teacher_start: float | None = None
     ranks: Ranks | None = None
     advance: Callable[[str, int, int], None] | None = None
+    asynchronous: bool = False
 
     def evaluation_set(self, split: str) -> EvaluationSet:
         """The run's evaluation set of a split, made at its first use."""
@@ -115,6 +117,7 @@ class Monitor:
             privileged_turns=turns,
             seal_info=self.policies.seals_info and turns != "never",
             ranks=self.ranks,
+            asynchronous=self.asynchronous,
             advance=self.advance and partial(self.advance, f"evaluation on {split}, {view} prompt"),
         )
 

@@ -22,6 +22,7 @@ from .optimiser import OptimiserOptions
 from .policy import PolicyOptions
 from .rollout import RolloutOptions
 from .run import RunOptions
+from .server import ServerOptions
 
 
 # Fields of dataclasses are collected from the last base to the first, and the method comes first in files and in help.
@@ -30,6 +31,7 @@ class Options(
     RunOptions,
     MachineOptions,
     EvaluationOptions,
+    ServerOptions,
     RolloutOptions,
     AdapterOptions,
     OptimiserOptions,

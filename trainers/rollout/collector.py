@@ -10,11 +10,13 @@ from sdar_envs.privileged import StudentView
 from ..engine.base import Ranks, owns
 from ..methods.method import IterationPlan
 from ..options import Options
-from .batch_env import LoopBatchEnv
+from .asynchronous import collect_asynchronously
+from .batch_env import AsynchronousBatchEnv
 from .collect import Rollout, TaskDraw, collect
 from .dealing import play_dealt
 from .dynamic_sampling import Resampled, replace_flat_groups
 from .environments import EnvironmentSource
+from .opening import open_batch_env
 from .policies import Policies
 from .tasks import TaskPlan
 
@@ -27,6 +29,7 @@ class Collector:
         policies: The agents of the run; the student acts.
         options: Episodes that act together, turns per episode, and tries of dynamic sampling.
         tasks: Which tasks an iteration plays.
+        asynchronous: Whether an episode goes on as soon as its own environment has answered, instead of in lockstep.
         ranks: The processes that play them; None plays all in this one.
         choose: Chooses the skill that a group acts under (`skill_bandit`); None where none is acted under.
     """
@@ -37,6 +40,8 @@ class Collector:
         policies: Policies,
         options: Options,
         tasks: TaskPlan,
+        *,
+        asynchronous: bool = False,
         ranks: Ranks | None = None,
         choose: Callable[[StudentView], object] | None = None,
     ) -> None:
@@ -44,9 +49,10 @@ class Collector:
         self.policies = policies
         self.options = options
         self.tasks = tasks
+        self.asynchronous = asynchronous
         self.ranks = ranks
         self.choose = choose
-        self._env: LoopBatchEnv | None = None
+        self._env: AsynchronousBatchEnv | None = None
 
     def privileged_turns(self, plan: IterationPlan) -> str:
         """When environments fill in the privileged information, one of `batch_env.PRIVILEGED_TURNS`."""
@@ -63,10 +69,10 @@ class Collector:
         """
         options, turns = self.options, self.privileged_turns(plan)
         if self._env is None:
-            self._env = LoopBatchEnv.of(self.source, "train", options.episodes_together)
+            self._env = open_batch_env(self.source, "train", options.episodes_together)
         self._env.privileged_turns = turns
         play_here = partial(
-            collect,
+            collect_asynchronously if self.asynchronous else collect,
             self.policies.student,
             self._env,
             max_turns=options.max_turns,

@@ -304,7 +304,7 @@ def _require_room(source: EnvironmentSource, agent: ChatAgent, args: Options) ->
     Raises:
         ValueError: The first prompt of the first training task has more words than a prompt may have tokens.
     """
-    from ..rollout.environments import reset_to
+    from ..rollout.making import reset_to
 
     env = source.make("train")
     try:
