@@ -21,7 +21,7 @@ from trainers.rollout.dynamic_sampling import Resampled
 
 # Entries of AdamW's second moment whose root is smaller than this share of the largest are rounding for the most part,
 # and an update divides by that root.
-NOISE = 1e-3
+NOISE = 1e-2
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
