@@ -58,7 +58,7 @@ from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerControl, TrainerState
-from .run.directory import RunDirectory, RunDirectoryError
+from .run.directory import RunDirectory, RunDirectoryError, warm_start_of
 from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.progress import NoProgress, Progress, make_progress
@@ -149,6 +149,7 @@ class SDARTrainer:
         )
         self.engine: Engine = engine or choose_engine(self.args, loaded)
         self._trusts_code = trust_remote_code
+        self._warm_start = warm_start_of(model)
         if adapted_layers(loaded):
             loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model
         if self.args.lora:
@@ -276,6 +277,7 @@ class SDARTrainer:
             resume=resume,
             identity=self._identity,
             trust_remote_code=self._trusts_code,
+            warm_start=self._warm_start,
         )
         try:
             store = CheckpointStore(directory.checkpoints, keep=self.args.save_total_limit)

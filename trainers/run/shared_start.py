@@ -39,7 +39,7 @@ def open_directory(
     *,
     resume: bool,
     identity: Mapping[str, Any],
-    trust_remote_code: bool,
+    **facts: Any,
 ) -> RunDirectory:
     """The run directory: the writer claims it, and the other processes follow.
 
@@ -47,18 +47,16 @@ def open_directory(
         engine: The processes.
         options: The configuration.
         use_sets: Takes the evaluation sets of a folder, and writes those that it lacks.
-        resume: As for `RunDirectory`, and so are the others.
-        identity: See `resume`.
-        trust_remote_code: See `resume`.
+        resume: Whether an earlier part of the same run may be in it.
+        identity: What else the run is known by.
+        facts: Further arguments of `RunDirectory`.
 
     Raises:
         RunDirectoryError: It is in use or holds another run, or this machine does not see it.
     """
     directory: RunDirectory | None = None
     if engine.is_writer:
-        directory = RunDirectory(
-            options.output_dir, options, resume=resume, extra=identity, trust_remote_code=trust_remote_code
-        )
+        directory = RunDirectory(options.output_dir, options, resume=resume, extra=identity, **facts)
         use_sets(directory.path / "panels")
     engine.gather(None)  # from here on the folder and its evaluation sets are there
     if directory is None:
