@@ -68,7 +68,8 @@ class Iteration:
         Raises:
             RuntimeError: Every episode's environment broke.
         """
-        clock, args, plan = self.scorer.engine.clock, self.args, self.method.at(state.step, self.args)
+        engine, args, plan = self.scorer.engine, self.args, self.method.at(state.step, self.args)
+        clock = engine.clock
         mask_truncated = args.mask_truncated_completions
         start, cpu_start = clock(), time.process_time()
 
@@ -93,6 +94,8 @@ class Iteration:
         metrics |= selected.metrics
 
         # Score and weigh: log-probs of the same tokens by teacher and reference, advantages and token weights.
+        if self.bandit is not None and plan.reads_teacher:
+            self.bandit.choose_in_order(selected.rows, rollouts)
         scored, seconds = self.scorer.score(selected.rows, rollouts, plan)
         metrics |= seconds
         advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage)
@@ -112,7 +115,7 @@ class Iteration:
         trained = self.updater.counters.tokens
         metrics |= self.updater.update(learned, plan)
         metrics["tokens/learned"] = float(self.updater.counters.tokens - trained)
-        self.policies.sampler.sync_weights(self.updater.root.language_model, plan.step + 1)
+        self.policies.sampler.sync_weights(engine.sampling_model(self.updater.root), plan.step + 1)
         metrics |= generation_server.server_metrics(self.policies.sampler)
         if self.bandit is not None:
             metrics |= self.bandit.learn(latest, rollouts, resampled.replaced)
@@ -128,7 +131,7 @@ class Iteration:
             "seconds/rollout": collected - start,
             "seconds/update": clock() - weighed,
         }
-        state.cpu_seconds += cpu_logging - cpu_start + time.process_time() - cpu_weighed
+        state.cpu_seconds += engine.sum_over_ranks(cpu_logging - cpu_start + time.process_time() - cpu_weighed)
         metrics["seconds/cpu"] = state.cpu_seconds
         _count(state, metrics, learned, resampled)
         return metrics

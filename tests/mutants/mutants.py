@@ -416,7 +416,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the sampler is told of new parameters",
         ITERATION,
-        "        self.policies.sampler.sync_weights(self.updater.root.language_model, plan.step + 1)\n",
+        "        self.policies.sampler.sync_weights(engine.sampling_model(self.updater.root), plan.step + 1)\n",
         "",
         "tests/integration/test_sampler_handed_in.py",
     ),

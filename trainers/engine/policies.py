@@ -83,9 +83,7 @@ def stored_policy(place: str, root: PolicyModel, engine: Engine, tokenizer: Any,
                 f"teacher_weights={place}: expected the student's {name} ({sizes[0]}), got {sizes[1]}: "
                 "take a model of the same family"
             )
-    teacher = engine.prepare(model)
-    teacher.requires_grad_(False)
-    return PolicyWeights(teacher)
+    return PolicyWeights(engine.reader(model))
 
 
 def require_files(place: str, folder: str | None = None) -> None:

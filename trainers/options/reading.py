@@ -6,6 +6,7 @@ reported before a run starts and never refused.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -154,6 +155,11 @@ def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str |
     return None
 
 
+def _several_processes(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    # Not an option: a launcher says how many processes there are, and sets the variable in each.
+    return "there is one process" if os.environ.get("WORLD_SIZE", "1") in ("", "1") else None
+
+
 def _server(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["rollout"] == "vllm" else f"rollout is {values['rollout']}, and no server is asked"
 
@@ -179,6 +185,7 @@ TEACHER = Condition(_teacher)
 AVERAGED_TEACHER = Condition(_averaged_teacher)
 UCB = Condition(_ucb)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
+SEVERAL_PROCESSES = Condition(_several_processes)
 SERVER = Condition(_server)
 ON_ONE_CARD = Condition(_on_one_card)
 
@@ -210,6 +217,7 @@ CONDITIONS = (
     AVERAGED_TEACHER,
     UCB,
     SEVERAL_CONTEXTS,
+    SEVERAL_PROCESSES,
     SERVER,
     ON_ONE_CARD,
 )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
+from sdar_envs.privileged import StudentView
+
+from ..engine.base import Ranks, owns
 from ..methods.method import IterationPlan
 from ..options import Options
 from .asynchronous import collect_asynchronously
 from .batch_env import AsynchronousBatchEnv
-from .collect import collect
+from .collect import Rollout, TaskDraw, collect
+from .dealing import play_dealt
 from .dynamic_sampling import Resampled, replace_flat_groups
 from .environments import EnvironmentSource
 from .opening import open_batch_env
@@ -25,6 +30,8 @@ class Collector:
         options: Episodes that act together, turns per episode, and tries of dynamic sampling.
         tasks: Which tasks an iteration plays.
         asynchronous: Whether an episode goes on as soon as its own environment has answered, instead of in lockstep.
+        ranks: The processes that play them; None plays all in this one.
+        choose: Chooses the skill that a group acts under (`skill_bandit`); None where none is acted under.
     """
 
     def __init__(
@@ -35,12 +42,16 @@ class Collector:
         tasks: TaskPlan,
         *,
         asynchronous: bool = False,
+        ranks: Ranks | None = None,
+        choose: Callable[[StudentView], object] | None = None,
     ) -> None:
         self.source = source
         self.policies = policies
         self.options = options
         self.tasks = tasks
         self.asynchronous = asynchronous
+        self.ranks = ranks
+        self.choose = choose
         self._env: AsynchronousBatchEnv | None = None
 
     def privileged_turns(self, plan: IterationPlan) -> str:
@@ -60,17 +71,38 @@ class Collector:
         if self._env is None:
             self._env = open_batch_env(self.source, "train", options.episodes_together)
         self._env.privileged_turns = turns
-        play = partial(
+        play_here = partial(
             collect_asynchronously if self.asynchronous else collect,
             self.policies.student,
             self._env,
             max_turns=options.max_turns,
             seal_info=self.policies.seals_info and turns != "never",
         )
+
+        def play(tasks: Sequence[TaskDraw]) -> list[Rollout]:
+            self._choose_in_order(tasks)
+            return play_dealt(play_here, tasks, self.ranks)
+
         rollouts = play(self.tasks.draws(plan.step))
         if all(rollout.episode.failed for rollout in rollouts):
             raise RuntimeError(f"every episode of iteration {plan.step} failed; the first: {rollouts[0].failure}")
         return replace_flat_groups(rollouts, play, self.tasks, step=plan.step, tries=options.dynamic_sampling)
+
+    def _choose_in_order(self, tasks: Sequence[TaskDraw]) -> None:
+        """With several processes: choose for all groups in their order, which no process that plays some can keep.
+
+        A choice depends on the type of the task, which the process that owns the group finds out.
+        """
+        if self.choose is None or self.ranks is None or self.ranks.world_size == 1:
+            return
+        firsts = list({task.group: task for task in reversed(tasks)}.values())[::-1]
+        types: dict[int, str] = {}
+        for found in self.ranks.gather(
+            {task.group: self.source.task_type(task.task_id) for task in firsts if owns(self.ranks, task.group)}
+        ):
+            types |= found
+        for task in firsts:
+            self.choose(StudentView("", task_type=types[task.group], draw=task.draw))
 
     def close(self) -> None:
         """Close the environments."""

@@ -161,6 +161,13 @@ class ReadingMetrics:
     block_tokens: int = 0
     history_cut: int = 0
 
+    def add(self, other: ReadingMetrics) -> None:
+        """Count the readings of another process too."""
+        self.read += other.read
+        self.incomplete += other.incomplete
+        self.block_tokens += other.block_tokens
+        self.history_cut += other.history_cut
+
     def metrics(self) -> dict[str, float]:
         """Means per complete reading, and the count of readings whose privileged context did not fit or was missing."""
         count = max(self.read, 1)
