@@ -43,7 +43,8 @@ from .methods import get_method
 from .methods.method import IterationPlan
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
-from .rollout.environments import Environment, EnvironmentSource
+from .rollout.making import Environment
+from .rollout.opening import collects_asynchronously, source_of
 from .rollout.policies import TeacherContext, load_teacher_context, make_policies
 from .rollout.rows import build_rows
 from .rollout.selection import mark_kept, measure_progress
@@ -109,7 +110,7 @@ class SDARTrainer:
         self.args = configuration(model, env_id, args, preset)
         require_sinks(self.args)
         self.method = get_method(self.args.method)
-        self.source = EnvironmentSource(env_id, self.args.environment_kwargs, self.args.success_threshold)
+        self.source = source_of(env_id, self.args.environment_kwargs, self.args)
         self._identity: dict[str, Any] = {"env_id": self.source.name}
         if isinstance(teacher_context, str):
             self._identity["teacher_context"] = teacher_context
@@ -175,10 +176,13 @@ class SDARTrainer:
         teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
         self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher)
         sets = dict(evaluation_sets or {})
-        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
-        self.collector = Collector(
-            self.source, self.policies, self.args, TaskPlan(self.source.task_ids("train"), self.args)
+        asynchronous = collects_asynchronously(
+            self.args, self.policies.sampler, on_gpu=self.engine.device.type == "cuda"
         )
+        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
+        self.monitor.asynchronous = asynchronous
+        tasks = TaskPlan(self.source.task_ids("train"), self.args)
+        self.collector = Collector(self.source, self.policies, self.args, tasks, asynchronous=asynchronous)
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)
         self._shown_turns = self.collector.privileged_turns(strongest)
@@ -258,6 +262,7 @@ class SDARTrainer:
         finally:
             directory.close()
             self.collector.close()
+            self.source.close()
 
     @property
     def initial_weights(self) -> str:

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from agents.base import Action, Agent
     from sdar_envs.privileged import Privileged, StudentView
 
-    from ..rollout.batch_env import BatchEnv, Reply
+    from ..rollout.batch_env import BatchEnv
     from ..rollout.collect import Rollout
     from ..rollout.environments import EnvironmentSource
+    from ..rollout.replies import Reply
 
 HELP = "a line is an action; :actions lists the admissible ones, :quit leaves"
 SHOWN_ACTIONS = 60
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     say_trust(console, options.trust_remote_code)
     given = read_pairs(options.env_kwargs, "--env-kwargs")
     env_id, env_kwargs = environment_of(options.agent, chosen_environment(options), given)
-    source = EnvironmentSource(env_id, env_kwargs)
+    source = EnvironmentSource(env_id, env_kwargs, workers=0)
     by_hand = options.agent == "human"
     if by_hand:
         agent: Agent = HumanPlayer(read_line(console), console)

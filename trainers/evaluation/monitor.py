@@ -33,6 +33,7 @@ class Monitor:
         views: The prompts that the student is evaluated under.
         teacher_start: Success rate of the privileged-prompt policy before training; None until it is measured.
         advance: Told the name of an evaluation that goes on, how many of its episodes have ended, and of how many.
+        asynchronous: Whether episodes are collected asynchronously.
     """
 
     source: EnvironmentSource
@@ -42,6 +43,7 @@ class Monitor:
     views: tuple[str, ...] = ("plain",)
     teacher_start: float | None = None
     advance: Callable[[str, int, int], None] | None = None
+    asynchronous: bool = False
 
     def evaluation_set(self, split: str) -> EvaluationSet:
         """The run's evaluation set of a split, made at its first use."""
@@ -111,6 +113,7 @@ class Monitor:
             source=self.source,
             privileged_turns=turns,
             seal_info=self.policies.seals_info and turns != "never",
+            asynchronous=self.asynchronous,
             advance=self.advance and partial(self.advance, f"evaluation on {split}, {view} prompt"),
         )
 

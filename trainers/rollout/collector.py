@@ -6,10 +6,12 @@ from functools import partial
 
 from ..methods.method import IterationPlan
 from ..options import Options
-from .batch_env import LoopBatchEnv
+from .asynchronous import collect_asynchronously
+from .batch_env import AsynchronousBatchEnv
 from .collect import collect
 from .dynamic_sampling import Resampled, replace_flat_groups
 from .environments import EnvironmentSource
+from .opening import open_batch_env
 from .policies import Policies
 from .tasks import TaskPlan
 
@@ -22,14 +24,24 @@ class Collector:
         policies: The agents of the run; the student acts.
         options: Episodes that act together, turns per episode, and tries of dynamic sampling.
         tasks: Which tasks an iteration plays.
+        asynchronous: Whether an episode goes on as soon as its own environment has answered, instead of in lockstep.
     """
 
-    def __init__(self, source: EnvironmentSource, policies: Policies, options: Options, tasks: TaskPlan) -> None:
+    def __init__(
+        self,
+        source: EnvironmentSource,
+        policies: Policies,
+        options: Options,
+        tasks: TaskPlan,
+        *,
+        asynchronous: bool = False,
+    ) -> None:
         self.source = source
         self.policies = policies
         self.options = options
         self.tasks = tasks
-        self._env: LoopBatchEnv | None = None
+        self.asynchronous = asynchronous
+        self._env: AsynchronousBatchEnv | None = None
 
     def privileged_turns(self, plan: IterationPlan) -> str:
         """When environments fill in the privileged information, one of `batch_env.PRIVILEGED_TURNS`."""
@@ -46,10 +58,10 @@ class Collector:
         """
         options, turns = self.options, self.privileged_turns(plan)
         if self._env is None:
-            self._env = LoopBatchEnv.of(self.source, "train", options.episodes_together)
+            self._env = open_batch_env(self.source, "train", options.episodes_together)
         self._env.privileged_turns = turns
         play = partial(
-            collect,
+            collect_asynchronously if self.asynchronous else collect,
             self.policies.student,
             self._env,
             max_turns=options.max_turns,

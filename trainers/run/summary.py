@@ -44,6 +44,8 @@ def rollout_metrics(rollouts: Sequence[Rollout], rows: Sequence[SampledRow], *, 
         "tokens/sampled": sum(len(row) for row in rows),
         "tokens/rows": sum(len(row.student.ids) for row in rows),
     }
+    for fault in sorted({str(rollout.fault) for rollout in rollouts if rollout.episode.failed and rollout.fault}):
+        metrics[f"episodes/failed_{fault}"] = sum(str(rollout.fault) == fault for rollout in rollouts)
     return {measured_name(name, view) if name in OUTCOMES else name: value for name, value in metrics.items()}
 
 
