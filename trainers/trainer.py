@@ -52,6 +52,7 @@ from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerState
 from .run.directory import RunDirectory, RunDirectoryError
+from .run.frozen_opponents import load_frozen
 from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.progress import Progress, make_progress
@@ -182,7 +183,11 @@ class SDARTrainer:
         self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
         self.monitor.asynchronous = asynchronous
         tasks = TaskPlan(self.source.task_ids("train"), self.args)
-        self.collector = Collector(self.source, self.policies, self.args, tasks, asynchronous=asynchronous)
+        names = self.args.opponents if self.args.roles else ()
+        frozen = load_frozen(names, self.source, self.args, self.engine, trust=trust_remote_code)
+        self.collector = Collector(
+            self.source, self.policies, self.args, tasks, asynchronous=asynchronous, frozen=frozen
+        )
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)
         self._shown_turns = self.collector.privileged_turns(strongest)

@@ -11,3 +11,4 @@ from .optimiser import OptimiserOptions as OptimiserOptions
 from .policy import PolicyOptions as PolicyOptions
 from .rollout import RolloutOptions as RolloutOptions
 from .run import RunOptions as RunOptions
+from .seats import SeatOptions as SeatOptions

@@ -22,6 +22,7 @@ from .optimiser import OptimiserOptions
 from .policy import PolicyOptions
 from .rollout import RolloutOptions
 from .run import RunOptions
+from .seats import SeatOptions
 
 
 # Fields of dataclasses are collected from the last base to the first, and the method comes first in files and in help.
@@ -31,6 +32,7 @@ class Options(
     MachineOptions,
     EvaluationOptions,
     RolloutOptions,
+    SeatOptions,
     AdapterOptions,
     OptimiserOptions,
     PolicyOptions,

@@ -122,7 +122,13 @@ class Scorer:
         self, rows: Sequence[ScoredRow], rollouts: Sequence[Rollout], plan: IterationPlan
     ) -> tuple[list[ScoredRow], dict[str, float]]:
         """The rows with T for every reading and every view that readings make, and metrics of the readings."""
-        views, reading = read_teachers(rows, rollouts, self.readers)
+        # In a game, only roles that are taught have a teacher.
+        roles = [rollouts[row.episode_id].episode.role for row in rows]
+        taught = [place for place, role in enumerate(roles) if self.options.teaches(role)]
+        found, reading = read_teachers([rows[place] for place in taught], rollouts, self.readers)
+        views: list[dict[str, View]] = [{} for _ in rows]
+        for place, own in zip(taught, found, strict=True):
+            views[place] = own
         # Per row: log-probs by reading, and the whole distributions where the method compares them.
         logprobs: list[dict[str, Sequence[float]]] = [{} for _ in rows]
         tokens: list[TeacherTokens | None] = [None] * len(rows)
