@@ -18,6 +18,7 @@ from .maths.advantages import compute_advantages
 from .maths.step_groups import merge_similar_anchors
 from .methods import Method, weigh
 from .options import Options
+from .rollout import generation_server
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
 from .rollout.dynamic_sampling import Resampled
@@ -72,12 +73,14 @@ class Iteration:
         start, cpu_start = clock(), time.process_time()
 
         # Collect: episodes, and the rows of tokens that they make.
+        generation_server.require_version(self.policies.sampler, plan.step)
         resampled = self.collector.collect(plan)
         rollouts = resampled.rollouts
         seen = [[turn.view.observation for turn in rollout.episode.turns] for rollout in rollouts]
         rows = merge_similar_anchors(build_rows(rollouts), seen, args.gigpo_similarity)
         collected = clock()
         metrics = rollout_metrics(rollouts, rows, view=self.method.student_view)
+        generation_server.rest(self.policies.sampler)
         self.on_rollout_end(rollouts)
 
         # Select: the rows that are learned from, and the prompt that they are given.
@@ -110,6 +113,7 @@ class Iteration:
         metrics |= self.updater.update(learned, plan)
         metrics["tokens/learned"] = float(self.updater.counters.tokens - trained)
         self.policies.sampler.sync_weights(self.updater.root.language_model, plan.step + 1)
+        metrics |= generation_server.server_metrics(self.policies.sampler)
         if self.bandit is not None:
             metrics |= self.bandit.learn(latest, rollouts, resampled.replaced)
             state.retrieval = self.bandit.state()

@@ -41,6 +41,7 @@ from .forward.weights import PolicyWeights
 from .iteration import Iteration
 from .methods import get_method
 from .methods.method import IterationPlan
+from .rollout import generation_server
 from .rollout.collect import Rollout
 from .rollout.collector import Collector
 from .rollout.making import Environment
@@ -51,7 +52,7 @@ from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerState
-from .run.directory import RunDirectory, RunDirectoryError
+from .run.directory import RunDirectory, RunDirectoryError, warm_start_of
 from .run.frozen_opponents import load_frozen
 from .run.interrupts import Interrupts
 from .run.log import RunLog
@@ -59,6 +60,7 @@ from .run.progress import Progress, make_progress
 from .run.run_state import RunState, restore_run, save_run
 from .run.sinks import require_sinks
 from .run.summary import run_summary
+from .scoring.old_logprobs import OldLogprobs
 from .scoring.scorer import Scorer
 
 LAST_EVALUATION_TOKEN_EPISODES = 64  # and of the last evaluation
@@ -133,6 +135,7 @@ class SDARTrainer:
             attn_implementation=self.args.attn_implementation,
         )
         self._trusts_code = trust_remote_code
+        self._warm_start = warm_start_of(model)
         if adapted_layers(loaded):
             loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model
         if self.args.lora:
@@ -175,7 +178,8 @@ class SDARTrainer:
         pad_id = self.policies.renderer.pad_id
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
         teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
-        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher)
+        old = OldLogprobs.of(self.args, self.policies.sampler, next(self.model.parameters()).dtype)
+        self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher, old)
         sets = dict(evaluation_sets or {})
         asynchronous = collects_asynchronously(
             self.args, self.policies.sampler, on_gpu=self.engine.device.type == "cuda"
@@ -245,6 +249,7 @@ class SDARTrainer:
             resume=resume,
             extra=self._identity,
             trust_remote_code=self._trusts_code,
+            warm_start=self._warm_start,
         )
         try:
             self.monitor.use_folder(directory.path / "panels")
@@ -268,6 +273,7 @@ class SDARTrainer:
             directory.close()
             self.collector.close()
             self.source.close()
+            generation_server.close(self.policies.sampler)
 
     @property
     def initial_weights(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -229,3 +230,44 @@ class SlotCache:
             for layers in zip(*(part.past.layers for part in parts), strict=True)
         ]
         return result
+
+
+class BlockPass:
+    """One forward pass over columns that were opened last in a `SlotCache`: what its tokens look at.
+
+    Args:
+        cache: The rows' keys and values; those of the new tokens are written to it.
+        width: Columns that the pass feeds.
+    """
+
+    def __init__(self, cache: SlotCache, width: int) -> None:
+        self.cache = cache
+        # Added to scores, [rows, 1, width, columns]: 0 where a query may look and a very low finite number elsewhere,
+        # since minus infinity would give NaN for a row without any token.
+        mask = cache.mask
+        seen = mask[:, None, None, :]
+        if width > 1:
+            columns = torch.arange(mask.shape[1], device=mask.device)
+            seen = seen & (columns[None, :] <= columns[-width:, None])
+        bias = torch.zeros(seen.shape, device=mask.device)
+        self.bias = bias.masked_fill_(~seen, torch.finfo(torch.float32).min)
+
+    def attend(
+        self, layer: int, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, *, last_only: bool
+    ) -> torch.Tensor:
+        """Attention of the new tokens ``[rows, width, heads, head_dim]``; keys and values are written on the way.
+
+        Returns:
+            ``[rows, width, heads x head_dim]``; with `last_only` of the last column alone.
+        """
+        shared = query.shape[2] != keys.shape[2]
+        keys, values = self.cache.layer(layer).update(keys.transpose(1, 2), values.transpose(1, 2))
+        bias = self.bias
+        if last_only:
+            query, bias = query[:, -1:], bias[:, :, -1:]
+        mixed = F.scaled_dot_product_attention(query.transpose(1, 2), keys, values, attn_mask=bias, enable_gqa=shared)
+        return mixed.transpose(1, 2).flatten(2)
+
+    def at_last(self, states: torch.Tensor) -> torch.Tensor:
+        """The last column of ``[rows, width, ...]``: ``[rows, 1, ...]``."""
+        return states[:, -1:]

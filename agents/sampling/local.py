@@ -1,37 +1,37 @@
-"""Batched sampling over a kept cache: each turn feeds only what is new, and finished episodes cost nothing.
+"""The sampler of a model in this process: one class over two ways to decode.
 
-The loop is ours, the forward pass the model's own (or, for small Qwen models, that of `fast_forward`). Draws are
-counted: token i of a request takes the i-th uniform of that request's generator, by inverse CDF, so that a sample does
-not depend on what else is in the batch.
-
-Between calls the keys and values of all slots stay in one `SlotCache`, or in several: those whose slots a call does not
-ask for are set aside ("parked") and merged again when they are asked for.
+`Lockstep` decodes the requests of a call together over a padded block and makes the fewest calls, which is what counts
+with a tiny model on a CPU. `RowEngine` keeps rows in place, takes requests between decoding steps, reads what prompts
+have in common once, and waits for an accelerator rarely. Both draw alike: token i of a request takes the i-th uniform
+of that request's generator, by inverse CDF, so that a sample does not depend on what else is in the batch.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 
-from sdar_envs.randomness import counted_generator
+from sdar_envs.choices import require_choice
 
-from .base import Sample, SampleRequest, SampleStream
+from .base import LOCAL_ENGINE, Sample, SampleRequest, SampleStream
 from .batched_stream import BatchedStream
-from .fast_forward import FastForward
-from .kv_cache import SlotCache
+from .decode_graphs import CudaCapture, DecodeGraphs
+from .fast_forward import FastForward, adapters_of
+from .lockstep import Lockstep
+from .row_cache import RowCache
+from .row_engine import RowEngine
+from .row_forward import RowForward, bytes_per_token
 
-_PREFILL_TOKENS = 32_768  # padded prompt tokens per forward pass: bounds activation memory
-_IDLE_SHARE = 0.25  # rows without a request stay in the cache up to this share: dropping them copies the cache
-_HOLE_SHARE = 0.25  # columns beyond the longest row, as a share of all, before the cache is closed up
-_SHRINK_SHARE = 0.3  # share of rows still writing below which only they are carried on within a turn
+LAYOUTS = ("auto", "block", "rows")
+_SMALL = 20_000_000  # parameters up to which a CPU samples over a padded block
+_SYNC_STEPS = 4  # decoding steps between two waits for an accelerator
 
 
 class BatchSampler:
-    """Samples completions for many slots at once.
+    """Samples completions for many slots at once, or as they come.
 
     Args:
         model: Any causal language model of transformers. It is used in evaluation mode and left as it was.
@@ -42,6 +42,16 @@ class BatchSampler:
         max_context: Tokens per slot, prompt and completions together.
         decode: Token ids to text, for requests with stop texts.
         fast: Use the lean forward pass where it is supported.
+        layout: What `sample` decodes over: ``block``, ``rows``, or by itself (``auto``): rows on an accelerator, for
+            models above 20 million parameters, and where `cache_gib` is given. A stream is always over rows, where
+            the model's attention allows it.
+        cache_gib: Memory for keys and values at most, in GiB: requests of further slots wait. None for no bound.
+        sync_steps: Decoding steps between two looks at which rows are done; None for 1 on a CPU, else 4.
+        prompt_lookup_num_tokens: Tokens guessed ahead at most, from what was sampled since the parameters last changed,
+            and checked in one pass over rows. Fewer passes where completions repeat forms; the draws are the same.
+
+    Raises:
+        ValueError: A number out of range, or a layout that the model does not allow.
     """
 
     def __init__(
@@ -55,11 +65,21 @@ class BatchSampler:
         max_context: int,
         decode: Callable[[Sequence[int]], str] | None = None,
         fast: bool = True,
+        layout: str = "auto",
+        cache_gib: float | None = None,
+        sync_steps: int | None = None,
+        prompt_lookup_num_tokens: int = 0,
     ) -> None:
         if temperature < 0:
             raise ValueError(f"BatchSampler expects temperature >= 0, got {temperature}")
         if max_completion_length < 1:
             raise ValueError(f"BatchSampler expects max_completion_length >= 1, got {max_completion_length}")
+        if cache_gib is not None and not cache_gib > 0:
+            raise ValueError(f"BatchSampler expects cache_gib > 0, or None for no bound, got {cache_gib}")
+        if sync_steps is not None and sync_steps < 1:
+            raise ValueError(f"BatchSampler expects sync_steps >= 1, got {sync_steps}")
+        if prompt_lookup_num_tokens < 0:
+            raise ValueError(f"BatchSampler expects prompt_lookup_num_tokens >= 0, got {prompt_lookup_num_tokens}")
         self.model = model
         self.end_ids = list(end_ids)
         self.pad_id = pad_id
@@ -67,25 +87,57 @@ class BatchSampler:
         self.max_completion_length = max_completion_length
         self.max_context = max_context
         self.decode = decode
-        self._fast = FastForward(model) if fast and FastForward.supports(model) else None
-        parameters = inspect.signature(model.forward).parameters
-        self._takes = {name for name in ("position_ids", "logits_to_keep") if name in parameters}
-        # A kept cache has holes, which need position ids of their own and attention that a mask controls alone.
-        self._keeps_cache = "position_ids" in self._takes and _attends_to_everything(model)
-        self._cache: SlotCache | None = None
-        self._rows: list[int | None] = []  # slot of each row of the cache; None when it was released
-        self._parked: list[tuple[SlotCache, list[int | None]]] = []
-        self._pending: dict[int, int] = {}  # slot -> its last sampled token, which no forward pass has read yet
-        self._lengths: dict[int, int] = {}  # slot -> tokens, the pending one included
-        self._histories: dict[int, list[int]] = {}  # slot -> all its ids, for models whose cache cannot be kept
-        self._room = 0  # columns that a cache has needed so far: allocated at once, since growing copies everything
+        self.layout = require_choice("layout", layout, LAYOUTS, "BatchSampler")
+        self.cache_gib = cache_gib
+        self.sync_steps = sync_steps
+        self.lookup = prompt_lookup_num_tokens
+        self.fast = FastForward(model) if fast and FastForward.supports(model) else None
         self.version = 0  # of the parameters, as the last `sync_weights` named it
-        self.forward_rows = 0  # rows x passes so far: what generation cost
+        # Over a padded block the lean pass is for fp32 alone, as it always was: its masks are.
+        full = self.fast is not None and next(model.parameters()).dtype == torch.float32
+        self.lockstep = Lockstep(model, self.fast if full else None, end_ids=end_ids, pad_id=pad_id, stops=self._stops)
+        self._rows: RowEngine | None = None
+        self._stream: LocalStream | None = None
+        self._read_from: tuple[int, ...] = ()  # versions of the parameters that rows were read with
+        if layout == "rows" and not self.has_rows:
+            raise ValueError(
+                "BatchSampler expects layout='block' for a model with sliding windows, without position ids, or with "
+                f"attention of kind {model.config._attn_implementation!r}: rows need full attention and masks"
+            )
 
     @property
     def exact_draws(self) -> bool:
         """Always: token i of a request takes the i-th uniform of the request's key."""
         return True
+
+    @property
+    def engine(self) -> str:
+        """The trainer's own modules, in its process."""
+        return LOCAL_ENGINE
+
+    @property
+    def dtype(self) -> str:
+        """The precision of the model, such as ``float32``."""
+        return str(next(self.model.parameters()).dtype).removeprefix("torch.")
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the model can be sampled over rows kept in place."""
+        own = getattr(self.model.config, "_attn_implementation", "sdpa")
+        return self.lockstep.keeps_cache and (self.fast is not None or own in ("sdpa", "eager"))
+
+    @property
+    def uses_rows(self) -> bool:
+        """Whether `sample` decodes over rows."""
+        if self.layout != "auto" or not self.has_rows:
+            return self.layout == "rows"
+        large = sum(parameter.numel() for parameter in self.model.parameters()) > _SMALL
+        return large or self.cache_gib is not None or self.lookup > 0 or self.model.device.type != "cpu"
+
+    @property
+    def forward_rows(self) -> int:
+        """Rows x passes so far: what generation cost."""
+        return self.lockstep.forward_rows + (0 if self._rows is None else self._rows.forward.forward_rows)
 
     def sync_weights(self, model: Any, version: int) -> None:
         """Sample from `model`, whose parameters are read again at every call; samples carry `version`.
@@ -95,67 +147,148 @@ class BatchSampler:
         """
         if model is not self.model:
             raise ValueError("BatchSampler samples from the model it was made with: make another sampler for this one")
+        self._require_idle("sync_weights")
         self.version = version
-
-    def stream(self) -> SampleStream:
-        """What is submitted between two steps is sampled together."""
-        return BatchedStream(self)
+        if self._rows is not None:
+            self._rows.forget_columns()
 
     def length(self, slot: int) -> int:
         """Tokens that a slot holds: prompts and completions so far; 0 for an unknown slot."""
-        return self._lengths.get(slot, 0)
+        held = 0 if self._rows is None else self._rows.length(slot)
+        return held or self.lockstep.length(slot)
 
     def release(self, slots: Sequence[int]) -> None:
-        """Forget slots; their rows leave the cache."""
-        gone = set(slots)
-        for slot in gone:
-            self._pending.pop(slot, None)
-            self._lengths.pop(slot, None)
-            self._histories.pop(slot, None)
-        self._rows = [None if slot in gone else slot for slot in self._rows]
-        self._parked = [(cache, [None if slot in gone else slot for slot in rows]) for cache, rows in self._parked]
-        self._parked = [entry for entry in self._parked if any(slot is not None for slot in entry[1])]
-        if all(slot is None for slot in self._rows):
-            self._cache, self._rows = None, []
+        """Forget slots; their rows leave the cache, and their pending requests are dropped."""
+        self.lockstep.release(slots)
+        if self._rows is not None:
+            self._rows.release(slots)
 
     def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
         """Sample one completion per request, in their order.
 
         Raises:
-            ValueError: A slot is asked for twice, continues without a past, has an empty new prompt, or no room.
+            ValueError: A slot is asked for twice, continues without a past, has an empty new prompt, or no room; or a
+                stream has pending requests.
         """
         if not requests:
             return []
-        limits = [self._limit(request) for request in requests]
+        self._require_idle("sample")
+        rows = self.uses_rows
+        limits = [self._limit(request, rows=rows) for request in requests]
         if len({request.slot for request in requests}) != len(requests):
             raise ValueError("BatchSampler.sample expects each slot once per call")
+        temperatures = [self._temperature(request) for request in requests]
+        if not rows:
+            with self.sampling():
+                if self.lockstep.fast is not None:
+                    self.lockstep.fast.refresh()
+                return self.lockstep.sample(requests, limits, temperatures, self.version)
+        engine = self.row_engine()
+        self.read_weights()
+        for request, limit, temperature in zip(requests, limits, temperatures, strict=True):
+            engine.submit(request, temperature, limit)
+        samples: dict[int, Sample] = {}
+        with self.sampling():
+            try:
+                while engine.busy:
+                    samples.update(engine.advance())
+            finally:  # after an exception nothing is left half done
+                engine.release([request.slot for request in requests if request.slot not in samples])
+        return [samples[request.slot] for request in requests]
+
+    def stream(self) -> SampleStream:
+        """Requests join between decoding steps; where the model's attention forbids rows, they are gathered.
+
+        Raises:
+            ValueError: An earlier stream has pending requests.
+        """
+        self._require_idle("stream")
+        if not self.has_rows or self.layout == "block":
+            return BatchedStream(self)
+        self._stream = LocalStream(self)
+        return self._stream
+
+    # What both ways to decode, and the stream, need.
+
+    @contextmanager
+    def sampling(self) -> Iterator[None]:
+        """The model in evaluation mode, nothing recorded for gradients."""
         was_training = self.model.training
         self.model.eval()
         try:
             with torch.inference_mode():
-                if self._fast is not None:
-                    self._fast.refresh()
-                samples = self._sample(requests, limits)
+                yield
         finally:
             self.model.train(was_training)
-        # What each slot holds now; its last sampled token enters the cache with the next prompt.
-        for request, sample in zip(requests, samples, strict=True):
-            before = self._lengths.get(request.slot, 0) if request.continues else 0
-            self._lengths[request.slot] = before + len(request.prompt_ids) + len(sample.ids)
-            self._pending[request.slot] = sample.ids[-1]
-            if not self._keeps_cache:
-                past = self._histories[request.slot] if request.continues else []
-                self._histories[request.slot] = [*past, *request.prompt_ids, *sample.ids]
-        return samples
 
-    def _limit(self, request: SampleRequest) -> int:
+    def row_engine(self) -> RowEngine:
+        """The engine over rows, made at its first use."""
+        if self._rows is None:
+            device: torch.device = self.model.device
+            on_gpu = device.type == "cuda"
+            cache = RowCache(device, block=256 if on_gpu else 64)
+            self._rows = RowEngine(
+                RowForward(self.model, self.fast, cache, self.pad_id),
+                end_ids=self.end_ids,
+                vocabulary=self.model.get_output_embeddings().weight.shape[0],
+                max_steps=self.max_completion_length,
+                stops=self._stops,
+                most_rows=self._most_rows(cache),
+                most_tokens=self.max_context,
+                sync_steps=self.sync_steps or (1 if device.type == "cpu" else _SYNC_STEPS),
+                lookup=self.lookup,
+                graphs=DecodeGraphs(CudaCapture()) if on_gpu and self.fast is not None and not self.lookup else None,
+                version=lambda: self.version,
+            )
+        return self._rows
+
+    def _most_rows(self, cache: RowCache) -> int | None:
+        """Rows of full length that the memory bound has room for."""
+        if self.cache_gib is None:
+            return None
+        row = cache.columns_for(self.max_context) * bytes_per_token(self.model)
+        rows = int(self.cache_gib * 2**30 // row)
+        if rows < 1:
+            raise ValueError(
+                f"cache_gib={self.cache_gib:g} holds no slot of {self.max_context} tokens, which takes "
+                f"{row / 2**30:.3g} GiB: give more, or shorten prompts and completions"
+            )
+        return rows
+
+    def read_weights(self) -> None:
+        """Read the parameters again if nothing is under way, and forget what was read with others."""
+        engine = self.row_engine()
+        if engine.busy:
+            return
+        versions = tuple(parameter._version for parameter in self.model.parameters())
+        if versions != self._read_from:
+            self._read_from = versions
+            engine.forget_columns()
+        if self.fast is not None:
+            self.fast.refresh()
+        if engine.graphs is not None:
+            pointers = hash(tuple(parameter.data_ptr() for parameter in self.model.parameters()))
+            engine.graphs_depend_on = (pointers, tuple(adapters_of(self.model).items()))
+
+    def _temperature(self, request: SampleRequest) -> float:
+        return self.temperature if request.temperature is None else request.temperature
+
+    def _require_idle(self, what: str) -> None:
+        if self._stream is not None and self._stream.pending:
+            raise ValueError(
+                f"BatchSampler.{what} is expected without pending requests, and a stream has {self._stream.pending}: "
+                "advance it until they have come back, or release their slots"
+            )
+
+    def _limit(self, request: SampleRequest, *, rows: bool) -> int:
         """Tokens that a request may sample at most; a `ValueError` for one that cannot be answered."""
         where = f"slot {request.slot}"
-        if request.continues and request.slot not in self._pending:
+        holder = self.row_engine() if rows else self.lockstep
+        if request.continues and not holder.knows(request.slot):
             raise ValueError(f"{where} is expected to hold an earlier turn to continue, and is empty: begin it afresh")
         if not request.continues and not request.prompt_ids:
             raise ValueError(f"{where} is expected to begin with a prompt, got no ids")
-        held = self._lengths[request.slot] if request.continues else 0
+        held = holder.length(request.slot) if request.continues else 0
         room = self.max_context - held - len(request.prompt_ids)
         if room < 1:
             raise ValueError(
@@ -163,186 +296,6 @@ class BatchSampler:
                 f"max_context={self.max_context}: cut the history, or end the episode"
             )
         return min(self.max_completion_length, room)
-
-    def _sample(self, requests: Sequence[SampleRequest], limits: Sequence[int]) -> list[Sample]:
-        """Feed the prompts and decode, at most `limits` tokens per request."""
-        # A slot that starts afresh forgets its earlier episode.
-        fresh = {request.slot for request in requests if not request.continues}
-        if fresh & self._pending.keys():
-            self.release(sorted(fresh & self._pending.keys()))
-        going = {request.slot: list(request.prompt_ids) for request in requests if request.continues}
-        starting = {request.slot: list(request.prompt_ids) for request in requests if not request.continues}
-        if not self._keeps_cache:
-            # Without a kept cache every row is read from its beginning.
-            starting = {slot: [*self._histories[slot], *ids] for slot, ids in going.items()} | starting
-            going = {}
-        cache, rows, logits = self._feed(going, starting)
-        # `order` has the request that each row of the cache answers; None for an idle row.
-        of_slot = {request.slot: index for index, request in enumerate(requests)}
-        order = [None if slot is None else of_slot.get(slot) for slot in rows]
-        samples = self._decode(cache, logits, order, requests, limits)
-        if self._keeps_cache:
-            self._cache, self._rows = cache, rows
-            self._room = max(self._room, cache.used)
-        return samples
-
-    # Feeding prompts.
-
-    def _feed(
-        self, going: dict[int, list[int]], starting: dict[int, list[int]]
-    ) -> tuple[SlotCache, list[int | None], torch.Tensor]:
-        """Feed each slot its new tokens.
-
-        Args:
-            going: Slot to new ids, for rows that go on.
-            starting: Slot to the whole prompt, for rows that begin.
-
-        Returns:
-            The cache of all rows that were fed, the slot of each row (None for a released one), and the logits
-            ``[rows, vocabulary]`` after each row's last token.
-        """
-        parts: list[tuple[SlotCache, list[int | None], torch.Tensor]] = []
-        if going:
-            # Idle rows can stay when no others join; in a merge they would be copied for nothing.
-            cache, rows = self._working_rows(going, exact=bool(starting))
-            new_ids = [[] if slot not in going else [self._pending[slot], *going[slot]] for slot in rows]
-            parts.append((cache, rows, self._forward(cache, new_ids)))
-        elif self._cache is not None:
-            self._park(self._cache, self._rows)
-            self._cache, self._rows = None, []
-        if starting:
-            parts += self._prefill(starting)
-        if len(parts) == 1:
-            return parts[0]
-        merged = SlotCache.merge([part[0] for part in parts])
-        return merged, [slot for part in parts for slot in part[1]], torch.cat([part[2] for part in parts])
-
-    def _prefill(self, starting: dict[int, list[int]]) -> list[tuple[SlotCache, list[int | None], torch.Tensor]]:
-        """Read whole prompts in forward passes of at most `_PREFILL_TOKENS`; one part per pass, as `_feed` returns."""
-        if not self._keeps_cache:
-            cache = SlotCache(len(starting), self._device(), past=_own_cache(self.model))
-            return [(cache, list(starting), self._forward(cache, list(starting.values())))]
-        # Episodes of a group begin with the same prompt: it is read once.
-        sharing: dict[tuple[int, ...], list[int]] = {}
-        for slot, ids in starting.items():
-            sharing.setdefault(tuple(ids), []).append(slot)
-        # Prompts of similar length go together, as many as the padded tokens allow.
-        prompts = sorted(sharing, key=len)
-        parts: list[tuple[SlotCache, list[int | None], torch.Tensor]] = []
-        while prompts:
-            take = len(prompts)
-            while take > 1 and take * len(prompts[take - 1]) > _PREFILL_TOKENS:
-                take -= 1
-            chunk, prompts = prompts[:take], prompts[take:]
-            cache = SlotCache(len(chunk), self._device())
-            logits = self._forward(cache, [list(ids) for ids in chunk])
-            # One row per slot: the row of a shared prompt is copied for each slot that begins with it.
-            repeats = [row for row, ids in enumerate(chunk) for _ in sharing[ids]]
-            rows: list[int | None] = [slot for ids in chunk for slot in sharing[ids]]
-            if len(repeats) > len(chunk):
-                cache, logits = cache.select(repeats, room=self._room), logits[repeats]
-            parts.append((cache, rows, logits))
-        return parts
-
-    def _working_rows(self, going: dict[int, list[int]], *, exact: bool) -> tuple[SlotCache, list[int | None]]:
-        """One cache that holds the slots of `going`, and the slot of each of its rows; with `exact`, no others."""
-        stored = [] if self._cache is None else [(self._cache, self._rows)]
-        stored += self._parked
-        self._cache, self._rows, self._parked = None, [], []
-        parts: list[tuple[SlotCache, list[int | None]]] = []
-        for cache, rows in stored:
-            wanted = [row for row, slot in enumerate(rows) if slot in going]
-            if not wanted:
-                self._park(cache, rows)
-                continue
-            # A few idle rows cost less in the forward pass than a copy without them, where nothing else is copied.
-            idle = len(rows) - len(wanted)
-            if idle and (exact or len(stored) > 1 or idle > _IDLE_SHARE * len(rows)):
-                rest = [row for row, slot in enumerate(rows) if slot is not None and slot not in going]
-                if rest:
-                    self._park(cache.select(rest), [rows[row] for row in rest])
-                cache, rows = cache.select(wanted), [rows[row] for row in wanted]
-            parts.append((cache, rows))
-        merged = SlotCache.merge([cache for cache, _ in parts])
-        longest = int(merged.lengths.max())
-        if merged.used - longest > _HOLE_SHARE * merged.used:
-            merged = merged.compacted()
-        return merged, [slot for _, rows in parts for slot in rows]
-
-    def _park(self, cache: SlotCache, rows: list[int | None]) -> None:
-        """Set a cache aside, unless all of its slots were released."""
-        if any(slot is not None for slot in rows):
-            self._parked.append((cache, rows))
-
-    # Sampling.
-
-    def _decode(
-        self,
-        cache: SlotCache,
-        logits: torch.Tensor,
-        order: list[int | None],
-        requests: Sequence[SampleRequest],
-        limits: Sequence[int],
-    ) -> list[Sample]:
-        """Sample all completions token by token.
-
-        Args:
-            cache: The rows, prompts fed; sampled tokens are written to it, except for each row's last.
-            logits: ``[rows, vocabulary]`` after the prompts.
-            order: Per row the index of its request; None for an idle row.
-            requests: What is asked for.
-            limits: Tokens per request at most.
-        """
-        # Uniforms [requests, steps]: one generator per request, so that a sample does not depend on the batch.
-        longest = max(limits)
-        draws = np.empty((len(requests), longest))
-        for index, request in enumerate(requests):
-            draws[index] = counted_generator(*request.draw).random(longest)
-        ids: list[list[int]] = [[] for _ in requests]
-        logprobs: list[list[float]] = [[] for _ in requests]
-        entropies: list[list[float]] = [[] for _ in requests]
-        ended = [False] * len(requests)
-        alive = [index is not None for index in order]  # per row: whether it still writes
-        chain: list[tuple[SlotCache, list[int]]] = []  # larger caches, and the rows of each that the next one holds
-        ends = set(self.end_ids)
-        settings = self._settings(order, requests, draws)
-        for step in range(longest):
-            # Draw a token per row, and note those of rows that still write.
-            tokens, chosen, entropy = _draw(logits, settings[0], settings[1], settings[2][:, step])
-            columns = (tokens.tolist(), chosen.tolist(), entropy.tolist())
-            for row, (asked, token, logprob, h) in enumerate(zip(order, *columns, strict=True)):
-                if asked is None or not alive[row]:
-                    continue
-                index = asked
-                ids[index].append(token)
-                logprobs[index].append(logprob)
-                entropies[index].append(h)
-                if token in ends or (requests[index].stop and self._stops(ids[index], requests[index].stop)):
-                    ended[index] = True
-                    alive[row] = False
-                elif step + 1 >= limits[index]:
-                    alive[row] = False
-            writing = sum(alive)
-            if not writing:
-                break
-            # When few rows are left, go on with a copy of those alone; afterwards it is absorbed again.
-            if self._keeps_cache and writing <= _SHRINK_SHARE * len(alive):
-                left = [row for row, is_alive in enumerate(alive) if is_alive]
-                chain.append((cache, left))
-                cache, tokens = cache.select(left), tokens[left]
-                order, alive = [order[row] for row in left], [True] * len(left)
-                settings = (settings[0][left], settings[1][left], settings[2][left])
-            # Feed the tokens; rows that have ended get a hole.
-            valid = torch.tensor(alive, device=cache.device)[:, None]
-            logits = self._forward_columns(cache, tokens[:, None].masked_fill(~valid, self.pad_id), valid)
-        # From the smallest copy back to the cache of all rows, which the caller keeps.
-        for whole, left in reversed(chain):
-            whole.absorb(cache, left)
-            cache = whole
-        return [
-            Sample(tuple(ids[i]), tuple(logprobs[i]), tuple(entropies[i]), truncated=not ended[i], version=self.version)
-            for i in range(len(requests))
-        ]
 
     def _stops(self, ids: Sequence[int], stop: tuple[str, ...]) -> bool:
         """Whether a completion has just come to a stop text.
@@ -356,88 +309,48 @@ class BatchSampler:
         tail = self.decode(ids[-(longest + 1) :])
         return any(text in tail for text in stop)
 
-    def _settings(
-        self, order: list[int | None], requests: Sequence[SampleRequest], draws: np.ndarray
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Per row: temperature (1 where greedy), whether it is greedy, and the uniforms ``[rows, steps]``."""
-        at = [0 if index is None else index for index in order]
-        wanted = [r.temperature if r.temperature is not None else self.temperature for r in requests]
-        temperatures = torch.tensor([wanted[index] for index in at], dtype=torch.float32, device=self._device())
-        greedy = temperatures == 0
-        return temperatures.masked_fill(greedy, 1.0), greedy, torch.from_numpy(draws[at]).to(self._device())
 
-    # The forward pass.
-
-    def _device(self) -> torch.device:
-        device: torch.device = self.model.device
-        return device
-
-    def _forward(self, cache: SlotCache, new_ids: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Feed each row its new ids, right-aligned; returns the last column's logits ``[rows, vocabulary]``."""
-        width = max(len(own) for own in new_ids)
-        ids = np.full((len(new_ids), width), self.pad_id, dtype=np.int64)
-        valid = np.zeros((len(new_ids), width), dtype=bool)
-        for row, own in enumerate(new_ids):
-            if own:
-                ids[row, -len(own) :] = own
-                valid[row, -len(own) :] = True
-        device = self._device()
-        return self._forward_columns(cache, torch.from_numpy(ids).to(device), torch.from_numpy(valid).to(device))
-
-    def _forward_columns(self, cache: SlotCache, ids: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """Feed columns ``[rows, width]`` of ids, tokens where `valid`; returns the last column's logits."""
-        positions = cache.open_columns(valid)
-        self.forward_rows += len(ids)
-        if self._fast is not None:
-            return self._fast(ids, positions, cache)
-        options: dict[str, Any] = {}
-        if "position_ids" in self._takes:
-            options["position_ids"] = positions
-        if "logits_to_keep" in self._takes:
-            options["logits_to_keep"] = 1
-        output = self.model(
-            input_ids=ids, attention_mask=cache.mask.long(), past_key_values=cache.past, use_cache=True, **options
-        )
-        logits: torch.Tensor = output.logits[:, -1]
-        return logits
-
-
-def _draw(
-    logits: torch.Tensor, temperatures: torch.Tensor, greedy: torch.Tensor, uniforms: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw a token per row by inverse CDF.
+class LocalStream:
+    """Continuous batching: requests join between decoding steps, made by `BatchSampler.stream`.
 
     Args:
-        logits: ``[rows, vocabulary]`` in any precision.
-        temperatures: ``[rows]``, positive.
-        greedy: ``[rows]``: take the most likely token instead.
-        uniforms: ``[rows]`` in [0, 1).
-
-    Returns:
-        Tokens, their log-probs (fp32), and the distributions' entropies, each ``[rows]``.
+        sampler: Whose slots these are.
     """
-    all_logprobs = torch.log_softmax(logits.float() / temperatures[:, None], dim=-1)
-    probabilities = all_logprobs.exp()
-    # fp64 sums, and a draw strictly below the total: the token found always has a positive probability.
-    sums = probabilities.cumsum(-1, dtype=torch.float64)
-    targets = uniforms.clamp(max=1 - 1e-12) * sums[:, -1]
-    tokens = torch.searchsorted(sums, targets[:, None], right=True)[:, 0]
-    tokens = torch.where(greedy, all_logprobs.argmax(-1), tokens)
-    logprobs = all_logprobs.gather(1, tokens[:, None])[:, 0]
-    entropies = torch.special.entr(probabilities).sum(-1)
-    return tokens, logprobs, entropies
 
+    def __init__(self, sampler: BatchSampler) -> None:
+        self._sampler = sampler
+        self._engine = sampler.row_engine()
+        self._tickets: dict[int, int] = {}  # slot -> ticket
 
-def _attends_to_everything(model: Any) -> bool:
-    """Whether all layers are full attention: a sliding window or a recurrent state would count holes as tokens."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    return kinds == {"full_attention"} and (window is None or hasattr(config, "layer_types"))
+    @property
+    def pending(self) -> int:
+        """Requests that were submitted, have not come back, and whose slots were not released."""
+        self._tickets = {slot: ticket for slot, ticket in self._tickets.items() if self._engine.is_pending(slot)}
+        return len(self._tickets)
 
+    def submit(self, ticket: int, request: SampleRequest) -> None:
+        """Take a request; its first token is drawn at the next `advance`.
 
-def _own_cache(model: Any) -> Any:
-    """A cache of the kinds of layers that the model has, such as sliding windows."""
-    from transformers import DynamicCache
+        Raises:
+            ValueError: The ticket or the slot is taken, or the request cannot be answered, as in `BatchSampler.sample`.
+        """
+        if self.pending and ticket in self._tickets.values():
+            raise ValueError(
+                f"ticket {ticket} is pending: expected another number for the request of slot {request.slot}"
+            )
+        if request.slot in self._tickets:
+            raise ValueError(f"slot {request.slot} has a pending request: expected one request per slot at a time")
+        limit = self._sampler._limit(request, rows=True)
+        if request.stop and self._sampler.decode is None:
+            raise ValueError("BatchSampler expects decode= to honour stop texts, got none")
+        self._sampler.read_weights()
+        self._engine.submit(request, self._sampler._temperature(request), limit)
+        self._tickets[request.slot] = ticket
 
-    return DynamicCache(config=model.config.get_text_config())
+    def advance(self) -> list[tuple[int, Sample]]:
+        """Read the prompts of new requests and decode; returns tickets and samples of those that are done."""
+        if not self._engine.busy:
+            return []
+        with self._sampler.sampling():
+            done = self._engine.advance()
+        return [(self._tickets.pop(slot), sample) for slot, sample in done]

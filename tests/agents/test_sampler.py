@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tiny_models import make_model
 
 from agents.sampling.base import Sample, SampleRequest
+from agents.sampling.draws import draw
 from agents.sampling.fast_forward import FastForward
-from agents.sampling.local import BatchSampler, _draw
+from agents.sampling.local import BatchSampler
 from sdar_envs.randomness import counted_generator
 
 VOCABULARY = 90
@@ -63,7 +64,7 @@ def test_logprobs_over_a_kept_cache_equal_a_fresh_forward_pass(kind: str, fast: 
     """Ragged prompts, slots that leave, join, pause and begin again: every holes-and-merging path of the cache."""
     rng = np.random.default_rng(3)
     s = sampler(kind, fast=fast, temperature=temperature)
-    assert (s._fast is not None) == fast
+    assert (s.fast is not None) == fast
     past: dict[int, list[int]] = {}
     present = list(range(10))
     for turn in range(7):
@@ -110,7 +111,9 @@ def test_the_lean_pass_is_used_only_where_it_is_proved() -> None:
     assert FastForward.supports(model("qwen2")) and FastForward.supports(model("qwen3"))
     assert not FastForward.supports(model("sliding"))
     assert not FastForward.supports(model("gpt2"))
-    assert not FastForward.supports(make_model("qwen3", VOCABULARY).to(torch.bfloat16))
+    half = make_model("qwen3", VOCABULARY).to(torch.bfloat16)
+    assert FastForward.supports(half) and not FastForward.joins(half)
+    assert BatchSampler(half, end_ids=ENDS, pad_id=0, max_completion_length=3, max_context=9).lockstep.fast is None
     adapted = make_model("qwen3", VOCABULARY)
     adapted.model.layers[0].self_attn.q_proj = torch.nn.Sequential(adapted.model.layers[0].self_attn.q_proj)
     assert not FastForward.supports(adapted)
@@ -153,7 +156,7 @@ def test_token_i_takes_the_i_th_uniform_of_its_request() -> None:
 def test_inverse_cdf_by_hand() -> None:
     logits = torch.tensor([[0.5, 0.0, 0.3, 0.2]]).log().repeat(5, 1)
     uniforms = torch.tensor([0.0, 0.499, 0.501, 0.81, 1.0], dtype=torch.float64)
-    tokens, logprobs, entropies = _draw(logits, torch.ones(5), torch.zeros(5, dtype=torch.bool), uniforms)
+    tokens, logprobs, entropies = draw(logits, torch.ones(5), torch.zeros(5, dtype=torch.bool), uniforms)
     assert tokens.tolist() == [0, 0, 2, 3, 3]
     torch.testing.assert_close(logprobs.exp(), torch.tensor([0.5, 0.5, 0.3, 0.2, 0.2]))
     expected = -(0.5 * np.log(0.5) + 0.3 * np.log(0.3) + 0.2 * np.log(0.2))
@@ -169,7 +172,7 @@ def test_inverse_cdf_by_hand() -> None:
 )
 @settings(max_examples=200, deadline=None)
 def test_a_drawn_token_always_has_a_probability(logits: list[float], uniform: float, temperature: float) -> None:
-    tokens, logprobs, entropies = _draw(
+    tokens, logprobs, entropies = draw(
         torch.tensor([logits]),
         torch.tensor([temperature]),
         torch.zeros(1, dtype=torch.bool),
@@ -220,8 +223,8 @@ def test_holes_are_closed_up() -> None:
         samples = s.sample([SampleRequest(i, ids, turn > 0, ("h", i, turn)) for i, ids in enumerate(prompts)])
         columns += 20 + max(len(sample.ids) for sample in samples)
     longest = max(s.length(slot) for slot in range(24))
-    assert s._cache is not None and columns > 4 * longest
-    assert s._cache.used <= 1.5 * longest
+    assert s.lockstep.cache is not None and columns > 4 * longest
+    assert s.lockstep.cache.used <= 1.5 * longest
 
 
 # Ends, limits, states.

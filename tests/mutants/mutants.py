@@ -32,13 +32,23 @@ APPLY = "trainers/methods/apply.py"
 METHOD = "trainers/methods/method.py"
 OBJECTIVE = "trainers/methods/objective.py"
 UPDATER = "trainers/engine/updater.py"
+OPTIMIZERS = "trainers/engine/optimizers.py"
+ADAPTERS = "trainers/engine/adapters.py"
+HELD = "trainers/engine/held_weights.py"
+IMPORTANCE = "trainers/maths/importance.py"
 SCORER = "trainers/scoring/scorer.py"
 ITERATION = "trainers/iteration.py"
-SAMPLER = "agents/sampling/local.py"
+DRAWS = "agents/sampling/draws.py"
 
 T = "tests/trainers/"
 LOSS_TESTS = (T + "test_losses.py",)
 METHOD_TESTS = (T + "test_methods.py", T + "test_methods_core.py", T + "test_objective.py")
+IMPORTANCE_TESTS = (T + "test_importance.py",)
+ADAPTER_TESTS = (T + "test_adapters.py",)
+LORA_RUNS = ("tests/integration/test_lora_runs.py",)
+TEACHERS = ("tests/integration/test_teacher_weights.py",)
+OLD_LOGPROBS = ("tests/integration/test_old_logprobs.py",)
+MEMORY_OPTIONS = ("tests/integration/test_memory_options.py",)
 WIRING = ("tests/integration/test_wiring.py", "tests/integration/test_trainer.py")
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -249,8 +259,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "KL in the loss",
         OBJECTIVE,
-        "total = total + options.beta * losses.global_mean(kl, mask, denominator)",
-        "total = total + losses.global_mean(kl, mask, denominator)",
+        "total = total + options.beta * losses.global_mean(sampled(kl), mask, denominator)",
+        "total = total + losses.global_mean(sampled(kl), mask, denominator)",
         T + "test_objective.py",
     ),
     _mutant(
@@ -344,7 +354,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # --- the wiring of an iteration ---
     _mutant(
         "the learning-rate schedule reaches the optimiser",
-        UPDATER,
+        OPTIMIZERS,
         '            group["lr"] = rate\n',
         "            pass\n",
         *WIRING,
@@ -373,8 +383,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "a non-finite gradient changes nothing",
         UPDATER,
-        "        if math.isfinite(norm):\n            self.optimizer.step()",
-        "        if True:\n            self.optimizer.step()",
+        "        if math.isfinite(norm):\n            with step_scope",
+        "        if True:\n            with step_scope",
         T + "test_updater.py",
     ),
     _mutant(
@@ -447,14 +457,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "inverse CDF",
-        SAMPLER,
-        "targets = uniforms.clamp(max=1 - 1e-12) * sums[:, -1]",
-        "targets = (1 - uniforms).clamp(max=1 - 1e-12) * sums[:, -1]",
+        DRAWS,
+        "targets = uniforms.clamp(max=_UNDER) * sums[:, -1]",
+        "targets = (1 - uniforms).clamp(max=_UNDER) * sums[:, -1]",
         "tests/agents/test_sampler.py",
     ),
     _mutant(
         "sampled log-probs are at the temperature",
-        SAMPLER,
+        DRAWS,
         "log_softmax(logits.float() / temperatures[:, None], dim=-1)",
         "log_softmax(logits.float(), dim=-1)",
         "tests/agents/test_sampler.py",
@@ -514,6 +524,170 @@ MUTANTS: tuple[Mutant, ...] = (
         "if ask_for_thinking is None else ask_for_thinking",
         "if ask_for_thinking is None else enable_thinking is not False",
         T + "test_policies.py",
+    ),
+    # --- sampler against trainer ---
+    _mutant(
+        "importance weights: the trainer's probability over the sampler's",
+        IMPORTANCE,
+        "difference = select(mask_BT, trainer_BT) - select(mask_BT, sampler_BT)",
+        "difference = select(mask_BT, sampler_BT) - select(mask_BT, trainer_BT)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights: a sequence is the sum over its tokens",
+        IMPORTANCE,
+        "difference = difference.sum(-1, keepdim=True)",
+        "difference = difference.mean(-1, keepdim=True)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights: truncation and masking",
+        IMPORTANCE,
+        'if action == "truncate" else torch.zeros_like(ratio)',
+        "if True else torch.zeros_like(ratio)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights: 1 outside the mask",
+        IMPORTANCE,
+        "Correction(torch.where(mask_BT, weights, 1.0), ratio, capped)",
+        "Correction(torch.where(mask_BT, weights, 0.0), ratio, capped)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights reach the policy gradient",
+        OBJECTIVE,
+        "losses.global_mean(sampled(plan.method.pg_coef * policy.loss_BT), mask, denominator)",
+        "losses.global_mean(plan.method.pg_coef * policy.loss_BT, mask, denominator)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights reach the auxiliary term",
+        OBJECTIVE,
+        'if plan.method.injection == "divergence" else sampled(injected.extra_BT)',
+        "if True else sampled(injected.extra_BT)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "the difference of sampler and trainer is reported before the cap",
+        IMPORTANCE,
+        "ratios = correction.ratio_BT[mask_BT].double()",
+        "ratios = correction.weights_BT[mask_BT].double()",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "the correction is on where sampler and trainer differ",
+        "trainers/scoring/old_logprobs.py",
+        "return cls(recomputed, recomputed and not alike)",
+        "return cls(recomputed, False)",
+        *OLD_LOGPROBS,
+    ),
+    _mutant(
+        "rows keep what the sampler said",
+        "trainers/scoring/old_logprobs.py",
+        "sampler_logprobs_T=row.behaviour_logprobs_T,",
+        "sampler_logprobs_T=list(trainers[place]),",
+        *OLD_LOGPROBS,
+    ),
+    # --- adapters, and what a teacher reads with ---
+    _mutant(
+        "a merge scales the product",
+        ADAPTERS,
+        "change = layer.scaling[_NAME] * (second @ first)",
+        "change = second @ first",
+        *ADAPTER_TESTS,
+    ),
+    _mutant(
+        "adapters start from the seed",
+        ADAPTERS,
+        'counted_generator("lora", seed, name)',
+        'counted_generator("lora", 0, name)',
+        *ADAPTER_TESTS,
+    ),
+    _mutant(
+        "the size of the change scales the product",
+        ADAPTERS,
+        "change += float(inner.clamp(min=0.0)) * layer.scaling[_NAME] ** 2",
+        "change += float(inner.clamp(min=0.0)) * layer.scaling[_NAME]",
+        *ADAPTER_TESTS,
+    ),
+    _mutant(
+        "adapters come back on after a reading without them",
+        ADAPTERS,
+        "            layer.enable_adapters(True)",
+        "            layer.enable_adapters(False)",
+        *ADAPTER_TESTS,
+    ),
+    _mutant(
+        "the reference reads with the adapters off",
+        "trainers/engine/policies.py",
+        "return PolicyWeights(root, partial(adapters_off, root.language_model))",
+        "return PolicyWeights(root)",
+        *LORA_RUNS,
+    ),
+    _mutant(
+        "adapters have a learning rate of their own",
+        "trainers/options/optimiser.py",
+        "adapter_rate(LEARNING_RATE) if adapters else LEARNING_RATE",
+        "LEARNING_RATE",
+        *LORA_RUNS,
+    ),
+    _mutant(
+        "a resume loads the adapters",
+        "trainers/run/run_state.py",
+        "        load_into(model, checkpoint.path)",
+        "        pass",
+        *LORA_RUNS,
+    ),
+    _mutant(
+        "an average keeps its share and takes the rest",
+        HELD,
+        "1.0 - self.decay)",
+        "self.decay)",
+        T + "test_held_weights.py",
+    ),
+    _mutant(
+        "the average goes on after every iteration",
+        UPDATER,
+        "            self.average.update()",
+        "            pass",
+        *TEACHERS,
+    ),
+    _mutant(
+        "a resume loads the average",
+        "trainers/run/run_state.py",
+        'updater.average.load(load_file(checkpoint.path / f"{AVERAGE}.safetensors"))',
+        "pass",
+        *TEACHERS,
+    ),
+    _mutant(
+        "the teacher's parameters read for the teacher",
+        SCORER,
+        "values = self._pass(self.teacher, picked)",
+        "values = self._pass(self.live, picked)",
+        *TEACHERS,
+    ),
+    # --- what trades memory for something else ---
+    _mutant(
+        "masters are left out only where that was asked for",
+        UPDATER,
+        'separate_masters=options.master_weights != "none"',
+        "separate_masters=False",
+        *MEMORY_OPTIONS,
+    ),
+    _mutant(
+        "optimiser state rests in host memory",
+        OPTIMIZERS,
+        "            self._move(to_host=True)",
+        "            self._move(to_host=False)",
+        *MEMORY_OPTIONS,
+    ),
+    _mutant(
+        "tokens of a pass that somebody chose are kept",
+        "trainers/engine/single.py",
+        ' or not large or options.was_given("micro_batch_tokens")',
+        " or not large",
+        *MEMORY_OPTIONS,
     ),
     # --- the information barrier ---
     _mutant(

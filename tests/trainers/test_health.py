@@ -56,6 +56,11 @@ def test_a_healthy_iteration_has_no_findings_and_missing_numbers_are_none_either
 @pytest.mark.parametrize(
     ("changed", "found"),
     [
+        ({"adapter/change_at_end": 0.0019}, ["adapters_still"]),
+        ({"adapter/change_at_end": 0.0021}, []),
+        ({"adapter/change_at_end": 0.0, "groups/flat_share": 0.95}, ["zero_variance"]),
+        ({"update/unchanged": 0.91}, ["updates_lost"]),
+        ({"update/unchanged": 0.89}, []),
         ({"context_full": 16}, ["context_full"]),
         ({"context_full": 15}, []),
         ({"context_full": 16, "episodes/failed": 1}, ["context_full"]),

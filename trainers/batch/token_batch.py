@@ -44,6 +44,7 @@ class TokenBatch:
         weights_BT: Token weights that are fixed for the whole iteration (`methods.apply.weigh`).
         divergence_BT: Live divergence between the student's and the teacher's whole next-token distributions.
         progress_BT: Progress of the token's turn along the plan (`maths.plan_progress`).
+        correction_BT: Importance weights of the tokens (`maths.importance`); None where all are 1.
         statistics: Numbers over the whole iteration (`methods.apply.weigh`).
         step: The iteration; with `seed` the key of counted draws.
         seed: Of the run.
@@ -66,6 +67,7 @@ class TokenBatch:
     weights_BT: Tensor | None = None
     divergence_BT: Tensor | None = None
     progress_BT: Tensor | None = None
+    correction_BT: Tensor | None = None
     statistics: Mapping[str, float] = field(default_factory=dict)
     step: int = 0
     seed: int = 0
@@ -165,6 +167,9 @@ def collate(
         batch.entropy_BT = stack("entropies_T", lambda r: r.entropies_T, torch.float32, True)
     if any(row.progress_T for row in rows):
         batch.progress_BT = stack("progress_T", lambda r: r.progress_T, torch.float32, True)
+    if any(row.correction_T for row in rows):
+        # Rows that were given another prompt than they were sampled under have none, and count as they are.
+        batch.correction_BT = stack("correction_T", lambda r: r.correction_T or [1.0] * len(r), torch.float32, True)
     weighed = [row for row in rows if isinstance(row, WeighedRow)]
     if weighed:
         batch.statistics, batch.step, batch.seed = weighed[0].statistics, weighed[0].step, weighed[0].seed

@@ -28,8 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve-store": ("serve_store", "the store as a web site on this machine, to shop in by hand"),
     "serve-retrieval": ("serve_retrieval", "passages over HTTP, as Search-R1's retriever serves them"),
     "index": ("index", "build, compress or check the index of a corpus"),
+    "models": ("models", "get a pretrained model without a hub"),
     "envs": ("envs", "the environments and their options"),
     "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
+    "doctor": ("doctor", "is this machine ready: a minute or two, one verdict, one JSON for an issue"),
     "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
 }
 

@@ -161,13 +161,13 @@ def assess(
     from ..engine.memory import Lengths, Precision, estimate_memory
     from ..engine.remedies import faster, smaller
     from ..engine.run_time import estimate_time, known_rates
-    from ..engine.single import choose_device
+    from ..engine.single import choose_device, fitted_to
 
-    config = setup.config
     shape = tiny_shape() if setup.model is None else _shape(setup.model)
     if hardware is None:
-        hardware = this_machine(choose_device(config.device))
+        hardware = this_machine(choose_device(setup.config.device))
     on_gpu = hardware.on_gpu
+    config = fitted_to(setup.config, shape.parameters, on_cpu=not on_gpu)
     lengths = Lengths.limits(config)
     if plays:
         try:

@@ -14,7 +14,7 @@ import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from sdar_envs.randomness import counted_generator
 
 from ..rollout.collect import collect
 from ..rollout.environments import EnvironmentSource
-from ..rollout.making import recipe_of
+from ..rollout.making import Environment, recipe_of
 from ..rollout.opening import open_batch_env
 from ..rollout.running import Rollout, TaskDraw
 from ..rollout.workers.pool import WorkerLimits
@@ -104,13 +104,14 @@ class FaultsReport:
         kinds = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
         return (
             f"{self.total:,} faults in {self.episodes:,} episodes: {self.survived:,} survived unchanged, "
-            f"{self.failed:,} failed and said so, {self.lost} lost, {self.wrong} wrong, {self.misnamed} misnamed; {self.replays:,} "
-            f"replays, {self.processes:,} processes, {self.seconds:.0f} s\n{kinds}"
+            f"{self.failed:,} failed and said so, {self.lost} lost, {self.wrong} wrong, "
+            f"{self.misnamed} misnamed; {self.replays:,} replays, {self.processes:,} processes, "
+            f"{self.seconds:.0f} s\n{kinds}"
         )
 
 
 def drill_faults(
-    env_id: str,
+    env_id: str | Callable[..., Environment],
     env_kwargs: dict[str, Any] | None = None,
     *,
     episodes: int = 64,
@@ -120,8 +121,8 @@ def drill_faults(
     split: str = "valid",
     max_turns: int = 12,
     step_timeout: float = 2.0,
-    reset_timeout: float = 60.0,
-    memory: int = 4 * 2**30,
+    reset_timeout: float = 20.0,
+    memory: int = 2**30,
 ) -> FaultsReport:
     """Play episodes without and with faults, and compare.
 
@@ -145,7 +146,7 @@ def drill_faults(
     plain = EnvironmentSource(env_id, env_kwargs or {}, workers=workers, limits=limits)
     tasks = plain.task_ids(split)
     if len(tasks) < episodes:
-        raise ValueError(f"{env_id}: expected at least {episodes} tasks in {split}, got {len(tasks)}")
+        raise ValueError(f"{plain.name}: expected at least {episodes} tasks in {split}, got {len(tasks)}")
     start = int(counted_generator("drill", seed).integers(len(tasks) - episodes + 1))
     draws = [TaskDraw(tasks[start + i], ("drill", seed, i), i) for i in range(episodes)]
     slots = min(episodes, 4 * workers)

@@ -36,6 +36,7 @@ PARTS = (
     "runtime",
     "weights",
     "reference",
+    "teacher",
     "masters",
     "optimiser",
     "gradients",
@@ -49,6 +50,8 @@ SPARE_COLUMNS = 1.5  # what the sampler's cache allocates, over what is written
 # entropy, too. Counted with torch's memory profiler.
 LOGITS_LEARNING, LOGITS_LEARNING_ENTROPY = 5.0, 5.26
 LOGITS_SCORING, LOGITS_DIVERGENCE = 2.0, 5.0
+# Of the optimiser's state, per parameter that learns; 8-bit moments have a float32 scale per 256 values.
+MOMENT_BYTES = {"adamw": 8.0, "adamw_8bit": 2.0 + 2 * 4 / 256, "sgd": 0.0}
 LINEAR_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 DRAW_BYTES = 28  # per row and token of the vocabulary while a token is drawn: float32 thrice, float64 twice
 
@@ -265,7 +268,8 @@ def estimate_memory(
     parts = {phase: _ordered({**held, **own}) for phase, own in phases.items()}
     least = sum(held.values())
     if get_method(options.method).learns:
-        least += learning_parameters(shape, options) * 4 + _step_temporaries(shape, options, precision)
+        gradient = 4 if separate_masters(options, precision) else precision.bytes
+        least += learning_parameters(shape, options) * gradient + _step_temporaries(shape, options, precision)
     return MemoryEstimate(shape, lengths, precision, parts, moment, round(least))
 
 
@@ -279,15 +283,26 @@ def _held(shape: ModelShape, options: Options, precision: Precision) -> dict[str
     added = 0 if adapters is None else adapters.parameters(shape)
     learning = shape.parameters if adapters is None else added
     method = get_method(options.method)
-    # With adapters the reference is the same weights with these off.
-    copies = method.learns and options.beta != 0.0 and adapters is None
+    plan = method.at(0, options)
+    whole = shape.parameters * precision.bytes
+    # With adapters the initial policy is the same weights with these off.
+    teacher = method.teacher_weights_for(options) if plan.reads_teacher else "current"
+    initial = method.learns and (options.beta != 0.0 or teacher == "initial") and adapters is None
+    kept = {"current": 0, "initial": 0, "ema": learning * 4}.get(teacher, whole)
+    separate = method.learns and separate_masters(options, precision)
     return {
         "runtime": runtime_bytes(on_gpu=precision.on_gpu),
-        "weights": (shape.parameters + added) * precision.bytes,
-        "reference": shape.parameters * precision.bytes if copies else 0,
-        "masters": learning * 4 if method.learns and precision.bytes == 2 else 0,
-        "optimiser": learning * 8 if method.learns and options.optim == "adamw" else 0,
+        "weights": whole + added * precision.bytes,
+        "reference": whole if initial else 0,
+        "teacher": kept,
+        "masters": learning * 4 if separate else 0,
+        "optimiser": learning * MOMENT_BYTES[options.optim] if method.learns else 0,
     }
+
+
+def separate_masters(options: Options, precision: Precision) -> bool:
+    """Whether 16-bit parameters have float32 copies that the optimiser updates."""
+    return precision.bytes == 2 and options.master_weights != "none"
 
 
 def learning_parameters(shape: ModelShape, options: Options) -> int:
@@ -328,15 +343,17 @@ def _update(
     logits = chunk * shape.vocabulary * 4 * copies + 2 * loss_tokens * shape.hidden * size
     logits += matrix if chunk < loss_tokens else 0
     waiting = matrix if shape.tied else 0
-    summed = parameters * 4  # the sum over micro-batches
-    own = parameters * size if size == 2 else 0  # of the parameters themselves, before they are added
+    # The sum over micro-batches, and those of the parameters themselves where they are not the sum.
+    separate = separate_masters(options, precision)
+    summed = parameters * (4 if separate else size)
+    own = parameters * size if separate else 0
     several = work.micro_batches > 1
     moments = {
         "head": {"activations": activations, "logits": logits, "gradients": summed if several else 0},
         "layers": {"activations": activations + again + passing, "gradients": waiting + (summed if several else 0)},
         "first layer": {
             "activations": again + passing,
-            "gradients": (summed if several or size == 4 else 0) + own + waiting * (2 if several else 1),
+            "gradients": (summed if several or not separate else 0) + own + waiting * (2 if several else 1),
         },
         "step": {"gradients": summed, "activations": _step_temporaries(shape, options, precision)},
     }
@@ -345,9 +362,9 @@ def _update(
 
 
 def _step_temporaries(shape: ModelShape, options: Options, precision: Precision) -> float:
-    """What AdamW computes with beside its state: a copy of everything on a GPU, of one matrix at a time on a CPU."""
-    if precision.on_gpu:
-        return 4 * learning_parameters(shape, options)
+    """What AdamW computes with beside its state: nothing on a GPU, where it is fused; one matrix at a time on a CPU."""
+    if precision.on_gpu and options.optim == "adamw":
+        return 0
     return 2 * 4 * (shape.largest_matrix if not options.lora else options.lora_rank * shape.intermediate)
 
 

@@ -21,6 +21,7 @@ from ..forward.root import PolicyModel
 from ..options import MachineOptions, Options
 from ..options.option import AUTO
 from .adapters import attach_saved, base_state, state_digest
+from .host_memory import give_freed_blocks_back
 
 SDAROptions = TypeVar("SDAROptions", bound=Options)
 
@@ -77,6 +78,8 @@ class SingleProcess:
         Raises:
             ValueError: ``packing`` is on, and the model's attention does not keep rows apart by their positions.
         """
+        if self.device.type == "cpu" and sum(p.numel() for p in model.parameters()) > LARGE_ON_CPU:
+            give_freed_blocks_back()
         exact = {id(module): dict(module._buffers) for module in model.modules() if module._buffers}
         model.to(device=self.device, dtype=self.dtype)
         for module in model.modules():
@@ -144,8 +147,12 @@ def fitted(options: SDAROptions, model: Any, device: torch.device) -> SDAROption
 
     On a CPU passes of 1,024 tokens are as fast per token as longer ones. A row that is longer is a pass of its own.
     """
-    large = sum(parameter.numel() for parameter in model.parameters()) > LARGE_ON_CPU
-    if device.type != "cpu" or not large or options.was_given("micro_batch_tokens"):
+    return fitted_to(options, sum(parameter.numel() for parameter in model.parameters()), on_cpu=device.type == "cpu")
+
+
+def fitted_to(options: SDAROptions, parameters: int, *, on_cpu: bool) -> SDAROptions:
+    """`fitted` for a model of which only the number of parameters is known."""
+    if not on_cpu or parameters <= LARGE_ON_CPU or options.was_given("micro_batch_tokens"):
         return options
     return dataclasses.replace(options, micro_batch_tokens=MICRO_BATCH_TOKENS_ON_CPU)
 

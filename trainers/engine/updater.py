@@ -24,6 +24,7 @@ from ..forward.root import PolicyModel
 from ..methods.method import IterationPlan
 from ..methods.objective import Objective, objective, summarise
 from ..options import Options
+from .adapters import base_norm, change_norm
 from .base import Engine
 from .held_weights import AveragedWeights
 from .optimizers import HostState, make_optimizer, set_rate, step_scope
@@ -173,6 +174,7 @@ class Updater:
             pairs = zip(learning, self.masters.masters, strict=True)
             self.host_state = HostState(self.optimizer, [(parameter, master) for (_, parameter), master in pairs])
         self.counters = UpdateCounters()
+        self._base_norm = base_norm(root.language_model)  # 0 without adapters
         self.average: AveragedWeights | None = None  # of the parameters, where the teacher is one (`engine.policies`)
 
     def update(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> dict[str, float]:
@@ -229,9 +231,17 @@ class Updater:
             "grad_norm": sum(finite) / max(len(finite), 1),
             "learning_rate": rate,
             "updates_skipped": float(skipped),
-            "sampling/logp_diff_mean": shift.get("policy/logprob_shift", 0.0),
-            "sampling/logp_diff_max": shift.get("policy/logprob_shift_max", 0.0),
         }
+        if not any(row.sampler_logprobs_T for row in usable):  # else O is the trainer's, and the scorer has compared
+            metrics["sampling/logp_diff_mean"] = shift.get("policy/logprob_shift", 0.0)
+            metrics["sampling/logp_diff_max"] = shift.get("policy/logprob_shift_max", 0.0)
+        if self._base_norm:
+            # How far the adapters have gone, and where they end if every iteration goes as straight and as far.
+            change = change_norm(self.root.language_model) / self._base_norm
+            rates = [learning_rate_at(self.options, step) for step in range(max(self.options.max_steps, plan.step + 1))]
+            gone = sum(rates[: plan.step + 1])
+            metrics["adapter/change"] = change
+            metrics["adapter/change_at_end"] = change * sum(rates) / gone if gone else change
         if unchanged:
             metrics["update/unchanged"] = float(torch.cat(unchanged).mean())
         return metrics

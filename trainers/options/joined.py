@@ -23,6 +23,7 @@ from .policy import PolicyOptions
 from .rollout import RolloutOptions
 from .run import RunOptions
 from .seats import SeatOptions
+from .server import ServerOptions
 
 
 # Fields of dataclasses are collected from the last base to the first, and the method comes first in files and in help.
@@ -31,6 +32,7 @@ class Options(
     RunOptions,
     MachineOptions,
     EvaluationOptions,
+    ServerOptions,
     RolloutOptions,
     SeatOptions,
     AdapterOptions,

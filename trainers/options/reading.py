@@ -123,6 +123,12 @@ def _adamw(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return "optim is sgd" if values["optim"] == "sgd" else None
 
 
+def _correction(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    if values["importance_sampling_correction"] is False or values["old_logprobs"] == "sampler":
+        return "importance_sampling_correction is off"
+    return None
+
+
 def _lora(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["lora"] else "lora is off"
 
@@ -157,6 +163,14 @@ def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str |
     return None
 
 
+def _server(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["rollout"] == "vllm" else f"rollout is {values['rollout']}, and no server is asked"
+
+
+def _on_one_card(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["vllm_colocate"] else "vllm_colocate is off, and the server has a card of its own"
+
+
 LEARNING = Condition(_learning)
 JSD = Condition(_jsd)
 INJECTION = Condition(_injection)
@@ -168,6 +182,7 @@ KL = Condition(_kl)
 KL_IN_THE_LOSS = Condition(_kl_in_the_loss)
 MINI_BATCHES = Condition(_mini_batches)
 ADAMW = Condition(_adamw)
+CORRECTION = Condition(_correction)
 LORA = Condition(_lora)
 TEACHER = Condition(_teacher)
 AVERAGED_TEACHER = Condition(_averaged_teacher)
@@ -175,6 +190,8 @@ UCB = Condition(_ucb)
 SEATS = Condition(_seats)
 ROLE_BASELINE = Condition(_role_baseline)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
+SERVER = Condition(_server)
+ON_ONE_CARD = Condition(_on_one_card)
 
 
 def _named(values: Mapping[str, Any], method: ReadingMethod) -> str:
@@ -198,6 +215,7 @@ CONDITIONS = (
     KL_IN_THE_LOSS,
     MINI_BATCHES,
     ADAMW,
+    CORRECTION,
     LORA,
     TEACHER,
     AVERAGED_TEACHER,
@@ -205,6 +223,8 @@ CONDITIONS = (
     SEATS,
     ROLE_BASELINE,
     SEVERAL_CONTEXTS,
+    SERVER,
+    ON_ONE_CARD,
 )
 
 

@@ -142,23 +142,24 @@ class EnvironmentSource:
         except (CannotSendError, PackingError) as error:
             self._stays(str(error))
             return None
+        pool = WorkerPool(recipe, count, name=self.name, limits=self.limits)
         if is_own_world(self.env_id):  # what it states needs no other process
-            return WorkerPool(recipe, count, name=self.name, enumerates=True, limits=self.limits), None
-        asked = WorkerPool(recipe, 1, name=self.name, enumerates=False, limits=self.limits)
-        try:
-            stated = describe(asked, SPLITS, SeedTasks("train")[:3])
-        finally:
-            asked.close()
-        if isinstance(stated, Fault):
-            FAULT_TEXTS.say(self.name, stated)
-            if stated.kind in (FaultKind.HUNG, FaultKind.KILLED, FaultKind.EXITED):
-                raise EnvironmentStartError(f"{self.name} cannot be made: {stated}")
-            _ = self._probe  # what is wrong with its arguments or data is raised here as it is
-            self._stays(f"it cannot be played in a worker process ({stated})")
-            return None
-        statement = Statement(**stated)
-        pool = WorkerPool(recipe, count, name=self.name, enumerates=statement.enumerates, limits=self.limits)
-        return pool, statement
+            return pool, None
+        stated = describe(pool, SPLITS, SeedTasks("train")[:3])
+        if not isinstance(stated, Fault):
+            return pool, Statement(**stated)
+        pool.close()
+        FAULT_TEXTS.say(self.name, stated)
+        if stated.kind in (FaultKind.HUNG, FaultKind.KILLED, FaultKind.EXITED):
+            raise EnvironmentStartError(f"{self.name} cannot be made: {stated}")
+        if stated.what.startswith("MemoryError") and self.limits.memory:
+            raise EnvironmentStartError(
+                f"{self.name} cannot be made within {self.limits.memory / 2**30:.3g} GiB of address space: raise "
+                "env_memory_gb, or leave it out"
+            )
+        _ = self._probe  # what is wrong with its arguments or data is raised here as it is
+        self._stays(f"it cannot be played in a worker process ({stated})")
+        return None
 
     def _stays(self, why: str) -> None:
         logger.warning(

@@ -45,7 +45,12 @@ def open_batch_env(
             reset_timeout=source.limits.reset_timeout,
         )
     return WorkerBatchEnv(
-        pool, slots, split=split, privileged_turns=privileged_turns, success_threshold=source.threshold
+        pool,
+        slots,
+        split=split,
+        enumerates=source.enumerates_tasks,
+        privileged_turns=privileged_turns,
+        success_threshold=source.threshold,
     )
 
 

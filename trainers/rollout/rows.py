@@ -7,6 +7,7 @@ before it extends that row, any other begins a new one, so `build_rows` serves t
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -124,7 +125,7 @@ class _RowBuilder:
             anchor_ids=self.anchor_ids,
             step_rewards=self.step_rewards,
             invalid_T=self.invalid_T,
-            entropies_T=self.entropies_T,
+            entropies_T=() if any(map(math.isnan, self.entropies_T)) else self.entropies_T,
             truncated=self.truncated,
             return_=self.rollout.episode.return_,
         )

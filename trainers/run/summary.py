@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ def rollout_metrics(rollouts: Sequence[Rollout], rows: Sequence[SampledRow], *, 
         "context_full": sum(episode.stop_reason == "context_full" for episode in played),
         "episodes/failed": len(rollouts) - len(played),
         # Mean entropy of the sampling distribution, in nats, whether or not the loss needs an entropy.
-        "sampling/entropy": sum(sum(row.entropies_T) for row in rows) / max(sum(len(row) for row in rows), 1),
+        "sampling/entropy": _mean_entropy(rows),
         "tokens/sampled": sum(len(row) for row in rows),
         "tokens/rows": sum(len(row.student.ids) for row in rows),
     }
@@ -71,6 +72,14 @@ def game_metrics(played: Sequence[Episode]) -> dict[str, float]:
         metrics["deals"] = sum(total > 0.0 for total in games.values()) / len(games)
         metrics["joint"] = sum(games.values()) / len(games)
     return metrics
+
+
+def _mean_entropy(rows: Sequence[SampledRow]) -> float:
+    """Over the tokens whose entropy the sampler said; NaN where it said none of any."""
+    told = [row for row in rows if row.entropies_T or not len(row)]
+    if rows and not told:
+        return math.nan
+    return sum(sum(row.entropies_T) for row in told) / max(sum(len(row) for row in told), 1)
 
 
 def run_summary(

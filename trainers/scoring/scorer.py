@@ -14,10 +14,10 @@ from agents.base import View
 
 from ..batch.row import SampledRow, ScoredRow, WeighedRow, advanced
 from ..batch.teacher_tokens import TeacherTokens
-from ..batch.token_batch import collate
+from ..batch.token_batch import collate, micro_batches
 from ..engine.base import Engine
 from ..forward.distributions import read_distributions
-from ..forward.passes import score_rows
+from ..forward.passes import score_rows, score_views
 from ..forward.root import PolicyModel
 from ..forward.weights import PolicyWeights
 from ..methods.apply import signal_and_weight, weigh
@@ -26,6 +26,7 @@ from ..options import Options
 from ..rollout.collect import Rollout
 from ..rollout.rows import Reader, read_teachers
 from ..rollout.teacher_views import combine_readings
+from .old_logprobs import OldLogprobs, use_trainers
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Scorer:
         pad_id: Any valid id, for padding.
         readers: The teacher's readers, by the name of the reading (`rollout.teacher_views`).
         teacher: The parameters that read for the teacher; None for the live ones.
+        old: What is done where sampler and trainer differ; None for nothing.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Scorer:
         pad_id: int,
         readers: Mapping[str, Reader],
         teacher: PolicyWeights | None = None,
+        old: OldLogprobs | None = None,
     ) -> None:
         self.root = root
         self.live = PolicyWeights(root)
@@ -62,6 +65,7 @@ class Scorer:
         self.pad_id = pad_id
         self.readers = readers
         self.for_update = True  # also compute what only an update uses: the reference, whole distributions
+        self.old = old or OldLogprobs()
         self._warned = False  # whether incomplete readings were reported
 
     def at_temperature(self, temperature: float) -> Scorer:
@@ -84,28 +88,68 @@ class Scorer:
         Returns:
             The rows in their order, and metrics, among them the seconds per kind of pass.
         """
-        metrics: dict[str, float] = {}
         start = self.engine.clock()
-        scored = [advanced(row, ScoredRow) for row in self._with_behaviour(rows)]
+        scored, metrics = self._with_behaviour(rows)
+        if "entropy" in plan.method.needs and plan.coefficient:
+            scored = self._with_entropies(scored)
+        behaviour = self.engine.clock()
         if self.for_update and plan.reads_reference:
             scored = self._score_reference(scored)
         middle = self.engine.clock()
         if plan.reads_teacher:
-            scored, metrics = self._score_teachers(scored, rollouts, plan)
+            scored, read = self._score_teachers(scored, rollouts, plan)
+            metrics |= read
+        if self.old.recomputed:
+            metrics["seconds/old_logprobs"] = behaviour - start
+            start = behaviour
         metrics["seconds/reference"] = middle - start
         metrics["seconds/teacher"] = self.engine.clock() - middle
         return scored, metrics
 
-    def _with_behaviour(self, rows: Sequence[SampledRow]) -> list[SampledRow]:
-        """Rows given another prompt than they were sampled under get O from a pass given that prompt."""
-        relabelled = [row for row in rows if len(row) and not row.behaviour_logprobs_T]
-        if not relabelled:
-            return list(rows)
-        values = self._pass(self.live, [row.student for row in relabelled])
-        found = {id(row): logprobs for row, logprobs in zip(relabelled, values, strict=True)}
-        return [
-            advanced(row, type(row), behaviour_logprobs_T=found[id(row)]) if id(row) in found else row for row in rows
+    def _with_behaviour(self, rows: Sequence[SampledRow]) -> tuple[list[ScoredRow], dict[str, float]]:
+        """The rows with O, and how far sampler and trainer are apart where O is the trainer's.
+
+        Rows given another prompt than they were sampled under get O from a pass given that prompt.
+        """
+        recompute = self.old.recomputed and self.for_update
+        places = [at for at, row in enumerate(rows) if len(row) and (recompute or not row.behaviour_logprobs_T)]
+        values = self._pass(self.live, [rows[at].student for at in places]) if places else []
+        found = dict(zip(places, values, strict=True))
+        told = [at for at in places if rows[at].behaviour_logprobs_T]
+        scored = [
+            advanced(row, ScoredRow, behaviour_logprobs_T=found[at])
+            if at in found and not row.behaviour_logprobs_T
+            else advanced(row, ScoredRow)
+            for at, row in enumerate(rows)
         ]
+        if not told:
+            return scored, {}
+        changed, metrics = use_trainers(
+            [scored[at] for at in told], [found[at] for at in told], self.options, corrected=self.old.corrected
+        )
+        for at, row in zip(told, changed, strict=True):
+            scored[at] = row
+        return scored, metrics
+
+    def _with_entropies(self, rows: Sequence[ScoredRow]) -> list[ScoredRow]:
+        """Rows whose sampler did not say entropies (a generation server) get them from a pass of the policy."""
+        silent = [row for row in rows if len(row) and not row.entropies_T]
+        found: dict[int, list[float]] = {}
+        for indices in micro_batches([len(row.student.ids) for row in silent], self.options.micro_batch_tokens):
+            picked = [silent[index] for index in indices]
+            scored = score_views(
+                self.root,
+                [row.student for row in picked],
+                temperature=self.options.temperature,
+                pad_id=self.pad_id,
+                chunk=self.options.logprob_chunk,
+                grad=False,
+                entropy=True,
+            )
+            assert scored.entropy_BT is not None
+            for row, values in zip(picked, scored.entropy_BT.tolist(), strict=True):
+                found[id(row)] = values[: len(row)]
+        return [advanced(row, ScoredRow, entropies_T=found[id(row)]) if id(row) in found else row for row in rows]
 
     def _score_reference(self, rows: Sequence[ScoredRow]) -> list[ScoredRow]:
         """The rows with R."""

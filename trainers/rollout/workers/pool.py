@@ -26,7 +26,7 @@ from .process import WorkerProcess, WorkerStartError, end_all
 logger = logging.getLogger(__name__)
 
 _START_TRIES = 3  # workers in a row that end before they are ready
-_LOOK = 0.25  # seconds between looks at what no file descriptor tells
+_LOOK = 0.25  # seconds between looks at what no file descriptor tells, a request to stop for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +100,16 @@ class WorkerPool:
         recipe: How environments are made.
         workers: How many.
         name: The environment's, for messages.
-        enumerates: Whether it has task ids.
         limits: Time and memory.
     """
 
-    def __init__(
-        self, recipe: Recipe, workers: int, *, name: str, enumerates: bool, limits: WorkerLimits | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, workers: int, *, name: str, limits: WorkerLimits | None = None) -> None:
         if workers < 1:
             raise ValueError(f"{name}: expected at least 1 worker, got {workers}")
         self.name = name
         self.limits = limits or WorkerLimits()
         self.started = 0  # processes so far, replacements included
         self._recipe = recipe
-        self._enumerates = enumerates
         self._lines = [_Line(number) for number in range(workers)]
         self._tickets = itertools.count(1)
         self._selector = selectors.DefaultSelector()
@@ -185,8 +181,7 @@ class WorkerPool:
     def _patience(self, until: float) -> float:
         """Seconds until something has to be looked at even when nothing arrives."""
         nearest = min([until, STOP.waits_until, *(line.deadline for line in self._lines)])
-        longest = _LOOK if self._blind else 5.0
-        return min(max(nearest - time.monotonic(), 0.0), longest)
+        return min(max(nearest - time.monotonic(), 0.0), _LOOK)
 
     def _look(self, wait: float) -> None:
         """Take what has arrived, then deal with the dead and the late."""
@@ -223,6 +218,9 @@ class WorkerPool:
                 elif line.current is not None and answer.get("ticket") == line.current.ticket:
                     self._outcomes.append(Outcome(line.current.owner, line.generation, answer, payload))
                     line.current, line.deadline = None, float("inf")
+                    if answer.get("ends"):  # it has no memory left, and says so before it goes
+                        self._retire(line)
+                        break
         except (OversizeError, ValueError) as error:  # an environment has written to the socket
             self._lost(line, Fault(FaultKind.INVALID, f"what its worker sent cannot be read: {type(error).__name__}"))
             return
@@ -233,10 +231,7 @@ class WorkerPool:
         process = line.process
         assert process is not None
         ready, current, generation = process.ready, line.current, line.generation
-        self._forget(line)
-        line.generation += 1
-        process.end()
-        self._live.remove(process)
+        self._retire(line)
         logger.debug("%s: worker %d lost: %s", self.name, line.number, fault)
         if not ready:
             line.false_starts += 1
@@ -252,10 +247,21 @@ class WorkerPool:
             self._outcomes.append(Outcome(current.owner, generation, fault=fault))
         self._begin_next(line)
 
+    def _retire(self, line: _Line) -> None:
+        """End the process at a worker's place, and with it what it holds."""
+        process = line.process
+        assert process is not None
+        self._forget(line)
+        line.generation += 1
+        process.end()
+        self._live.remove(process)
+
     def _begin_next(self, line: _Line) -> None:
         """Give an idle worker the next request, starting a process where there is none."""
         if line.current is not None or not line.waiting:
             return
+        if line.process is not None and line.process.ended:  # it died between two requests: nobody is to blame
+            self._retire(line)
         if line.process is None:
             self._start(line)
         assert line.process is not None
@@ -267,7 +273,7 @@ class WorkerPool:
         self._watch(line)
 
     def _start(self, line: _Line) -> None:
-        process = WorkerProcess(self._recipe, enumerates=self._enumerates, memory=self.limits.memory)
+        process = WorkerProcess(self._recipe, memory=self.limits.memory)
         line.process = process
         self._live.append(process)
         self.started += 1

@@ -37,14 +37,13 @@ class WorkerProcess:
 
     Args:
         recipe: How its environments are made.
-        enumerates: Whether they have task ids.
         memory: Bytes of address space at most; 0 for no limit.
 
     Raises:
         WorkerStartError: The system starts no further process.
     """
 
-    def __init__(self, recipe: Recipe, *, enumerates: bool, memory: int = 0) -> None:
+    def __init__(self, recipe: Recipe, *, memory: int = 0) -> None:
         ours, theirs = socket.socketpair()
         main_thread = threading.current_thread() is threading.main_thread()
         words = [str(theirs.fileno()), str(os.getpid()), str(memory), str(int(main_thread))]
@@ -68,7 +67,7 @@ class WorkerProcess:
         self.exit_fd = _pidfd(self.pid)  # readable when it has ended; -1 where the system has no such thing
         self.ready = False
         fields = {name: getattr(recipe, name) for name in Recipe.__dataclass_fields__}
-        self.channel.send(dumps({"recipe": fields, "enumerates": enumerates}))
+        self.channel.send(dumps({"recipe": fields}))
 
     def send(self, request: Mapping[str, Any]) -> None:
         """Send a request."""

@@ -49,6 +49,7 @@ class WorkerBatchEnv:
         pool: The workers.
         slots: Episodes that can run at once; with fewer workers several share one and wait for each other.
         split: The split that environments are made for.
+        enumerates: Whether they have task ids.
         privileged_turns: When `info` gets its privileged part: one of `replies.PRIVILEGED_TURNS`.
         success_threshold: The return from which an episode without ``info["success"]`` counts as success.
     """
@@ -59,6 +60,7 @@ class WorkerBatchEnv:
         slots: int,
         *,
         split: str,
+        enumerates: bool,
         privileged_turns: str = "every",
         success_threshold: float = 1.0,
     ) -> None:
@@ -69,6 +71,7 @@ class WorkerBatchEnv:
         self.replayed = 0
         self._pool = pool
         self._split = split
+        self._enumerates = enumerates
         self._episodes: dict[int, _Episode] = {}
         self._finished: list[tuple[int, Reply]] = []
         self._seen_text = False
@@ -145,6 +148,7 @@ class WorkerBatchEnv:
         request = {
             "do": "play",
             "split": self._split,
+            "enumerates": self._enumerates,
             "slot": slot,
             "task": episode.task_id,
             "action": action,

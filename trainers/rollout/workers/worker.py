@@ -35,12 +35,10 @@ class Host:
 
     Args:
         recipe: How they are made.
-        enumerates: Whether they have task ids.
     """
 
-    def __init__(self, recipe: Recipe, *, enumerates: bool) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
-        self._enumerates = enumerates
         self._envs: dict[tuple[str, int], tuple[Environment, bool]] = {}  # (split, slot) -> environment, its switch
 
     def answer(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -69,18 +67,16 @@ class Host:
             self._discard(key)
 
     def _play(self, request: Mapping[str, Any], key: tuple[str, int]) -> tuple[dict[str, Any], bytes]:
-        action, task_id = request["action"], request["task"]
+        action, task_id, enumerates = request["action"], request["task"], request["enumerates"]
         if request["afresh"]:
             self._discard(key)
         if key not in self._envs:
             if action is not None:
                 raise RuntimeError("a step was asked for in a slot without an episode")
-            env = make(self._recipe, key[0] if self._enumerates else None)
+            env = make(self._recipe, key[0] if enumerates else None)
             self._envs[key] = (env, has_switch(env))
         env, switch = self._envs[key]
-        reply = advance(
-            env, task_id, action, enumerates=self._enumerates, exposes=request["privileged"] if switch else None
-        )
+        reply = advance(env, task_id, action, enumerates=enumerates, exposes=request["privileged"] if switch else None)
         content = [reply.observation, reply.reward, reply.terminated, reply.truncated, dict(reply.info)]
         packed = dumps(content)
         if len(packed) > MAX_MESSAGE // 2:
@@ -110,7 +106,7 @@ def serve(channel: WaitingChannel) -> None:
     """Answer requests until the trainer closes its end."""
     own = os.getpid()
     opening = loads(channel.receive())
-    host = Host(Recipe(**opening["recipe"]), enumerates=opening["enumerates"])
+    host = Host(Recipe(**opening["recipe"]))
     channel.send(dumps({"ready": own}) + b"\n")
     while True:
         try:
