@@ -426,6 +426,7 @@ class SDARTrainer:
         by_episode = self.method.pg_coef != 0.0 and estimator != "gigpo"
         messages = judge(metrics, self.args, reads_groups=by_episode)
         found = self.health.observe(self.state.step, messages)
+        self.state.health_streaks = self.health.streaks
         metrics |= {f"health/{finding.name}": 1.0 for finding in found}
         return self._say(found, known, progress)
 
@@ -513,7 +514,7 @@ class SDARTrainer:
             # Later checkpoints belong to iterations that are now run again.
             store.drop_after(checkpoint.step)
         self.monitor.teacher_start = self.state.teacher_start
-        self.health.load(self.state.health)
+        self.health.load(self.state.health, self.state.health_streaks)
         if self.bandit is not None:
             self.bandit.load(self.state.retrieval)
         self.callbacks.state.global_step = self.state.step

@@ -94,7 +94,7 @@ def test_a_finding_must_hold_for_a_while_and_remembers_when_it_began() -> None:
     assert not health.observe(3, {"malformed": "m"}) and not health.observe(4, {"malformed": "m"})
     assert [finding.since for finding in health.observe(5, {"malformed": "m"})] == [3]
     again = Health(3)
-    again.load(json.loads(json.dumps(health.to_json())))
+    again.load(json.loads(json.dumps(health.to_json())), health.streaks)
     assert again.findings == health.findings
 
 

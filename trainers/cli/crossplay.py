@@ -113,7 +113,7 @@ def _player(name: str, env: RoleEnv, source: EnvironmentSource, options: argpars
 def _fingerprint(agent: Any) -> str:
     from ..engine.single import fingerprint
 
-    return fingerprint(agent.model)
+    return fingerprint(agent.sampler.model)
 
 
 def show_cross_play(console: Console, found: CrossPlay) -> None:

@@ -71,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
     path = Path(setup.config.output_dir)
     check_before_the_start(setup, path, resume=options.resume, trust_remote_code=options.trust_remote_code)
     console.print(
-        f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
+        f"{setup.env_id}, {seats_of(setup.config)}method {setup.config.method}, seed {setup.config.seed}, "
+        f"preset {setup.preset or 'none'}"
     )
     say_trust(console, options.trust_remote_code)
     for line in unread(setup.config, setup.given):
@@ -140,6 +141,11 @@ def adapter_line(trainer: SDARTrainer, *, preset: str | None) -> str:
         f"which are frozen), rank {trainer.args.lora_rank}, learning rate {rate:g} ({rate / usual:g} times that of "
         "whole weights)"
     )
+
+
+def seats_of(config: SDARConfig) -> str:
+    """Which seats of a game learn, for the first line; nothing for any other run."""
+    return f"roles {' '.join(config.roles)}, " if config.roles else ""
 
 
 def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remote_code: bool = False) -> None:

@@ -254,6 +254,12 @@ class Health:
         """The findings as plain values, in the order in which they were said."""
         return [finding.to_json() for finding in self.findings.values()]
 
-    def load(self, findings: Sequence[Mapping[str, Any]]) -> None:
-        """Take up the findings of an earlier part of the run."""
+    @property
+    def streaks(self) -> dict[str, int]:
+        """Of each thing that is wrong now, the iterations in a row that it has been."""
+        return dict(self._streaks)
+
+    def load(self, findings: Sequence[Mapping[str, Any]], streaks: Mapping[str, int]) -> None:
+        """Take up the findings and streaks of an earlier part of the run."""
         self.findings = {str(each["name"]): Finding(**each) for each in findings}
+        self._streaks = dict(streaks)

@@ -42,6 +42,7 @@ class RunState:
         retrieval: What a bandit has learned (`skill_bandit.SkillBandit.state`).
         baselines: What each role has earned on average, for the estimator `rae`.
         health: The findings so far (`health.Health.to_json`).
+        health_streaks: How many iterations in a row something has been wrong that is not said yet or again.
     """
 
     step: int = 0
@@ -57,6 +58,7 @@ class RunState:
     retrieval: dict[str, Any] = field(default_factory=dict)
     baselines: dict[str, float] = field(default_factory=dict)
     health: list[dict[str, Any]] = field(default_factory=list)
+    health_streaks: dict[str, int] = field(default_factory=dict)
 
 
 def save_run(
