@@ -98,7 +98,8 @@ class Iteration:
             self.bandit.choose_in_order(selected.rows, rollouts)
         scored, seconds = self.scorer.score(selected.rows, rollouts, plan)
         metrics |= seconds
-        advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage)
+        advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage, state.baselines)
+        state.baselines = dict(advantages.baselines)
         by_index = {row.index: own for row, own in zip(rows, advantages.per_token, strict=True)}
         learned = weigh(plan, scored, by_index, mask_truncated=mask_truncated)
 

@@ -60,6 +60,7 @@ from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerControl, TrainerState
 from .run.directory import RunDirectory, RunDirectoryError, warm_start_of
+from .run.frozen_opponents import load_frozen
 from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.progress import NoProgress, Progress, make_progress
@@ -207,6 +208,7 @@ class SDARTrainer:
         self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views, ranks=self.engine)
         self.monitor.asynchronous = asynchronous
         choosing = self.bandit if self.method.student_view == "privileged" else None
+        names = self.args.opponents if self.args.roles else ()
         self.collector = Collector(
             self.source,
             self.policies,
@@ -215,6 +217,7 @@ class SDARTrainer:
             asynchronous=asynchronous,
             ranks=self.engine,
             choose=None if choosing is None else choosing.choose,
+            frozen=load_frozen(names, self.source, self.args, self.engine, trust=trust_remote_code),
         )
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "study": ("study", "compare methods over seeds: paired runs, intervals, verdicts"),
     "methods": ("methods", "the table of training methods; with a name, one of them whole"),
     "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
+    "crossplay": ("crossplay", "players of a game against each other in every seat: the payoff matrix"),
     "export-model": ("export_model", "the model of a run as a folder; adapters merged in, or alone"),
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),

@@ -105,7 +105,8 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
         group.gather(None)  # the others wait until the directory has been looked at, before it is written
         console.print(f"{group.world_size} processes, {group.device.type}")
     console.print(
-        f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
+        f"{setup.env_id}, {seats_of(setup.config)}method {setup.config.method}, seed {setup.config.seed}, "
+        f"preset {setup.preset or 'none'}"
     )
     say_trust(console, options.trust_remote_code)
     for line in unread(setup.config, setup.given):
@@ -174,6 +175,11 @@ def adapter_line(trainer: SDARTrainer, *, preset: str | None) -> str:
         f"which are frozen), rank {trainer.args.lora_rank}, learning rate {rate:g} ({rate / usual:g} times that of "
         "whole weights)"
     )
+
+
+def seats_of(config: SDARConfig) -> str:
+    """Which seats of a game learn, for the first line; nothing for any other run."""
+    return f"roles {' '.join(config.roles)}, " if config.roles else ""
 
 
 def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remote_code: bool = False) -> None:

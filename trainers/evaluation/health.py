@@ -262,3 +262,4 @@ class Health:
         """Take up the findings of an earlier part of the run, and what held at its end."""
         self._streaks = dict(streaks)
         self.findings = {str(each["name"]): Finding(**each) for each in findings}
+        self._streaks = dict(streaks)

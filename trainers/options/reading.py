@@ -134,6 +134,15 @@ def _lora(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["lora"] else "lora is off"
 
 
+def _role_baseline(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    estimator = _estimator(values, method)
+    return None if estimator == "rae" else f"the advantage is {estimator}"
+
+
+def _seats(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["roles"] else "no role of a game learns (--roles)"
+
+
 def _ucb(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["retrieval"] == "ucb" else f"retrieval is {values['retrieval']}"
 
@@ -184,6 +193,8 @@ LORA = Condition(_lora)
 TEACHER = Condition(_teacher)
 AVERAGED_TEACHER = Condition(_averaged_teacher)
 UCB = Condition(_ucb)
+SEATS = Condition(_seats)
+ROLE_BASELINE = Condition(_role_baseline)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
 SEVERAL_PROCESSES = Condition(_several_processes)
 SERVER = Condition(_server)
@@ -216,6 +227,8 @@ CONDITIONS = (
     TEACHER,
     AVERAGED_TEACHER,
     UCB,
+    SEATS,
+    ROLE_BASELINE,
     SEVERAL_CONTEXTS,
     SEVERAL_PROCESSES,
     SERVER,

@@ -147,6 +147,7 @@ def outcomes_of(rollouts: Sequence[Rollout]) -> list[EpisodeOutcome]:
             failed=rollout.episode.failed,
             success=rollout.episode.success,
             turns=len(rollout.episode.turns),
+            role=rollout.episode.role,
         )
         for index, rollout in enumerate(rollouts)
     ]

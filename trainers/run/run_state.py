@@ -44,6 +44,7 @@ class RunState:
         teacher_start: Success rate of the privileged-prompt policy before training.
         watched_at: The iteration after which the watched set was logged last.
         retrieval: What a bandit has learned (`skill_bandit.SkillBandit.state`).
+        baselines: What each role has earned on average, for the estimator `rae`.
         health: The findings so far (`health.Health.to_json`).
         streaks: How many iterations in a row what would become a finding has held.
     """
@@ -59,6 +60,7 @@ class RunState:
     teacher_start: float | None = None
     watched_at: int = -1
     retrieval: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, float] = field(default_factory=dict)
     health: list[dict[str, Any]] = field(default_factory=list)
     streaks: dict[str, int] = field(default_factory=dict)
 

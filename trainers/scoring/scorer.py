@@ -181,8 +181,13 @@ class Scorer:
         self, rows: Sequence[ScoredRow], rollouts: Sequence[Rollout], plan: IterationPlan
     ) -> tuple[list[ScoredRow], dict[str, float]]:
         """The rows with T for every reading and every view that readings make, and metrics of the readings."""
-        # The rows of this process: views, log-probs by reading, and whole distributions where they are compared.
-        own = [place for place, row in enumerate(rows) if owns(self.engine, row.group_id)]
+        # The rows of this process whose role is taught: views, log-probs by reading, and whole distributions where they
+        # are compared.
+        own = [
+            place
+            for place, row in enumerate(rows)
+            if owns(self.engine, row.group_id) and self.options.teaches(rollouts[row.episode_id].episode.role)
+        ]
         read, counts = read_teachers([rows[place] for place in own], rollouts, self.readers)
         views: list[dict[str, View]] = [{} for _ in rows]
         logprobs: list[dict[str, Sequence[float]]] = [{} for _ in rows]
