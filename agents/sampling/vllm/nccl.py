@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from .client import GenerationServerError, ServerClient, parse_url
 from .weights import Label, empty_prefix_cache, require_routes
 
-
 LEAVE_S = 10.0  # for leaving a group whose other processes may be dead
 
 
