@@ -688,8 +688,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "tokens of a pass that somebody chose are kept",
         "trainers/engine/single.py",
-        ' or not large or options.was_given("micro_batch_tokens")',
-        " or not large",
+        ' or parameters <= LARGE_ON_CPU or options.was_given("micro_batch_tokens")',
+        " or parameters <= LARGE_ON_CPU",
         *MEMORY_OPTIONS,
     ),
     # --- the generation server ---

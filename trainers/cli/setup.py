@@ -14,7 +14,7 @@ from ..config import SDARConfig
 from ..options.convert import merge, nested, read_yaml
 from ..presets import Preset, asks_for_lora, load_preset, model_family, preset_config, preset_for, preset_names
 from .flags import add_config_flags, add_teacher_context_argument, check_keys, given_flags, read_pairs
-from .seats import game_id, seat_id
+from .game_ids import game_id, seat_id
 
 DEFAULT_ENV = "sdar/Household-v0"
 # What a file may say beside the configuration: the other arguments of a trainer.
@@ -86,8 +86,8 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
 def seat_of_game(game: str | None, env_id: str | None, flags: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     """The environment that a game is played in, and the options that make it self-play.
 
-    Every role learns unless ``roles`` says otherwise. Evaluation sets are played against a fixed opponent (``env_kwargs.opponent``), in the seats that
-    learn: what is won against oneself says nothing.
+    Every role learns unless ``roles`` says otherwise. Evaluation sets are played against a fixed opponent
+    (``env_kwargs.opponent``), in the seats that learn: what is won against oneself says nothing.
 
     Args:
         game: ``--game``.
@@ -97,6 +97,8 @@ def seat_of_game(game: str | None, env_id: str | None, flags: Mapping[str, Any])
     Raises:
         ValueError: There is no such game, or two different worlds are named.
     """
+    from sdar_envs import GAMES
+
     if game is None:
         return (seat_id(env_id) if env_id else None), {}
     entry = GAMES[game_id(game)]
