@@ -243,8 +243,8 @@ def adapter_base(name: str | os.PathLike[str]) -> str | None:
     return base
 
 
-def positions_of(name: str | os.PathLike[str]) -> int | None:
-    """How many positions a model has, from its configuration on disk; None where that does not say so."""
+def config_of(name: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """A model's configuration, as its folder or the cache has it; None where there is none that can be read."""
     name = adapter_base(name) or name
     packaged = PACKAGED_MODELS.get(os.fspath(name))
     if packaged is not None and not Path(name).is_dir():
@@ -258,9 +258,16 @@ def positions_of(name: str | os.PathLike[str]) -> int | None:
             return None
     try:
         config = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = (config.get("text_config") or config).get("max_position_embeddings")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
         return None  # whoever loads it says what is wrong with it
+    return config if isinstance(config, dict) else None
+
+
+def positions_of(name: str | os.PathLike[str]) -> int | None:
+    """How many positions a model has, from its configuration on disk; None where that does not say so."""
+    config = config_of(name) or {}
+    inner = config.get("text_config")
+    found = (inner if isinstance(inner, dict) else config).get("max_position_embeddings")
     return found if isinstance(found, int) else None
 
 
