@@ -156,14 +156,12 @@ def one_try(folder: Path, arguments: argparse.Namespace, number: int, seconds: f
     )
 
 
-def drill(arguments: argparse.Namespace, drawn: int) -> tuple[list[Try], int]:
-    """The tries of this call, and the draws so far.
-
-    Args:
-        arguments: How many tries, of what run.
-        drawn: Draws of earlier calls, which are not made again.
-    """
-    made: list[Try] = []
+def drill(arguments: argparse.Namespace) -> list[Try]:
+    """All tries on record, those of this call included; each is recorded when it is done."""
+    record: Path | None = arguments.record
+    held = json.loads(record.read_text()) if record is not None and record.exists() else {}
+    tries = [Try(**each) for each in held.get("tries", [])]
+    drawn, wanted = int(held.get("drawn", 0)), len(tries) + arguments.tries
     with tempfile.TemporaryDirectory() as place:
         save_model(Path(place) / "model")
         own = Path(place) / "peace"
@@ -172,21 +170,25 @@ def drill(arguments: argparse.Namespace, drawn: int) -> tuple[list[Try], int]:
         require_done(start(own, arguments, resume=False).wait(600.0))
         seconds = time.monotonic() - begun
         peace = outcome(own)
-        while len(made) < arguments.tries:
+        while len(tries) < wanted:
             drawn += 1
             folder = Path(place) / f"try-{drawn}"
             folder.mkdir()
             done = one_try(folder, arguments, drawn, seconds, peace)
             shutil.rmtree(folder)
             if done is not None:
-                made.append(done)
+                tries.append(done)
                 verdict = "same" if done.same_weights and done.same_logs else "DIFFERENT"
                 line = (
                     f"try {drawn}: rank {done.victim} killed at {done.moment:.2f}, {done.checkpoints} checkpoints, the "
                     f"others ended after {done.ended_after:.1f} s, {verdict}"
                 )
                 print(line, file=sys.stderr, flush=True)
-    return made, drawn
+            if record is not None:
+                record.write_text(
+                    json.dumps({"drawn": drawn, "tries": [asdict(each) for each in tries]}, indent=1) + "\n"
+                )
+    return tries
 
 
 def summary(tries: list[Try]) -> dict[str, Any]:
@@ -213,13 +215,7 @@ def main() -> None:
     options.add_argument("--json", action="store_true", help="print one JSON object and no table")
     arguments = options.parse_args()
     torch.set_num_threads(1)
-    held = json.loads(arguments.record.read_text()) if arguments.record and arguments.record.exists() else {}
-    made, drawn = drill(arguments, held.get("drawn", 0))
-    tries = [Try(**each) for each in held.get("tries", [])] + made
-    if arguments.record:
-        kept = {"drawn": drawn, "tries": [asdict(each) for each in tries]}
-        arguments.record.write_text(json.dumps(kept, indent=1) + "\n")
-    figures = summary(tries)
+    figures = summary(drill(arguments))
     rows = [[name, str(value)] for name, value in figures.items()]
     emit("kill_ranks", figures, [table(["figure", "value"], rows)], as_json=arguments.json)
 

@@ -401,8 +401,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the reference policy scores the reference",
         SCORER,
-        "values = self._pass(self.reference, [row.student for row in rows])",
-        "values = self._pass(self.root, [row.student for row in rows])",
+        "values = self._pass_of_all(self.reference, rows)",
+        "values = self._pass_of_all(self.live, rows)",
         *WIRING,
     ),
     _mutant(
@@ -423,8 +423,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the coefficient is that of the iteration",
         ITERATION,
-        "self.method.at(state.step, self.args)\n        mask",
-        "self.method.at(0, self.args)\n        mask",
+        "self.method.at(state.step, self.args)\n        clock",
+        "self.method.at(0, self.args)\n        clock",
         "tests/integration/test_method_runs.py",
         *WIRING,
     ),
@@ -688,8 +688,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "tokens of a pass that somebody chose are kept",
         "trainers/engine/single.py",
-        ' or not large or options.was_given("micro_batch_tokens")',
-        " or not large",
+        ' or parameters <= LARGE_ON_CPU or options.was_given("micro_batch_tokens")',
+        " or parameters <= LARGE_ON_CPU",
         *MEMORY_OPTIONS,
     ),
     # --- the generation server ---
