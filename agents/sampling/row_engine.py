@@ -149,7 +149,6 @@ class RowEngine:
         Rows that go on go on, as they do in every layout: their earlier columns are those of earlier parameters.
         """
         self._begun.clear()
-        self._drafts.clear()  # so that a run that goes on here does as one that is resumed here
         for known in self._slots.values():
             known.used = -1
 

@@ -150,6 +150,9 @@ def make_policies(
             max_completion_length=options.max_completion_length,
             max_context=longest + options.max_completion_length,
             decode=renderer.decode,
+            layout=options.sampler_layout,
+            cache_gib=options.sampler_cache_gib,
+            prompt_lookup_num_tokens=options.prompt_lookup_num_tokens,
         )
 
     def chat(temperature: float, with_teacher: bool) -> ChatAgent:
