@@ -17,8 +17,9 @@ from sdar_envs.privileged import Privileged, StudentView
 from .base import Action, Message, Parse, TurnTokens
 from .prompts import CONTEXTS, WHEN_FULL, prompt_style
 from .rendering import ChatRenderer
-from .sampling.base import Sample, Sampler, SampleRequest
+from .sampling.base import Sample, Sampler, SampleRequest, SampleStream
 from .sampling.local import BatchSampler
+from .streaming import ActionStream, BatchedActions
 from .teacher import Teacher, shorter_histories
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class _Prompt:
     ids: list[int]
     continues: bool
     messages: tuple[Message, ...]
+
+
+_FULL = Action("", "", Parse.EMPTY, context_full=True)  # no prompt fits: the episode ends
 
 
 class ChatAgent:
@@ -138,18 +142,18 @@ class ChatAgent:
         prompts = [self._prompt(view, known) for view, known in zip(views, sealed, strict=True)]
         # Slots whose prompt does not fit are not sampled; their episodes end.
         requests = [
-            SampleRequest(
-                view.slot, prompt.ids, prompt.continues, (*view.draw, "sample", view.turn), self.temperature, self.stop
-            )
-            for view, prompt in zip(views, prompts, strict=True)
-            if prompt is not None
+            self._request(view, prompt) for view, prompt in zip(views, prompts, strict=True) if prompt is not None
         ]
         samples = iter(self.sampler.sample(requests))
-        full = Action("", "", Parse.EMPTY, context_full=True)
         return [
-            full if prompt is None else self._action(view, prompt, next(samples))
+            _FULL if prompt is None else self._action(view, prompt, next(samples))
             for view, prompt in zip(views, prompts, strict=True)
         ]
+
+    def stream(self) -> ActionStream:
+        """Answers views one by one where the sampler can take requests while others are sampled; else in batches."""
+        own = getattr(self.sampler, "stream", None)
+        return _ChatStream(self, own()) if callable(own) else BatchedActions(self)
 
     def release(self, slots: Sequence[int]) -> None:
         """Forget the episodes in these slots: they have ended."""
@@ -158,6 +162,10 @@ class ChatAgent:
             self._memory.pop(slot, None)
 
     # Prompts.
+
+    def _request(self, view: StudentView, prompt: _Prompt) -> SampleRequest:
+        draw = (*view.draw, "sample", view.turn)
+        return SampleRequest(view.slot, prompt.ids, prompt.continues, draw, self.temperature, self.stop)
 
     def _prompt(self, view: StudentView, privileged: Privileged | None) -> _Prompt | None:
         """The next prompt of a slot; None when it does not fit."""
@@ -243,6 +251,39 @@ class ChatAgent:
             tuple(prompt.ids), prompt.continues, sample.ids, sample.logprobs, sample.entropies, sample.truncated
         )
         return Action(text, completion, parse, tokens, prompt.messages)
+
+
+class _ChatStream:
+    """The `ActionStream` of a chat agent over a stream of its sampler; tickets are slots."""
+
+    def __init__(self, agent: ChatAgent, samples: SampleStream) -> None:
+        self._agent = agent
+        self._samples = samples
+        self._asked: dict[int, tuple[StudentView, _Prompt]] = {}
+        self._ready: list[tuple[int, Action]] = []
+
+    @property
+    def pending(self) -> int:
+        """Views whose action has not come yet."""
+        return len(self._asked) + len(self._ready)
+
+    def submit(self, view: StudentView, privileged: Privileged | None = None) -> None:
+        """Ask for the action of a view; one whose prompt does not fit is answered at once."""
+        prompt = self._agent._prompt(view, privileged)
+        if prompt is None:
+            self._ready.append((view.slot, _FULL))
+            return
+        self._asked[view.slot] = (view, prompt)
+        self._samples.submit(view.slot, self._agent._request(view, prompt))
+
+    def advance(self) -> list[tuple[int, Action]]:
+        """Sample on, and return the actions that are ready."""
+        found, self._ready = self._ready, []
+        if self._asked:
+            for slot, sample in self._samples.advance():
+                view, prompt = self._asked.pop(slot)
+                found.append((slot, self._agent._action(view, prompt, sample)))
+        return found
 
 
 def end_ids(renderer: ChatRenderer, model: Any) -> list[int]:

@@ -160,11 +160,17 @@ class PromptStyle:
             action = with_ids(action, view.admissible_actions)
         return action, parse
 
-    def completion_for(self, action: str, view: StudentView | None = None) -> str:
-        """A well-formed completion that does `action` at `view`, for demonstrations."""
+    def completion_for(self, action: str, view: StudentView | None = None, *, reason: str = "") -> str:
+        """A well-formed completion that does `action` at `view`, for demonstrations.
+
+        Args:
+            action: As the environment words it.
+            view: What is answered; in the compact style its ids become numbers.
+            reason: What stands between the thinking tags where the style asks for thinking; else it is left out.
+        """
         if self.name != "paper":
             return action if view is None else self.said(action, view)
-        return ("<think>\n\n</think>\n\n" if self.thinking else "") + f"<action>{action}</action>"
+        return (f"<think>\n{reason}\n</think>\n\n" if self.thinking else "") + f"<action>{action}</action>"
 
     def block(self, kind: str, text: str) -> str:
         """A privileged text of a kind with the style's wording around it; ``""`` for no text."""

@@ -18,13 +18,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from trainers.cli.doctor_memory import reset_peak, resident
+from trainers.warm_start.random_model import save_random_model
+
 from .measure import emit, parser, table
 
-# What the settings share: one iteration of 4 x 4 episodes of one turn, in two optimiser steps, so that the second finds
+# What the settings share: one iteration of 2 x 4 episodes of one turn, in two optimiser steps, so that the second finds
 # the optimiser's state; rows of some two hundred tokens.
 SHARED = {
     "method": "sdar",
-    "tasks_per_step": 4,
+    "tasks_per_step": 2,
     "prompt_style": "compact",
     "num_generations": 4,
     "max_turns": 1,
@@ -39,50 +42,17 @@ SHARED = {
     "save_steps": 0,
     "device": "cpu",
     "gradient_checkpointing": False,
-    "micro_batch_tokens": 1024,
+    "micro_batch_tokens": 4096,
     "env_kwargs": {"size": "small"},
 }
 SETTINGS: dict[str, dict[str, Any]] = {
-    "micro-batches of 1,024": {},
+    "full": {},
     "no reference": {"beta": 0.0},
-    "micro-batches of 512": {"micro_batch_tokens": 512},
-    "micro-batches of 4,096": {"micro_batch_tokens": 4096},
+    "small micro-batches": {"micro_batch_tokens": 512},
     "checkpointing": {"gradient_checkpointing": True},
-    "checkpointing, micro-batches of 4,096": {"gradient_checkpointing": True, "micro_batch_tokens": 4096},
+    "adapters": {"lora": True},
 }
 ENV_ID = "sdar/Household-v0"
-
-
-def save_random_model(name: str, folder: Path) -> None:
-    """Write a model of a built-in shape with random weights, and a tokenizer of the household's words."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from sdar_envs.demonstrations import script_of
-    from trainers.engine.model_shape import built_in_shapes
-    from trainers.warm_start.tiny_model import build_tokenizer
-
-    tokenizer = build_tokenizer(list(script_of(ENV_ID).texts()), 1000)
-    sizes = dict(built_in_shapes()[name])
-    config = AutoConfig.for_model(
-        sizes.pop("model_type"), **sizes, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _status(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {field}: this benchmark needs Linux")
-
-
-def _reset() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def child(options: dict[str, Any], model: str) -> dict[str, Any]:
@@ -91,22 +61,23 @@ def child(options: dict[str, Any], model: str) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     from trainers.config import SDARConfig
-    from trainers.engine.memory import Lengths, estimate_memory
+    from trainers.engine.memory import estimate_memory
     from trainers.engine.model_shape import shape_of
+    from trainers.engine.workload import Lengths
     from trainers.trainer import SDARTrainer
 
     config = SDARConfig(**options)
-    before = _status("VmRSS")
+    before = resident("VmRSS")
     trainer = SDARTrainer(model, ENV_ID, config)
-    loaded = _status("VmRSS")
+    loaded = resident("VmRSS")
     peaks: dict[str, int] = {}
     seen = {"prompt": 0, "row": 0, "teacher": 0}
 
     def watched(phase: str, work: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
-            _reset()
+            reset_peak()
             result = work(*arguments, **named)
-            peaks[phase] = max(peaks.get(phase, 0), _status("VmHWM"))
+            peaks[phase] = max(peaks.get(phase, 0), resident("VmHWM"))
             if phase == "scoring":
                 for row in result[0]:
                     seen["row"] = max(seen["row"], len(row.student.ids))
@@ -152,7 +123,7 @@ def compare(settings: dict[str, dict[str, Any]], shape: str, model: str | None) 
     with tempfile.TemporaryDirectory() as folder:
         if model is None:
             model = str(Path(folder) / "model")
-            save_random_model(shape, Path(model))
+            save_random_model(shape, ENV_ID, Path(model))
         return {
             name: run_child({**SHARED, **own, "output_dir": str(Path(folder) / f"run-{index}")}, model)
             for index, (name, own) in enumerate(settings.items())

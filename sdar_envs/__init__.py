@@ -54,7 +54,12 @@ HOUSEHOLD = WorldEntry(
         "uninformed": "sdar_envs.household.players:uninformed",
         "seen": "sdar_envs.household.players:seen",
     },
-    presets={"tiny": "household-tiny", "qwen": "household-qwen", "qwen3": "household-qwen3"},
+    presets={
+        "tiny": "household-tiny",
+        "smollm2": "household-smollm2",
+        "qwen": "household-qwen",
+        "qwen3": "household-qwen3",
+    },
     skill_folder="household",
 )
 ALFWORLD = WorldEntry(
@@ -89,14 +94,30 @@ HAGGLE = WorldEntry(
     env_id="sdar/Haggle-v0",
     entry_point="sdar_envs.multiagent.haggle.env:HaggleEnv",
     demonstrator="sdar_envs.multiagent.haggle.demonstrator:SCRIPT",
+    players={
+        "generic": "sdar_envs.multiagent.haggle.players:generic",
+        "safe": "sdar_envs.multiagent.haggle.players:safe",
+    },
     presets={"tiny": "haggle-tiny"},
     skill_folder="haggle",
     game_id="sdar/haggle-v0",
     game_module="sdar_envs.multiagent.haggle_v0",
 )
+PAIR = WorldEntry(
+    env_id="sdar/Pair-v0",
+    entry_point="sdar_envs.multiagent.pair.env:PairEnv",
+    demonstrator="sdar_envs.multiagent.pair.demonstrator:SCRIPT",
+    players={"generic": "sdar_envs.multiagent.pair.players:generic"},
+    presets={"tiny": "pair-tiny"},
+    skill_folder="pair",
+    game_id="sdar/pair-v0",
+    game_module="sdar_envs.multiagent.pair_v0",
+)
 
 # One row per environment; whatever else is asked of an environment by its id is read from here.
-WORLDS: dict[str, WorldEntry] = {entry.env_id: entry for entry in (HOUSEHOLD, ALFWORLD, WEBSHOP, SEARCHQA, HAGGLE)}
+WORLDS: dict[str, WorldEntry] = {
+    entry.env_id: entry for entry in (HOUSEHOLD, ALFWORLD, WEBSHOP, SEARCHQA, HAGGLE, PAIR)
+}
 
 # id -> entry point, and id -> vector entry point for those that bring their own.
 ENVIRONMENTS: dict[str, str] = {entry.env_id: entry.entry_point for entry in WORLDS.values()}

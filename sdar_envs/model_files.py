@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .packaged_models import PACKAGED_MODELS
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -31,7 +33,8 @@ class ModelFilesError(ValueError):
 def locate(name: str | os.PathLike[str]) -> str:
     """Where a model is to be loaded from: a folder here, or the name of a model in the cache or on the Hub.
 
-    A path is looked for first. A name of the form ``owner/name`` is then looked for in the cache, and then asked of the
+    A path is looked for first, then the name of a packaged model (`packaged_models`), which stands for the folder that
+    `sdar models get` has made. A name of the form ``owner/name`` is then looked for in the cache, and then asked of the
     Hub, once and without retries. What can only be a path is never sent anywhere: a name that begins with ``.``, ``/``,
     ``~`` or ``runs/``, or whose first part is a folder here.
 
@@ -44,6 +47,14 @@ def locate(name: str | os.PathLike[str]) -> str:
         return str(path)
     if path.exists():
         raise ModelFilesError(f"expected the folder of a model, got the file {text}")
+    if text in PACKAGED_MODELS:
+        packaged = PACKAGED_MODELS[text]
+        if packaged.is_here:
+            return str(packaged.folder)
+        raise ModelFilesError(
+            f"{text} ({packaged.summary}) is not in the cache: `sdar models get {text}` downloads {packaged.megabytes} "
+            f"MB and keeps it under {packaged.folder.parent}"
+        )
     if _reads_as_path(text):
         raise ModelFilesError(
             f"there is no folder {text}: expected the folder of a model, or a name such as owner/name"
@@ -138,6 +149,15 @@ def load_encoder(name: str | os.PathLike[str], *, trust_remote_code: bool = Fals
     return _load(AutoModel.from_pretrained, name, trust_remote_code, options)
 
 
+def load_gguf(file: Path) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A causal language model and its tokenizer from a GGUF file, dequantised to float32; needs the package `gguf`."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(file.parent), **where)
+    return AutoModelForCausalLM.from_pretrained(str(file.parent), dtype="float32", **where), tokenizer
+
+
 def _load(
     from_pretrained: Callable[..., Any], name: str | os.PathLike[str], trust: bool, options: dict[str, Any]
 ) -> Any:
@@ -222,9 +242,12 @@ def adapter_base(name: str | os.PathLike[str]) -> str | None:
     return base
 
 
-def positions_of(name: str | os.PathLike[str]) -> int | None:
-    """How many positions a model has, from its configuration on disk; None where that does not say so."""
+def config_of(name: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """A model's configuration, as its folder or the cache has it; None where there is none that can be read."""
     name = adapter_base(name) or name
+    packaged = PACKAGED_MODELS.get(os.fspath(name))
+    if packaged is not None and not Path(name).is_dir():
+        name = packaged.folder
     path: Any = Path(name).expanduser() / "config.json"
     if not path.is_file():
         from huggingface_hub import try_to_load_from_cache
@@ -234,9 +257,16 @@ def positions_of(name: str | os.PathLike[str]) -> int | None:
             return None
     try:
         config = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = (config.get("text_config") or config).get("max_position_embeddings")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
         return None  # whoever loads it says what is wrong with it
+    return config if isinstance(config, dict) else None
+
+
+def positions_of(name: str | os.PathLike[str]) -> int | None:
+    """How many positions a model has, from its configuration on disk; None where that does not say so."""
+    config = config_of(name) or {}
+    inner = config.get("text_config")
+    found = (inner if isinstance(inner, dict) else config).get("max_position_embeddings")
     return found if isinstance(found, int) else None
 
 

@@ -38,12 +38,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-# --- tests on parts of published data sets ---
+# --- tests on parts of published data sets, and on a GPU: how many ran, and why the others did not ---
 
 # Of this run, or (with workers) of all of them, since reports come together in the process that prints.
 OFFICIAL: list[tuple[str, str]] = []  # (test, what it held), where it said so with `held`
-COUNTS: Counter[str] = Counter()
-REASONS: Counter[str] = Counter()
+KINDS = {"official": "tests on published data", "gpu": "tests on a GPU"}
+COUNTS: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
+REASONS: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
 
 
 @pytest.fixture
@@ -55,19 +56,21 @@ def held(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call":
         OFFICIAL.extend((report.nodeid, what) for name, what in report.user_properties if name == "held")
-    if "official" in report.keywords and (report.when == "call" or report.skipped):
-        COUNTS["skipped" if report.skipped else report.outcome] += 1
-        if report.skipped and isinstance(report.longrepr, tuple):
-            REASONS[report.longrepr[2]] += 1
+    for kind in KINDS:
+        if kind in report.keywords and (report.when == "call" or report.skipped):
+            COUNTS[kind]["skipped" if report.skipped else report.outcome] += 1
+            if report.skipped and isinstance(report.longrepr, tuple):
+                REASONS[kind][report.longrepr[2]] += 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many tests on published data ran and what they held, or why none did."""
-    if not COUNTS:
-        return
-    terminalreporter.section("official: tests on published data")
-    terminalreporter.line(", ".join(f"{count} {outcome}" for outcome, count in sorted(COUNTS.items())))
-    for reason, count in REASONS.most_common():
-        terminalreporter.line(f"  {count} times: {reason}")
-    for test, what in OFFICIAL:
-        terminalreporter.line(f"  {what}  ({test.partition('::')[2]})")
+    """How many tests of each kind ran and what they held, or why none did."""
+    for kind, title in KINDS.items():
+        if not COUNTS[kind]:
+            continue
+        terminalreporter.section(f"{kind}: {title}")
+        terminalreporter.line(", ".join(f"{count} {outcome}" for outcome, count in sorted(COUNTS[kind].items())))
+        for reason, count in REASONS[kind].most_common():
+            terminalreporter.line(f"  {count} times: {reason}")
+        for test, what in OFFICIAL if kind == "official" else []:
+            terminalreporter.line(f"  {what}  ({test.partition('::')[2]})")

@@ -17,6 +17,7 @@ from sdar_envs import world_entry
 from sdar_envs.assets import asset_path
 from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.model_files import adapter_base
+from sdar_envs.packaged_models import PACKAGED_MODELS, packaged_name
 
 from .options import Options
 from .options.convert import convert, merge, read_yaml
@@ -26,8 +27,9 @@ from .options.option import options_of
 if TYPE_CHECKING:
     from .methods.method import Method
 
-# Kinds of models: the one that the suite builds itself, Qwen3 (whose chat template has a thinking switch), all others.
-FAMILIES = ("tiny", "qwen", "qwen3")
+# Kinds of models: the one that the suite builds itself, SmolLM2 (`sdar models get smollm2`), Qwen3 (whose chat template
+# has a thinking switch), all others.
+FAMILIES = ("tiny", "smollm2", "qwen", "qwen3")
 # A preset's coefficient is meant for SDAR, whose published one is SDAR_COEF. Terms of the loss whose published
 # coefficient is at most that are scaled by the same factor. Methods that act on the advantage, and terms with a larger
 # published coefficient (losses that stand alone), keep theirs.
@@ -39,9 +41,9 @@ SCALED_INJECTIONS = ("aux", "divergence")
 class Preset:
     """A named starting point.
 
-    `family` is the kind of model that it is for: ``tiny`` is the model that the suite builds itself, ``qwen3`` a Qwen3,
-    ``qwen`` any other pretrained chat model (`model_family`). `config` holds the options that differ from the defaults,
-    as plain values, those of its ``base`` included.
+    `family` is the kind of model that it is for: ``tiny`` is the model that the suite builds itself, ``smollm2`` the
+    packaged SmolLM2, ``qwen3`` a Qwen3, ``qwen`` any other pretrained chat model (`model_family`). `config` holds the
+    options that differ from the defaults, as plain values, those of its ``base`` included.
     """
 
     name: str
@@ -125,9 +127,9 @@ def asks_for_lora(given: Mapping[str, Any]) -> bool:
 def model_family(model: Any) -> str:
     """The kind of a model, of `FAMILIES`, which says what preset it gets.
 
-    ``tiny`` for none (the embedded one is meant) and for folders that a warm start wrote. ``qwen3`` where the model's
-    configuration says so, or its name, which is all that is known of a model that is still to be downloaded. ``qwen``
-    for all others.
+    ``tiny`` for none (the embedded one is meant) and for folders that its warm start wrote; the warm form of another
+    model is of that model's kind. A packaged model is of the kind of its name. ``qwen3`` where the configuration says
+    so, or the name, which is all that is known of a model that is still to be downloaded. ``qwen`` for all others.
 
     Args:
         model: A model's folder or name, a model object, or None.
@@ -137,16 +139,31 @@ def model_family(model: Any) -> str:
     if not isinstance(model, (str, Path)):
         kind = str(getattr(getattr(model, "config", None), "model_type", ""))
         return "qwen3" if kind.startswith("qwen3") else "qwen"
+    if str(model) in FAMILIES and str(model) in PACKAGED_MODELS:
+        return str(model)
     folder = Path(adapter_base(model) or model)
     if (folder / "warm_start.json").is_file():
-        return "tiny"
-    try:
-        read = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        read = {}
-    kind = str(read.get("model_type", "")) if isinstance(read, dict) else ""
+        return _recorded_family(_read_json(folder / "warm_start.json").get("family", "tiny"))
+    if (name := packaged_name(folder)) is not None:
+        return _recorded_family(name)
+    read = _read_json(folder / "config.json")
+    kind = str(read.get("model_type", ""))
     # A folder that says what it holds is believed; a name is only a name.
     return "qwen3" if kind.startswith("qwen3") or (not kind and "qwen3" in str(model).lower()) else "qwen"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; empty where there is none."""
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _recorded_family(name: object) -> str:
+    """A kind that a record names; ``qwen``, the kind of all others, where it is none of `FAMILIES`."""
+    return str(name) if name in FAMILIES else "qwen"
 
 
 def preset_for(family: str, env_id: str) -> Preset | None:

@@ -41,7 +41,8 @@ class Sample:
     """A sampled completion: `ids` with the end token if it came; `truncated` if the limit came first.
 
     `logprobs` are natural logarithms at the sampling temperature (at temperature 1 for greedy decoding), `entropies`
-    of the same distribution in nats; both parallel to `ids`. A stop text ends a completion as an end token does.
+    of the same distribution in nats (NaN where a sampler cannot say); both parallel to `ids`. A stop text ends a
+    completion as an end token does.
     `version` is that of the parameters that drew it.
     """
 
@@ -50,6 +51,19 @@ class Sample:
     entropies: tuple[float, ...]
     truncated: bool
     version: int = 0
+
+
+# The engine of a sampler that runs the trainer's own modules in the trainer's process.
+LOCAL_ENGINE = "transformers"
+
+
+def engine_of(sampler: object) -> tuple[str, str]:
+    """What a sampler computes with: its engine and its precision, such as ``("transformers", "float32")``.
+
+    A sampler says so by the attributes ``engine`` and ``dtype``; one without them is of an unknown engine (empty
+    texts), which is never the trainer's.
+    """
+    return str(getattr(sampler, "engine", "")), str(getattr(sampler, "dtype", ""))
 
 
 @runtime_checkable
@@ -90,7 +104,11 @@ class SampleStream(Protocol):
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Anything that samples completions for many slots: `local.BatchSampler` does, from a model in this process."""
+    """Anything that samples completions for many slots: `local.BatchSampler` does, from a model in this process.
+
+    It may also have the attributes ``engine`` and ``dtype`` (`engine_of`), by which a trainer knows whether its
+    log-probs are those that the trainer would find itself.
+    """
 
     @property
     def exact_draws(self) -> bool:

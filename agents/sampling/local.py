@@ -16,7 +16,7 @@ import torch
 
 from sdar_envs.choices import require_choice
 
-from .base import LAYOUTS, Sample, SampleRequest, SampleStream
+from .base import LAYOUTS, LOCAL_ENGINE, Sample, SampleRequest, SampleStream
 from .batched_stream import BatchedStream
 from .decode_graphs import CudaCapture, DecodeGraphs
 from .fast_forward import FastForward, adapters_of
@@ -111,6 +111,16 @@ class BatchSampler:
         return True
 
     @property
+    def engine(self) -> str:
+        """The trainer's own modules, in its process."""
+        return LOCAL_ENGINE
+
+    @property
+    def dtype(self) -> str:
+        """The precision of the model, such as ``float32``."""
+        return str(next(self.model.parameters()).dtype).removeprefix("torch.")
+
+    @property
     def has_rows(self) -> bool:
         """Whether the model can be sampled over rows kept in place."""
         own = getattr(self.model.config, "_attn_implementation", "sdpa")
@@ -173,7 +183,7 @@ class BatchSampler:
                 if self.lockstep.fast is not None:
                     self.lockstep.fast.refresh()
                 return self.lockstep.sample(requests, limits, temperatures, self.version)
-        engine = self.engine()
+        engine = self.row_engine()
         self.read_weights()
         for request, limit, temperature in zip(requests, limits, temperatures, strict=True):
             engine.submit(request, temperature, limit)
@@ -211,7 +221,7 @@ class BatchSampler:
         finally:
             self.model.train(was_training)
 
-    def engine(self) -> RowEngine:
+    def row_engine(self) -> RowEngine:
         """The engine over rows, made at its first use."""
         if self._rows is None:
             device: torch.device = self.model.device
@@ -247,7 +257,7 @@ class BatchSampler:
 
     def read_weights(self) -> None:
         """Read the parameters again if nothing is under way, and forget what was read with others."""
-        engine = self.engine()
+        engine = self.row_engine()
         if engine.busy:
             return
         versions = tuple(parameter._version for parameter in self.model.parameters())
@@ -273,7 +283,7 @@ class BatchSampler:
     def _limit(self, request: SampleRequest, *, rows: bool) -> int:
         """Tokens that a request may sample at most; a `ValueError` for one that cannot be answered."""
         where = f"slot {request.slot}"
-        holder = self.engine() if rows else self.lockstep
+        holder = self.row_engine() if rows else self.lockstep
         if request.continues and not holder.knows(request.slot):
             raise ValueError(f"{where} is expected to hold an earlier turn to continue, and is empty: begin it afresh")
         if not request.continues and not request.prompt_ids:
@@ -309,7 +319,7 @@ class LocalStream:
 
     def __init__(self, sampler: BatchSampler) -> None:
         self._sampler = sampler
-        self._engine = sampler.engine()
+        self._engine = sampler.row_engine()
         self._tickets: dict[int, int] = {}  # slot -> ticket
 
     @property

@@ -168,10 +168,10 @@ def test_guesses_save_passes_and_change_no_sample(temperature: float) -> None:
     guessing = sampler(prompt_lookup_num_tokens=6, temperature=temperature, end_ids=[])
     expected = in_lockstep(plain, episodes)
     check_alike(in_lockstep(guessing, episodes), expected)
-    before = guessing.engine().forward.passes, plain.engine().forward.passes
+    before = guessing.row_engine().forward.passes, plain.row_engine().forward.passes
     check_alike(in_lockstep(guessing, episodes), expected)  # the same once more: all of it was seen
     in_lockstep(plain, episodes)
-    passes = guessing.engine().forward.passes - before[0], plain.engine().forward.passes - before[1]
+    passes = guessing.row_engine().forward.passes - before[0], plain.row_engine().forward.passes - before[1]
     assert passes[0] < 0.7 * passes[1]
 
 
@@ -241,7 +241,7 @@ def graph_sampler(capture: Callable[[Callable[[], None]], Callable[[], None]], o
         layout="rows",
         sync_steps=2,
     )
-    own.engine().graphs = DecodeGraphs(capture)
+    own.row_engine().graphs = DecodeGraphs(capture)
     return own
 
 
@@ -253,13 +253,13 @@ def test_a_step_that_is_replayed_does_what_a_step_does() -> None:
         return recording(step)
 
     own = graph_sampler(counted)
-    assert own.engine().graphs is not None
+    assert own.row_engine().graphs is not None
     plain = sampler(layout="block", end_ids=[3, 4], max_completion_length=12)
     rng = np.random.default_rng(8)
     for turn in range(3):
         requests = [SampleRequest(i, ids_from(rng, 2, 9), turn > 0, ("graph", i, turn)) for i in range(5)]
         check_alike([own.sample(requests)], [plain.sample(requests)])
-    assert captures and not own.engine().graphs.broken
+    assert captures and not own.row_engine().graphs.broken
     assert own.forward_rows < plain.forward_rows  # replays run no Python
 
 
@@ -332,6 +332,6 @@ def test_the_memory_of_a_token_is_what_the_cache_holds_of_it() -> None:
     for kind in ("qwen2", "qwen3", "gpt2"):
         own = sampler(kind, layout="rows")
         own.sample([SampleRequest(0, [9, 10], False, ("b",))])
-        cache = own.engine().cache
+        cache = own.row_engine().cache
         held = sum(each.numel() * each.element_size() for each in (*cache.keys, *cache.values))
         assert held == cache.rows * cache.columns * bytes_per_token(model(kind))

@@ -129,18 +129,18 @@ def test_released_slots_drop_their_requests_and_the_others_go_on() -> None:
         (alone,) = sampler(end_ids=[]).sample([SampleRequest(0, prompt, False, ("r", ticket))])
         assert came[ticket].ids == alone.ids
     own.release([0, 1, 3, 4])
-    assert own.engine().cache.keys == [] and own.engine().cache.rows == 0  # the memory is given back
+    assert own.row_engine().cache.keys == [] and own.row_engine().cache.rows == 0  # the memory is given back
 
 
 def test_a_bound_on_memory_lets_requests_wait_and_no_row_is_made_beyond_it() -> None:
     episodes = [conversation(slot, 3) for slot in range(7)]
     own = sampler(cache_gib=gib_for(2))
     got = streamed(own, episodes, [[0] * 3] * 7)
-    assert own.engine().most_rows == 2
+    assert own.row_engine().most_rows == 2
     check_alike(got, in_lockstep(sampler(layout="block"), episodes))
     rows = sampler(layout="rows", cache_gib=gib_for(3))
     rows.sample([requests[0] for requests in episodes])  # in lockstep, too: in waves
-    assert rows.engine().cache.rows == 3
+    assert rows.row_engine().cache.rows == 3
     with pytest.raises(ValueError, match=r"holds no slot of 400 tokens, which takes .* GiB: give more"):
         sampler(cache_gib=gib_for(1) / 2).stream()
 
@@ -153,7 +153,7 @@ def test_a_slot_that_gave_up_its_row_is_read_again_and_goes_on() -> None:
         requests = [SampleRequest(i, ids_from(rng, 2, 9), turn > 0, ("one", i, turn)) for i in range(3)]
         check_alike([own.sample(requests)], [free.sample(requests)])
     assert [own.length(i) for i in range(3)] == [free.length(i) for i in range(3)]
-    assert own.engine().cache.rows == 1 and free.engine().cache.rows == 3
+    assert own.row_engine().cache.rows == 1 and free.row_engine().cache.rows == 3
 
 
 def test_stop_texts_end_a_completion_where_they_end_it_in_lockstep() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import gymnasium as gym
 import pytest
 import torch
 from scripted_agents import ParityWorld
+from short_runs import ENV_ID, SHORT_RUN, save_random_model
 from small_runs import make_trainer, save_model, weights
 
 from trainers.cli import main
 from trainers.engine.adapters import AdapterError, adapted_layers, adapters_off
 from trainers.engine.single import load_model
+from trainers.evaluation.health import judge
 from trainers.forward.passes import score_rows
 from trainers.methods import METHODS
 from trainers.run.directory import RunDirectoryError, read_json_lines
@@ -58,6 +61,14 @@ def test_every_method_makes_an_update_of_the_adapters_alone(tmp_path: Path, meth
     learned = metrics["tokens/learned"] > 0 and metrics["grad_norm"] > 0
     assert bool(moved) == learned and all("lora_" in name for name in moved)
     assert metrics["sampling/logp_diff_max"] < 1e-4  # the sampler samples with the adapters on
+
+
+def test_in_windows_the_sampler_has_the_adapters_on_too(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, method="sdar", beta=0.05, context="window", **LORA)
+    for step in range(3):
+        trainer.state.step = step
+        metrics = trainer.iteration()
+    assert metrics["adapter/change"] > 0.05 and 0.0 < metrics["sampling/logp_diff_max"] < 1e-4
 
 
 def test_the_reference_is_the_same_weights_with_the_adapters_off(tmp_path: Path) -> None:
@@ -194,3 +205,44 @@ def test_rank_alpha_and_targets_reach_the_layers(tmp_path: Path) -> None:
     assert {layer.scaling["default"] for layer in layers.values()} == {1.5}
     trainer.save_model(tmp_path / "saved")
     assert json.loads((tmp_path / "saved" / "adapter_config.json").read_text())["target_modules"] == ["v_proj"]
+
+
+def test_a_rate_at_which_adapters_learn_nothing_is_found(tmp_path: Path) -> None:
+    found = {}
+    for rate in (1e-6, 1e-2):
+        options = {"method": "sdar", "max_steps": 3, "health_patience": 1, "lora": True, "learning_rate": rate}
+        trainer = make_trainer(tmp_path, **options, output_dir=str(tmp_path / f"run-{rate}"))
+        metrics = []
+        for step in range(2):
+            trainer.state.step = step
+            metrics.append(trainer.iteration())
+        # Straight on, at a constant rate: half as much again as after two of three iterations.
+        assert metrics[1]["adapter/change_at_end"] == pytest.approx(1.5 * metrics[1]["adapter/change"])
+        assert 0.0 < metrics[0]["adapter/change"] < metrics[1]["adapter/change"]
+        found[rate] = judge(metrics[1], trainer.args, reads_groups=False)
+    assert "adapters_still" in found[1e-6] and "adapters_still" not in found[1e-2]
+    assert "raise learning_rate" in found[1e-6]["adapters_still"]
+
+
+def test_the_command_says_what_learns_and_at_which_rate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = save_random_model(tmp_path / "model")
+    words = ["train", "--env", ENV_ID, "--model", str(model), "--lora", "--lora-rank", "4", *SHORT_RUN]
+    words += ["--max-steps", "1"]
+    assert main([*words, "--output-dir", str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "rank 4, learning rate 0.007 (10 times that of whole weights)" in said
+    assert "parameters of adapters learn" in said
+
+
+def test_what_is_missing_is_said_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--env", ENV_ID, "--output-dir", str(tmp_path / "run")]
+    monkeypatch.setitem(sys.modules, "peft", None)
+    assert main([*words, "--lora"]) == 2 and "pip install 'sdar-gym[lora]'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    assert main([*words, "--optim", "adamw_8bit"]) == 2
+    assert "pip install 'sdar-gym[adam8bit]'" in capsys.readouterr().err
+    assert main([*words, "--teacher-weights", "./nowhere"]) == 2
+    assert "there is no folder ./nowhere" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

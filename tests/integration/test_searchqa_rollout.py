@@ -105,7 +105,7 @@ def test_an_outage_fails_the_episodes_that_met_it_and_no_text_tells_of_it(on_err
     rollouts = collect(Scripted(), batch, draws(4))
     reasons = [rollout.episode.stop_reason for rollout in rollouts]
     assert [reason is StopReason.FAILED for reason in reasons] == [False, True, False, True]
-    assert said in str(rollouts[1].failure)
+    assert said in f"{rollouts[1].failure} {rollouts[1].detail}"
     assert [outcome.failed for outcome in outcomes_of(rollouts)] == [False, True, False, True]
     shown = [turn.view.observation for rollout in rollouts for turn in rollout.episode.turns]
     assert not any("10.0.0.1" in text or "error" in text.lower() for text in shown)

@@ -32,6 +32,10 @@ APPLY = "trainers/methods/apply.py"
 METHOD = "trainers/methods/method.py"
 OBJECTIVE = "trainers/methods/objective.py"
 UPDATER = "trainers/engine/updater.py"
+OPTIMIZERS = "trainers/engine/optimizers.py"
+ADAPTERS = "trainers/engine/adapters.py"
+HELD = "trainers/engine/held_weights.py"
+IMPORTANCE = "trainers/maths/importance.py"
 SCORER = "trainers/scoring/scorer.py"
 ITERATION = "trainers/iteration.py"
 DRAWS = "agents/sampling/draws.py"
@@ -39,6 +43,15 @@ DRAWS = "agents/sampling/draws.py"
 T = "tests/trainers/"
 LOSS_TESTS = (T + "test_losses.py",)
 METHOD_TESTS = (T + "test_methods.py", T + "test_methods_core.py", T + "test_objective.py")
+IMPORTANCE_TESTS = (T + "test_importance.py",)
+ADAPTER_TESTS = (T + "test_adapters.py",)
+LORA_RUNS = ("tests/integration/test_lora_runs.py",)
+TEACHERS = ("tests/integration/test_teacher_weights.py",)
+OLD_LOGPROBS = ("tests/integration/test_old_logprobs.py",)
+MEMORY_OPTIONS = ("tests/integration/test_memory_options.py",)
+VLLM = "agents/sampling/vllm/"
+SERVER_TESTS = ("tests/agents/test_vllm_sampler.py",)
+SERVER_RUNS = ("tests/integration/test_generation_server.py",)
 WIRING = ("tests/integration/test_wiring.py", "tests/integration/test_trainer.py")
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -249,8 +262,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "KL in the loss",
         OBJECTIVE,
-        "total = total + options.beta * losses.global_mean(kl, mask, denominator)",
-        "total = total + losses.global_mean(kl, mask, denominator)",
+        "total = total + options.beta * losses.global_mean(sampled(kl), mask, denominator)",
+        "total = total + losses.global_mean(sampled(kl), mask, denominator)",
         T + "test_objective.py",
     ),
     _mutant(
@@ -344,7 +357,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # --- the wiring of an iteration ---
     _mutant(
         "the learning-rate schedule reaches the optimiser",
-        UPDATER,
+        OPTIMIZERS,
         '            group["lr"] = rate\n',
         "            pass\n",
         *WIRING,
@@ -373,8 +386,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "a non-finite gradient changes nothing",
         UPDATER,
-        "        if math.isfinite(norm):\n            self.optimizer.step()",
-        "        if True:\n            self.optimizer.step()",
+        "        if math.isfinite(norm):\n            with step_scope",
+        "        if True:\n            with step_scope",
         T + "test_updater.py",
     ),
     _mutant(
@@ -388,8 +401,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the reference policy scores the reference",
         SCORER,
-        "values = self._pass(self.reference, [row.student for row in rows])",
-        "values = self._pass(self.root, [row.student for row in rows])",
+        "values = self._pass_of_all(self.reference, rows)",
+        "values = self._pass_of_all(self.live, rows)",
         *WIRING,
     ),
     _mutant(
@@ -403,15 +416,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the sampler is told of new parameters",
         ITERATION,
-        "        self.policies.sampler.sync_weights(self.updater.root.language_model, plan.step + 1)\n",
+        "        self.policies.sampler.sync_weights(engine.sampling_model(self.updater.root), plan.step + 1)\n",
         "",
         "tests/integration/test_sampler_handed_in.py",
     ),
     _mutant(
         "the coefficient is that of the iteration",
         ITERATION,
-        "self.method.at(state.step, self.args)\n        mask",
-        "self.method.at(0, self.args)\n        mask",
+        "self.method.at(state.step, self.args)\n        clock",
+        "self.method.at(0, self.args)\n        clock",
         "tests/integration/test_method_runs.py",
         *WIRING,
     ),
@@ -514,6 +527,213 @@ MUTANTS: tuple[Mutant, ...] = (
         "if ask_for_thinking is None else ask_for_thinking",
         "if ask_for_thinking is None else enable_thinking is not False",
         T + "test_policies.py",
+    ),
+    # --- sampler against trainer ---
+    _mutant(
+        "importance weights: the trainer's probability over the sampler's",
+        IMPORTANCE,
+        "difference = select(mask_BT, trainer_BT) - select(mask_BT, sampler_BT)",
+        "difference = select(mask_BT, sampler_BT) - select(mask_BT, trainer_BT)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights: a sequence is the sum over its tokens",
+        IMPORTANCE,
+        "difference = difference.sum(-1, keepdim=True)",
+        "difference = difference.mean(-1, keepdim=True)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights: truncation and masking",
+        IMPORTANCE,
+        'if action == "truncate" else torch.zeros_like(ratio)',
+        "if True else torch.zeros_like(ratio)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights: 1 outside the mask",
+        IMPORTANCE,
+        "Correction(torch.where(mask_BT, weights, 1.0), ratio, capped)",
+        "Correction(torch.where(mask_BT, weights, 0.0), ratio, capped)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights reach the policy gradient",
+        OBJECTIVE,
+        "losses.global_mean(sampled(plan.method.pg_coef * policy.loss_BT), mask, denominator)",
+        "losses.global_mean(plan.method.pg_coef * policy.loss_BT, mask, denominator)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "importance weights reach the auxiliary term",
+        OBJECTIVE,
+        'if plan.method.injection == "divergence" else sampled(injected.extra_BT)',
+        "if True else sampled(injected.extra_BT)",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "the difference of sampler and trainer is reported before the cap",
+        IMPORTANCE,
+        "ratios = correction.ratio_BT[mask_BT].double()",
+        "ratios = correction.weights_BT[mask_BT].double()",
+        *IMPORTANCE_TESTS,
+    ),
+    _mutant(
+        "the correction is on where sampler and trainer differ",
+        "trainers/scoring/old_logprobs.py",
+        "return cls(recomputed, recomputed and not alike)",
+        "return cls(recomputed, False)",
+        *OLD_LOGPROBS,
+    ),
+    _mutant(
+        "rows keep what the sampler said",
+        "trainers/scoring/old_logprobs.py",
+        "sampler_logprobs_T=row.behaviour_logprobs_T,",
+        "sampler_logprobs_T=list(trainers[place]),",
+        *OLD_LOGPROBS,
+    ),
+    # --- adapters, and what a teacher reads with ---
+    _mutant(
+        "a merge scales the product",
+        ADAPTERS,
+        "change = layer.scaling[_NAME] * (second @ first)",
+        "change = second @ first",
+        *ADAPTER_TESTS,
+    ),
+    _mutant(
+        "adapters start from the seed",
+        ADAPTERS,
+        'counted_generator("lora", seed, name)',
+        'counted_generator("lora", 0, name)',
+        *ADAPTER_TESTS,
+    ),
+    _mutant(
+        "the size of the change scales the product",
+        ADAPTERS,
+        "change += float(inner.clamp(min=0.0)) * layer.scaling[_NAME] ** 2",
+        "change += float(inner.clamp(min=0.0)) * layer.scaling[_NAME]",
+        *ADAPTER_TESTS,
+    ),
+    _mutant(
+        "adapters come back on after a reading without them",
+        ADAPTERS,
+        "            layer.enable_adapters(True)",
+        "            layer.enable_adapters(False)",
+        *ADAPTER_TESTS,
+    ),
+    _mutant(
+        "the reference reads with the adapters off",
+        "trainers/engine/policies.py",
+        "return PolicyWeights(root, partial(adapters_off, root.language_model))",
+        "return PolicyWeights(root)",
+        *LORA_RUNS,
+    ),
+    _mutant(
+        "adapters have a learning rate of their own",
+        "trainers/options/optimiser.py",
+        "adapter_rate(LEARNING_RATE) if adapters else LEARNING_RATE",
+        "LEARNING_RATE",
+        *LORA_RUNS,
+    ),
+    _mutant(
+        "a resume loads the adapters",
+        "trainers/run/run_state.py",
+        "        load_into(model, checkpoint.path)",
+        "        pass",
+        *LORA_RUNS,
+    ),
+    _mutant(
+        "an average keeps its share and takes the rest",
+        HELD,
+        "1.0 - self.decay)",
+        "self.decay)",
+        T + "test_held_weights.py",
+    ),
+    _mutant(
+        "the average goes on after every iteration",
+        UPDATER,
+        "            self.average.update()",
+        "            pass",
+        *TEACHERS,
+    ),
+    _mutant(
+        "a resume loads the average",
+        "trainers/run/run_state.py",
+        'updater.average.load(load_file(checkpoint.path / f"{AVERAGE}.safetensors"))',
+        "pass",
+        *TEACHERS,
+    ),
+    _mutant(
+        "the teacher's parameters read for the teacher",
+        SCORER,
+        "values = self._pass(self.teacher, picked)",
+        "values = self._pass(self.live, picked)",
+        *TEACHERS,
+    ),
+    # --- what trades memory for something else ---
+    _mutant(
+        "masters are left out only where that was asked for",
+        UPDATER,
+        'separate_masters=options.master_weights != "none"',
+        "separate_masters=False",
+        *MEMORY_OPTIONS,
+    ),
+    _mutant(
+        "optimiser state rests in host memory",
+        OPTIMIZERS,
+        "            self._move(to_host=True)",
+        "            self._move(to_host=False)",
+        *MEMORY_OPTIONS,
+    ),
+    _mutant(
+        "tokens of a pass that somebody chose are kept",
+        "trainers/engine/single.py",
+        ' or parameters <= LARGE_ON_CPU or options.was_given("micro_batch_tokens")',
+        " or parameters <= LARGE_ON_CPU",
+        *MEMORY_OPTIONS,
+    ),
+    # --- the generation server ---
+    _mutant(
+        "samples are handed out after the server has said what it holds",
+        VLLM + "sampler.py",
+        'why = "it does not know them" if samples is None else self.difference()',
+        'why = "it does not know them" if samples is None else None',
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "what was drawn before weights were sent again is drawn again",
+        VLLM + "stream.py",
+        "if answer is None or answer.sending != self._sampler.sending:",
+        "if answer is None:",
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "every member of a group has a seed of its own",
+        VLLM + "protocol.py",
+        'counted_generator("generation server", *draw)',
+        'counted_generator("generation server", draw[0])',
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "keys and values of older weights are forgotten",
+        VLLM + "weights.py",
+        "        empty_prefix_cache(self._client)\n",
+        "",
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "the server is asked once more before an iteration learns",
+        ITERATION,
+        "        generation_server.confirm(self.policies.sampler)\n",
+        "",
+        *SERVER_RUNS,
+    ),
+    _mutant(
+        "an entropy that a server does not say is no number",
+        "trainers/rollout/rows.py",
+        "() if any(map(math.isnan, self.entropies_T)) else self.entropies_T",
+        "self.entropies_T",
+        *SERVER_RUNS,
     ),
     # --- the information barrier ---
     _mutant(

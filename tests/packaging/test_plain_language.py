@@ -26,7 +26,7 @@ EXCEPTIONS = {
 FILES = sorted(
     path
     for pattern in (
-        *("sdar_envs/**/*.py", "agents/**/*.py", "trainers/**/*.py", "benchmarks/*.py", "tests/**/*.py"),
+        *("sdar_envs/**/*.py", "agents/**/*.py", "trainers/**/*.py", "benchmarks/**/*.py", "tests/**/*.py"),
         *("assets/**/*.yaml", "assets/report/*", "docs/*.md", "*.md"),
     )
     for path in ROOT.glob(pattern)

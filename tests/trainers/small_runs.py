@@ -43,6 +43,7 @@ def small_config(folder: Path, **changes: Any) -> SDARConfig:
         "list_actions": False,
         "bf16": False,
         "device": "cpu",
+        "env_workers": 0,
     }
     return SDARConfig(**{**options, **changes})
 

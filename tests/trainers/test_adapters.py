@@ -17,8 +17,9 @@ from trainers.engine.adapters import (
     attach,
     attach_saved,
     base_identity,
+    base_norm,
     base_state,
-    change_share,
+    change_norm,
     load_into,
     merge_in_place,
     merged_state,
@@ -174,13 +175,14 @@ def test_the_identity_of_a_base_model_does_not_depend_on_adapters() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_share_of_change_is_that_of_the_products_themselves(kind: str) -> None:
+def test_the_size_of_the_change_is_that_of_the_products_themselves(kind: str) -> None:
     model = adapted(kind)
     merged, plain = merged_state(model), base_state(model.state_dict())
     names = [f"{name}.weight" for name in adapted_layers(model)]
     change = sum(float((merged[name] - plain[name]).double().square().sum()) for name in names)
     whole = sum(float(plain[name].double().square().sum()) for name in names)
-    assert change_share(model) == pytest.approx((change / whole) ** 0.5, rel=1e-4)
+    assert change_norm(model) == pytest.approx(change**0.5, rel=1e-4)
+    assert base_norm(model) == pytest.approx(whole**0.5, rel=1e-6)
     fresh = tiny_model(kind)
     attach(fresh, rank=4, alpha=8.0, targets=("all-linear",), seed=0)
-    assert change_share(fresh) == 0.0
+    assert change_norm(fresh) == 0.0

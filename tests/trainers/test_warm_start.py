@@ -15,14 +15,13 @@ from trainers.methods import METHODS
 from trainers.rollout.environments import EnvironmentSource
 from trainers.rollout.policies import make_policies
 from trainers.warm_start.behaviour_cloning import Cloner, CloningConfig
+from trainers.warm_start.demonstrations import demonstration_views, rendered_texts
 from trainers.warm_start.tiny_model import TinyModelConfig, build_model, build_tokenizer
 from trainers.warm_start.warm_start import (
     WarmStartConfig,
     WarmStartFailed,
     _until_warm,
     cache_key,
-    demonstration_views,
-    rendered_texts,
     warm_start,
 )
 

@@ -42,10 +42,13 @@ class SampledRow:
         anchor_ids: Name of the state before each of those turns, parallel to `row_turns`.
         step_rewards: Reward of each of those turns, parallel to `row_turns`.
         invalid_T: Marks tokens of actions that the environment did not understand.
-        entropies_T: Entropies of the sampling distribution, in nats; empty as `behaviour_logprobs_T` is.
+        entropies_T: Entropies of the sampling distribution, in nats; empty as `behaviour_logprobs_T` is, and where the
+            sampler does not say them.
         truncated: Whether the token limit ended a completion.
         return_: Sum of rewards of the whole episode.
         kept: Whether the method's injection may learn from the row (`Method.keep`); set by `rollout.selection`.
+        sampler_logprobs_T: What the sampler said of the tokens, where O is the trainer's (`scoring.old_logprobs`); else
+            empty.
         progress_T: Progress of the token's turn along the plan (`maths.plan_progress`); set by `rollout.selection`.
     """
 
@@ -64,6 +67,7 @@ class SampledRow:
     return_: float = 0.0
     kept: bool = True
     progress_T: Sequence[float] = ()
+    sampler_logprobs_T: Sequence[float] = ()
 
     def __len__(self) -> int:
         return len(self.student.loss_positions)
@@ -78,6 +82,7 @@ class ScoredRow(SampledRow):
             teacher has not read lacks its name, here and in `teacher_logprobs_T`.
         reference_logprobs_T: R; None where no reference policy is scored.
         teacher_logprobs_T: T, by the name of the reading or of the view that several readings make.
+        correction_T: Importance weights of the tokens (`maths.importance`); empty where all are 1.
         teacher_tokens: The teacher's whole next-token distributions, for methods that compare them.
     """
 
@@ -85,6 +90,7 @@ class ScoredRow(SampledRow):
     reference_logprobs_T: Sequence[float] | None = None
     teacher_logprobs_T: Mapping[str, Sequence[float]] = field(default_factory=dict)
     teacher_tokens: TeacherTokens | None = None
+    correction_T: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

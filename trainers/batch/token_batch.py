@@ -44,6 +44,7 @@ class TokenBatch:
         weights_BT: Token weights that are fixed for the whole iteration (`methods.apply.weigh`).
         divergence_BT: Live divergence between the student's and the teacher's whole next-token distributions.
         progress_BT: Progress of the token's turn along the plan (`maths.plan_progress`).
+        correction_BT: Importance weights of the tokens (`maths.importance`); None where all are 1.
         statistics: Numbers over the whole iteration (`methods.apply.weigh`).
         step: The iteration; with `seed` the key of counted draws.
         seed: Of the run.
@@ -66,6 +67,7 @@ class TokenBatch:
     weights_BT: Tensor | None = None
     divergence_BT: Tensor | None = None
     progress_BT: Tensor | None = None
+    correction_BT: Tensor | None = None
     statistics: Mapping[str, float] = field(default_factory=dict)
     step: int = 0
     seed: int = 0
@@ -91,12 +93,14 @@ class TokenBatch:
         return self.student_BT
 
 
-def pad_rows(sequences: Sequence[Sequence[float]], width: int, dtype: torch.dtype, device: object = "cpu") -> Tensor:
+def pad_rows(
+    sequences: Sequence[Sequence[float]], width: int, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> Tensor:
     """Stack sequences of unequal length into ``[B, width]``, zeros on the right."""
     padded = np.zeros((len(sequences), width), dtype=np.float64 if dtype.is_floating_point else np.int64)
     for index, sequence in enumerate(sequences):
         padded[index, : len(sequence)] = sequence
-    return to_device(torch.as_tensor(padded).to(dtype), torch.device(device))  # type: ignore[arg-type]
+    return to_device(torch.as_tensor(padded).to(dtype), torch.device(device))
 
 
 def contributes(row: SampledRow, mask_truncated: bool) -> bool:
@@ -112,7 +116,7 @@ def loss_tokens(rows: Sequence[SampledRow], *, mask_truncated: bool = False) -> 
 def collate(
     rows: Sequence[ScoredRow],
     *,
-    device: object = "cpu",
+    device: torch.device | str = "cpu",
     teacher_views: Sequence[str] = (),
     mask_truncated: bool = False,
 ) -> TokenBatch:
@@ -145,7 +149,7 @@ def collate(
     # What every row has.
     lengths = [len(row) if contributes(row, mask_truncated) else 0 for row in rows]
     mask = torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]
-    where = torch.device(device)  # type: ignore[arg-type]
+    where = torch.device(device)
     mask = to_device(mask, where)
     batch = TokenBatch(
         mask_BT=mask,
@@ -165,6 +169,9 @@ def collate(
         batch.entropy_BT = stack("entropies_T", lambda r: r.entropies_T, torch.float32, True)
     if any(row.progress_T for row in rows):
         batch.progress_BT = stack("progress_T", lambda r: r.progress_T, torch.float32, True)
+    if any(row.correction_T for row in rows):
+        # Rows that were given another prompt than they were sampled under have none, and count as they are.
+        batch.correction_BT = stack("correction_T", lambda r: r.correction_T or [1.0] * len(r), torch.float32, True)
     weighed = [row for row in rows if isinstance(row, WeighedRow)]
     if weighed:
         batch.statistics, batch.step, batch.seed = weighed[0].statistics, weighed[0].step, weighed[0].seed

@@ -38,11 +38,13 @@ EPILOGUE = """examples:
   sdar eval runs/sdar-* runs/grpo-* --recorded"""
 
 # What of the configuration a person may change for an evaluation; the rest belongs to the run.
+WORKERS = ("env_workers", "step_timeout", "reset_timeout", "env_memory_gb")
 OVERRIDES = (
     *("prompt_style", "context", "history_length", "list_actions", "enable_thinking"),
     *("ask_for_thinking", "append_history", "when_full"),
     *("max_completion_length", "max_prompt_length", "privilege", "position", "teacher_budget"),
     *("device", "bf16"),
+    *WORKERS,
 )
 
 
@@ -105,9 +107,10 @@ def run(options: argparse.Namespace) -> int:
 
 def play_set(console: Console, names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
     """Play the evaluation set with each agent and show one table; returns the metrics as plain values."""
+    from ..config import SDARConfig
     from ..evaluation.evaluate import evaluate
     from ..evaluation.health import judge_played
-    from ..rollout.environments import EnvironmentSource
+    from ..rollout.opening import source_of
     from ..run.progress import StageBar
     from .players import load_player, require_player, say_trust
 
@@ -115,7 +118,8 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
         require_player(who)
     say_trust(console, options.trust_remote_code)
     fixed = evaluation_set_of(names[0], options)
-    source = EnvironmentSource(fixed.env_id, fixed.env_kwargs)
+    asked = {name: value for name, value in given_flags(options).items() if name in WORKERS}
+    source = source_of(fixed.env_id, fixed.env_kwargs, SDARConfig.from_dict(asked))
     console.print(
         f"{fixed.env_id}, {fixed.split}: {len(fixed.task_ids)} episodes, temperature {fixed.temperature:g}, "
         f"evaluation set {fixed.hash[:12]}"

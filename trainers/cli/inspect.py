@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     given = read_pairs(options.env_kwargs, "--env-kwargs")
     env_id, _ = environment_of(options.model, chosen_environment(options), given)
     config = inspected_config(options.model, env_id, given_flags(options))
-    source = EnvironmentSource(env_id, {**config.environment_kwargs, **given})
+    source = EnvironmentSource(env_id, {**config.environment_kwargs, **given}, workers=0)
     tasks = source.task_ids(options.split)
     if options.task is None and not 0 <= options.index < len(tasks):
         raise ValueError(f"--index expects 0 to {len(tasks) - 1} for split {options.split!r}, got {options.index}")

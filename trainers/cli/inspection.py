@@ -93,16 +93,17 @@ def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedT
 
     from ..methods import METHODS
     from ..rollout.policies import make_policies
+    from ..warm_start.demonstrations import play_demonstrations, rendered_texts
     from ..warm_start.tiny_model import build_tokenizer
-    from ..warm_start.warm_start import WarmStartConfig, play_demonstrations, rendered_texts
+    from ..warm_start.warm_start import WarmStartConfig
 
-    warm = WarmStartConfig(demonstrations=200)
+    warm = WarmStartConfig()
     script = script_of(source.name)
     texts = list(script.texts())
     provisional, method = build_tokenizer(texts, 512), METHODS["grpo"]
     worded = make_policies(None, provisional, config, method, source, None, sampler=ScriptedSampler())
     assert worded.privileged_policy is not None  # what has demonstrations has a teacher's side
-    corpus = rendered_texts(play_demonstrations(config, source.name, warm), worded.privileged_policy)
+    corpus = rendered_texts(play_demonstrations(config, source.name, 200, warm.hinted_share), worded.privileged_policy)
     return build_tokenizer([*corpus, *texts], max(warm.model.vocab_size, script.vocabulary))
 
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from sdar_envs.privileged import split_info
 
 from .flags import add_environment_argument, add_trust_argument, chosen_environment, read_pairs
+from .game_ids import seat_id
+from .seats import seat_options
 from .terminal import clean, make_console, one_line
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
     from agents.base import Action, Agent
     from sdar_envs.privileged import Privileged, StudentView
 
-    from ..rollout.batch_env import BatchEnv, Reply
+    from ..rollout.batch_env import BatchEnv
     from ..rollout.collect import Rollout
     from ..rollout.environments import EnvironmentSource
+    from ..rollout.replies import Reply
 
 HELP = "a line is an action; :actions lists the admissible ones, :quit leaves"
 SHOWN_ACTIONS = 60
@@ -57,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="human, expert, random, a scripted player of the environment (sdar envs), a run directory or a model path "
         "[human]",
     )
+    parser.add_argument(
+        "--as", dest="role", metavar="ROLE", help="of a game of several roles: which seat, e.g. shopper_0"
+    )
+    parser.add_argument(
+        "--against", metavar="WHO", help="who sits in the other seats: a scripted player, or a run directory"
+    )
     parser.add_argument("--privileged", action="store_true", help="show what only a teacher may see, and say so")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the agent's own randomness [0]")
     parser.add_argument("--delay", type=float, default=None, metavar="S", help="seconds between an agent's steps [0.5]")
@@ -74,8 +83,11 @@ def run(options: argparse.Namespace) -> int:
         require_player(options.agent)
     say_trust(console, options.trust_remote_code)
     given = read_pairs(options.env_kwargs, "--env-kwargs")
-    env_id, env_kwargs = environment_of(options.agent, chosen_environment(options), given)
-    source = EnvironmentSource(env_id, env_kwargs)
+    chosen = chosen_environment(options)
+    env_id, env_kwargs = environment_of(options.agent, seat_id(chosen) if chosen else None, given)
+    seated = {"seed": options.seed, "trust_remote_code": options.trust_remote_code}
+    env_kwargs = {**env_kwargs, **seat_options(env_id, options.role, options.against, **seated)}
+    source = EnvironmentSource(env_id, env_kwargs, workers=0)
     by_hand = options.agent == "human"
     if by_hand:
         agent: Agent = HumanPlayer(read_line(console), console)

@@ -78,8 +78,9 @@ def require_model(who: str, accepted: str, *, bare: bool = True) -> None:
         ValueError: The message has both readings of the word, and lists what is `accepted`.
     """
     from sdar_envs.model_files import ModelFilesError, locate
+    from sdar_envs.packaged_models import PACKAGED_MODELS
 
-    if not bare and "/" not in who and not Path(who).exists():
+    if not bare and "/" not in who and who not in PACKAGED_MODELS and not Path(who).exists():
         raise ValueError(f"there is no {who!r} here: expected {accepted}")
     try:
         locate(who)

@@ -21,6 +21,7 @@ CONTENT = {
     "panels": "the tasks that were evaluated; sdar eval --evaluation-set plays them again",
     "config.yaml": "the configuration; sdar train --config repeats it",
     "versions.json": "what it ran on",
+    "warm_start.json": "how the initial model was warmed up",
     "report.html": "the page of sdar report",
     "tensorboard": "scalars for TensorBoard",
     "wandb": "what was logged for Weights & Biases",

@@ -8,23 +8,27 @@ preset; a preset (chosen by environment and model) changes them, a file wins ove
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..options.convert import nested
-from .flags import add_trust_argument, read_pairs
-from .terminal import duration, make_console, one_line, percent
+from ..options.optimiser import LEARNING_RATE
+from ..presets import load_preset
+from .flags import add_trust_argument
+from .terminal import make_console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ..warm_start.warm_start import WarmStart
+    from ..config import SDARConfig
+    from ..engine.processes import ProcessGroup
+    from ..trainer import SDARTrainer
     from .setup import Setup
 
 EPILOGUE = """examples:
   sdar train --env sdar/Household-v0 --output-dir runs/house
   sdar train --env sdar/Household-v0 --method grpo --seed 1 --output-dir runs/grpo-1
   sdar train --env sdar/Household-v0 --model Qwen/Qwen2.5-3B-Instruct --output-dir runs/qwen
+  sdar train --env sdar/Household-v0 --model smollm2 --warm-start demonstrations --output-dir runs/smollm2
   sdar train --env sdar/Household-v0 --method my_module:my_method --output-dir runs/own
   sdar train --config runs/house/config.yaml --output-dir runs/again"""
 
@@ -35,8 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--resume", action="store_true", help="go on with the run in --output-dir")
     parser.add_argument(
-        "--warm-start", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-        help="options of the tiny model's warm start (WarmStartConfig in trainers.warm_start), e.g. max_steps=800",
+        "--warm-start", nargs="+", action="extend", default=[], metavar="WORD",
+        help="demonstrations: teach a model of --model the form of an answer first, where the environment has "
+        "demonstrations; KEY=VALUE: options of that (PretrainedStartConfig in trainers.warm_start), or of the tiny "
+        "model's warm start (WarmStartConfig), e.g. max_steps=800",
     )  # fmt: skip
     parser.add_argument(
         "--skip-memory-check", action="store_true", help="begin a run that is computed not to fit into memory"
@@ -47,37 +53,87 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, and show the run's table."""
+    """Train, and show the run's table; in several processes where a launcher has started them."""
+    from .setup import resolve_setup
+
+    setup = resolve_setup(options)
+    if not several_processes():
+        return train(options, setup, None)
+    from ..engine.processes import join, leave
+    from ..engine.rank_failures import shared_failures
+
+    group = join(setup.config)
+    with shared_failures():
+        status = train(options, setup, group)
+    leave()
+    return status
+
+
+def several_processes() -> bool:
+    """Whether a launcher says that this is one of several processes; found out without torch."""
+    return os.environ.get("WORLD_SIZE", "").strip() not in ("", "1")
+
+
+def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None) -> int:
+    """Train, and show the run's table.
+
+    Args:
+        options: The command line.
+        setup: What it asks for.
+        group: The processes of the run; None where there is one. The first of them checks the directory, and prints.
+    """
     from .envs import check_env_kwargs
     from .memory import say_memory
     from .players import quiet_about_files, say_trust
-    from .setup import resolve_setup
     from .summary_table import show_directory, show_next_steps, show_summary
     from .unused_options import unread
+    from .warm_models import (
+        read_warm_start,
+        require_demonstrations,
+        tiny_positions,
+        warm_pretrained_model,
+        warm_tiny_model,
+    )
 
-    setup = resolve_setup(options)
-    warm_pairs = nested(read_pairs(options.warm_start, "--warm-start"))
-    console = make_console()
+    demonstrations, warm_pairs = read_warm_start(options.warm_start)
+    first = group is None or group.rank == 0
+    console = make_console(quiet=not first)
     path = Path(setup.config.output_dir)
-    check_before_the_start(setup, path, resume=options.resume, trust_remote_code=options.trust_remote_code)
+    if first:
+        check_before_the_start(setup, path, resume=options.resume, trust_remote_code=options.trust_remote_code)
+    if group is not None:
+        group.gather(None)  # the others wait until the directory has been looked at, before it is written
+        console.print(f"{group.world_size} processes, {group.device.type}")
     console.print(
-        f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
+        f"{setup.env_id}, {seats_of(setup.config)}method {setup.config.method}, seed {setup.config.seed}, "
+        f"preset {setup.preset or 'none'}"
     )
     say_trust(console, options.trust_remote_code)
     for line in unread(setup.config, setup.given):
         console.print(f"  note: {line}")
     check_env_kwargs(setup.env_id, setup.config.environment_kwargs)
     if setup.model is None:
-        require_demonstrations(setup, warm_pairs)
+        require_demonstrations(setup, tiny_positions(warm_pairs))
         require_environment(setup)  # with a model, the trainer makes it before it reads the model
+    elif demonstrations:
+        require_demonstrations(setup, None)
+        require_environment(setup)
     elif warm_pairs:
-        raise ValueError("--warm-start is for the embedded tiny model: leave it out, or leave out --model")
+        raise ValueError(
+            "--warm-start with --model teaches the form of an answer, and expects the word demonstrations before its "
+            f"options: --warm-start demonstrations {' '.join(options.warm_start)}"
+        )
     say_memory(console, setup, refuses=not options.skip_memory_check)
     model = setup.model
     warm_seconds = 0.0
-    if model is None:
-        quiet_about_files(None)
-        warm = warm_model(console, setup, warm_pairs, options.cache_dir)
+    if model is None or demonstrations:
+        quiet_about_files(model)
+        with nullcontext() if group is None else group.first_here("warm model"):
+            if model is None:
+                warm = warm_tiny_model(console, setup, warm_pairs, options.cache_dir)
+            else:
+                trusted = options.trust_remote_code
+                warm = warm_pretrained_model(console, setup, warm_pairs, options.cache_dir, trust_remote_code=trusted)
         model = str(warm.model_dir)
         warm_seconds = 0.0 if warm.cached else warm.seconds
 
@@ -91,6 +147,8 @@ def run(options: argparse.Namespace) -> int:
         teacher_context=setup.teacher_context,
         trust_remote_code=options.trust_remote_code,
     )
+    if setup.config.lora:
+        console.print(f"  {adapter_line(trainer, preset=setup.preset)}")
     baselines = trainer.source.baselines
     try:
         summary = trainer.train(resume_from_checkpoint=options.resume)
@@ -106,6 +164,24 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def adapter_line(trainer: SDARTrainer, *, preset: str | None) -> str:
+    """What learns in a run with adapters, and at which rate: theirs is not that of whole weights."""
+    learning = sum(parameter.numel() for _, parameter in trainer.updater.masters.named)
+    whole = sum(parameter.numel() for parameter in trainer.model.parameters()) - learning
+    published = {} if preset is None else load_preset(preset).config
+    rate, usual = trainer.args.learning_rate, float(published.get("learning_rate", LEARNING_RATE))
+    return (
+        f"LoRA: {learning:,} parameters of adapters learn ({100 * learning / whole:.2g} % of the model's {whole:,}, "
+        f"which are frozen), rank {trainer.args.lora_rank}, learning rate {rate:g} ({rate / usual:g} times that of "
+        "whole weights)"
+    )
+
+
+def seats_of(config: SDARConfig) -> str:
+    """Which seats of a game learn, for the first line; nothing for any other run."""
+    return f"roles {' '.join(config.roles)}, " if config.roles else ""
+
+
 def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remote_code: bool = False) -> None:
     """Say what is wrong before minutes of warm start, not after.
 
@@ -114,11 +190,13 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
             lengths do not fit the model.
         RunDirectoryError: The directory holds another run, or there can be none.
         ImportError: A sink's package is missing.
+        GenerationServerError: The server that is to sample does not answer, or cannot be kept in step.
     """
     from agents.chat import require_lengths
     from sdar_envs.model_files import check_files, positions_of
 
     from ..engine.single import choose_device
+    from ..rollout.generation_server import require_server
     from ..run.directory import require_folder, require_same_run
     from ..run.sinks import require_sinks
     from .players import require_model
@@ -130,7 +208,11 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
         context = {} if setup.teacher_context is None else {"teacher_context": setup.teacher_context}
         require_same_run(path, setup.config, {"env_id": setup.env_id, **context})
     require_sinks(setup.config)
-    choose_device(setup.config.device)
+    require_packages(setup.config)
+    require_teacher(setup.config)
+    if not several_processes():
+        choose_device(setup.config.device)
+    require_server(setup.config)
     if setup.teacher_context is not None:
         from ..rollout.policies import load_teacher_context
 
@@ -140,6 +222,37 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
         check_files(setup.model, trust_remote_code=trust_remote_code)
         config = setup.config
         require_lengths(positions_of(setup.model), config.max_prompt_length, config.max_completion_length)
+
+
+def require_packages(config: SDARConfig) -> None:
+    """Refuse options whose packages are not installed.
+
+    Raises:
+        ImportError: The message names the package and the extra.
+    """
+    from ..engine.adapters import require_peft
+    from ..engine.optimizers import require_torchao
+
+    if config.lora:
+        require_peft()
+    if config.optim == "adamw_8bit":
+        require_torchao()
+
+
+def require_teacher(config: SDARConfig) -> None:
+    """Refuse a teacher of which there are no files.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    from ..engine.policies import require_files
+    from ..methods import get_method
+    from ..methods.method import TEACHER_WEIGHTS
+
+    method = get_method(config.method)
+    chosen = method.teacher_weights_for(config)
+    if method.teacher_views and chosen not in TEACHER_WEIGHTS:
+        require_files(chosen)
 
 
 def require_environment(setup: Setup) -> None:
@@ -157,66 +270,3 @@ def require_environment(setup: Setup) -> None:
         source.task_ids("train")
     finally:
         source.close()
-
-
-def require_demonstrations(setup: Setup, pairs: dict[str, Any]) -> None:
-    """Refuse an environment from which the embedded tiny model cannot learn to play.
-
-    Raises:
-        ValueError: It has no demonstrations, or plays a user's own data, whose words no generated world has; or lengths
-            do not fit the model that `pairs` of the warm start describe.
-    """
-    from agents.chat import require_lengths
-    from sdar_envs import world_entry
-    from sdar_envs.demonstrations import SCRIPTS
-
-    from ..warm_start.warm_start import warm_start_config
-
-    if setup.env_id not in SCRIPTS:
-        raise ValueError(
-            f"the embedded tiny model learns to play from demonstrations, which {', '.join(SCRIPTS)} has and "
-            f"{setup.env_id} has not: pass --model"
-        )
-    positions = warm_start_config(pairs, "--warm-start").model.max_position_embeddings
-    require_lengths(positions, setup.config.max_prompt_length, setup.config.max_completion_length)
-    entry, kwargs = world_entry(setup.env_id), setup.config.environment_kwargs
-    own = [name for name in (entry.data_options if entry else ()) if kwargs.get(name) is not None]
-    if own:
-        raise ValueError(
-            "the embedded tiny model learns to play in generated worlds and knows no words of others: pass --model, or "
-            f"leave out {', '.join(f'env_kwargs.{name}' for name in own)}"
-        )
-
-
-def warm_model(console: Console, setup: Setup, pairs: dict[str, Any], cache_dir: str | None) -> WarmStart:
-    """The warm tiny model, from the cache where it was made before.
-
-    Raises:
-        WarmStartFailed: Student and privileged-prompt policy did not reach their bands.
-        ValueError: An unknown key.
-    """
-    from ..run.progress import StageBar
-    from ..warm_start.warm_start import warm_start, warm_start_config
-
-    console.print("warm start: a tiny model from nothing, on imperfect demonstrations")
-    with StageBar("warm start") as bar:
-
-        def report(line: str) -> None:
-            # Lines on a terminal with a bar go above it.
-            show = bar.say if bar.shown and console.is_terminal else console.print
-            show(f"  {one_line(line).removeprefix('warm start: ')}")
-
-        warm = warm_start(
-            setup.config,
-            setup.env_id,
-            config=warm_start_config(pairs, "--warm-start"),
-            cache_dir=Path(cache_dir) if cache_dir else None,
-            report=report,
-            advance=bar.advance,
-        )
-    source = "from the cache" if warm.cached else f"{warm.steps} steps in {duration(warm.seconds)}"
-    console.print(
-        f"  {source}; measured on valid: student {percent(warm.student_success)} %, "
-        f"privileged-prompt policy {percent(warm.teacher_success)} %"
-    )
-    return warm

@@ -27,6 +27,8 @@ from torch import Tensor, nn
 
 from sdar_envs.randomness import counted_generator
 
+from .whole_tensors import copy_into, whole
+
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base_model.json"
@@ -93,13 +95,18 @@ def _matches(model: Any, target: str) -> bool:
 
 def _inject(model: Any, settings: Mapping[str, Any]) -> None:
     """Attach peft's layers with whatever values; the global generator stays where it was."""
-    peft = _peft()
+    peft = require_peft()
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False")  # peft then sets it itself
         peft.inject_adapter_in_model(peft.LoraConfig(lora_dropout=0.0, bias="none", **settings), model, _NAME)
 
 
-def _peft() -> Any:
+def require_peft() -> Any:
+    """The package peft.
+
+    Raises:
+        ImportError: It is not installed; the message names the extra.
+    """
     # Packages that peft looks for and that do not fit this torch say so at length when they are imported.
     noisy = logging.getLogger("torchao")
     level = noisy.level
@@ -182,7 +189,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, shapes and 64 evenly spaced values of every tensor: a cheap identity of models."""
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        flat = tensor.detach().reshape(-1)
+        flat = whole(tensor.detach()).reshape(-1)
         # In float64: float32 would round the last index of a tensor with more than 2**24 values to one past its end.
         picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel()), dtype=torch.float64).round().long()
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
@@ -190,19 +197,25 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def change_share(model: Any) -> float:
-    """How large the adapters' change of the adapted weights is: ``|scale B A| / |W|``, Frobenius norms over all layers.
+def base_norm(model: Any) -> float:
+    """The Frobenius norm of all weights that have adapters, which are frozen."""
+    with torch.no_grad():
+        weights = (layer.get_base_layer().weight for layer in adapted_layers(model).values())
+        return math.sqrt(sum(float(whole(weight).float().square().sum()) for weight in weights))
+
+
+def change_norm(model: Any) -> float:
+    """The Frobenius norm of the adapters' change of those weights, ``scale B A`` over all layers.
 
     The product is not formed: ``|B A|^2`` is the sum of ``(B^T B) * (A A^T)``, two matrices of rank x rank.
     """
-    change = weight = 0.0
+    change = 0.0
     with torch.no_grad():
         for layer in adapted_layers(model).values():
-            first, second = layer.lora_A[_NAME].weight.float(), layer.lora_B[_NAME].weight.float()
+            first, second = whole(layer.lora_A[_NAME].weight).float(), whole(layer.lora_B[_NAME].weight).float()
             inner = ((second.T @ second) * (first @ first.T)).sum()
             change += float(inner.clamp(min=0.0)) * layer.scaling[_NAME] ** 2
-            weight += float(layer.get_base_layer().weight.float().square().sum())
-    return math.sqrt(change / weight) if weight else 0.0
+    return math.sqrt(change)
 
 
 # Files.
@@ -233,7 +246,7 @@ def save_adapter(
     tensors = adapter_state(model.state_dict() if state is None else state)
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path / WEIGHTS)
     layer = next(iter(layers.values()))
-    config = _peft().LoraConfig(
+    config = require_peft().LoraConfig(
         r=layer.r[_NAME],
         lora_alpha=layer.lora_alpha[_NAME],
         target_modules=_target_names(model, list(layers)),
@@ -280,9 +293,8 @@ def load_into(model: Any, folder: str | os.PathLike[str]) -> None:
     tensors = read_tensors(folder)
     own = adapter_state(model.state_dict())
     require_alike(own, tensors, str(folder))
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+    for name, tensor in own.items():
+        copy_into(tensor, tensors[name])
 
 
 def read_tensors(folder: str | os.PathLike[str]) -> dict[str, Tensor]:

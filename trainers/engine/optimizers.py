@@ -35,7 +35,7 @@ def make_optimizer(options: OptimiserOptions, named: Sequence[tuple[str, nn.Para
         return torch.optim.SGD(groups, lr=options.learning_rate)
     betas = (options.adam_beta1, options.adam_beta2)
     if options.optim == "adamw_8bit":
-        eight_bit: torch.optim.Optimizer = _torchao().AdamW8bit(
+        eight_bit: torch.optim.Optimizer = require_torchao().AdamW8bit(
             groups, lr=options.learning_rate, betas=betas, eps=options.adam_epsilon
         )
         return eight_bit
@@ -43,7 +43,12 @@ def make_optimizer(options: OptimiserOptions, named: Sequence[tuple[str, nn.Para
     return torch.optim.AdamW(groups, lr=options.learning_rate, betas=betas, eps=options.adam_epsilon, fused=fused)
 
 
-def _torchao() -> Any:
+def require_torchao() -> Any:
+    """The optimisers of torchao.
+
+    Raises:
+        ImportError: It is not installed; the message names the extra.
+    """
     noisy = logging.getLogger("torchao")  # says at length which of its kernels do not fit this torch
     level = noisy.level
     noisy.setLevel(logging.ERROR)

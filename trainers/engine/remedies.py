@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..options import Options
-from .memory import Lengths, MemoryEstimate, estimate_memory
+from .memory import MemoryEstimate, estimate_memory
 from .model_shape import ModelShape
 from .run_time import Rates, estimate_time
+from .workload import Lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,10 @@ def _memory_candidates(options: Options, before: MemoryEstimate) -> Iterator[tup
         yield {"lora": True}, "adapters learn in the place of the weights, at a higher learning rate"
     if options.beta:
         yield {"beta": 0.0}, "no KL to the initial policy: it changes what is learned"
+    if options.optim == "adamw":
+        yield {"optim": "adamw_8bit"}, "moments in 8 bits (needs the extra adam8bit)"
+    if before.precision.on_gpu and not options.offload_optimizer:
+        yield {"offload_optimizer": True}, "the optimiser's state in host memory between updates: copies"
     if before.precision.bytes == 4:
         yield {"bf16": True}, "16-bit parameters and activations, with float32 masters"
     rows = options.episodes_together

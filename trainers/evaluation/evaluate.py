@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agents.base import Agent, Episode
 
-from ..rollout.batch_env import LoopBatchEnv
+from ..engine.base import Ranks
+from ..rollout.asynchronous import collect_asynchronously
 from ..rollout.collect import Rollout, TaskDraw, collect
+from ..rollout.dealing import play_dealt
 from ..rollout.environments import EnvironmentSource
+from ..rollout.opening import open_batch_env
 from .evaluation_set import EvaluationSet, EvaluationSetError, without_split
 from .intervals import clustered, wilson
 
@@ -129,7 +133,9 @@ def evaluate(
     privileged_turns: str | None = None,
     seal_info: bool = False,
     run_seed: int = 0,
+    ranks: Ranks | None = None,
     advance: Callable[[int, int], None] | None = None,
+    asynchronous: bool = False,
 ) -> Evaluation:
     """Play a whole evaluation set with `agent`, which must sample at its temperature.
 
@@ -142,7 +148,10 @@ def evaluate(
             turn for an agent that reads it, and never for others.
         seal_info: As in `collect.collect`, for a user's own ``teacher_context``.
         run_seed: Changes the draws of sampling, not the tasks.
+        ranks: The processes of a run, which share the tasks and all get the evaluation; None plays all here.
         advance: As in `collect.collect`: told how many episodes have ended, and of how many.
+        asynchronous: Whether an episode goes on as soon as its own environment has answered. Tasks and draws are the
+            same, and the batches of the sampler are not; see `rollout.asynchronous`.
 
     Raises:
         EvaluationSetError: The environment is another one than the set's or another version of its world, or the agent
@@ -151,7 +160,7 @@ def evaluate(
     """
     # Whatever the set fixes must match: environment, version of the world, temperature.
     fixed = evaluation_set
-    source = source or EnvironmentSource(fixed.env_id, fixed.env_kwargs)
+    handed_in, source = source, source or EnvironmentSource(fixed.env_id, fixed.env_kwargs)
     wanted, got = _world(fixed.env_id, fixed.env_kwargs), _world(source.name, source.env_kwargs)
     if wanted != got:
         raise EvaluationSetError(f"the evaluation set is for {wanted}, got {got}: make one of that environment")
@@ -167,7 +176,7 @@ def evaluate(
         )
     # Which episodes act together depends on the set alone, so the number of slots is the set's.
     slots = min(fixed.sampler_batch, len(fixed.task_ids))
-    batch_env = LoopBatchEnv.of(
+    batch_env = open_batch_env(
         source,
         fixed.split,
         slots,
@@ -175,13 +184,17 @@ def evaluate(
         privileged_turns=privileged_turns or ("every" if agent.reads_privileged else "never"),
     )
     tasks = [TaskDraw(task_id, fixed.draw(i, run_seed), group=i) for i, task_id in enumerate(fixed.task_ids)]
+    play = collect_asynchronously if asynchronous else collect
     try:
-        rollouts = collect(agent, batch_env, tasks, max_turns=fixed.max_turns, seal_info=seal_info, advance=advance)
+        here = partial(play, agent, batch_env, max_turns=fixed.max_turns, seal_info=seal_info, advance=advance)
+        rollouts = play_dealt(here, tasks, ranks)
     finally:
         batch_env.close()
     if all(rollout.episode.failed for rollout in rollouts):
         raise RuntimeError(f"every episode of the evaluation set failed; the first: {rollouts[0].failure}")
     clusters = tuple(source.cluster_of(task_id) for task_id in fixed.task_ids)
+    if handed_in is None:
+        source.close()
     return summarise(fixed, rollouts, clusters)
 
 

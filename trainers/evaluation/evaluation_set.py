@@ -16,7 +16,8 @@ from typing import Any
 from sdar_envs.core import resolve_split
 from sdar_envs.files import write_file
 
-from ..rollout.environments import Environment, EnvironmentSource
+from ..rollout.environments import EnvironmentSource
+from ..rollout.making import Environment
 
 KEYS = (
     "env_id",

@@ -58,6 +58,8 @@ NAMES = {
     "zero_variance": "groups had zero variance",
     "learning_rate_zero": "the learning rate was 0",
     "gradients_zero": "gradients were 0",
+    "adapters_still": "adapters changed next to nothing",
+    "updates_lost": "updates were lost in rounding",
     "logprobs_apart": "sampler and trainer disagreed on log-probs",
     "entropy_collapsed": "the entropy of sampling collapsed",
     "nothing_to_distil": "the privileged-prompt policy was no better than the student",
@@ -114,6 +116,18 @@ def judge(metrics: Mapping[str, Any], options: Options, *, reads_groups: bool = 
     if number("grad_norm") == 0 and "zero_variance" not in found:
         found["gradients_zero"] = (
             "all gradients are 0, so that nothing is learned: check the rewards, and the coefficients of the method"
+        )
+    still = number("adapter/change_at_end")
+    if still <= options.health_adapter_change and number("grad_norm") > 0 and "zero_variance" not in found:
+        found["adapters_still"] = (
+            f"at learning_rate {options.learning_rate:g} the adapters will have changed their weights by "
+            f"{100 * still:.2g} % after {options.max_steps} iterations, next to nothing: raise learning_rate (adapters "
+            "need ten times that of whole weights, or more)"
+        )
+    if number("update/unchanged") >= options.health_unchanged:
+        found["updates_lost"] = (
+            f"{number('update/unchanged'):.0%} of the 16-bit parameters were left as they are, because updates below a "
+            "16-bit step are lost: master_weights=float32, or a larger learning_rate"
         )
     apart = number("sampling/logp_diff_mean")
     if apart >= options.health_logprob_difference:
@@ -240,6 +254,12 @@ class Health:
         """The findings as plain values, in the order in which they were said."""
         return [finding.to_json() for finding in self.findings.values()]
 
-    def load(self, findings: Sequence[Mapping[str, Any]]) -> None:
-        """Take up the findings of an earlier part of the run."""
+    def streaks(self) -> dict[str, int]:
+        """How many iterations in a row each thing has held by now."""
+        return dict(self._streaks)
+
+    def load(self, findings: Sequence[Mapping[str, Any]], streaks: Mapping[str, int]) -> None:
+        """Take up the findings of an earlier part of the run, and what held at its end."""
+        self._streaks = dict(streaks)
         self.findings = {str(each["name"]): Finding(**each) for each in findings}
+        self._streaks = dict(streaks)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..batch.token_batch import TokenBatch
@@ -60,7 +62,12 @@ def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *,
         epsilon_high=options.epsilon_high,
         delta=options.delta,
     )
-    total = losses.global_mean(plan.method.pg_coef * policy.loss_BT, mask, denominator)
+
+    def sampled(values_BT: Tensor) -> Tensor:
+        """Estimates at the sampled token, weighed by importance where another engine or precision sampled it."""
+        return values_BT if batch.correction_BT is None else batch.correction_BT * values_BT
+
+    total = losses.global_mean(sampled(plan.method.pg_coef * policy.loss_BT), mask, denominator)
     sums, counts, maxima = _policy_metrics(policy, batch)
     tokens = counts["policy/loss"]
 
@@ -79,7 +86,7 @@ def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *,
         )
         report("kl", kl)
         if options.kl_placement == "loss":
-            total = total + options.beta * losses.global_mean(kl, mask, denominator)
+            total = total + options.beta * losses.global_mean(sampled(kl), mask, denominator)
     if batch.entropy_BT is not None:
         report("entropy", batch.entropy_BT)
     if options.entropy_coef != 0.0:
@@ -87,7 +94,9 @@ def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *,
             raise ValueError("entropy_coef is not 0, but TokenBatch.entropy_BT is empty: score with entropy=True")
         total = total - options.entropy_coef * losses.global_mean(batch.entropy_BT, mask, denominator)
     if injected.extra_BT is not None:
-        total = total + losses.global_mean(injected.extra_BT, mask, denominator)
+        # A divergence of whole distributions is no estimate at the sampled token.
+        extra = injected.extra_BT if plan.method.injection == "divergence" else sampled(injected.extra_BT)
+        total = total + losses.global_mean(extra, mask, denominator)
     _distillation_metrics(plan.method, injected, batch, sums, counts)
     return Objective(total, sums, counts, maxima)
 
@@ -139,6 +148,32 @@ def _distillation_metrics(
         rejected.sum(),
     )
     sums["distill/share_read"], counts["distill/share_read"] = where.sum(), batch.mask_BT.sum()
+
+
+def combined(parts: list[Objective], gather: Callable[[Any], list[Any]]) -> list[Objective]:
+    """The micro-batches of all processes, by rank; the list itself in a run of one process.
+
+    Args:
+        parts: Of this process, after their backward passes.
+        gather: From a value of this process to those of all.
+    """
+
+    def numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
+        return {name: float(value) for name, value in values.items()}
+
+    own = [(float(p.loss), numbers(p.sums), numbers(p.counts), numbers(p.maxima)) for p in parts]
+    found = gather(own)
+    if len(found) == 1:
+        return parts
+
+    def tensors(values: Mapping[str, float]) -> dict[str, Tensor]:
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+
+    return [
+        Objective(torch.tensor(loss, dtype=torch.float64), *map(tensors, rest))
+        for of_rank in found
+        for loss, *rest in of_rank
+    ]
 
 
 def summarise(parts: Sequence[Objective]) -> Mapping[str, float]:

@@ -43,6 +43,15 @@ class EvaluationOptions(OptionGroup):
     health_entropy: float = _option(
         0.01, "say it when the entropy of sampling is at most this, in nats", low=0.0, maths=False
     )
+    health_adapter_change: float = _option(
+        0.002,
+        "say it when adapters are to change their weights by at most this share of their norm by the last iteration",
+        low=0.0,
+        maths=False,
+    )
+    health_unchanged: float = _share(
+        0.9, "say it from this share of 16-bit parameters on that an iteration leaves as they are"
+    )
     health_teacher_lead: float = _option(
         0.0,
         "say it when the privileged-prompt policy starts at most this far above the student",

@@ -22,6 +22,8 @@ from .optimiser import OptimiserOptions
 from .policy import PolicyOptions
 from .rollout import RolloutOptions
 from .run import RunOptions
+from .seats import SeatOptions
+from .server import ServerOptions
 
 
 # Fields of dataclasses are collected from the last base to the first, and the method comes first in files and in help.
@@ -30,7 +32,9 @@ class Options(
     RunOptions,
     MachineOptions,
     EvaluationOptions,
+    ServerOptions,
     RolloutOptions,
+    SeatOptions,
     AdapterOptions,
     OptimiserOptions,
     PolicyOptions,

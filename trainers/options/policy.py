@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
-from .option import OptionGroup, option
-from .reading import DEVIATION, GIGPO, KL, KL_IN_THE_LOSS, LEARNING, PENALTY, POLICY_GRADIENT
+from .option import AUTO, OptionGroup, option
+from .reading import CORRECTION, DEVIATION, GIGPO, KL, KL_IN_THE_LOSS, LEARNING, PENALTY, POLICY_GRADIENT, ROLE_BASELINE
 
 _option = partial(option, group="policy")
 _ADVANTAGES = (LEARNING, POLICY_GRADIENT)
@@ -20,7 +21,7 @@ class PolicyOptions(OptionGroup):
     clipping.
     """
 
-    advantage: str = _option("grpo", "advantage estimator: grpo, rloo or gigpo", read=_ADVANTAGES)
+    advantage: str = _option("grpo", "advantage estimator: grpo, rloo, gigpo or rae", read=_ADVANTAGES)
     advantage_unit: str = _option(
         "trajectory",
         "what a group's statistics run over: episodes, or rows (the official statistics)",
@@ -49,6 +50,14 @@ class PolicyOptions(OptionGroup):
         above=0.0,
         high=1.0,
         read=(*_ADVANTAGES, GIGPO),
+    )
+    role_baseline_decay: float = _option(
+        0.95,
+        "how much of a role's baseline stays after each of its episodes (rae)",
+        low=0.0,
+        high=1.0,
+        read=(*_ADVANTAGES, ROLE_BASELINE),
+        omit_at_default=True,
     )
     loss_type: str = _option(
         "dapo",
@@ -81,6 +90,31 @@ class PolicyOptions(OptionGroup):
         omit_at_default=True,
     )
     use_bias_correction_kl: bool = _option(False, "multiply the KL term by the live ratio", read=(KL, KL_IN_THE_LOSS))
+    old_logprobs: str = _option(
+        AUTO,
+        "whose log-probs the ratio starts from: the sampler's, or the trainer's, computed once before the first "
+        "update; auto: the sampler's where both compute in float32 in this process, else the trainer's",
+        choices=(AUTO, "sampler", "trainer"),
+        read=(LEARNING,),
+        omit_at_default=True,
+    )
+    importance_sampling_correction: bool | Literal["auto"] = _option(
+        AUTO,
+        "weigh tokens by what the trainer's log-probs differ from the sampler's; auto: where old_logprobs would choose "
+        "the trainer's",
+        read=(LEARNING,),
+        omit_at_default=True,
+    )
+    importance_sampling_mode: str = _option(
+        "token_truncate",
+        "weights per token or per row, above the cap truncated to it or 0",
+        choices=("token_truncate", "token_mask", "sequence_truncate", "sequence_mask"),
+        read=(LEARNING, CORRECTION),
+        omit_at_default=True,
+    )
+    importance_sampling_cap: float = _option(
+        3.0, "largest importance weight", above=0.0, read=(LEARNING, CORRECTION), omit_at_default=True
+    )
     entropy_coef: float = _option(0.0, "coefficient of the entropy bonus", low=0.0)
     invalid_action_penalty: float = _option(
         0.1, "what an action that was not understood costs", low=0.0, read=_ADVANTAGES
@@ -95,8 +129,13 @@ class PolicyOptions(OptionGroup):
     mask_truncated_completions: bool = _option(False, "leave truncated rows out of the loss")
 
     def check(self) -> None:
-        """Refuse a dual clip within the upper clip, which would bound what the clip bounds already."""
+        """Refuse a dual clip within the upper clip, and a correction of log-probs that are the sampler's."""
         super().check()
+        if self.old_logprobs == "sampler" and self.importance_sampling_correction is True:
+            raise ValueError(
+                f"{type(self).__name__}.importance_sampling_correction: expected old_logprobs=trainer (or auto) with "
+                "it, got sampler: the ratio from the sampler's log-probs holds the difference already"
+            )
         if self.delta is not None:
             upper_width = self.epsilon if self.epsilon_high is None else self.epsilon_high
             if self.delta <= 1.0 + upper_width:

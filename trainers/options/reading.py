@@ -6,6 +6,7 @@ reported before a run starts and never refused.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -123,8 +124,23 @@ def _adamw(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return "optim is sgd" if values["optim"] == "sgd" else None
 
 
+def _correction(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    if values["importance_sampling_correction"] is False or values["old_logprobs"] == "sampler":
+        return "importance_sampling_correction is off"
+    return None
+
+
 def _lora(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["lora"] else "lora is off"
+
+
+def _role_baseline(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    estimator = _estimator(values, method)
+    return None if estimator == "rae" else f"the advantage is {estimator}"
+
+
+def _seats(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["roles"] else "no role of a game learns (--roles)"
 
 
 def _ucb(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
@@ -148,6 +164,19 @@ def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str |
     return None
 
 
+def _several_processes(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    # Not an option: a launcher says how many processes there are, and sets the variable in each.
+    return "there is one process" if os.environ.get("WORLD_SIZE", "1") in ("", "1") else None
+
+
+def _server(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["rollout"] == "vllm" else f"rollout is {values['rollout']}, and no server is asked"
+
+
+def _on_one_card(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["vllm_colocate"] else "vllm_colocate is off, and the server has a card of its own"
+
+
 LEARNING = Condition(_learning)
 JSD = Condition(_jsd)
 INJECTION = Condition(_injection)
@@ -159,11 +188,17 @@ KL = Condition(_kl)
 KL_IN_THE_LOSS = Condition(_kl_in_the_loss)
 MINI_BATCHES = Condition(_mini_batches)
 ADAMW = Condition(_adamw)
+CORRECTION = Condition(_correction)
 LORA = Condition(_lora)
 TEACHER = Condition(_teacher)
 AVERAGED_TEACHER = Condition(_averaged_teacher)
 UCB = Condition(_ucb)
+SEATS = Condition(_seats)
+ROLE_BASELINE = Condition(_role_baseline)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
+SEVERAL_PROCESSES = Condition(_several_processes)
+SERVER = Condition(_server)
+ON_ONE_CARD = Condition(_on_one_card)
 
 
 def _named(values: Mapping[str, Any], method: ReadingMethod) -> str:
@@ -187,11 +222,17 @@ CONDITIONS = (
     KL_IN_THE_LOSS,
     MINI_BATCHES,
     ADAMW,
+    CORRECTION,
     LORA,
     TEACHER,
     AVERAGED_TEACHER,
     UCB,
+    SEATS,
+    ROLE_BASELINE,
     SEVERAL_CONTEXTS,
+    SEVERAL_PROCESSES,
+    SERVER,
+    ON_ONE_CARD,
 )
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from agents.prompts import CONTEXTS, STYLES, WHEN_FULL
 from agents.sampling.base import LAYOUTS
 
-from .option import OptionGroup, option
+from .option import AUTO, OptionGroup, option
 from .reading import LEARNING
 
 _option = partial(option, group="rollout")
+
+# How episodes are collected: all act together and wait for the slowest, or each goes on as soon as it can.
+COLLECTIONS = (AUTO, "lockstep", "asynchronous")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +77,45 @@ class RolloutOptions(OptionGroup):
         low=0,
         omit_at_default=True,
     )
+    collection: str = _option(
+        AUTO,
+        "lockstep: all episodes act together and wait for the slowest; asynchronous: each goes on as soon as its own "
+        "environment has answered; auto: lockstep where deterministic holds",
+        choices=COLLECTIONS,
+        omit_at_default=True,
+    )
+    deterministic: bool | Literal["auto"] = _option(
+        AUTO,
+        "keep to what depends on no timing, so that a resumed run is the same run to the last token; without it tasks "
+        "and draws are the same, and a token may come out otherwise where rounding differs; auto: on the CPU",
+        omit_at_default=True,
+    )
+    env_workers: int | None = _option(
+        None,
+        "worker processes that environments are played in, so that one that hangs or dies costs an episode; 0 is this "
+        "process; none is this process for worlds of this suite, and some workers for all others",
+        low=0,
+        maths=False,
+    )
+    step_timeout: float = _option(60.0, "seconds that a step of an environment may take", above=0.0, maths=False)
+    reset_timeout: float = _option(
+        300.0, "seconds that making and resetting an environment may take", above=0.0, maths=False
+    )
+    env_memory_gb: float | None = _option(
+        None, "address space of a worker process at most; none is no limit", above=0.0, maths=False
+    )
     success_threshold: float | None = _option(
         None, "return that counts as success where info has no success; none is the registered one, else 1"
     )
     env_kwargs: dict[str, Any] = _option(  # noqa: RUF009  # it makes a new one each time
         None, "keyword arguments of the environment", make=dict
     )
+
+    def check(self) -> None:
+        """Refuse asynchronous collection where nothing may depend on timing."""
+        super().check()
+        if self.deterministic is True and self.collection == "asynchronous":
+            raise ValueError(
+                f"{type(self).__name__}.collection: expected lockstep with deterministic=true, got asynchronous: which "
+                "episodes share a batch then depends on timing; leave one of the two out"
+            )

@@ -1,47 +1,26 @@
 """Environments in slots: one per running episode, replaced and replayed when one breaks.
 
-Not here: who acts (`collect`), and where environments come from (`environments`).
+`LoopBatchEnv` steps them in this process; `workers.slots` has those in worker processes. Not here: who acts
+(`collect`), and where environments come from (`environments`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 from sdar_envs.privileged import split_info
 
-from .environments import Environment, EnvironmentSource, reset_to
+from .environments import EnvironmentSource
+from .faults import FAULT_TEXTS, EnvironmentHungError, Fault, fault_of
+from .making import Environment, advance, has_switch
+from .replies import FaultKind, InvalidReplyError, Reply, not_text, reported_failure
+from .stopping import StoppedWaitingError
+from .watchdog import WATCHDOG
 
 logger = logging.getLogger(__name__)
-
-# When environments fill in the privileged part of `info`, which may take a planner's work: at every turn, once per
-# episode, or never.
-PRIVILEGED_TURNS = ("every", "first", "never")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What one slot's environment returned; `failure` says why it could not, and then no other field counts."""
-
-    observation: str = ""
-    reward: float = 0.0
-    terminated: bool = False
-    truncated: bool = False
-    info: Mapping[str, Any] = field(default_factory=dict)
-    failure: str | None = None
-
-    def same_as(self, other: Reply) -> bool:
-        """Whether a replay gave the same step; of `info` only what the student may read is compared."""
-        if (self.observation, self.reward, self.terminated, self.truncated) != (
-            other.observation,
-            other.reward,
-            other.terminated,
-            other.truncated,
-        ):
-            return False
-        return split_info("", self.info)[0] == split_info("", other.info)[0]
 
 
 class BatchEnv(Protocol):
@@ -64,8 +43,32 @@ class BatchEnv(Protocol):
         ...
 
 
-class NotTextError(TypeError):
-    """The environment's observations are not text. It is not broken, but no language model can act in it."""
+@runtime_checkable
+class AsynchronousBatchEnv(BatchEnv, Protocol):
+    """The same, answered slot by slot as environments get ready.
+
+    `privileged_turns` is when `info` gets its privileged part, one of `replies.PRIVILEGED_TURNS`; it may be changed
+    between episodes. `replayed` counts replays.
+    """
+
+    privileged_turns: str
+    replayed: int
+
+    def begin(self, slot: int, task_id: str) -> None:
+        """Ask for the reset of a task."""
+        ...
+
+    def send(self, slot: int, action: str) -> None:
+        """Ask for a step."""
+        ...
+
+    def poll(self, timeout: float | None = 0.0) -> list[tuple[int, Reply]]:
+        """The replies that have come; none where nothing was asked for.
+
+        Args:
+            timeout: Seconds to wait for the first at most; None for as long as it takes.
+        """
+        ...
 
 
 @dataclass(slots=True)
@@ -94,9 +97,11 @@ class LoopBatchEnv:
         enumerates_tasks: Reset by ``options={"task_id": ...}``; else by ``seed=int(task_id)``.
         environments: Live environments at most; None for one per slot. They are made when first needed.
         privileged_turns: When to let environments of this suite fill ``info["privileged"]``: one of
-            `PRIVILEGED_TURNS`. Their observations are byte-identical either way.
+            `replies.PRIVILEGED_TURNS`. Their observations are byte-identical either way.
         success_threshold: The return from which an episode without ``info["success"]`` counts as success.
         replays: Times that a new environment replays an episode before it counts as failed.
+        step_timeout: Seconds that a step may take; a longer one is named, and ended where that is possible.
+        reset_timeout: The same of making an environment and resetting it.
     """
 
     def __init__(
@@ -110,6 +115,8 @@ class LoopBatchEnv:
         privileged_turns: str = "every",
         success_threshold: float = 1.0,
         replays: int = 2,
+        step_timeout: float = 60.0,
+        reset_timeout: float = 300.0,
     ) -> None:
         if slots < 1 or (environments is not None and environments < 1):
             raise ValueError(f"{name}: expected at least 1 slot and 1 environment, got {slots} and {environments}")
@@ -122,8 +129,11 @@ class LoopBatchEnv:
         self._enumerates_tasks = enumerates_tasks
         self._limit = slots if environments is None else environments
         self._replays = replays
+        self._step_timeout, self._reset_timeout = step_timeout, reset_timeout
+        self._seen_text = False
+        self._finished: list[tuple[int, Reply]] = []  # asked for one by one
         self._state: dict[int, _Slot] = {}
-        self._exposes: bool | None = None  # whether the environments can switch their privileged part; None: not known
+        self._switch: bool | None = None  # whether the environments can switch their privileged part; None: not known
         self._live = 0  # environments that exist now
         self._clock = 0  # resets and steps so far
 
@@ -136,6 +146,8 @@ class LoopBatchEnv:
         *,
         environments: int | None = None,
         privileged_turns: str = "every",
+        step_timeout: float = 60.0,
+        reset_timeout: float = 300.0,
     ) -> LoopBatchEnv:
         """The slots of a source's split."""
         return cls(
@@ -146,6 +158,8 @@ class LoopBatchEnv:
             environments=environments,
             privileged_turns=privileged_turns,
             success_threshold=source.threshold,
+            step_timeout=step_timeout,
+            reset_timeout=reset_timeout,
         )
 
     def reset(self, slots: Sequence[int], task_ids: Sequence[str]) -> list[Reply]:
@@ -163,11 +177,23 @@ class LoopBatchEnv:
         self._prepare([self._state[slot].env for slot in slots], actions)
         return [self._guarded(self._state[slot], action) for slot, action in zip(slots, actions, strict=True)]
 
+    def begin(self, slot: int, task_id: str) -> None:
+        """Begin a task; `poll` returns the reply."""
+        self._finished.append((slot, self.reset([slot], [task_id])[0]))
+
+    def send(self, slot: int, action: str) -> None:
+        """Play an action; `poll` returns the reply."""
+        self._finished.append((slot, self.step([slot], [action])[0]))
+
+    def poll(self, timeout: float | None = 0.0) -> list[tuple[int, Reply]]:
+        """The replies since the last call: in this process they are there at once, and nothing is waited for."""
+        found, self._finished = self._finished, []
+        return found
+
     def close(self) -> None:
-        """Close every environment."""
+        """Close every environment; what one raises at that is of no consequence."""
         for state in self._state.values():
-            if state.env is not None:
-                state.env.close()
+            self._discard(state)
         self._state.clear()
         self._live = 0
 
@@ -180,49 +206,56 @@ class LoopBatchEnv:
                 continue
             own = [(env, action) for env, action in playing if type(env) is kind]
             try:
-                prepare([env for env, _ in own], [action for _, action in own])
-            except Exception:  # it occurs again in the step of the slot that causes it, and fails only that slot
+                with WATCHDOG.call(f"{self.name}: preparing a step of {len(own)} episodes", self._step_timeout):
+                    prepare([env for env, _ in own], [action for _, action in own])
+            except (
+                Exception,
+                EnvironmentHungError,
+            ):  # it occurs again in the step of its slot, and fails only that
                 logger.debug("%s: preparing a step failed", self.name, exc_info=True)
 
     # One slot.
 
     def _guarded(self, state: _Slot, action: str | None) -> Reply:
-        """One reset (`action` None) or step; when the environment raises, again in a new one after a replay."""
+        """One reset (`action` None) or step; when the environment breaks, again in a new one after a replay."""
         self._clock += 1
         state.used = self._clock
+        where = f"{self.name}, task {state.task_id}, " + ("reset" if action is None else f"step {len(state.replies)}")
         # Ends with a reply, or with a failure when no replay is left.
         while True:
             try:
-                env = self._environment_for(state)
-                reply = self._advance(env, state.task_id, action, len(state.replies))
+                env = self._environment_for(state, where)
+                reply = self._advance(env, state.task_id, action, len(state.replies), where)
                 break
-            except NotTextError:
+            except StoppedWaitingError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit, EnvironmentHungError) as error:
                 self._discard(state)
-                where = f"reset of task {state.task_id}" if action is None else f"step {len(state.replies)}"
-                failure = f"{self.name}, task {state.task_id}, {where}: {type(error).__name__}: {error}"
+                if isinstance(error, InvalidReplyError) and error.observed and not self._seen_text:
+                    raise not_text(self.name, error.observed) from None
+                fault = error.fault if isinstance(error, _DivergedError) else fault_of(error)
+                FAULT_TEXTS.say(self.name, fault)
                 if state.replays_left == 0:
+                    failure = f"{where}: {fault}"
                     logger.warning("episode counts as failed after %d replays: %s", self._replays, failure)
-                    return Reply(failure=failure)
+                    return Reply(failure=failure, fault=fault.kind, detail=fault.text)
                 state.replays_left -= 1
                 self.replayed += 1
+        self._seen_text = True
         if action is not None:
             state.actions.append(action)
         state.replies.append(reply)
-        broken = reply.info.get("environment_failure")
-        if broken:  # the environment reports itself that the episode ended through no action of the agent
-            return Reply(failure=f"{self.name}, task {state.task_id}, step {len(state.actions)}: {broken}")
-        return reply
+        return reported_failure(reply, f"{self.name}, task {state.task_id}, step {len(state.actions)}")
 
-    def _environment_for(self, state: _Slot) -> Environment:
+    def _environment_for(self, state: _Slot, where: str) -> Environment:
         """An environment in the present state of this slot's episode, by a replay where there is none."""
         if state.env is None:
-            state.env = self._acquire()
+            with WATCHDOG.call(f"{where}: making the environment", self._reset_timeout):
+                state.env = self._acquire()
             for index, expected in enumerate(state.replies):
                 action = state.actions[index - 1] if index else None
-                if not self._advance(state.env, state.task_id, action, index).same_as(expected):
-                    raise RuntimeError(f"the replay differs from the episode at step {index}: not deterministic")
+                if not _same(self._advance(state.env, state.task_id, action, index, where), expected):
+                    raise _DivergedError(index)
         return state.env
 
     def _acquire(self) -> Environment:
@@ -242,26 +275,40 @@ class LoopBatchEnv:
             env, state.env = state.env, None
             self._live -= 1
             try:
-                env.close()
-            except Exception:  # it is broken already and gets replaced
-                logger.debug("%s: closing a broken environment failed", self.name, exc_info=True)
+                with WATCHDOG.call(f"{self.name}: closing an environment", self._step_timeout):
+                    env.close()
+            except StoppedWaitingError:
+                raise
+            except (Exception, SystemExit, EnvironmentHungError):  # nothing is asked of it any more
+                logger.debug("%s: closing an environment failed", self.name, exc_info=True)
 
-    def _advance(self, env: Environment, task_id: str, action: str | None, turn: int) -> Reply:
+    def _advance(self, env: Environment, task_id: str, action: str | None, turn: int, where: str) -> Reply:
         """Reset to `task_id` (`action` None) or step, with the privileged part switched on where it is wanted."""
-        reward, terminated, truncated = 0.0, False, False
+        if self._switch is None:
+            self._switch = has_switch(env)
         exposes = self.privileged_turns == "every" or (self.privileged_turns == "first" and turn == 0)
-        if self._exposes is None:
-            self._exposes = bool(getattr(env.unwrapped, "expose_privileged", False))
-        if self._exposes:
-            env.unwrapped.expose_privileged = exposes  # type: ignore[attr-defined]
-        if action is None:
-            observation, info = reset_to(env, task_id, self._enumerates_tasks)
-        else:
-            observation, value, terminated, truncated, info = env.step(action)
-            reward = float(value)
-        if not isinstance(observation, str):
-            raise NotTextError(
-                f"{self.name}: expected observations of type str, got {type(observation).__name__}: this trainer is "
-                "for environments with text in and text out; wrap it with gymnasium.wrappers.TransformObservation"
+        with WATCHDOG.call(where, self._reset_timeout if action is None else self._step_timeout):
+            return advance(
+                env, task_id, action, enumerates=self._enumerates_tasks, exposes=exposes if self._switch else None
             )
-        return Reply(observation, reward, bool(terminated), bool(truncated), info)
+
+
+class _DivergedError(Exception):
+    """A replay gave another episode."""
+
+    def __init__(self, turn: int) -> None:
+        self.fault = Fault(FaultKind.DIVERGED, f"the replay differs from the episode at step {turn}: not deterministic")
+
+
+def _same(got: Reply, recorded: Reply) -> bool:
+    """Whether a replay gave the same step; of `info` what rollouts read is compared, on both sides of the barrier."""
+    if (got.observation, got.reward, got.terminated, got.truncated) != (
+        recorded.observation,
+        recorded.reward,
+        recorded.terminated,
+        recorded.truncated,
+    ):
+        return False
+    if any(got.info.get(key) != recorded.info.get(key) for key in ("success", "score", "environment_failure")):
+        return False
+    return split_info("", got.info) == split_info("", recorded.info)

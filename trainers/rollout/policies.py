@@ -23,6 +23,7 @@ from ..methods.method import Method
 from ..options import Options
 from ..options.references import load_object
 from .environments import EnvironmentSource
+from .generation_server import make_server_sampler
 from .teacher_views import TEACHER, readings_of
 
 # Where a privilege is read from, if not from "skills".
@@ -99,7 +100,7 @@ def make_policies(
         teaches: Whether the method's coefficient lets what it knows beyond the student matter at all.
         skill_choice: Names the skill that ``privilege=skill`` shows for an episode (`skill_bandit`); None for what the
             environment retrieved.
-        sampler: Samples for all of them; None makes the local one, of the model, which is needed then.
+        sampler: Samples for all of them; None makes the one of the options, of the model, which is needed then.
 
     Raises:
         ValueError: The method reads privileged information and the environment has none, or not the part asked for.
@@ -143,17 +144,21 @@ def make_policies(
     # One sampler for all agents, with room for the longest prompt that any of them has.
     if sampler is None:
         longest = max(options.max_prompt_length, _longest(model, options) if can_teach else 0)
-        sampler = BatchSampler(
-            model,
-            end_ids=end_ids(renderer, model),
-            pad_id=renderer.pad_id,
-            max_completion_length=options.max_completion_length,
-            max_context=longest + options.max_completion_length,
-            decode=renderer.decode,
-            layout=options.sampler_layout,
-            cache_gib=options.sampler_cache_gib,
-            prompt_lookup_num_tokens=options.prompt_lookup_num_tokens,
-        )
+        ends, room = end_ids(renderer, model), longest + options.max_completion_length
+        if options.rollout == "vllm":
+            sampler = make_server_sampler(model, tokenizer, options, end_ids=ends, max_context=room)
+        else:
+            sampler = BatchSampler(
+                model,
+                end_ids=ends,
+                pad_id=renderer.pad_id,
+                max_completion_length=options.max_completion_length,
+                max_context=room,
+                decode=renderer.decode,
+                layout=options.sampler_layout,
+                cache_gib=options.sampler_cache_gib,
+                prompt_lookup_num_tokens=options.prompt_lookup_num_tokens,
+            )
 
     def chat(temperature: float, with_teacher: bool) -> ChatAgent:
         return ChatAgent(

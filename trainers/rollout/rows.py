@@ -7,6 +7,7 @@ before it extends that row, any other begins a new one, so `build_rows` serves t
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -124,7 +125,7 @@ class _RowBuilder:
             anchor_ids=self.anchor_ids,
             step_rewards=self.step_rewards,
             invalid_T=self.invalid_T,
-            entropies_T=self.entropies_T,
+            entropies_T=() if any(map(math.isnan, self.entropies_T)) else self.entropies_T,
             truncated=self.truncated,
             return_=self.rollout.episode.return_,
         )
@@ -146,6 +147,7 @@ def outcomes_of(rollouts: Sequence[Rollout]) -> list[EpisodeOutcome]:
             failed=rollout.episode.failed,
             success=rollout.episode.success,
             turns=len(rollout.episode.turns),
+            role=rollout.episode.role,
         )
         for index, rollout in enumerate(rollouts)
     ]
@@ -159,6 +161,13 @@ class ReadingMetrics:
     incomplete: int = 0
     block_tokens: int = 0
     history_cut: int = 0
+
+    def add(self, other: ReadingMetrics) -> None:
+        """Count the readings of another process too."""
+        self.read += other.read
+        self.incomplete += other.incomplete
+        self.block_tokens += other.block_tokens
+        self.history_cut += other.history_cut
 
     def metrics(self) -> dict[str, float]:
         """Means per complete reading, and the count of readings whose privileged context did not fit or was missing."""

@@ -1,9 +1,9 @@
 """The run directory: one folder with everything that is needed to understand a run.
 
 `config.yaml`, `run.json`, `versions.json`, `metrics.jsonl`, `episodes.jsonl`, `checkpoints/`, `panels/` (evaluation
-sets), `summary.json`. Privileged text is written only with ``log_privileged``, and only into a file of its own. A
-directory that another process uses, or that holds another configuration, is refused with the reason. Not here: what the
-metrics mean.
+sets), `summary.json`, and `warm_start.json` where the initial model had a warm start. Privileged text is written only
+with ``log_privileged``, and only into a file of its own. A directory that another process uses, or that holds another
+configuration, is refused with the reason. Not here: what the metrics mean.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..options import Options
 EPISODE_SCHEMA = "sdar/episode/1"
 # What a run writes in its folder; of the folders among them, their files too.
 _WRITTEN = (
-    *(".lock", "run.json", "config.yaml", "versions.json", "summary.json"),
+    *(".lock", "run.json", "config.yaml", "versions.json", "warm_start.json", "summary.json"),
     *("metrics.jsonl", "episodes.jsonl", "privileged.jsonl", "checkpoints", "panels"),
 )
 _PACKAGES = ("sdar-gym", "torch", "transformers", "gymnasium", "numpy", "textworld")
@@ -120,11 +120,20 @@ class RunDirectory:
         resume: Whether an earlier part of the same run may be in it.
         extra: Further keys of the run's identity (model, environment); compared like the configuration.
         trust_remote_code: Whether code that the model brings may run; written into `versions.json` where it may.
+        warm_start: What the warm start of the initial model recorded, if it had one: written into a file of its own.
+
+    Attributes:
+        written: Whether this process writes it; not so where it follows another (`followed_directory`).
 
     Raises:
         RunDirectoryError: In use, holding another run, or holding a symbolic link in the place of something that a run
             writes.
     """
+
+    written = True
+    metrics: JsonLines
+    episodes: JsonLines
+    privileged: JsonLines | None
 
     def __init__(
         self,
@@ -134,6 +143,7 @@ class RunDirectory:
         resume: bool = False,
         extra: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
+        warm_start: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = Path(path)
         require_folder(self.path)
@@ -144,6 +154,8 @@ class RunDirectory:
             self._claim(options, resume, dict(extra or {}))
             if trust_remote_code:
                 self._note_trust()
+            if warm_start is not None:
+                _write_json(self.path / "warm_start.json", warm_start)
         except BaseException:
             self._lock.close()
             raise
@@ -305,6 +317,17 @@ def _changed_options(path: Path, options: Options) -> list[str]:
         for each in counted
     }
     return [f"{key} ({held[key]!r} there, {new[key]!r} here)" for key in held if held[key] != new[key]]
+
+
+def warm_start_of(model: object) -> dict[str, Any] | None:
+    """What the warm start of a model recorded beside it; None for a model object, or one that had no warm start."""
+    if not isinstance(model, str | Path):
+        return None
+    try:
+        found = json.loads((Path(model) / "warm_start.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def versions() -> dict[str, Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from agents.base import Turn
 
 from ..batch.row import SampledRow
 from ..rollout.collect import Rollout
 from .directory import EPISODE_SCHEMA
+
+_MAX_DEPTH = 32
 
 
 def episode_record(
@@ -52,6 +57,7 @@ def episode_record(
         "env_id": episode.env_id,
         "task_id": episode.task_id,
         "task_type": episode.task_type,
+        **({"role": episode.role, "game": episode.game} if episode.role else {}),
         "instruction": episode.turns[0].view.instruction if episode.turns else "",
         "seed": seed,
         "success": episode.success,
@@ -96,13 +102,33 @@ def claims_of(rollout: Rollout) -> tuple[list[str], list[bool]]:
     skills = fields.get("skills")
     if not isinstance(skills, Mapping):
         return [], []
-    return list(skills.get("claim_ids", [])), [bool(stale) for stale in skills.get("stale", [])]
+    ids, stale = skills.get("claim_ids", ()), skills.get("stale", ())
+    if not isinstance(ids, list | tuple) or not isinstance(stale, list | tuple):
+        return [], []  # of an environment outside this suite, which may put anything there
+    return [str(each) for each in ids], [each is True for each in stale]
+
+
+def plain_json(value: Any, depth: int = 0) -> Any:
+    """A value as JSON can hold it, whatever an environment put into it; what it cannot hold becomes its type's name."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if depth < _MAX_DEPTH:
+        if isinstance(value, Mapping):
+            return {str(key): plain_json(each, depth + 1) for key, each in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return [plain_json(each, depth + 1) for each in value]
+        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufU":
+            return plain_json(value.tolist(), depth + 1)
+    return f"<{type(value).__name__}>"
 
 
 def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str, view: str = "plain") -> dict[str, Any]:
     """One line of `privileged.jsonl`, written only with ``log_privileged``: the privileged information, turn by turn.
 
-    For an episode that was acted under the privileged prompt it also holds the text that `episode_record` leaves out.
+    For an episode that was acted under the privileged prompt it also holds the text that `episode_record` leaves out,
+    and for one whose environment broke the environment's own words, which may be privileged.
     """
     acted = {} if view == "plain" else {"acted": [_turn_record(turn, None) for turn in rollout.episode.turns]}
     return {
@@ -113,7 +139,8 @@ def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str,
         "group": rollout.task.group,
         "member": rollout.task.member,
         "task_id": rollout.episode.task_id,
-        "turns": [None if known is None else known.reveal() for known in rollout.privileged],
+        "turns": [None if known is None else plain_json(known.reveal()) for known in rollout.privileged],
+        **({"failure_text": rollout.detail} if rollout.detail else {}),
         **acted,
     }
 

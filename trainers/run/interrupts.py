@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM in a run: the first asks it to stop after the iteration, the second ends it at once."""
+"""Ctrl-C and SIGTERM in a run: the first asks it to stop after the iteration, the second ends it at once.
+
+An iteration that waits for an environment which does not answer is given up after a moment (`rollout.stopping`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import signal
 import threading
 from types import FrameType
 from typing import Any
+
+from ..rollout.stopping import STOP
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -28,6 +33,7 @@ class Interrupts:
 
     def __exit__(self, *exception: object) -> None:
         self._restore()
+        STOP.clear()
 
     def raise_received(self) -> None:
         """End the run as the signal would have: KeyboardInterrupt, or exit code 143.
@@ -43,6 +49,7 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
+        STOP.ask(number)  # an environment that does not answer does not put the stop off for ever
         self._restore()
 
     def _restore(self) -> None:

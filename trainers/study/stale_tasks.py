@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..rollout.environments import EnvironmentSource, reset_to
+from ..rollout.environments import EnvironmentSource
+from ..rollout.making import reset_to
 
 FRESH, STALE, UNCLAIMED = "f", "s", "-"
 

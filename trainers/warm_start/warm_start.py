@@ -12,23 +12,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.base import Episode, Turn, View
-from agents.sampling.scripted import ScriptedSampler
 from sdar_envs.cache import cache_folder
 from sdar_envs.choices import unknown_choice
-from sdar_envs.demonstrations import Demonstration, demonstrate, script_of
-from sdar_envs.files import replaced_folder
+from sdar_envs.demonstrations import script_of
 from sdar_envs.privileged import split_info
 
 from .behaviour_cloning import Cloner, CloningConfig
-from .tiny_model import TinyModelConfig, build_model, build_tokenizer, save_model
+from .demonstrations import (
+    Advance,
+    Report,
+    demonstration_views,
+    nothing,
+    play_demonstrations,
+    rendered_texts,
+    success_rate_of,
+)
+from .stored import WarmStart, stored_or_made
+from .tiny_model import TinyModelConfig, build_model, build_tokenizer
+from .until_measured import CloningSchedule, WarmStartFailed, clone_until
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -38,9 +44,7 @@ if TYPE_CHECKING:
     from ..options import Options
     from ..rollout.environments import EnvironmentSource
 
-
-class WarmStartFailed(RuntimeError):
-    """Student and privileged-prompt policy did not reach their bands within the step limit."""
+__all__ = ["WarmStart", "WarmStartConfig", "WarmStartFailed", "cache_key", "warm_start", "warm_start_config"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,12 @@ def warm_start_config(values: Mapping[str, Any], where: str) -> WarmStartConfig:
     Raises:
         ValueError: An unknown key (the nearest is named), or a value of a wrong type.
     """
-    config: WarmStartConfig = _replaced(WarmStartConfig(), values, where)
+    config: WarmStartConfig = replaced_values(WarmStartConfig(), values, where)
     return config
 
 
-def _replaced(config: Any, values: Mapping[str, Any], where: str) -> Any:
+def replaced_values(config: Any, values: Mapping[str, Any], where: str) -> Any:
+    """A dataclass with some values replaced, those of nested dataclasses too; errors as `warm_start_config`."""
     known = [option.name for option in fields(config)]
     changed = {}
     for key, value in values.items():
@@ -98,7 +103,7 @@ def _replaced(config: Any, values: Mapping[str, Any], where: str) -> Any:
             raise unknown_choice("key", key, known, where)
         before = getattr(config, key)
         if is_dataclass(before) and isinstance(value, Mapping):
-            changed[key] = _replaced(before, value, f"{where} {key}")
+            changed[key] = replaced_values(before, value, f"{where} {key}")
         elif isinstance(before, float) and isinstance(value, int | float) and not isinstance(value, bool):
             changed[key] = float(value)
         elif type(value) is type(before):
@@ -106,26 +111,6 @@ def _replaced(config: Any, values: Mapping[str, Any], where: str) -> Any:
         else:
             raise ValueError(f"{where}: {key} expects {type(before).__name__}, got {value!r}")
     return replace(config, **changed)
-
-
-@dataclass(frozen=True, slots=True)
-class WarmStart:
-    """A warm model on disk, with its success rates on ``valid`` under the plain and under the privileged prompt."""
-
-    model_dir: Path
-    student_success: float
-    teacher_success: float
-    steps: int
-    seconds: float
-    cached: bool
-
-
-Report = Callable[[str], None]
-Advance = Callable[[str, int, int], None]  # a stage's name, how much of it is done, and of how much
-
-
-def _nothing(*_: object) -> None:
-    """No lines, no bar."""
 
 
 def warm_start(
@@ -156,24 +141,20 @@ def warm_start(
         ValueError: The environment has no demonstrations.
     """
     config = config or WarmStartConfig()
-    say = report or _nothing
-    root = (cache_dir or cache_folder()) / "warm-start"
-    directory = root / cache_key(args, env_id, config)
-    if (directory / "warm_start.json").is_file():
-        facts = json.loads((directory / "warm_start.json").read_text(encoding="utf-8"))
-        say(f"warm start: from the cache ({directory.name})")
-        return _result(directory, facts, cached=True)
-    root.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
-    model, tokenizer, facts = _warm(args, env_id, config, say, advance or _nothing)
-    facts["seconds"] = round(time.perf_counter() - started, 1)
-    with replaced_folder(directory, keep_existing=True) as partial:
-        save_model(model, tokenizer, partial, **facts)
-    return _result(directory, facts, cached=False)
+    say = report or nothing
+    directory = (cache_dir or cache_folder()) / "warm-start" / cache_key(args, env_id, config)
+    made, _ = stored_or_made(directory, lambda: _warm(args, env_id, config, say, advance or nothing), say)
+    return made
 
 
 def cache_key(args: Options, env_id: str, config: WarmStartConfig) -> str:
     """Hash of everything a warm model depends on, 24 hexadecimal digits."""
+    parts = {**dependencies(args, env_id), "config": asdict(config)}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def dependencies(args: Options, env_id: str) -> dict[str, Any]:
+    """What every warm model depends on: seed, world, prompts, versions of packages; plain values."""
     import tokenizers
     import torch
     import transformers
@@ -187,17 +168,15 @@ def cache_key(args: Options, env_id: str, config: WarmStartConfig) -> str:
         source.close()
     # An option that came later is left out at its default, so that models that were kept before are still found.
     later = {name: value for name in _LATER_PROMPT_OPTIONS if (value := getattr(args, name)) is not None}
-    parts = {
+    return {
         "format": 1,
         "seed": args.seed,
         "env_id": env_id,
         "env_kwargs": args.environment_kwargs,
         "world_version": version,
         "prompt": {name: getattr(args, name) for name in _PROMPT_OPTIONS} | later,
-        "config": asdict(config),
         "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
 _PROMPT_OPTIONS = (
@@ -216,17 +195,6 @@ _PROMPT_OPTIONS = (
     "eval_temperature",
 )
 _LATER_PROMPT_OPTIONS = ("ask_for_thinking",)
-
-
-def _result(directory: Path, facts: Mapping[str, Any], *, cached: bool) -> WarmStart:
-    return WarmStart(
-        model_dir=directory,
-        student_success=facts["student_success"],
-        teacher_success=facts["teacher_success"],
-        steps=facts["steps"],
-        seconds=facts["seconds"],
-        cached=cached,
-    )
 
 
 def _warm(
@@ -249,7 +217,7 @@ def _warm(
     assert worded.privileged_policy is not None, "an environment with demonstrations has privileged information"
     _require_room(source, worded.evaluator, args)
     say(f"warm start: playing {config.demonstrations:,} demonstrations")
-    demonstrations = play_demonstrations(args, env_id, config, advance)
+    demonstrations = play_demonstrations(args, env_id, config.demonstrations, config.hinted_share, advance)
     corpus = rendered_texts(demonstrations, worded.privileged_policy)
     tokenizer = build_tokenizer([*corpus, *texts], max(config.model.vocab_size, script_of(env_id).vocabulary))
 
@@ -284,8 +252,8 @@ def _warm(
         "panel_hash": evaluation_set.hash,
         "demonstrations": len(demonstrations),
         "demonstration_success": {
-            "hinted": _success_rate(demonstrations, privileged=True),
-            "unhinted": _success_rate(demonstrations, privileged=False),
+            "hinted": success_rate_of(demonstrations, privileged=True),
+            "unhinted": success_rate_of(demonstrations, privileged=False),
         },
         "tokens_per_demonstration": round(sum(len(view.ids) for view in views) / len(views), 1),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -304,7 +272,7 @@ def _require_room(source: EnvironmentSource, agent: ChatAgent, args: Options) ->
     Raises:
         ValueError: The first prompt of the first training task has more words than a prompt may have tokens.
     """
-    from ..rollout.environments import reset_to
+    from ..rollout.making import reset_to
 
     env = source.make("train")
     try:
@@ -325,16 +293,16 @@ def _until_warm(
     config: WarmStartConfig,
     measure: Callable[[], tuple[float, float]],
     say: Report,
-    advance: Advance = _nothing,
+    advance: Advance = nothing,
 ) -> tuple[float, float]:
-    """Clone until the rates are near their bands, decay the learning rate, measure again; repeat until in the bands.
+    """Clone until student and privileged-prompt policy are in their bands (`clone_until`).
 
     Args:
         cloner: Makes the steps.
         config: Bands and numbers of steps.
         measure: Success rates of student and privileged-prompt policy.
         say: Reports progress.
-        advance: Called after every step; its total is the step at which cloning ends if the next measurement is good.
+        advance: Called after every step.
 
     Returns:
         The two success rates, within the bands.
@@ -342,128 +310,31 @@ def _until_warm(
     Raises:
         WarmStartFailed: `max_steps` were not enough; the message holds the last measurement.
     """
-    measured = "nothing yet"
-    while cloner.steps < config.max_steps:
-        # At the full rate up to the next measurement.
-        target = config.min_steps if cloner.steps < config.min_steps else cloner.steps + config.gate_every
-        while cloner.steps < target:
-            loss = cloner.step()
-            advance("cloning", cloner.steps, target + config.decay_steps)
-            if cloner.steps % config.gate_every == 0 and cloner.steps < target:
-                say(f"warm start: step {cloner.steps}, cloning loss {loss:.2f}")
-        student, teacher = measure()
-        measured = f"{_rates(student, teacher)} at step {cloner.steps}"
-        if student < config.student_low * 0.5 or teacher - student < config.teacher_lead * 0.75:
-            continue
-        # Near the bands: a decaying learning rate settles the success rates, and those after the decay count.
-        for step in range(config.decay_steps):
-            cloner.step(1.0 - 0.9 * (step + 1) / config.decay_steps)
-            advance("cloning", cloner.steps, target + config.decay_steps)
-        student, teacher = measure()
-        measured = f"{_rates(student, teacher)} at step {cloner.steps}"
-        if config.student_low <= student <= config.student_high and teacher - student >= config.teacher_lead:
-            return student, teacher
-    raise WarmStartFailed(
-        f"warm start: after {cloner.steps} steps expected a student between {config.student_low:.2f} and "
-        f"{config.student_high:.2f} and a privileged-prompt policy at least {config.teacher_lead:.2f} above it; last "
-        f"measured: {measured}. Try another seed, more max_steps, or a shorter horizon of the environment"
+
+    def near(rates: tuple[float, float]) -> bool:
+        student, teacher = rates
+        return student >= config.student_low * 0.5 and teacher - student >= config.teacher_lead * 0.75
+
+    def reached(rates: tuple[float, float]) -> bool:
+        student, teacher = rates
+        return config.student_low <= student <= config.student_high and teacher - student >= config.teacher_lead
+
+    schedule = CloningSchedule(config.min_steps, config.max_steps, config.gate_every, config.decay_steps)
+    return clone_until(
+        cloner,
+        schedule,
+        measure,
+        near=near,
+        reached=reached,
+        expected=f"a student between {config.student_low:.2f} and {config.student_high:.2f} and a privileged-prompt "
+        f"policy at least {config.teacher_lead:.2f} above it",
+        word=lambda rates: _rates(*rates),
+        remedy="Try another seed, more max_steps, or a shorter horizon of the environment",
+        say=say,
+        advance=advance,
     )
 
 
 def _rates(student: float, teacher: float) -> str:
     """The two success rates as messages show them."""
     return f"student {student:.2f}, privileged-prompt policy {teacher:.2f}"
-
-
-def play_demonstrations(
-    args: Options, env_id: str, config: WarmStartConfig, advance: Advance = _nothing
-) -> list[Demonstration]:
-    """The demonstrations of a warm start; draws are counted by the seed.
-
-    In every hundred, those with a privileged context come first (`WarmStartConfig.hinted_share`).
-    """
-    script = script_of(env_id)
-    privileged = round(100 * config.hinted_share)
-    played = []
-    for index in range(config.demonstrations):
-        hinted = index % 100 < privileged
-        played.append(demonstrate(script, args.environment_kwargs, key=(args.seed, index), hinted=hinted))
-        advance("playing demonstrations", index + 1, config.demonstrations)
-    return played
-
-
-def rendered_texts(demonstrations: Sequence[Demonstration], policy: ChatAgent) -> list[str]:
-    """The texts that the model will read and write, without the template's markers: the corpus of the tokenizer.
-
-    Args:
-        demonstrations: The demonstrations whose prompts and actions are rendered.
-        policy: An agent with a teacher; its style and its teacher's wording are used, its tokenizer is not.
-    """
-    style, teacher = policy.style, policy.teacher
-    texts: list[str] = []
-    for demonstration in demonstrations:
-        contents = [message["content"] for message in style.opening(demonstration.views[0])]
-        for view in demonstration.views[1:]:
-            contents += [message["content"] for message in style.turn(view)]
-        if demonstration.hinted and teacher is not None:
-            contents.append(teacher.block(demonstration.privileged[0], demonstration.views[0]))
-        acted = zip(demonstration.actions, demonstration.views, strict=True)
-        texts += [*contents, *(style.completion_for(action, view) for action, view in acted)]
-    return texts
-
-
-def demonstration_views(
-    demonstrations: Sequence[Demonstration], plain: ChatAgent, privileged: ChatAgent, advance: Advance = _nothing
-) -> list[View]:
-    """Demonstrations as token rows, exactly as the agents would have read and written them.
-
-    The agents build the prompts while a script replaces their sampler, so that cloned rows have the same form as those
-    of rollouts.
-
-    Args:
-        demonstrations: What was done.
-        plain: An agent under the plain prompt.
-        privileged: An agent under the privileged prompt, for demonstrations with a privileged context.
-        advance: Called after every demonstration.
-    """
-    from ..rollout.collect import Rollout, TaskDraw
-    from ..rollout.rows import build_rows
-
-    views: list[View] = []
-    for number, demonstration in enumerate(demonstrations, 1):
-        agent = privileged if demonstration.hinted else plain
-        episode = Episode(env_id="", task_id="", task_type="", draw=())
-        with _scripted(agent, demonstration):
-            for view, known in zip(demonstration.views, demonstration.privileged, strict=True):
-                [action] = agent.act([view], [known] if agent.reads_privileged else None)
-                if action.context_full:
-                    break
-                episode.turns.append(Turn(view, action, 0.0, True))
-        agent.release([0])
-        if not episode.turns:
-            raise ValueError(
-                f"no prompt fits: the first of a demonstration is longer than max_prompt_length "
-                f"({agent.max_prompt_length} tokens): raise it, or lower teacher_budget"
-            )
-        views += [row.student for row in build_rows([Rollout(episode, TaskDraw("", ()))])]
-        advance("turning them into tokens", number, len(demonstrations))
-    return views
-
-
-@contextmanager
-def _scripted(agent: ChatAgent, demonstration: Demonstration) -> Iterator[None]:
-    """Let an agent "sample" the actions of a demonstration within a ``with`` block."""
-    own = agent.sampler
-    acted = zip(demonstration.actions, demonstration.views, strict=True)
-    completions = [agent.style.completion_for(action, view) for action, view in acted]
-    agent.sampler = ScriptedSampler(agent.renderer.encode_completion(completion) for completion in completions)
-    try:
-        yield
-    finally:
-        agent.sampler = own
-
-
-def _success_rate(demonstrations: Sequence[Demonstration], *, privileged: bool) -> float:
-    """Success rate of the demonstrations with, or of those without, a privileged context."""
-    chosen = [demonstration.success for demonstration in demonstrations if demonstration.hinted is privileged]
-    return round(sum(chosen) / len(chosen), 4) if chosen else 0.0

@@ -1,0 +1,1 @@
+"""Faults on purpose, by command: what a run survives is tried out, not promised."""

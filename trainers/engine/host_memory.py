@@ -1,0 +1,29 @@
+"""How the C library gives memory back, which decides what a run on the CPU takes beyond its tensors."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import platform
+
+logger = logging.getLogger(__name__)
+
+# Blocks of at least this size are mapped one by one, and go back to the system when they are freed.
+MAPPED_BYTES = 1 << 18
+_MMAP_THRESHOLD = -3  # of mallopt, in glibc's malloc.h
+
+
+def give_freed_blocks_back() -> bool:
+    """Make every larger block one of its own, for the rest of the process; whether that could be done.
+
+    Left alone, glibc raises that size to up to 32 MiB as larger blocks are freed, and keeps tensors on a heap in which
+    activations, freed, and gradients, kept, come to lie in turns: what is freed between them cannot be used for larger
+    ones. Results are the same bit for bit.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    try:
+        return bool(ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, MAPPED_BYTES))
+    except (OSError, AttributeError) as error:
+        logger.info("freed memory stays with the process: %s", error)
+        return False
