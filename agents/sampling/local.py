@@ -237,7 +237,7 @@ class BatchSampler:
                 most_tokens=self.max_context,
                 sync_steps=self.sync_steps or (1 if device.type == "cpu" else _SYNC_STEPS),
                 lookup=self.lookup,
-                graphs=DecodeGraphs(CudaCapture()) if on_gpu and self.fast is not None and not self.lookup else None,
+                graphs=DecodeGraphs(CudaCapture) if on_gpu and self.fast is not None and not self.lookup else None,
                 version=lambda: self.version,
             )
         return self._rows

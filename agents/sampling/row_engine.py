@@ -141,6 +141,8 @@ class RowEngine:
             # Between rollouts the memory belongs to others.
             self._rows = []
             self.cache.clear()
+            if self.graphs is not None:
+                self.graphs.valid_for(None)
             self.state = DecodeState.empty(0, self._max_steps, self.cache.device)
 
     def forget_columns(self) -> None:

@@ -241,7 +241,7 @@ def graph_sampler(capture: Callable[[Callable[[], None]], Callable[[], None]], o
         layout="rows",
         sync_steps=2,
     )
-    own.row_engine().graphs = DecodeGraphs(capture)
+    own.row_engine().graphs = DecodeGraphs(lambda: capture)
     return own
 
 
