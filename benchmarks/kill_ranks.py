@@ -4,9 +4,10 @@
 
 A small run on the small household, with a checkpoint after every iteration, is made once in peace. Each try kills one
 process of another such run at a drawn moment (after a drawn number of checkpoints and a drawn time), waits for the
-others to end by themselves, resumes with the same command, and compares: every tensor file of the last checkpoint byte by byte, and every line of the logs but for
-clocks. ``--record`` keeps the tries of several calls together, each with draws of its own; what is printed is over all
-of them. Processes are forked (`forked_ranks`), so that a try takes seconds.
+others to end by themselves, resumes with the same command, and compares: every tensor file of the last checkpoint byte
+by byte, and every line of the logs but for clocks. ``--record`` keeps the tries of several calls together, each with
+draws of its own; what is printed is over all of them. Processes are forked (`forked_ranks`), so that a try takes
+seconds.
 """
 
 from __future__ import annotations
