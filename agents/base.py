@@ -99,7 +99,11 @@ class Turn:
 
 @dataclass(slots=True)
 class Episode:
-    """One episode on the student's side of the information barrier: it holds no privileged information."""
+    """One episode on the student's side of the information barrier: it holds no privileged information.
+
+    `role` is the seat in a world of several, "" elsewhere; episodes of one iteration with the same `game` were played
+    against each other, -1 for none.
+    """
 
     env_id: str
     task_id: str
@@ -109,6 +113,8 @@ class Episode:
     success: bool = False
     score: float = 0.0
     stop_reason: StopReason = StopReason.HORIZON
+    role: str = ""
+    game: int = -1
 
     @property
     def return_(self) -> float:

@@ -11,8 +11,8 @@ import random
 import time
 
 EPISODES = 64
-TURNS = 12
-STEP_SECONDS = 0.003  # a decoding step of the device, whatever the number of rows: what a GPU does with small batches
+TURNS = 16
+STEP_SECONDS = 0.005  # a decoding step of the device, whatever the number of rows: what a GPU does with small batches
 _SHORTEST, _LONGEST = 0.001, 0.2  # seconds of an environment's step
 
 

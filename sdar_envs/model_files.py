@@ -149,6 +149,15 @@ def load_encoder(name: str | os.PathLike[str], *, trust_remote_code: bool = Fals
     return _load(AutoModel.from_pretrained, name, trust_remote_code, options)
 
 
+def load_gguf(file: Path) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A causal language model and its tokenizer from a GGUF file, dequantised to float32; needs the package `gguf`."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(file.parent), **where)
+    return AutoModelForCausalLM.from_pretrained(str(file.parent), dtype="float32", **where), tokenizer
+
+
 def _load(
     from_pretrained: Callable[..., Any], name: str | os.PathLike[str], trust: bool, options: dict[str, Any]
 ) -> Any:
@@ -233,8 +242,8 @@ def adapter_base(name: str | os.PathLike[str]) -> str | None:
     return base
 
 
-def positions_of(name: str | os.PathLike[str]) -> int | None:
-    """How many positions a model has, from its configuration on disk; None where that does not say so."""
+def config_of(name: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """A model's configuration, as its folder or the cache has it; None where there is none that can be read."""
     name = adapter_base(name) or name
     packaged = PACKAGED_MODELS.get(os.fspath(name))
     if packaged is not None and not Path(name).is_dir():
@@ -248,9 +257,16 @@ def positions_of(name: str | os.PathLike[str]) -> int | None:
             return None
     try:
         config = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = (config.get("text_config") or config).get("max_position_embeddings")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError):
         return None  # whoever loads it says what is wrong with it
+    return config if isinstance(config, dict) else None
+
+
+def positions_of(name: str | os.PathLike[str]) -> int | None:
+    """How many positions a model has, from its configuration on disk; None where that does not say so."""
+    config = config_of(name) or {}
+    inner = config.get("text_config")
+    found = (inner if isinstance(inner, dict) else config).get("max_position_embeddings")
     return found if isinstance(found, int) else None
 
 

@@ -68,13 +68,15 @@ class Iteration:
         Raises:
             RuntimeError: Every episode's environment broke.
         """
-        clock, args, plan = self.scorer.engine.clock, self.args, self.method.at(state.step, self.args)
+        engine, args, plan = self.scorer.engine, self.args, self.method.at(state.step, self.args)
+        clock = engine.clock
         mask_truncated = args.mask_truncated_completions
         start, cpu_start = clock(), time.process_time()
 
         # Collect: episodes, and the rows of tokens that they make.
         generation_server.require_version(self.policies.sampler, plan.step)
         resampled = self.collector.collect(plan)
+        generation_server.confirm(self.policies.sampler)
         rollouts = resampled.rollouts
         seen = [[turn.view.observation for turn in rollout.episode.turns] for rollout in rollouts]
         rows = merge_similar_anchors(build_rows(rollouts), seen, args.gigpo_similarity)
@@ -92,9 +94,12 @@ class Iteration:
         metrics |= selected.metrics
 
         # Score and weigh: log-probs of the same tokens by teacher and reference, advantages and token weights.
+        if self.bandit is not None and plan.reads_teacher:
+            self.bandit.choose_in_order(selected.rows, rollouts)
         scored, seconds = self.scorer.score(selected.rows, rollouts, plan)
         metrics |= seconds
-        advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage)
+        advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage, state.baselines)
+        state.baselines = dict(advantages.baselines)
         by_index = {row.index: own for row, own in zip(rows, advantages.per_token, strict=True)}
         learned = weigh(plan, scored, by_index, mask_truncated=mask_truncated)
 
@@ -111,7 +116,7 @@ class Iteration:
         trained = self.updater.counters.tokens
         metrics |= self.updater.update(learned, plan)
         metrics["tokens/learned"] = float(self.updater.counters.tokens - trained)
-        self.policies.sampler.sync_weights(self.updater.root.language_model, plan.step + 1)
+        self.policies.sampler.sync_weights(engine.sampling_model(self.updater.root), plan.step + 1)
         metrics |= generation_server.server_metrics(self.policies.sampler)
         if self.bandit is not None:
             metrics |= self.bandit.learn(latest, rollouts, resampled.replaced)
@@ -127,7 +132,7 @@ class Iteration:
             "seconds/rollout": collected - start,
             "seconds/update": clock() - weighed,
         }
-        state.cpu_seconds += cpu_logging - cpu_start + time.process_time() - cpu_weighed
+        state.cpu_seconds += engine.sum_over_ranks(cpu_logging - cpu_start + time.process_time() - cpu_weighed)
         metrics["seconds/cpu"] = state.cpu_seconds
         _count(state, metrics, learned, resampled)
         return metrics

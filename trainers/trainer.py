@@ -12,9 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from agents.chat import require_lengths
+from agents.rendering import ChatRenderer
 from agents.sampling.base import Sampler
-from sdar_envs.model_files import positions_of
+from sdar_envs.model_files import load_tokenizer, positions_of
 
 from .batch.row import ScoredRow
 from .config import SDARConfig, configuration
@@ -27,10 +30,14 @@ from .engine.adapters import (
     save_merged,
     state_digest,
 )
+from .engine.agreement import require_agreement
 from .engine.base import Engine
-from .engine.checkpoint import CheckpointStore, open_checkpoint
+from .engine.checkpoint import Checkpoint, CheckpointStore, open_checkpoint
+from .engine.choice import choose_engine, local_engine
 from .engine.policies import averaged_policy, initial_policy, stored_policy
-from .engine.single import SingleProcess, fingerprint, fitted, load_model, quiet_transformers
+from .engine.processes import join
+from .engine.rank_failures import shared_failures
+from .engine.single import check_before_loading, fingerprint, fitted, load_model, quiet_transformers
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
@@ -51,12 +58,14 @@ from .rollout.rows import build_rows
 from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
-from .run.callbacks import CallbackList, TrainerState
+from .run.callbacks import CallbackList, TrainerControl, TrainerState
 from .run.directory import RunDirectory, RunDirectoryError, warm_start_of
+from .run.frozen_opponents import load_frozen
 from .run.interrupts import Interrupts
 from .run.log import RunLog
-from .run.progress import Progress, make_progress
+from .run.progress import NoProgress, Progress, make_progress
 from .run.run_state import RunState, restore_run, save_run
+from .run.shared_start import common_facts, open_directory
 from .run.sinks import require_sinks
 from .run.summary import run_summary
 from .scoring.old_logprobs import OldLogprobs
@@ -83,7 +92,8 @@ class SDARTrainer:
         evaluation_sets: Evaluation sets by split instead of those made from the configuration.
         sampler: Samples completions for student, evaluator and privileged-prompt policy; None samples from the model
             that is trained, in this process.
-        engine: Where and how the model computes; None is one process on the configured device.
+        engine: Where and how the model computes; None is one process on the configured device, or the processes that
+            a launcher such as torchrun has started.
         trust_remote_code: Whether code that the model brings may run; the run's `versions.json` then says so.
 
     Raises:
@@ -91,6 +101,7 @@ class SDARTrainer:
             another environment; or as `SDARConfig`.
         TypeError: `args` is a whole configuration and there is a preset, or a mapping and there is none.
         ImportError: ``report_to`` names a sink whose package is not installed.
+        ProcessesError: There are several processes, and they cannot meet or were given different things.
     """
 
     def __init__(
@@ -118,21 +129,30 @@ class SDARTrainer:
             self._identity["teacher_context"] = teacher_context
             teacher_context = load_teacher_context(teacher_context)
 
-        # What can be checked before a model is read: its lengths, and that the environment can be made.
+        # The processes of the run, and what they must have in common.
+        group = join(self.args) if engine is None else None
+        if group is not None:
+            require_agreement(group, common_facts(self.args, self.source, self._identity))
+
+        # What can be checked before a model is read: its lengths, its kind, its chat template, and the environment.
         if isinstance(model, (str, Path)):
             require_lengths(positions_of(model), self.args.max_prompt_length, self.args.max_completion_length)
+            check_before_loading(model)
+            processing_class = processing_class or load_tokenizer(model, trust_remote_code=trust_remote_code)
+            ChatRenderer(processing_class)
         self.source.task_ids("train")
 
         # The model, and what its method reads over the run.
-        self.engine: Engine = engine or SingleProcess.of(self.args)
+        local = engine or local_engine(self.args)
         loaded, self.processing_class = load_model(
             model,
             processing_class,
             trust_remote_code=trust_remote_code,
             # Adapters know their base model by its values, as they are stored.
-            dtype=None if self.args.lora else getattr(self.engine, "dtype", None),
+            dtype=None if self.args.lora else getattr(local, "dtype", None),
             attn_implementation=self.args.attn_implementation,
         )
+        self.engine: Engine = engine or choose_engine(self.args, loaded)
         self._trusts_code = trust_remote_code
         self._warm_start = warm_start_of(model)
         if adapted_layers(loaded):
@@ -158,7 +178,7 @@ class SDARTrainer:
         # Who acts and who reads.
         self.bandit = SkillBandit.of(self.args, self.source.skill_bank, self.method)
         self.policies = make_policies(
-            self.model,
+            self.engine.sampling_model(self.root),
             self.processing_class,
             self.args,
             self.method,
@@ -172,25 +192,39 @@ class SDARTrainer:
         # The steps of an iteration, and the evaluations.
         self._initial = fingerprint(self.model)
         self._identity["initial_weights"] = self._initial
+        if group is not None:
+            require_agreement(group, {"the initial weights (their fingerprint)": self._initial})
         wants_reference = self._steps and any(plan.reads_reference for plan in plans)
         reference = initial_policy(self.root, self.engine) if wants_reference else None
         pad_id = self.policies.renderer.pad_id
         self.updater = Updater(self.root, self.args, self.engine, pad_id)
         teacher = self._teacher_policy(reference) if any(plan.reads_teacher for plan in plans) else None
-        old = OldLogprobs.of(self.args, self.policies.sampler, next(self.model.parameters()).dtype)
+        old = OldLogprobs.of(self.args, self.policies.sampler, self.engine.dtype)
         self.scorer = Scorer(self.root, reference, self.args, self.engine, pad_id, self.policies.readers, teacher, old)
         sets = dict(evaluation_sets or {})
         asynchronous = collects_asynchronously(
             self.args, self.policies.sampler, on_gpu=self.engine.device.type == "cuda"
         )
-        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views)
+        self.monitor = Monitor(self.source, self.policies, self.args, sets, self.method.eval_views, ranks=self.engine)
         self.monitor.asynchronous = asynchronous
-        tasks = TaskPlan(self.source.task_ids("train"), self.args)
-        self.collector = Collector(self.source, self.policies, self.args, tasks, asynchronous=asynchronous)
+        choosing = self.bandit if self.method.student_view == "privileged" else None
+        names = self.args.opponents if self.args.roles else ()
+        self.collector = Collector(
+            self.source,
+            self.policies,
+            self.args,
+            TaskPlan(self.source.task_ids("train"), self.args),
+            asynchronous=asynchronous,
+            ranks=self.engine,
+            choose=None if choosing is None else choosing.choose,
+            frozen=load_frozen(names, self.source, self.args, self.engine, trust=trust_remote_code),
+        )
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)
         self._shown_turns = self.collector.privileged_turns(strongest)
-        self.callbacks = CallbackList(list(callbacks), self.args, TrainerState(max_steps=self._steps))
+        writes = self.engine.is_writer
+        shown = TrainerState(max_steps=self._steps, is_world_process_zero=writes, is_local_process_zero=writes)
+        self.callbacks = CallbackList(list(callbacks), self.args, shown)
         self._iteration = Iteration(
             self.args,
             self.method,
@@ -235,25 +269,32 @@ class SDARTrainer:
             NonFiniteGradientsError: Too many updates had to be skipped.
             HopelessRunError: The evaluation before the first iteration shows that nothing can be played.
             UnhealthyRunError: Something for which the run does not learn was found, and ``strict_health`` is on.
+            RankLostError: Another process of the run has ended.
             KeyboardInterrupt: Ctrl-C; the iteration was finished and saved before.
         """
+        with shared_failures():
+            return self._train(resume_from_checkpoint)
+
+    def _train(self, resume_from_checkpoint: bool | str | Path | None) -> dict[str, Any]:
         resume = resume_from_checkpoint not in (None, False)
-        directory = RunDirectory(
-            self.args.output_dir,
+        directory = open_directory(
+            self.engine,
             self.args,
+            self.monitor.use_folder,
             resume=resume,
-            extra=self._identity,
+            identity=self._identity,
             trust_remote_code=self._trusts_code,
             warm_start=self._warm_start,
         )
         try:
-            self.monitor.use_folder(directory.path / "panels")
             store = CheckpointStore(directory.checkpoints, keep=self.args.save_total_limit)
             if resume:
                 path = None if resume_from_checkpoint is True else Path(str(resume_from_checkpoint))
                 self._restore(directory, store, path)
             log = RunLog(directory, self.args, lambda token: str(self.processing_class.decode([token])))
-            progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
+            progress: Progress = NoProgress()
+            if directory.written:
+                progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
             self.monitor.advance = progress.advance
             try:
                 return self._run(directory, store, log, progress)
@@ -288,18 +329,25 @@ class SDARTrainer:
     def save_model(self, output_dir: str | Path, *, merged: bool = False) -> None:
         """Write model and tokenizer in Hugging Face's format; with adapters, these alone, as peft does.
 
+        With several processes all call this, and one writes.
+
         Args:
             output_dir: Made when missing.
             merged: Write a whole model in any case, with adapters merged in.
         """
+        parameters = self.engine.whole_state(self.root, learning_only=self.args.lora and not merged)
+        if self.engine.is_writer:
+            self._write_model(Path(output_dir), parameters, merged=merged)
+
+    def _write_model(self, folder: Path, parameters: Mapping[str, Tensor], *, merged: bool = False) -> None:
         with quiet_transformers():
             if not self.args.lora:
-                self.model.save_pretrained(output_dir)
+                self.model.save_pretrained(folder, state_dict=dict(parameters))
             elif merged:
-                save_merged(self.model, output_dir)
+                save_merged(self.model, folder, state=parameters)
             else:
-                save_adapter(self.model, output_dir, base=self._base)
-            self.processing_class.save_pretrained(output_dir)
+                save_adapter(self.model, folder, base=self._base, state=parameters)
+            self.processing_class.save_pretrained(folder)
 
     # The run.
 
@@ -313,7 +361,7 @@ class SDARTrainer:
             self._measure_start(log, progress)
         saved = state.step if state.step else None
         with Interrupts() as interrupts:
-            while state.step < self._steps and not self.callbacks.control.should_training_stop:
+            while state.step < self._steps and not self._agree().should_training_stop:
                 self._reset_requests()
                 self.callbacks.fire("on_step_begin")
                 # An iteration, and what is due after it: evaluation, log, checkpoint.
@@ -322,7 +370,7 @@ class SDARTrainer:
                 self.callbacks.state.global_step = state.step
                 self.callbacks.fire("on_step_end")
                 findings = self._judge(metrics, progress)
-                control = self.callbacks.control
+                control = self._agree()
                 last = state.step == self._steps or control.should_training_stop
                 if control.should_evaluate or last or (args.eval_steps and state.step % args.eval_steps == 0):
                     metrics |= self._watch(log, progress, last=last)
@@ -333,6 +381,7 @@ class SDARTrainer:
                 progress.step(state.step, metrics)
                 wanted = args.save_steps and state.step % args.save_steps == 0
                 unhealthy = args.strict_health and findings
+                interrupts.received = int(self.engine.max_over_ranks(interrupts.received or 0)) or None
                 if wanted or last or unhealthy or control.should_save or interrupts.received is not None:
                     self._save(directory, store)
                     saved = state.step
@@ -360,7 +409,7 @@ class SDARTrainer:
 
     def _sync_sampler(self, version: int) -> None:
         """Make the sampler use the present parameters; its samples then carry `version`."""
-        self.policies.sampler.sync_weights(self.model, version)
+        self.policies.sampler.sync_weights(self.engine.sampling_model(self.root), version)
 
     # Evaluation and logs.
 
@@ -429,7 +478,7 @@ class SDARTrainer:
         for finding in findings:
             if finding.name not in known:
                 progress.say(f"WARNING: {finding.message}")
-        self.state.health = self.health.to_json()
+        self.state.health, self.state.streaks = self.health.to_json(), self.health.streaks()
         return findings
 
     def _end_unhealthy(self, findings: Sequence[Finding]) -> None:
@@ -492,26 +541,38 @@ class SDARTrainer:
     # State.
 
     def _save(self, directory: RunDirectory, store: CheckpointStore) -> None:
-        save_run(store, directory, self.state, self.updater, self.args, self._initial, self.save_model)
+        save_run(store, directory, self.state, self.updater, self.args, self._initial, self._write_model)
         self.callbacks.fire("on_save")
 
     def _restore(self, directory: RunDirectory, store: CheckpointStore, path: Path | None) -> None:
         """Go on from a checkpoint: the newest of the directory, or the one at `path`."""
-        checkpoint = store.newest() if path is None else open_checkpoint(path)
-        if checkpoint is not None and not store.holds(checkpoint) and store.paths():
-            raise RunDirectoryError(
-                f"{directory.path} has checkpoints of its own, and {checkpoint.path} is none of them: resume from one "
-                "of its own, or choose another output_dir"
-            )
+        checkpoint: Checkpoint | None = None
+        if self.engine.is_writer:  # it verifies the files, and says to the others which checkpoint it found
+            checkpoint = store.newest() if path is None else open_checkpoint(path)
+            if checkpoint is not None and not store.holds(checkpoint) and store.paths():
+                raise RunDirectoryError(
+                    f"{directory.path} has checkpoints of its own, and {checkpoint.path} is none of them: resume from "
+                    "one of its own, or choose another output_dir"
+                )
+        checkpoint = self.engine.gather(checkpoint)[0]
         self.state = restore_run(checkpoint, directory, self.updater, self.args, self._initial)
-        if checkpoint is not None:
+        if checkpoint is not None and self.engine.is_writer:
             # Later checkpoints belong to iterations that are now run again.
             store.drop_after(checkpoint.step)
         self.monitor.teacher_start = self.state.teacher_start
-        self.health.load(self.state.health)
+        self.health.load(self.state.health, self.state.streaks)
         if self.bandit is not None:
             self.bandit.load(self.state.retrieval)
         self.callbacks.state.global_step = self.state.step
+
+    def _agree(self) -> TrainerControl:
+        """The requests of callbacks, the same in every process: what one asks for, all do."""
+        control = self.callbacks.control
+        names = [each.name for each in dataclasses.fields(control)]
+        for found in self.engine.gather([name for name in names if getattr(control, name)]):
+            for name in found:
+                setattr(control, name, True)
+        return control
 
     def _reset_requests(self) -> None:
         control = self.callbacks.control

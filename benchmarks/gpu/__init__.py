@@ -1,1 +1,1 @@
-"""The drill for a GPU: what it computes right, how fast, and in how much memory, with random weights of known shapes."""
+"""The drill for a GPU: what it computes right, how fast and in how much memory, with random weights of known shapes."""

@@ -65,6 +65,14 @@ class RoleEnv(TextEnv):
                 self.opponents[other] = who if isinstance(who, str) else type(who).__name__
                 self._players[other] = self._make_player(who, other) if isinstance(who, str) else who
 
+    def seat_player(self, name: str, role: str) -> Player:
+        """A new scripted player for a seat of this game.
+
+        Raises:
+            ValueError: There is no such player or role.
+        """
+        return self._make_player(name, require_choice("role", role, self.game.roles, self.env_id))
+
     def _make_player(self, name: str, role: str) -> Player:
         """The scripted player of a name; a world that has some overrides this.
 

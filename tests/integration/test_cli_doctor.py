@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trainers.cli import doctor_checks, main
-from trainers.cli.doctor_checks import Answer, Failed, Skipped, Subject
+from trainers.cli.doctor_answers import Answer, Failed, Skipped, Subject
+from trainers.cli.doctor_server import check_server
 
 HERE = Subject("cpu", None, Path("runs"))
 
@@ -66,7 +67,7 @@ def test_a_device_that_is_not_there_is_named_with_a_remedy(monkeypatch) -> None:
 def test_a_driver_without_a_torch_that_sees_it_is_named(monkeypatch) -> None:
     monkeypatch.setattr(doctor_checks, "_driver", lambda: "550.54")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    with pytest.raises(Failed, match="torch .* sees no GPU") as caught:
+    with pytest.raises(Failed, match=r"torch .* sees no GPU") as caught:
         doctor_checks.check_machine(HERE)
     assert "pytorch.org" in caught.value.remedy
 
@@ -87,5 +88,18 @@ def test_a_step_that_takes_more_than_computed_is_found(monkeypatch) -> None:
 
 def test_a_server_that_does_not_answer_is_named() -> None:
     with pytest.raises(Failed, match="does not answer as vLLM does") as caught:
-        doctor_checks.check_vllm(Subject("cpu", "http://127.0.0.1:9", Path("runs")))
+        check_server(Subject("cpu", "http://127.0.0.1:9", Path("runs")))
     assert "--vllm-url" in caught.value.remedy
+
+
+def test_weights_are_sent_to_a_server_which_then_has_the_trainers_log_probs(tiny_model_path) -> None:
+    from vllm_protocol_server import ProtocolServer
+
+    served, other = tiny_model_path("qwen3"), tiny_model_path("qwen3", pad="<|im_end|>")
+    server = ProtocolServer(served).start()
+    try:
+        answer = check_server(Subject("cpu", server.url, Path("runs"), str(other)))
+        assert "weights sent" in answer.line and answer.values["apart_mean"] < 1e-3
+        assert "no weights were sent" in check_server(Subject("cpu", server.url, Path("runs"))).line
+    finally:
+        server.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import shutil
 from pathlib import Path
 
@@ -87,3 +89,56 @@ def test_data_and_packages_that_the_environment_lacks(
 
 def test_options_of_a_warm_start_beside_a_model(model: Path, capsys) -> None:
     assert "leave out --model" in refused(capsys, ["--model", str(model), "--warm-start", "max_steps=3"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architectures": ["BertForMaskedLM"]}, "expected a causal language model, got BertForMaskedLM"),
+        ({"is_encoder_decoder": True, "architectures": []}, "got an encoder and a decoder"),
+        ({"final_logit_softcapping": 30.0}, "final_logit_softcapping=30.0"),
+        ({"logit_scale": 0.25}, "logit_scale=0.25"),
+    ],
+    ids=str,
+)
+def test_a_model_with_another_head_is_refused_by_its_configuration(
+    changes: dict[str, object], message: str, model: Path, tmp_path: Path, capsys
+) -> None:
+    other = shutil.copytree(model, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, **changes}))
+    words = ["--model", str(other), "--output-dir", str(tmp_path / "run"), "--skip-memory-check", *SHORT_RUN]
+    assert message in refused(capsys, words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_without_a_chat_template_is_refused_before_its_weights_are_read(
+    model: Path, tmp_path: Path, capsys
+) -> None:
+    bare = shutil.copytree(model, tmp_path / "bare")
+    (bare / "chat_template.jinja").unlink(missing_ok=True)
+    settings = json.loads((bare / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (bare / "tokenizer_config.json").write_text(json.dumps(settings))
+    words = ["--model", str(bare), "--output-dir", str(tmp_path / "run"), *SHORT_RUN]
+    assert "expected to have a chat template" in refused(capsys, words)
+
+
+def test_a_gpu_that_is_not_there_is_refused_by_its_name(
+    model: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    words = ["--model", str(model), "--output-dir", str(tmp_path / "run"), "--device", "cuda", *SHORT_RUN]
+    assert "torch sees 0 GPUs: use auto or cpu" in refused(capsys, words)
+
+
+def test_attention_kernels_that_are_not_installed_are_refused_in_one_line(tmp_path: Path, model: Path) -> None:
+    pytest.importorskip("transformers")
+    from trainers.engine.single import load_model
+
+    if importlib.util.find_spec("flash_attn") is not None:
+        pytest.skip("flash attention is installed here")
+    with pytest.raises(ValueError, match="attn_implementation: flash_attention_2 is not to be had here") as caught:
+        load_model(str(model), attn_implementation="flash_attention_2")
+    assert "\n" not in str(caught.value)

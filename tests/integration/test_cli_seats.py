@@ -14,7 +14,8 @@ from agents.base import Action
 from sdar_envs.multiagent.haggle.env import HaggleEnv
 from sdar_envs.privileged import StudentView
 from trainers.cli import main
-from trainers.cli.seats import AgentPlayer, game_id, seat_id, seat_options
+from trainers.cli.game_ids import game_id, seat_id
+from trainers.cli.seats import AgentPlayer, seat_options
 
 
 def type_lines(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:

@@ -63,6 +63,14 @@ def test_every_method_makes_an_update_of_the_adapters_alone(tmp_path: Path, meth
     assert metrics["sampling/logp_diff_max"] < 1e-4  # the sampler samples with the adapters on
 
 
+def test_in_windows_the_sampler_has_the_adapters_on_too(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, method="sdar", beta=0.05, context="window", **LORA)
+    for step in range(3):
+        trainer.state.step = step
+        metrics = trainer.iteration()
+    assert metrics["adapter/change"] > 0.05 and 0.0 < metrics["sampling/logp_diff_max"] < 1e-4
+
+
 def test_the_reference_is_the_same_weights_with_the_adapters_off(tmp_path: Path) -> None:
     whole = make_trainer(tmp_path, method="sdar", beta=0.05)
     assert bytes_held(whole.root, whole.scorer.reference.root) == 2 * bytes_held(whole.root)

@@ -37,6 +37,14 @@ class RecordingSampler:
     def exact_draws(self) -> bool:
         return self.inner.exact_draws
 
+    @property
+    def engine(self) -> str:
+        return self.inner.engine
+
+    @property
+    def dtype(self) -> str:
+        return self.inner.dtype
+
     def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
         samples = self.inner.sample(requests)
         self.samples += zip(requests, samples, strict=True)

@@ -148,7 +148,7 @@ def test_a_teacher_that_reads_other_tokens_is_refused(tmp_path: Path) -> None:
     trainer.processing_class.save_pretrained(tmp_path / "other")
     with pytest.raises(TeacherError, match="student's tokenizer"):
         make_trainer(tmp_path, teacher_weights=str(tmp_path / "other"))
-    with pytest.raises(ValueError, match="there is no folder"):
+    with pytest.raises(ValueError, match="expected current, initial, ema, or a model or run; there is no folder"):
         make_trainer(tmp_path, teacher_weights=str(tmp_path / "nowhere"))
 
 

@@ -49,6 +49,9 @@ LORA_RUNS = ("tests/integration/test_lora_runs.py",)
 TEACHERS = ("tests/integration/test_teacher_weights.py",)
 OLD_LOGPROBS = ("tests/integration/test_old_logprobs.py",)
 MEMORY_OPTIONS = ("tests/integration/test_memory_options.py",)
+VLLM = "agents/sampling/vllm/"
+SERVER_TESTS = ("tests/agents/test_vllm_sampler.py",)
+SERVER_RUNS = ("tests/integration/test_generation_server.py",)
 WIRING = ("tests/integration/test_wiring.py", "tests/integration/test_trainer.py")
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -434,8 +437,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the reference policy scores the reference",
         SCORER,
-        "values = self._pass(self.reference, [row.student for row in rows])",
-        "values = self._pass(self.root, [row.student for row in rows])",
+        "values = self._pass_of_all(self.reference, rows)",
+        "values = self._pass_of_all(self.live, rows)",
         *WIRING,
     ),
     _mutant(
@@ -449,15 +452,15 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the sampler is told of new parameters",
         ITERATION,
-        "        self.policies.sampler.sync_weights(self.updater.root.language_model, plan.step + 1)\n",
+        "        self.policies.sampler.sync_weights(engine.sampling_model(self.updater.root), plan.step + 1)\n",
         "",
         "tests/integration/test_sampler_handed_in.py",
     ),
     _mutant(
         "the coefficient is that of the iteration",
         ITERATION,
-        "self.method.at(state.step, self.args)\n        mask",
-        "self.method.at(0, self.args)\n        mask",
+        "self.method.at(state.step, self.args)\n        clock",
+        "self.method.at(0, self.args)\n        clock",
         "tests/integration/test_method_runs.py",
         *WIRING,
     ),
@@ -721,9 +724,52 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "tokens of a pass that somebody chose are kept",
         "trainers/engine/single.py",
-        ' or not large or options.was_given("micro_batch_tokens")',
-        " or not large",
+        ' or parameters <= LARGE_ON_CPU or options.was_given("micro_batch_tokens")',
+        " or parameters <= LARGE_ON_CPU",
         *MEMORY_OPTIONS,
+    ),
+    # --- the generation server ---
+    _mutant(
+        "samples are handed out after the server has said what it holds",
+        VLLM + "sampler.py",
+        'why = "it does not know them" if samples is None else self.difference()',
+        'why = "it does not know them" if samples is None else None',
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "what was drawn before weights were sent again is drawn again",
+        VLLM + "stream.py",
+        "if answer is None or answer.sending != self._sampler.sending:",
+        "if answer is None:",
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "every member of a group has a seed of its own",
+        VLLM + "protocol.py",
+        'counted_generator("generation server", *draw)',
+        'counted_generator("generation server", draw[0])',
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "keys and values of older weights are forgotten",
+        VLLM + "weights.py",
+        "        empty_prefix_cache(self._client)\n",
+        "",
+        *SERVER_TESTS,
+    ),
+    _mutant(
+        "the server is asked once more before an iteration learns",
+        ITERATION,
+        "        generation_server.confirm(self.policies.sampler)\n",
+        "",
+        *SERVER_RUNS,
+    ),
+    _mutant(
+        "an entropy that a server does not say is no number",
+        "trainers/rollout/rows.py",
+        "() if any(map(math.isnan, self.entropies_T)) else self.entropies_T",
+        "self.entropies_T",
+        *SERVER_RUNS,
     ),
     # --- the information barrier ---
     _mutant(

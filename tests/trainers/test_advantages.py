@@ -22,6 +22,7 @@ from trainers.maths.advantages import (
     compute_advantages,
     group_advantages,
     leave_one_out_advantages,
+    role_advantages,
 )
 from trainers.options import PolicyOptions
 
@@ -248,3 +249,21 @@ def test_an_estimator_is_found_by_name_and_a_new_one_can_be_put_in_front(monkeyp
     assert compute_advantages([row], [EpisodeOutcome(0, 0, 1.0)], config).per_token == [[0.5, 0.5, 0.5]]
     with pytest.raises(ValueError, match=r"hafles.*nearest is \"halves\""):
         dataclasses.replace(config, advantage="hafles")
+
+
+def test_a_role_is_compared_with_what_it_has_earned_itself() -> None:
+    values, after = role_advantages([1.0, 0.0, 1.0], ["a", "b", "a"], {}, decay=0.5)
+    # b_a: 0.5, then 0.75; b_b: 0.
+    assert values.tolist() == [0.5, 0.0, 0.25] and after == {"a": 0.75, "b": 0.0}
+    more, later = role_advantages([1.0, 0.0], ["a", "b"], after, decay=0.5)
+    assert more.tolist() == [0.125, 0.0] and later == {"a": 0.875, "b": 0.0}
+
+
+def test_a_baseline_that_forgets_nothing_or_everything() -> None:
+    assert role_advantages([3.0], ["a"], {"a": 1.0}, decay=1.0)[0].tolist() == [2.0]
+    assert role_advantages([3.0], ["a"], {"a": 1.0}, decay=0.0)[0].tolist() == [0.0]
+
+
+def test_a_failed_episode_moves_no_baseline() -> None:
+    values, after = role_advantages([9.0, 1.0], ["a", "a"], {}, decay=0.5, keep_X=[False, True])
+    assert values.tolist() == [0.0, 0.5] and after == {"a": 0.5}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_agents import CrashingWorld, Peeker, ScriptedAgent
+from scripted_agents import CrashingWorld, ParityWorld, Peeker, ScriptedAgent
+from small_runs import make_trainer
 from test_workers import draws
 from tiny_models import CHATML, make_model, make_tokenizer
 from toy_world import ToyWorld
@@ -20,6 +22,7 @@ from trainers.rollout.collect import Rollout, TaskDraw, collect
 from trainers.rollout.environments import EnvironmentSource
 from trainers.rollout.opening import collects_asynchronously, open_batch_env
 from trainers.rollout.replies import Reply
+from trainers.run.directory import read_json_lines
 
 
 class DelayedEnv:
@@ -160,6 +163,21 @@ def test_token_ids_do_not_depend_on_timing_in_float32(context: str) -> None:
     assert sum(map(len, expected)) >= 20
     for seed in range(3):
         assert ids(collect_asynchronously(agent(), DelayedEnv(boxes(4), seed), tasks(10), max_turns=3)) == expected
+
+
+def test_a_run_collects_asynchronously_and_learns_from_the_same_tokens(tmp_path: Path) -> None:
+    runs = {}
+    for collection in ("lockstep", "asynchronous"):
+        folder = tmp_path / collection
+        trainer = make_trainer(folder, ParityWorld, method="grpo", collection=collection, max_steps=1)
+        assert trainer.collector.asynchronous == trainer.monitor.asynchronous == (collection == "asynchronous")
+        trainer.train()
+        runs[collection] = [
+            (record["phase"], record["task_id"], [turn["completion"] for turn in record["turns"]])
+            for record in read_json_lines(folder / "run" / "episodes.jsonl")
+            if record["iteration"] == 0 or record["phase"] == "train"
+        ]
+    assert runs["lockstep"] == runs["asynchronous"] and len(runs["lockstep"]) >= 16
 
 
 # When it is chosen.

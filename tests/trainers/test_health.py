@@ -94,7 +94,7 @@ def test_a_finding_must_hold_for_a_while_and_remembers_when_it_began() -> None:
     assert not health.observe(3, {"malformed": "m"}) and not health.observe(4, {"malformed": "m"})
     assert [finding.since for finding in health.observe(5, {"malformed": "m"})] == [3]
     again = Health(3)
-    again.load(json.loads(json.dumps(health.to_json())))
+    again.load(json.loads(json.dumps(health.to_json())), health.streaks())
     assert again.findings == health.findings
 
 
@@ -185,3 +185,14 @@ def test_strict_health_has_a_status_and_one_line(tmp_path: Path, capsys, monkeyp
     assert "sdar train: no prompt fits" in capsys.readouterr().err.splitlines()[-1]
     assert main([*words, "--max-completion-length", "4", "--max-prompt-length", "2000", "--strict-health"]) == 2
     assert "by strict_health" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_what_held_before_an_interruption_counts_after_it() -> None:
+    straight, first, second = Health(3), Health(3), Health(3)
+    for step in (1, 2):
+        straight.observe(step, {"flat": "all groups are flat"})
+        first.observe(step, {"flat": "all groups are flat"})
+    second.load(first.to_json(), json.loads(json.dumps(first.streaks())))
+    expected = straight.observe(3, {"flat": "all groups are flat"})
+    assert [finding.since for finding in expected] == [1]
+    assert second.observe(3, {"flat": "all groups are flat"}) == expected

@@ -22,6 +22,7 @@ from trainers.options import (
     PolicyOptions,
     RolloutOptions,
     RunOptions,
+    ServerOptions,
 )
 from trainers.options.option import OptionGroup, Range, options_of
 from trainers.options.reading import Condition
@@ -32,6 +33,7 @@ GROUPS: tuple[type[OptionGroup], ...] = (
     OptimiserOptions,
     AdapterOptions,
     RolloutOptions,
+    ServerOptions,
     EvaluationOptions,
     MachineOptions,
     RunOptions,
@@ -39,7 +41,7 @@ GROUPS: tuple[type[OptionGroup], ...] = (
 # A return may be any number, and so may the one that counts as success.
 UNBOUNDED = {"success_threshold"}
 # Names that stand in tables of other rooms, names that are composed, and places.
-FREE_TEXT = {"teacher_weights", "method", "privilege", "advantage", "device", "output_dir"}
+FREE_TEXT = {"teacher_weights", "method", "privilege", "advantage", "device", "output_dir", "vllm_url", "vllm_folder"}
 
 
 def kinds(name: str) -> set[Any]:

@@ -108,7 +108,8 @@ def test_every_kind_of_fault_costs_one_episode_at_most_and_is_named() -> None:
     kinds = ("kill", "exit", "os_exit", "segv", "hang", "stop", "lie", "odd", "interrupt", "close_files")
     report.add(drill_faults(ToyWorld, episodes=10, workers=3, kinds=kinds, seed=1, step_timeout=1.0, reset_timeout=8.0))
     returned = ("nan", "none_info", "object", "success", "no_tuple", "long", "surrogate", "no_text")
-    report.add(drill_faults(ToyWorld, episodes=12, workers=1, seed=0, kinds=(*returned, "fork", "children", "print")))
+    kinds_of_replies = (*returned, "fork", "children", "print")
+    report.add(drill_faults(ToyWorld, episodes=12, workers=1, kinds=kinds_of_replies, asynchronous=True))
     assert report.passed, report.examples
     assert report.episodes == 22 and set(report.faults) == {*kinds, *returned, "fork", "children", "print"}
     assert report.failed >= 2 and report.survived >= 10
@@ -155,6 +156,20 @@ def test_an_idle_workers_death_costs_nothing() -> None:
     calm_env.reset(range(4), [f"valid:{i}" for i in range(4)])
     assert second == calm_env.step(range(4), ["open 1"] * 4)
     source.close()
+
+
+def test_answers_to_what_was_given_up_are_nobodys() -> None:
+    source = EnvironmentSource(ToyWorld, workers=1)
+    try:
+        given_up = open_batch_env(source, "valid", 3)
+        given_up.begin(0, "valid:1")  # in the worker when the next one begins
+        given_up.begin(1, "valid:2")  # waits for its turn
+        given_up.close()
+        batch_env = open_batch_env(source, "valid", 3)
+        replies = batch_env.reset([0, 1], ["valid:3", "valid:4"])
+    finally:
+        source.close()
+    assert [reply.info["task_id"] for reply in replies] == ["valid:3", "valid:4"]
 
 
 # What stays in the process, what cannot start.

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class EpisodeOutcome:
-    """Return, success and length of an episode; `failed` when its environment broke."""
+    """Return, success and length of an episode; `failed` when its environment broke.
+
+    `role` is the seat that was played in a world of several roles, "" elsewhere.
+    """
 
     episode_id: int
     group_id: int
@@ -15,3 +18,4 @@ class EpisodeOutcome:
     failed: bool = False
     success: bool = False
     turns: int = 0
+    role: str = ""

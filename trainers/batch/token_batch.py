@@ -93,12 +93,14 @@ class TokenBatch:
         return self.student_BT
 
 
-def pad_rows(sequences: Sequence[Sequence[float]], width: int, dtype: torch.dtype, device: object = "cpu") -> Tensor:
+def pad_rows(
+    sequences: Sequence[Sequence[float]], width: int, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> Tensor:
     """Stack sequences of unequal length into ``[B, width]``, zeros on the right."""
     padded = np.zeros((len(sequences), width), dtype=np.float64 if dtype.is_floating_point else np.int64)
     for index, sequence in enumerate(sequences):
         padded[index, : len(sequence)] = sequence
-    return to_device(torch.as_tensor(padded).to(dtype), torch.device(device))  # type: ignore[arg-type]
+    return to_device(torch.as_tensor(padded).to(dtype), torch.device(device))
 
 
 def contributes(row: SampledRow, mask_truncated: bool) -> bool:
@@ -114,7 +116,7 @@ def loss_tokens(rows: Sequence[SampledRow], *, mask_truncated: bool = False) -> 
 def collate(
     rows: Sequence[ScoredRow],
     *,
-    device: object = "cpu",
+    device: torch.device | str = "cpu",
     teacher_views: Sequence[str] = (),
     mask_truncated: bool = False,
 ) -> TokenBatch:
@@ -147,7 +149,7 @@ def collate(
     # What every row has.
     lengths = [len(row) if contributes(row, mask_truncated) else 0 for row in rows]
     mask = torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]
-    where = torch.device(device)  # type: ignore[arg-type]
+    where = torch.device(device)
     mask = to_device(mask, where)
     batch = TokenBatch(
         mask_BT=mask,

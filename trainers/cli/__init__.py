@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "study": ("study", "compare methods over seeds: paired runs, intervals, verdicts"),
     "methods": ("methods", "the table of training methods; with a name, one of them whole"),
     "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
+    "crossplay": ("crossplay", "players of a game against each other in every seat: the payoff matrix"),
     "export-model": ("export_model", "the model of a run as a folder; adapters merged in, or alone"),
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),
@@ -101,10 +102,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug or not is_callers_mistake(error):
             raise
+        if not _says(error):
+            return 2
         from .terminal import one_line
 
         print(f"sdar {words[0]}: {one_line(str(error)) or type(error).__name__}", file=sys.stderr)
         return 2
+
+
+def _says(error: Exception) -> bool:
+    """Whether this process reports `error`: of several processes of a run, one does."""
+    failures = sys.modules.get("trainers.engine.rank_failures")  # in a run of several processes it has been imported
+    return failures is None or bool(failures.says(error))
 
 
 def is_callers_mistake(error: Exception) -> bool:

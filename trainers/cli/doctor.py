@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .terminal import duration, make_console, one_line
 
 if TYPE_CHECKING:
-    from .doctor_checks import Subject
+    from .doctor_answers import Subject
 
 EPILOGUE = """examples:
   sdar doctor
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``sdar doctor``."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:0, ... [auto]")
     parser.add_argument("--vllm-url", metavar="URL", help="a generation server to ask")
+    parser.add_argument("--model", metavar="PATH", help="the model that the server serves: its weights are sent to it")
     parser.add_argument("--output-dir", default="runs", metavar="DIR", help="where runs are to be written [runs]")
     parser.add_argument("--json", default="sdar-doctor.json", metavar="FILE", help="the report [sdar-doctor.json]")
 
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     """Examine; status 0 when ready, 1 when not."""
     from sdar_envs.files import write_file
 
-    from .doctor_checks import Subject
+    from .doctor_answers import Subject
 
     console = make_console()
     start = time.perf_counter()
@@ -44,19 +45,20 @@ def run(options: argparse.Namespace) -> int:
     def say(record: Mapping[str, Any]) -> None:
         console.print(f"{record['state']:<7}  {record['name']}: {record['found']}  ({duration(record['seconds'])})")
 
-    records = examine(Subject(options.device, options.vllm_url, Path(options.output_dir)), say)
+    records = examine(Subject(options.device, options.vllm_url, Path(options.output_dir), options.model), say)
     failed = [record for record in records if record["state"] == "FAILED"]
+    seconds = round(time.perf_counter() - start, 1)
     report = {
         "ready": not failed,
         "remedy": failed[0]["remedy"] if failed else None,
-        "seconds": round(time.perf_counter() - start, 1),
+        "seconds": seconds,
         "checks": records,
     }
     write_file(options.json, json.dumps(report, indent=1, default=str) + "\n")
     skipped = sum(record["state"] == "skipped" for record in records)
     console.print("")
     console.print(f"{len(records) - skipped - len(failed)} checks passed, {skipped} skipped, {len(failed)} failed; "
-                  f"{duration(report['seconds'])}; the report is in {options.json}")  # fmt: skip
+                  f"{duration(seconds)}; the report is in {options.json}")  # fmt: skip
     console.print("ready" if not failed else f"not ready: {failed[0]['remedy']}")
     return 1 if failed else 0
 
@@ -71,7 +73,8 @@ def examine(subject: Subject, say: Any = None) -> list[dict[str, Any]]:
     Returns:
         Per check ``name``, ``state`` (``ok``, ``skipped``, ``FAILED``), ``found``, ``remedy``, ``seconds``, ``values``.
     """
-    from .doctor_checks import CHECKS, Failed, Skipped
+    from .doctor_answers import Failed, Skipped
+    from .doctor_checks import CHECKS
 
     records = []
     for name, check in CHECKS.items():

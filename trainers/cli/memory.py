@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..engine.hardware import Hardware
-    from ..engine.memory import Lengths, MemoryEstimate
+    from ..engine.memory import MemoryEstimate
     from ..engine.model_shape import ModelShape
     from ..engine.remedies import Remedy
     from ..engine.run_time import Rates, TimeEstimate
+    from ..engine.workload import Lengths
     from .setup import Setup
 
 EPILOGUE = """examples:
@@ -81,6 +82,7 @@ class Assessment:
         time: Of the run; None where the machine's rates were not measured.
         rates: What `time` was computed with.
         speeds: The changes that shorten it most and fit.
+        server_share: Of the memory that a generation server on the same card has while episodes are played.
     """
 
     memory: MemoryEstimate
@@ -89,11 +91,13 @@ class Assessment:
     time: TimeEstimate | None
     rates: Rates | None
     speeds: list[Remedy]
+    server_share: float = 0.0
 
     @property
     def share(self) -> float:
-        """The peak over the machine's memory."""
-        return self.memory.peak / self.hardware.bytes
+        """The most that a phase takes of what it may take of the machine's memory."""
+        room = {"rollout": 1.0 - self.server_share}
+        return max(self.memory.total(phase) / room.get(phase, 1.0) for phase in self.memory.parts) / self.hardware.bytes
 
     @property
     def fits(self) -> bool:
@@ -158,10 +162,11 @@ def assess(
         OSError: The environment's data is not there.
     """
     from ..engine.hardware import this_machine
-    from ..engine.memory import Lengths, Precision, estimate_memory
+    from ..engine.memory import estimate_memory
     from ..engine.remedies import faster, smaller
     from ..engine.run_time import estimate_time, known_rates
     from ..engine.single import choose_device, fitted_to
+    from ..engine.workload import Lengths, Precision
 
     shape = tiny_shape() if setup.model is None else _shape(setup.model)
     if hardware is None:
@@ -182,7 +187,8 @@ def assess(
     if rates is not None:
         time = estimate_time(shape, config, rates, on_gpu=on_gpu, lengths=lengths)
         speeds = faster(shape, config, rates, on_gpu=on_gpu, capacity=hardware.bytes, lengths=lengths)
-    return Assessment(memory, hardware, helps, time, rates, speeds)
+    shared = config.vllm_memory_share if config.rollout == "vllm" and config.vllm_colocate else 0.0
+    return Assessment(memory, hardware, helps, time, rates, speeds, shared)
 
 
 def _shape(model: str) -> ModelShape:
@@ -247,7 +253,7 @@ def played_lengths(setup: Setup) -> Lengths:
     Raises:
         ValueError: The environment cannot be played.
     """
-    from ..engine.memory import Lengths
+    from ..engine.workload import Lengths
     from ..rollout.environments import EnvironmentSource
     from ..rollout.policies import load_teacher_context
     from .inspection import chatml_tokenizer, inspect_prompts, tiny_tokenizer

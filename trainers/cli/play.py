@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from sdar_envs.privileged import split_info
 
 from .flags import add_environment_argument, add_trust_argument, chosen_environment, read_pairs
-from .seats import seat_id, seat_options
+from .game_ids import seat_id
+from .seats import seat_options
 from .terminal import clean, make_console, one_line
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ..config import SDARConfig
 from ..options.convert import merge, nested, read_yaml
 from ..presets import Preset, asks_for_lora, load_preset, model_family, preset_config, preset_for, preset_names
 from .flags import add_config_flags, add_teacher_context_argument, check_keys, given_flags, read_pairs
-from .seats import seat_id
+from .game_ids import game_id, seat_id
 
 DEFAULT_ENV = "sdar/Household-v0"
 # What a file may say beside the configuration: the other arguments of a trainer.
@@ -40,6 +40,9 @@ class Setup:
 def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where configuration comes from, and one flag per option of `SDARConfig`."""
     parser.add_argument("--env", metavar="ID", help=f"environment: any id that gymnasium.make takes [{DEFAULT_ENV}]")
+    parser.add_argument(
+        "--game", metavar="ID", help="game of several roles, such as sdar/haggle-v0: self-play of --roles [both]"
+    )
     parser.add_argument("--model", metavar="PATH", help="model path or name; without it the embedded tiny model")
     add_teacher_context_argument(parser)
     parser.add_argument(
@@ -68,17 +71,42 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
     pairs = nested(read_pairs(options.pairs, "--set"))
     check_keys(pairs, known, "--set")
     flags = given_flags(options)
-    env_id = options.env or from_file.get("env_id")
-    env_id = seat_id(str(env_id)) if env_id else None
+    env_id, of_game = seat_of_game(getattr(options, "game", None), options.env or from_file.get("env_id"), flags)
     model = options.model or from_file.get("model")
     teacher_context = options.teacher_context or from_file.get("teacher_context")
     from_file = {key: value for key, value in from_file.items() if key not in FILE_KEYS}
     preset = choose_preset(options.preset, env_id, model)
     env_id = str(env_id or (preset.env_id if preset else DEFAULT_ENV))
-    given = merge(from_file, pairs, flags)
+    given = merge(of_game, from_file, pairs, flags)
     chosen = merge(preset_config(preset, given.get("method"), lora=asks_for_lora(given)), given)
     named = preset.name if preset else None
     return Setup(env_id, model, build_config(chosen), named, tuple({**pairs, **flags}), teacher_context)
+
+
+def seat_of_game(game: str | None, env_id: str | None, flags: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The environment that a game is played in, and the options that make it self-play.
+
+    Every role learns unless ``roles`` says otherwise. Evaluation sets are played against a fixed opponent
+    (``env_kwargs.opponent``), in the seats that learn: what is won against oneself says nothing.
+
+    Args:
+        game: ``--game``.
+        env_id: ``--env``.
+        flags: The options on the command line.
+
+    Raises:
+        ValueError: There is no such game, or two different worlds are named.
+    """
+    from sdar_envs import GAMES
+
+    if game is None:
+        return (seat_id(env_id) if env_id else None), {}
+    entry = GAMES[game_id(game)]
+    if env_id not in (None, entry.env_id, entry.game_id):
+        raise ValueError(f"--game {game} is played in {entry.env_id}, got --env {env_id}: name one of the two")
+    roles = tuple(flags.get("roles") or ("both",))
+    seat = roles[0] if len(roles) == 1 and roles[0] != "all" else "both"
+    return entry.env_id, {"roles": list(roles), "env_kwargs": {"role": seat}}
 
 
 def choose_preset(name: str | None, env_id: str | None, model: str | None) -> Preset | None:

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def make_console(*, stderr: bool = False) -> Console:
+def make_console(*, stderr: bool = False, quiet: bool = False) -> Console:
     """A console that prints text as it is: no markup, no emoji codes, no highlighting of numbers.
 
     Where nobody looks on, lines are not wrapped at 80 columns, so that a log can be searched.
+
+    Args:
+        stderr: Standard error instead of standard output.
+        quiet: Print nothing.
     """
     from rich.console import Console
 
@@ -30,7 +34,7 @@ def make_console(*, stderr: bool = False) -> Console:
     if reconfigure is not None:
         reconfigure(errors="replace")  # an ASCII terminal shows "?" instead of failing
     width = None if stream.isatty() else 10_000
-    return Console(file=stream, markup=False, emoji=False, highlight=False, width=width)
+    return Console(file=stream, markup=False, emoji=False, highlight=False, width=width, quiet=quiet)
 
 
 def percent(value: float | None) -> str:

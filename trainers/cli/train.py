@@ -8,6 +8,8 @@ preset; a preset (chosen by environment and model) changes them, a file wins ove
 from __future__ import annotations
 
 import argparse
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ from .terminal import make_console
 
 if TYPE_CHECKING:
     from ..config import SDARConfig
+    from ..engine.processes import ProcessGroup
     from ..trainer import SDARTrainer
     from .setup import Setup
 
@@ -50,11 +53,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, and show the run's table."""
+    """Train, and show the run's table; in several processes where a launcher has started them."""
+    from .setup import resolve_setup
+
+    setup = resolve_setup(options)
+    if not several_processes():
+        return train(options, setup, None)
+    from ..engine.processes import join, leave
+    from ..engine.rank_failures import shared_failures
+
+    group = join(setup.config)
+    with shared_failures():
+        status = train(options, setup, group)
+    leave()
+    return status
+
+
+def several_processes() -> bool:
+    """Whether a launcher says that this is one of several processes; found out without torch."""
+    return os.environ.get("WORLD_SIZE", "").strip() not in ("", "1")
+
+
+def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None) -> int:
+    """Train, and show the run's table.
+
+    Args:
+        options: The command line.
+        setup: What it asks for.
+        group: The processes of the run; None where there is one. The first of them checks the directory, and prints.
+    """
     from .envs import check_env_kwargs
     from .memory import say_memory
     from .players import quiet_about_files, say_trust
-    from .setup import resolve_setup
     from .summary_table import show_directory, show_next_steps, show_summary
     from .unused_options import unread
     from .warm_models import (
@@ -65,13 +95,18 @@ def run(options: argparse.Namespace) -> int:
         warm_tiny_model,
     )
 
-    setup = resolve_setup(options)
     demonstrations, warm_pairs = read_warm_start(options.warm_start)
-    console = make_console()
+    first = group is None or group.rank == 0
+    console = make_console(quiet=not first)
     path = Path(setup.config.output_dir)
-    check_before_the_start(setup, path, resume=options.resume, trust_remote_code=options.trust_remote_code)
+    if first:
+        check_before_the_start(setup, path, resume=options.resume, trust_remote_code=options.trust_remote_code)
+    if group is not None:
+        group.gather(None)  # the others wait until the directory has been looked at, before it is written
+        console.print(f"{group.world_size} processes, {group.device.type}")
     console.print(
-        f"{setup.env_id}, method {setup.config.method}, seed {setup.config.seed}, preset {setup.preset or 'none'}"
+        f"{setup.env_id}, {seats_of(setup.config)}method {setup.config.method}, seed {setup.config.seed}, "
+        f"preset {setup.preset or 'none'}"
     )
     say_trust(console, options.trust_remote_code)
     for line in unread(setup.config, setup.given):
@@ -92,13 +127,13 @@ def run(options: argparse.Namespace) -> int:
     model = setup.model
     warm_seconds = 0.0
     if model is None or demonstrations:
-        if model is None:
-            quiet_about_files(None)
-            warm = warm_tiny_model(console, setup, warm_pairs, options.cache_dir)
-        else:
-            quiet_about_files(model)
-            trusted = options.trust_remote_code
-            warm = warm_pretrained_model(console, setup, warm_pairs, options.cache_dir, trust_remote_code=trusted)
+        quiet_about_files(model)
+        with nullcontext() if group is None else group.first_here("warm model"):
+            if model is None:
+                warm = warm_tiny_model(console, setup, warm_pairs, options.cache_dir)
+            else:
+                trusted = options.trust_remote_code
+                warm = warm_pretrained_model(console, setup, warm_pairs, options.cache_dir, trust_remote_code=trusted)
         model = str(warm.model_dir)
         warm_seconds = 0.0 if warm.cached else warm.seconds
 
@@ -142,6 +177,11 @@ def adapter_line(trainer: SDARTrainer, *, preset: str | None) -> str:
     )
 
 
+def seats_of(config: SDARConfig) -> str:
+    """Which seats of a game learn, for the first line; nothing for any other run."""
+    return f"roles {' '.join(config.roles)}, " if config.roles else ""
+
+
 def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remote_code: bool = False) -> None:
     """Say what is wrong before minutes of warm start, not after.
 
@@ -170,7 +210,8 @@ def check_before_the_start(setup: Setup, path: Path, *, resume: bool, trust_remo
     require_sinks(setup.config)
     require_packages(setup.config)
     require_teacher(setup.config)
-    choose_device(setup.config.device)
+    if not several_processes():
+        choose_device(setup.config.device)
     require_server(setup.config)
     if setup.teacher_context is not None:
         from ..rollout.policies import load_teacher_context
@@ -204,15 +245,14 @@ def require_teacher(config: SDARConfig) -> None:
     Raises:
         ValueError: There is no such model.
     """
-    from sdar_envs.model_files import check_files
-
+    from ..engine.policies import require_files
     from ..methods import get_method
     from ..methods.method import TEACHER_WEIGHTS
 
     method = get_method(config.method)
     chosen = method.teacher_weights_for(config)
-    if method.teacher_views and chosen not in TEACHER_WEIGHTS and not (Path(chosen) / "run.json").is_file():
-        check_files(chosen)
+    if method.teacher_views and chosen not in TEACHER_WEIGHTS:
+        require_files(chosen)
 
 
 def require_environment(setup: Setup) -> None:

@@ -23,6 +23,7 @@ from agents.base import Action
 from sdar_envs.privileged import Privileged, StudentView
 from sdar_envs.randomness import counted_generator
 
+from ..rollout.asynchronous import collect_asynchronously
 from ..rollout.collect import collect
 from ..rollout.environments import EnvironmentSource
 from ..rollout.making import Environment, recipe_of
@@ -123,6 +124,7 @@ def drill_faults(
     step_timeout: float = 2.0,
     reset_timeout: float = 20.0,
     memory: int = 2**30,
+    asynchronous: bool = False,
 ) -> FaultsReport:
     """Play episodes without and with faults, and compare.
 
@@ -138,6 +140,7 @@ def drill_faults(
         step_timeout: Seconds per step; every hang costs as much.
         reset_timeout: Seconds per reset.
         memory: Bytes of address space per worker.
+        asynchronous: Whether the episodes with faults are collected asynchronously; those without are in lockstep.
 
     Raises:
         ValueError: The environment cannot be played in workers, or has too few tasks.
@@ -165,7 +168,7 @@ def drill_faults(
         faulty = EnvironmentSource(make_faulty, kwargs, workers=workers, limits=limits)
         began = time.perf_counter()
         try:
-            got, replays, processes = _play(faulty, split, slots, draws, max_turns)
+            got, replays, processes = _play(faulty, split, slots, draws, max_turns, asynchronous=asynchronous)
         finally:
             faulty.close()
         report = FaultsReport(
@@ -182,13 +185,20 @@ def drill_faults(
 
 
 def _play(
-    source: EnvironmentSource, split: str, slots: int, draws: Sequence[TaskDraw], max_turns: int
+    source: EnvironmentSource,
+    split: str,
+    slots: int,
+    draws: Sequence[TaskDraw],
+    max_turns: int,
+    *,
+    asynchronous: bool = False,
 ) -> tuple[list[Rollout], int, int]:
     """The episodes, with the replays and the worker processes that they took."""
     if source.pool is None:
         raise ValueError(f"{source.name}: expected an environment that can be played in worker processes")
     batch_env = open_batch_env(source, split, slots)
-    rollouts = collect(DrawnAgent(), batch_env, draws, max_turns=max_turns)
+    play = collect_asynchronously if asynchronous else collect
+    rollouts = play(DrawnAgent(), batch_env, draws, max_turns=max_turns)
     started = source.pool.started
     batch_env.close()
     return rollouts, batch_env.replayed, started
@@ -263,7 +273,14 @@ def main(words: Sequence[str] | None = None) -> int:
     goal, until, seed = report.total + options.faults, time.monotonic() + 60 * options.minutes, options.seed
     while report.total < goal and time.monotonic() < until:
         report.add(
-            drill_faults(options.env, kwargs, workers=options.workers, seed=seed, kinds=options.kinds.split(","))
+            drill_faults(
+                options.env,
+                kwargs,
+                workers=options.workers,
+                seed=seed,
+                kinds=options.kinds.split(","),
+                asynchronous=seed % 2 == 1,  # every other round
+            )
         )
         seed += 1
         if kept is not None:

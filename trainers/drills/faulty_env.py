@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from ..rollout.making import Recipe, make
 from ..rollout.replies import MAX_OBSERVATION
@@ -59,7 +60,7 @@ def _segv() -> None:
 def _memory() -> None:
     held = []
     while True:  # until the limit of the process ends it; without one this must not be asked for
-        held.append(bytearray(64 * 2**20))
+        held.append(np.empty(64 * 2**20, np.uint8))  # address space alone: filling it takes seconds
 
 
 def _fork() -> None:

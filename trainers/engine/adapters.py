@@ -27,6 +27,8 @@ from torch import Tensor, nn
 
 from sdar_envs.randomness import counted_generator
 
+from .whole_tensors import copy_into, whole
+
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base_model.json"
@@ -187,7 +189,7 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, shapes and 64 evenly spaced values of every tensor: a cheap identity of models."""
     digest = hashlib.sha256()
     for name, tensor in sorted(state.items()):
-        flat = tensor.detach().reshape(-1)
+        flat = whole(tensor.detach()).reshape(-1)
         # In float64: float32 would round the last index of a tensor with more than 2**24 values to one past its end.
         picks = torch.linspace(0, max(flat.numel() - 1, 0), min(64, flat.numel()), dtype=torch.float64).round().long()
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
@@ -199,7 +201,7 @@ def base_norm(model: Any) -> float:
     """The Frobenius norm of all weights that have adapters, which are frozen."""
     with torch.no_grad():
         weights = (layer.get_base_layer().weight for layer in adapted_layers(model).values())
-        return math.sqrt(sum(float(weight.float().square().sum()) for weight in weights))
+        return math.sqrt(sum(float(whole(weight).float().square().sum()) for weight in weights))
 
 
 def change_norm(model: Any) -> float:
@@ -210,7 +212,7 @@ def change_norm(model: Any) -> float:
     change = 0.0
     with torch.no_grad():
         for layer in adapted_layers(model).values():
-            first, second = layer.lora_A[_NAME].weight.float(), layer.lora_B[_NAME].weight.float()
+            first, second = whole(layer.lora_A[_NAME].weight).float(), whole(layer.lora_B[_NAME].weight).float()
             inner = ((second.T @ second) * (first @ first.T)).sum()
             change += float(inner.clamp(min=0.0)) * layer.scaling[_NAME] ** 2
     return math.sqrt(change)
@@ -291,9 +293,8 @@ def load_into(model: Any, folder: str | os.PathLike[str]) -> None:
     tensors = read_tensors(folder)
     own = adapter_state(model.state_dict())
     require_alike(own, tensors, str(folder))
-    with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+    for name, tensor in own.items():
+        copy_into(tensor, tensors[name])
 
 
 def read_tensors(folder: str | os.PathLike[str]) -> dict[str, Tensor]:

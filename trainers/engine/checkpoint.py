@@ -261,6 +261,8 @@ def load_optimizer_state(
     """
     from safetensors.torch import load_file
 
+    from .whole_tensors import cut_like
+
     parameters = dict(named)
     for full_name, value in [*load_file(path).items(), *numbers.items()]:
         name, key = full_name.rsplit("/", 1)
@@ -272,5 +274,8 @@ def load_optimizer_state(
             load_eight_bit_part(optimizer, parameter, moment, part, value)
             continue
         # Adam's step counts stay on the CPU unless the optimiser is fused or capturable; moments follow the parameter.
-        follows = hasattr(value, "shape") and (value.shape == parameter.shape or optimizer.param_groups[0].get("fused"))
-        optimizer.state[parameter][key] = value.to(parameter.device) if follows else value
+        if hasattr(value, "shape") and value.shape == parameter.shape:
+            optimizer.state[parameter][key] = cut_like(value, parameter)
+        else:
+            follows = hasattr(value, "shape") and optimizer.param_groups[0].get("fused")
+            optimizer.state[parameter][key] = value.to(parameter.device) if follows else value

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from .whole_tensors import copy_into, cut_like
+
 
 class HeldWeights:
     """Values for some parameters of a model.
@@ -25,7 +27,7 @@ class HeldWeights:
         self.parameters = dict(parameters)
         given = self.parameters if values is None else values
         self.values = {
-            name: given[name].detach().to(device=parameter.device, dtype=torch.float32, copy=True)
+            name: cut_like(given[name].detach().to(dtype=torch.float32, copy=True), parameter)
             for name, parameter in self.parameters.items()
         }
 
@@ -77,10 +79,11 @@ class AveragedWeights(HeldWeights):
     def update(self) -> None:
         """``average <- decay average + (1 - decay) present``, once per iteration."""
         for name, value in self.values.items():
-            value.lerp_(self.sources[name].to(value.device), 1.0 - self.decay)
+            source = self.sources[name]
+            value.lerp_(source if source.device == value.device else source.to(value.device), 1.0 - self.decay)
 
     @torch.no_grad()
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Load saved values."""
         for name, value in self.values.items():
-            value.copy_(values[name])
+            copy_into(value, values[name])

@@ -16,10 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdar_envs.model_files import adapter_base
+from sdar_envs.model_files import ModelFilesError, adapter_base, check_files
 
 from ..forward.root import PolicyModel
 from ..forward.weights import PolicyWeights
+from ..methods.method import TEACHER_WEIGHTS
 from .adapters import AdapterError, adapted_layers, adapter_state, adapters_off, read_tensors, require_alike
 from .base import Engine
 from .checkpoint import CheckpointStore
@@ -68,6 +69,7 @@ def stored_policy(place: str, root: PolicyModel, engine: Engine, tokenizer: Any,
     held = _held_adapters(folder, root, own)
     if held is not None:
         return PolicyWeights(root, held.scope)
+    require_files(place, folder)
     model, its_tokenizer = load_model(folder, trust_remote_code=trust)
     if its_tokenizer.get_vocab() != tokenizer.get_vocab():
         raise TeacherError(f"teacher_weights={place}: expected a model with the student's tokenizer, got another one")
@@ -81,9 +83,24 @@ def stored_policy(place: str, root: PolicyModel, engine: Engine, tokenizer: Any,
                 f"teacher_weights={place}: expected the student's {name} ({sizes[0]}), got {sizes[1]}: "
                 "take a model of the same family"
             )
-    teacher = engine.prepare(model)
-    teacher.requires_grad_(False)
-    return PolicyWeights(teacher)
+    return PolicyWeights(engine.reader(model))
+
+
+def require_files(place: str, folder: str | None = None) -> None:
+    """Refuse what is neither a word for the teacher's parameters nor a model of which there are files.
+
+    Args:
+        place: As it was written.
+        folder: Where that leads; None finds out.
+
+    Raises:
+        TeacherError: The message has the words, and what is wrong with the model.
+    """
+    try:
+        check_files(_checkpoint_of(place) if folder is None else folder)
+    except ModelFilesError as error:
+        words = ", ".join(TEACHER_WEIGHTS)
+        raise TeacherError(f"teacher_weights={place}: expected {words}, or a model or run; {error}") from None
 
 
 def _checkpoint_of(place: str) -> str:

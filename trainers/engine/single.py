@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from sdar_envs.model_files import adapter_base, load_causal_lm, load_tokenizer
+from sdar_envs.model_files import adapter_base, config_of, load_causal_lm, load_tokenizer
 
+from ..forward.logprobs import check_logits
 from ..forward.root import PolicyModel
 from ..options import MachineOptions, Options
 from ..options.option import AUTO
@@ -24,6 +25,7 @@ from .adapters import attach_saved, base_state, state_digest
 from .host_memory import give_freed_blocks_back
 
 SDAROptions = TypeVar("SDAROptions", bound=Options)
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,16 @@ class SingleProcess:
                     module._buffers[name] = buffer.to(self.device)
         disable_dropout(model)
         if self.gradient_checkpointing:
-            # The name of transformers 5.23 and later, then the one before it.
-            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-            enable({"use_reentrant": False})
+            recompute_activations(model)
         return PolicyModel(model, packs_rows=packs_rows(model, self.packing)).eval()
+
+    def reader(self, model: Any) -> PolicyModel:
+        """A root module around a model of its own that only reads."""
+        return self.prepare(model).requires_grad_(False)
+
+    def sampling_model(self, root: PolicyModel) -> Any:
+        """The language model itself."""
+        return root.language_model
 
     @contextmanager
     def learning(self, root: PolicyModel) -> Iterator[None]:
@@ -116,14 +124,29 @@ class SingleProcess:
         """The number itself, since there is one process."""
         return value
 
+    def max_over_ranks(self, value: float) -> float:
+        """The number itself."""
+        return value
+
+    def gather(self, value: _Value) -> list[_Value]:
+        """The value alone."""
+        return [value]
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Nothing to add."""
+
     def clip(self, parameters: Sequence[nn.Parameter], max_norm: float) -> float:
         """Scale gradients to a norm of at most `max_norm`; returns the norm before."""
         return float(torch.nn.utils.clip_grad_norm_(parameters, max_norm))
 
-    def whole_state(self, root: PolicyModel) -> Mapping[str, torch.Tensor]:
-        """All parameters of the language model, by its own names."""
+    def whole_state(self, root: PolicyModel, *, learning_only: bool = False) -> Mapping[str, torch.Tensor]:
+        """All parameters of the language model, by its own names; nothing has to be gathered."""
         state: Mapping[str, torch.Tensor] = root.language_model.state_dict()
         return state
+
+    def whole(self, tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+        """The tensors themselves."""
+        return tensors
 
     def load_whole(self, root: PolicyModel, state: Mapping[str, torch.Tensor]) -> None:
         """Load what `whole_state` returned."""
@@ -172,6 +195,26 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise ValueError(f"device: got {name!r}, but torch sees {torch.cuda.device_count()} GPUs: use auto or cpu")
     return device
+
+
+def check_before_loading(model: str | Path) -> None:
+    """Refuse, by its configuration alone, a model that cannot be trained; one that cannot be read yet is let through.
+
+    Raises:
+        ValueError: It is no decoder of text, or its logits are scaled or capped.
+    """
+    config = config_of(model)
+    if config is None:
+        return
+    named = [str(each) for each in config.get("architectures") or ()]
+    ours = any(each.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for each in named)
+    if config.get("is_encoder_decoder") or (named and not ours):
+        raise ValueError(
+            f"{model}: expected a causal language model, got {', '.join(named) or 'an encoder and a decoder'}: choose "
+            "a model whose config.json names an architecture ...ForCausalLM"
+        )
+    inner = config.get("text_config")
+    check_logits(str(model), (inner if isinstance(inner, dict) else config).get)
 
 
 def packs_rows(model: Any, packing: bool | str) -> bool:
@@ -259,6 +302,12 @@ def quiet_transformers() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()
+
+
+def recompute_activations(model: Any) -> None:
+    """Switch on gradient checkpointing, by the name of transformers 5.23 and later or the one before it."""
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def disable_dropout(model: nn.Module) -> None:

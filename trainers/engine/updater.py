@@ -22,12 +22,13 @@ from ..forward.distributions import against
 from ..forward.passes import score_views
 from ..forward.root import PolicyModel
 from ..methods.method import IterationPlan
-from ..methods.objective import Objective, objective, summarise
+from ..methods.objective import Objective, combined, objective, summarise
 from ..options import Options
 from .adapters import base_norm, change_norm
-from .base import Engine
+from .base import Engine, owns
 from .held_weights import AveragedWeights
 from .optimizers import HostState, make_optimizer, set_rate, step_scope
+from .whole_tensors import copy_into
 
 # The share of skipped updates is judged against at least this many, so that one early skip does not end a run.
 SKIP_WINDOW = 500
@@ -52,11 +53,13 @@ class MasterWeights:
     """Float32 copies (masters) of 16-bit parameters, which the optimiser updates.
 
     A float32 parameter is its own master, and so is every parameter where `separate_masters` is False: an update that
-    is smaller than a step of its 16 bits is then lost.
+    is smaller than a step of its 16 bits is then lost. Sharded parameters are float32 whatever the model computes in
+    (`computes_in`), and a checkpoint, whose model is in that precision, then holds them besides.
     """
 
     named: list[tuple[str, nn.Parameter]]
     separate_masters: bool = True
+    computes_in: torch.dtype = torch.float32
     masters: list[nn.Parameter] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,9 +106,9 @@ class MasterWeights:
         return [(name, master) for (name, _), master in zip(self.named, self.masters, strict=True)]
 
     def separate(self) -> dict[str, Tensor]:
-        """The masters that are not the parameters themselves, for a checkpoint."""
+        """The masters that are no parameters, or more precise than what computes, for a checkpoint."""
         pairs = zip(self.named, self.masters, strict=True)
-        return {name: master for (name, parameter), master in pairs if master is not parameter}
+        return {name: m for (name, p), m in pairs if m is not p or (p.dtype == torch.float32 != self.computes_in)}
 
     @torch.no_grad()
     def load_separate(self, path: Path) -> None:
@@ -113,9 +116,9 @@ class MasterWeights:
         from safetensors.torch import load_file
 
         saved = load_file(path)
-        for (name, parameter), master in zip(self.named, self.masters, strict=True):
-            if master is not parameter:
-                master.copy_(saved[name])
+        for (name, _), master in zip(self.named, self.masters, strict=True):
+            if name in saved:
+                copy_into(master, saved[name])
         self.publish()
 
 
@@ -167,7 +170,9 @@ class Updater:
         self.pad_id = pad_id
         named = root.language_model.named_parameters()
         learning = [(name, p) for name, p in named if p.requires_grad]
-        self.masters = MasterWeights(learning, separate_masters=options.master_weights != "none")
+        self.masters = MasterWeights(
+            learning, separate_masters=options.master_weights != "none", computes_in=engine.dtype
+        )
         self.optimizer = make_optimizer(options, self.masters.named_masters())
         self.host_state: HostState | None = None
         if options.offload_optimizer:
@@ -181,7 +186,7 @@ class Updater:
         """All optimiser steps of an iteration.
 
         Args:
-            rows: The rows that the iteration learns from, weighed.
+            rows: The rows that the iteration learns from, weighed: those of all processes, the same in each.
             plan: The method at this iteration; its step sets the learning rate and the counted order of rows.
 
         Returns:
@@ -248,8 +253,11 @@ class Updater:
 
     def optimiser_step(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> tuple[list[Objective], float]:
         """One optimiser step over `rows`; returns its micro-batches' metrics and the gradient norm before clipping."""
+        # Each process learns from the rows of its own groups; gradients and metrics are those of all.
         with self.engine.learning(self.root):
-            parts = self.accumulate(rows, plan)
+            own = self.accumulate([row for row in rows if owns(self.engine, row.group_id)], plan)
+        parts = combined(own, self.engine.gather)
+        self.engine.sum_gradients(self.masters.masters)
         norm = self.engine.clip(self.masters.masters, self.options.max_grad_norm)
         self.counters.updates += 1
         if math.isfinite(norm):
@@ -264,7 +272,12 @@ class Updater:
         return parts, norm
 
     def accumulate(self, rows: Sequence[WeighedRow], plan: IterationPlan) -> list[Objective]:
-        """Add the gradient of the whole step's loss to the masters, micro-batch by micro-batch."""
+        """Add the gradient of the whole step's loss to the masters, micro-batch by micro-batch.
+
+        Args:
+            rows: The rows of the step that this process learns from; the loss is divided by the tokens of all.
+            plan: The method at this iteration.
+        """
         # The denominator is that of the whole step, so gradients of micro-batches simply add up.
         options = self.options
         mask_truncated = options.mask_truncated_completions
@@ -273,7 +286,11 @@ class Updater:
         views = plan.method.teacher_views if plan.coefficient else ()
         parts = []
         lengths = [len(row.student.ids) for row in rows]
-        for indices in micro_batches(lengths, options.micro_batch_tokens, packed=self.root.packs_rows):
+        batches = micro_batches(lengths, options.micro_batch_tokens, packed=self.root.packs_rows)
+        for indices in self.root.in_step(batches):
+            if not indices:
+                self.root.idle_pass(self.pad_id)
+                continue
             # Forward: S, with entropies and with the divergence to the teacher's distributions where they are read.
             picked = [rows[index] for index in indices]
             read = plan.reads_vocabulary and any(row.teacher_tokens is not None for row in picked)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agents.base import Agent, Episode
 
+from ..engine.base import Ranks
 from ..rollout.asynchronous import collect_asynchronously
 from ..rollout.collect import Rollout, TaskDraw, collect
+from ..rollout.dealing import play_dealt
 from ..rollout.environments import EnvironmentSource
 from ..rollout.opening import open_batch_env
 from .evaluation_set import EvaluationSet, EvaluationSetError, without_split
@@ -130,6 +133,7 @@ def evaluate(
     privileged_turns: str | None = None,
     seal_info: bool = False,
     run_seed: int = 0,
+    ranks: Ranks | None = None,
     advance: Callable[[int, int], None] | None = None,
     asynchronous: bool = False,
 ) -> Evaluation:
@@ -144,6 +148,7 @@ def evaluate(
             turn for an agent that reads it, and never for others.
         seal_info: As in `collect.collect`, for a user's own ``teacher_context``.
         run_seed: Changes the draws of sampling, not the tasks.
+        ranks: The processes of a run, which share the tasks and all get the evaluation; None plays all here.
         advance: As in `collect.collect`: told how many episodes have ended, and of how many.
         asynchronous: Whether an episode goes on as soon as its own environment has answered. Tasks and draws are the
             same, and the batches of the sampler are not; see `rollout.asynchronous`.
@@ -181,14 +186,15 @@ def evaluate(
     tasks = [TaskDraw(task_id, fixed.draw(i, run_seed), group=i) for i, task_id in enumerate(fixed.task_ids)]
     play = collect_asynchronously if asynchronous else collect
     try:
-        rollouts = play(agent, batch_env, tasks, max_turns=fixed.max_turns, seal_info=seal_info, advance=advance)
+        here = partial(play, agent, batch_env, max_turns=fixed.max_turns, seal_info=seal_info, advance=advance)
+        rollouts = play_dealt(here, tasks, ranks)
     finally:
         batch_env.close()
-        if handed_in is None:
-            source.close()
     if all(rollout.episode.failed for rollout in rollouts):
         raise RuntimeError(f"every episode of the evaluation set failed; the first: {rollouts[0].failure}")
     clusters = tuple(source.cluster_of(task_id) for task_id in fixed.task_ids)
+    if handed_in is None:
+        source.close()
     return summarise(fixed, rollouts, clusters)
 
 

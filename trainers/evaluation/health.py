@@ -254,6 +254,12 @@ class Health:
         """The findings as plain values, in the order in which they were said."""
         return [finding.to_json() for finding in self.findings.values()]
 
-    def load(self, findings: Sequence[Mapping[str, Any]]) -> None:
-        """Take up the findings of an earlier part of the run."""
+    def streaks(self) -> dict[str, int]:
+        """How many iterations in a row each thing has held by now."""
+        return dict(self._streaks)
+
+    def load(self, findings: Sequence[Mapping[str, Any]], streaks: Mapping[str, int]) -> None:
+        """Take up the findings of an earlier part of the run, and what held at its end."""
+        self._streaks = dict(streaks)
         self.findings = {str(each["name"]): Finding(**each) for each in findings}
+        self._streaks = dict(streaks)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ..engine.base import Ranks
 from ..options import Options
 from ..rollout.environments import EnvironmentSource
 from ..rollout.policies import Policies
@@ -32,6 +33,7 @@ class Monitor:
         evaluation_sets: By split; those that are missing are made from the options.
         views: The prompts that the student is evaluated under.
         teacher_start: Success rate of the privileged-prompt policy before training; None until it is measured.
+        ranks: The processes that play; None plays all in this one.
         advance: Told the name of an evaluation that goes on, how many of its episodes have ended, and of how many.
         asynchronous: Whether episodes are collected asynchronously.
     """
@@ -42,6 +44,7 @@ class Monitor:
     evaluation_sets: dict[str, EvaluationSet] = field(default_factory=dict)
     views: tuple[str, ...] = ("plain",)
     teacher_start: float | None = None
+    ranks: Ranks | None = None
     advance: Callable[[str, int, int], None] | None = None
     asynchronous: bool = False
 
@@ -113,6 +116,7 @@ class Monitor:
             source=self.source,
             privileged_turns=turns,
             seal_info=self.policies.seals_info and turns != "never",
+            ranks=self.ranks,
             asynchronous=self.asynchronous,
             advance=self.advance and partial(self.advance, f"evaluation on {split}, {view} prompt"),
         )

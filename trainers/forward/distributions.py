@@ -18,7 +18,6 @@ logits would be 190 GB. Above ``divergence_memory_gb`` an iteration is refused b
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,7 +72,7 @@ def check_memory(head: Any, views: Sequence[View], options: Options) -> None:
 
 @torch.no_grad()
 def read_distributions(
-    root: PolicyModel, views: Sequence[View], options: Options, *, pad_id: int
+    root: PolicyModel, views: Sequence[View], options: Options, *, pad_id: int, borrowed: bool = False
 ) -> tuple[list[list[float]], list[TeacherTokens]]:
     """Score the sampled tokens as `passes.score_rows` does, and keep the next-token distributions at their positions.
 
@@ -82,6 +81,7 @@ def read_distributions(
         views: Rows given the privileged prompt.
         options: Temperature, batch options, and how much of a distribution is kept.
         pad_id: Any valid id, for padding.
+        borrowed: The root has these parameters only now (`weights.PolicyWeights`), so that its head is copied.
 
     Returns:
         Per view, the log-probs of its sampled tokens and the kept distributions, in host memory.
@@ -95,7 +95,7 @@ def read_distributions(
     # The head as it is now. The live one changes with every update: until the only one is done, it is the same.
     top_k = options.divergence_top_k if options.divergence_top_k < head.weight.shape[0] else 0
     updates_once = options.num_mini_batches == options.num_iterations == 1 and options.mini_batch_rows is None
-    kept = None if top_k else head if updates_once else copy.deepcopy(head).requires_grad_(False)
+    kept = None if top_k else root.head_as_now(stays=updates_once and not borrowed)
 
     def most_likely(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
         logprobs_NV = torch.log_softmax(logits_NV, -1)
@@ -106,10 +106,12 @@ def read_distributions(
     tokens = [TeacherTokens()] * len(views)
     found: list[tuple[list[int], Tensor, list[Tensor]]] = []
     lengths = [len(view.ids) for view in views]
-    for indices in micro_batches(lengths, options.micro_batch_tokens, packed=root.packs_rows):
-        picked = [views[index] for index in indices]
-        if not any(view.loss_positions for view in picked):
+    batches = micro_batches(lengths, options.micro_batch_tokens, packed=root.packs_rows)
+    for indices in root.in_step([own for own in batches if any(views[index].loss_positions for index in own)]):
+        if not indices:
+            root.idle_pass(pad_id)
             continue
+        picked = [views[index] for index in indices]
         # One pass: log-probs, and with them either the reduced distributions or the hidden states.
         scored: Scored = root(
             picked,

@@ -69,12 +69,25 @@ def check_head(model: Any) -> None:
     Raises:
         ValueError: The configuration scales or caps logits; the message names the setting.
     """
+    check_logits(type(model).__name__, lambda name: getattr(model.config, name, None))
+
+
+def check_logits(model: str, setting: Callable[[str], Any]) -> None:
+    """`check_head` of a model of which only the configuration is at hand.
+
+    Args:
+        model: Its name, for the message.
+        setting: A setting of its configuration by name; None where it has none.
+
+    Raises:
+        ValueError: The configuration scales or caps logits; the message names the setting.
+    """
     for name, neutral in (("final_logit_softcapping", None), ("logit_scale", 1.0), ("logits_scaling", 1.0)):
-        value = getattr(model.config, name, neutral)
+        value = setting(name)
         if value is not None and value != neutral:
             raise ValueError(
-                f"{type(model).__name__}: expected logits that are a linear head on the hidden states, got "
-                f"{name}={value}; such models are not supported here"
+                f"{model}: expected logits that are a linear head on the hidden states, got {name}={value}; such "
+                "models are not supported here"
             )
 
 

@@ -70,10 +70,12 @@ def score_rows(
     """
     results: list[list[float]] = [[] for _ in views]
     found: list[tuple[list[int], torch.Tensor]] = []
-    for indices in micro_batches([len(view.ids) for view in views], token_budget, packed=root.packs_rows):
-        picked = [views[index] for index in indices]
-        if not any(view.loss_positions for view in picked):
+    batches = micro_batches([len(view.ids) for view in views], token_budget, packed=root.packs_rows)
+    for indices in root.in_step([own for own in batches if any(views[index].loss_positions for index in own)]):
+        if not indices:
+            root.idle_pass(pad_id)
             continue
+        picked = [views[index] for index in indices]
         scored = score_views(root, picked, temperature=temperature, pad_id=pad_id, chunk=chunk, grad=False)
         found.append((indices, to_host(scored.logprobs_BT)))
     # Values are read when all passes have been handed to the device, so that it never waits for this loop.

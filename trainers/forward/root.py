@@ -8,14 +8,20 @@ tokens calls the wrapped module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from agents.base import View
 
 from .logprobs import Look, Scored, score
+
+
+def _as_many(passes: int) -> int:
+    return passes
 
 
 class PolicyModel(nn.Module):
@@ -24,12 +30,29 @@ class PolicyModel(nn.Module):
     Args:
         language_model: A causal LM of transformers (``get_decoder``, ``get_output_embeddings``).
         packs_rows: Rows of a pass stand one after another instead of being padded (`logprobs.score`).
+
+    Attributes:
+        passes_of_all: From the passes that this process needs to those that every process makes. Where parameters are
+            sharded, each pass gathers them from all processes, so all must make the same number.
     """
+
+    passes_of_all: Callable[[int], int]
 
     def __init__(self, language_model: Any, *, packs_rows: bool = False) -> None:
         super().__init__()
         self.language_model = language_model
         self.packs_rows = packs_rows
+        self.passes_of_all = _as_many
+
+    def in_step(self, batches: Sequence[list[int]]) -> list[list[int]]:
+        """The micro-batches of this process, and empty ones for the passes that only others need (`idle_pass`)."""
+        return [*batches, *([] for _ in range(self.passes_of_all(len(batches)) - len(batches)))]
+
+    def idle_pass(self, pad_id: int) -> None:
+        """A pass over two tokens that changes no gradient, for an empty micro-batch of `in_step`."""
+        scored: Scored = self([View([pad_id, pad_id], [1])], temperature=1.0, pad_id=pad_id)
+        if torch.is_grad_enabled():
+            (0.0 * scored.logprobs_BT.sum()).backward()
 
     def forward(
         self,
@@ -59,3 +82,11 @@ class PolicyModel(nn.Module):
     def head(self) -> Any:
         """The LM head."""
         return self.language_model.get_output_embeddings()
+
+    def head_as_now(self, *, stays: bool) -> Any:
+        """The LM head as it is now, to be called outside of a pass.
+
+        Args:
+            stays: It will not change while it is needed, so that the live one will do; else a copy without gradients.
+        """
+        return self.head if stays else copy.deepcopy(self.head).requires_grad_(False)

@@ -5,7 +5,8 @@ every episode counts once. Or rows: the official statistics, where an episode of
 pulls the baseline towards long episodes. In window mode a row is a turn; in transcript mode rows and episodes mostly
 coincide.
 
-`gigpo` adds an advantage per step, relative to other steps from the same state.
+`gigpo` adds an advantage per step, relative to other steps from the same state. `rae` needs no group: it compares with
+a running mean of what the role has earned so far.
 
 Rules for all estimators: equal scores give exactly 0; a group of one gives 0 (other code gives it its raw reward);
 episodes whose environment broke are left out of the statistics and get 0.
@@ -37,7 +38,8 @@ Scores = NDArray[np.float64]
 class Advantages:
     """`per_token` is parallel to the rows, then to their loss tokens; counts are over groups with usable episodes.
 
-    `metrics` are an estimator's own, for the log.
+    `metrics` are an estimator's own, for the log; `baselines` are the running means that the next iteration begins with
+    (`rae`).
     """
 
     per_token: list[list[float]]
@@ -45,6 +47,7 @@ class Advantages:
     flat_groups: int  # zero-variance groups: all scores equal, all advantages 0
     single_groups: int  # one usable member
     metrics: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, float] = field(default_factory=dict)
 
 
 def group_advantages(
@@ -98,6 +101,38 @@ def leave_one_out_advantages(
     return result
 
 
+def role_advantages(
+    scores_X: Sequence[float] | Scores,
+    roles_X: Sequence[str],
+    baselines: Mapping[str, float],
+    *,
+    decay: float,
+    keep_X: Sequence[bool] | None = None,
+) -> tuple[Scores, dict[str, float]]:
+    """Each score minus its role's running mean (role-conditioned advantage estimation, arXiv 2506.24119).
+
+    Scores are taken in order: ``b <- decay b + (1 - decay) R`` and then ``A = R - b``, so that a game needs no second
+    one to be compared with, and what one role earns is never held against another.
+
+    Args:
+        scores_X: Returns R.
+        roles_X: Role of each.
+        baselines: b by role before; 0 for a role that is not there.
+        decay: How much of b stays.
+        keep_X: Members that count; the others get 0 and move no baseline.
+
+    Returns:
+        A, and the baselines afterwards.
+    """
+    moved = dict(baselines)
+    result = np.zeros(len(scores_X), dtype=np.float64)
+    for index, (score, role) in enumerate(zip(scores_X, roles_X, strict=True)):
+        if keep_X is None or keep_X[index]:
+            moved[role] = decay * moved.get(role, 0.0) + (1.0 - decay) * float(score)
+            result[index] = float(score) - moved[role]
+    return result, moved
+
+
 def _members(groups_X: Sequence[Hashable], keep: NDArray[np.bool_]) -> dict[Hashable, list[int]]:
     """Indices of the kept members of each group."""
     members: dict[Hashable, list[int]] = {}
@@ -117,9 +152,17 @@ Normalise = Callable[[Scores, Sequence[Hashable], Sequence[bool]], Scores]
 
 
 def _per_token(
-    rows: Sequence[SampledRow], outcomes: Mapping[int, EpisodeOutcome], options: PolicyOptions, normalise: Normalise
+    rows: Sequence[SampledRow],
+    outcomes: Mapping[int, EpisodeOutcome],
+    options: PolicyOptions,
+    normalise: Normalise,
+    *,
+    alone: bool = False,
 ) -> Advantages:
-    """Score members, normalise them within groups, spread them over tokens, and place the invalid-action penalty."""
+    """Score members, normalise them within groups, spread them over tokens, and place the invalid-action penalty.
+
+    With `alone`, a group of one keeps what `normalise` gives it.
+    """
     penalty = options.invalid_action_penalty
     by_row = options.advantage_unit == "row"
     at_baseline = options.invalid_action_placement == "baseline"
@@ -137,7 +180,7 @@ def _per_token(
     values = normalise(scores, groups, keep)
     kept = _members(groups, np.asarray(keep, dtype=bool))
     single = [members for members in kept.values() if len({member_episodes[m] for m in members}) == 1]
-    for members in single:
+    for members in () if alone else single:
         # Rows of one episode are no siblings of each other: without another episode there is nothing to compare with.
         values[members] = 0.0
 
@@ -220,8 +263,31 @@ def gigpo(rows: Sequence[SampledRow], outcomes: Mapping[int, EpisodeOutcome], op
     return dataclasses.replace(episodes, per_token=per_token, metrics={"groups/shared_states": shared})
 
 
+def rae(
+    rows: Sequence[SampledRow],
+    outcomes: Mapping[int, EpisodeOutcome],
+    options: PolicyOptions,
+    baselines: Mapping[str, float] | None = None,
+) -> Advantages:
+    """Returns against a running mean per role (`role_advantages`), for games that are played once per task."""
+    role_of_group = {outcome.group_id: outcome.role for outcome in outcomes.values()}
+    moved: dict[str, float] = {}
+
+    def normalise(scores: Scores, groups: Sequence[Hashable], keep: Sequence[bool]) -> Scores:
+        roles = [role_of_group[int(str(group))] for group in groups]
+        values, after = role_advantages(
+            scores, roles, baselines or {}, decay=options.role_baseline_decay, keep_X=list(keep)
+        )
+        moved.update(after)
+        return values
+
+    result = _per_token(rows, outcomes, options, normalise, alone=True)
+    metrics = {f"baseline/{role or 'all'}": value for role, value in moved.items()}
+    return dataclasses.replace(result, baselines=moved, metrics=metrics)
+
+
 AdvantageFunction = Callable[[Sequence[SampledRow], Mapping[int, EpisodeOutcome], PolicyOptions], Advantages]
-ADVANTAGES: dict[str, AdvantageFunction] = {"grpo": grpo, "rloo": rloo, "gigpo": gigpo}
+ADVANTAGES: dict[str, AdvantageFunction] = {"grpo": grpo, "rloo": rloo, "gigpo": gigpo, "rae": rae}
 
 
 def compute_advantages(
@@ -229,6 +295,7 @@ def compute_advantages(
     outcomes: Sequence[EpisodeOutcome],
     options: PolicyOptions,
     name: str | None = None,
+    baselines: Mapping[str, float] | None = None,
 ) -> Advantages:
     """Compute advantages with the estimator `name` (the configuration's by default).
 
@@ -237,6 +304,7 @@ def compute_advantages(
         outcomes: One per episode that has a row.
         options: Estimator, unit, scale and penalty.
         name: Key of `ADVANTAGES`.
+        baselines: What `rae` has learned of each role in the iterations before.
 
     Returns:
         The advantages, per loss token of each row, and how many groups had zero variance or one member.
@@ -249,4 +317,6 @@ def compute_advantages(
     missing = sorted({row.episode_id for row in rows} - by_id.keys())
     if missing:
         raise ValueError(f"compute_advantages: expected an outcome for every episode, got none for {missing[:5]}")
+    if chosen == "rae":
+        return rae(rows, by_id, options, baselines)
     return ADVANTAGES[chosen](rows, by_id, options)

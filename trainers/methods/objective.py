@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..batch.token_batch import TokenBatch
@@ -146,6 +148,32 @@ def _distillation_metrics(
         rejected.sum(),
     )
     sums["distill/share_read"], counts["distill/share_read"] = where.sum(), batch.mask_BT.sum()
+
+
+def combined(parts: list[Objective], gather: Callable[[Any], list[Any]]) -> list[Objective]:
+    """The micro-batches of all processes, by rank; the list itself in a run of one process.
+
+    Args:
+        parts: Of this process, after their backward passes.
+        gather: From a value of this process to those of all.
+    """
+
+    def numbers(values: Mapping[str, Tensor]) -> dict[str, float]:
+        return {name: float(value) for name, value in values.items()}
+
+    own = [(float(p.loss), numbers(p.sums), numbers(p.counts), numbers(p.maxima)) for p in parts]
+    found = gather(own)
+    if len(found) == 1:
+        return parts
+
+    def tensors(values: Mapping[str, float]) -> dict[str, Tensor]:
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+
+    return [
+        Objective(torch.tensor(loss, dtype=torch.float64), *map(tensors, rest))
+        for of_rank in found
+        for loss, *rest in of_rank
+    ]
 
 
 def summarise(parts: Sequence[Objective]) -> Mapping[str, float]:

@@ -11,4 +11,5 @@ from .optimiser import OptimiserOptions as OptimiserOptions
 from .policy import PolicyOptions as PolicyOptions
 from .rollout import RolloutOptions as RolloutOptions
 from .run import RunOptions as RunOptions
+from .seats import SeatOptions as SeatOptions
 from .server import ServerOptions as ServerOptions

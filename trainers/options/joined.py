@@ -22,6 +22,7 @@ from .optimiser import OptimiserOptions
 from .policy import PolicyOptions
 from .rollout import RolloutOptions
 from .run import RunOptions
+from .seats import SeatOptions
 from .server import ServerOptions
 
 
@@ -33,6 +34,7 @@ class Options(
     EvaluationOptions,
     ServerOptions,
     RolloutOptions,
+    SeatOptions,
     AdapterOptions,
     OptimiserOptions,
     PolicyOptions,

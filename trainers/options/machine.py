@@ -7,7 +7,9 @@ from functools import partial
 from typing import Literal
 
 from .option import AUTO, OptionGroup, option
-from .reading import NAMED_BY_METHOD
+from .reading import NAMED_BY_METHOD, SEVERAL_PROCESSES
+
+SHARDINGS = (AUTO, "ddp", "fsdp")
 
 _option = partial(option, group="machine")
 
@@ -45,6 +47,21 @@ class MachineOptions(OptionGroup):
         False, "keep optimiser state and float32 copies in host memory between updates", maths=False
     )
     device: str = _option(AUTO, "auto, cpu, cuda, cuda:0, ...", maths=False)
+    sharding: str = _option(
+        AUTO,
+        "with several processes: ddp keeps parameters and optimiser whole in each, fsdp cuts them; auto: fsdp where "
+        "they would take more than half of a GPU",
+        choices=SHARDINGS,
+        maths=False,
+        read=(SEVERAL_PROCESSES,),
+    )
+    process_timeout: float = _option(
+        1800.0,
+        "with several processes: seconds that one waits for another, such as for its episodes",
+        above=0.0,
+        maths=False,
+        read=(SEVERAL_PROCESSES,),
+    )
     attn_implementation: str = _option(
         AUTO,
         "attention kernels of transformers; auto: its own choice",

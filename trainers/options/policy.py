@@ -7,7 +7,7 @@ from functools import partial
 from typing import Literal
 
 from .option import AUTO, OptionGroup, option
-from .reading import CORRECTION, DEVIATION, GIGPO, KL, KL_IN_THE_LOSS, LEARNING, PENALTY, POLICY_GRADIENT
+from .reading import CORRECTION, DEVIATION, GIGPO, KL, KL_IN_THE_LOSS, LEARNING, PENALTY, POLICY_GRADIENT, ROLE_BASELINE
 
 _option = partial(option, group="policy")
 _ADVANTAGES = (LEARNING, POLICY_GRADIENT)
@@ -21,7 +21,7 @@ class PolicyOptions(OptionGroup):
     clipping.
     """
 
-    advantage: str = _option("grpo", "advantage estimator: grpo, rloo or gigpo", read=_ADVANTAGES)
+    advantage: str = _option("grpo", "advantage estimator: grpo, rloo, gigpo or rae", read=_ADVANTAGES)
     advantage_unit: str = _option(
         "trajectory",
         "what a group's statistics run over: episodes, or rows (the official statistics)",
@@ -50,6 +50,14 @@ class PolicyOptions(OptionGroup):
         above=0.0,
         high=1.0,
         read=(*_ADVANTAGES, GIGPO),
+    )
+    role_baseline_decay: float = _option(
+        0.95,
+        "how much of a role's baseline stays after each of its episodes (rae)",
+        low=0.0,
+        high=1.0,
+        read=(*_ADVANTAGES, ROLE_BASELINE),
+        omit_at_default=True,
     )
     loss_type: str = _option(
         "dapo",

@@ -6,6 +6,7 @@ reported before a run starts and never refused.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -133,6 +134,15 @@ def _lora(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["lora"] else "lora is off"
 
 
+def _role_baseline(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    estimator = _estimator(values, method)
+    return None if estimator == "rae" else f"the advantage is {estimator}"
+
+
+def _seats(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    return None if values["roles"] else "no role of a game learns (--roles)"
+
+
 def _ucb(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     return None if values["retrieval"] == "ucb" else f"retrieval is {values['retrieval']}"
 
@@ -152,6 +162,11 @@ def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str |
     if len(split_privilege(values["privilege"])) == 1:
         return f"privilege={values['privilege']} is one context, and nothing is to be combined"
     return None
+
+
+def _several_processes(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    # Not an option: a launcher says how many processes there are, and sets the variable in each.
+    return "there is one process" if os.environ.get("WORLD_SIZE", "1") in ("", "1") else None
 
 
 def _server(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
@@ -178,7 +193,10 @@ LORA = Condition(_lora)
 TEACHER = Condition(_teacher)
 AVERAGED_TEACHER = Condition(_averaged_teacher)
 UCB = Condition(_ucb)
+SEATS = Condition(_seats)
+ROLE_BASELINE = Condition(_role_baseline)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
+SEVERAL_PROCESSES = Condition(_several_processes)
 SERVER = Condition(_server)
 ON_ONE_CARD = Condition(_on_one_card)
 
@@ -209,7 +227,10 @@ CONDITIONS = (
     TEACHER,
     AVERAGED_TEACHER,
     UCB,
+    SEATS,
+    ROLE_BASELINE,
     SEVERAL_CONTEXTS,
+    SEVERAL_PROCESSES,
     SERVER,
     ON_ONE_CARD,
 )

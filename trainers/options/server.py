@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
+from agents.sampling.vllm.client import parse_url
+
 from .option import OptionGroup, option
 from .reading import ON_ONE_CARD, SERVER
 
@@ -72,3 +74,9 @@ class ServerOptions(OptionGroup):
         maths=False,
         read=(SERVER,),
     )
+
+    def check(self) -> None:
+        """Refuse an address that is none."""
+        super().check()
+        if self.rollout == "vllm":
+            parse_url(self.vllm_url)

@@ -36,17 +36,26 @@ class Resampled:
         return {"groups/replaced": len(self.replaced) / group_size, "tokens/replaced": float(sampled)}
 
 
-def flat_groups(rollouts: Sequence[Rollout]) -> list[int]:
-    """The zero-variance groups, in order: those without two usable episodes of different return."""
+def flat_groups(rollouts: Sequence[Rollout], seats: int = 1) -> list[int]:
+    """The tasks whose groups all have zero variance, in order: no two usable episodes of different return.
+
+    Args:
+        rollouts: Episodes; groups are numbered by task and, within a task, by seat.
+        seats: Groups of a task: the seats of a game that learn. What one seat can learn is not thrown away because the
+            other's returns are equal.
+    """
     returns: dict[int, set[float]] = {}
     for rollout in rollouts:
         own = returns.setdefault(rollout.task.group, set())
         if not rollout.episode.failed:
             own.add(rollout.episode.return_)
-    return sorted(group for group, own in returns.items() if len(own) < 2)
+    tasks = {group // seats for group in returns}
+    return sorted(task for task in tasks if all(len(returns.get(task * seats + n, ())) < 2 for n in range(seats)))
 
 
-def replace_flat_groups(rollouts: Sequence[Rollout], play: Play, plan: TaskPlan, *, step: int, tries: int) -> Resampled:
+def replace_flat_groups(
+    rollouts: Sequence[Rollout], play: Play, plan: TaskPlan, *, step: int, tries: int, seats: int = 1
+) -> Resampled:
     """Play further tasks in the place of zero-variance groups, `tries` times at most; the order of groups stays.
 
     Args:
@@ -55,15 +64,16 @@ def replace_flat_groups(rollouts: Sequence[Rollout], play: Play, plan: TaskPlan,
         plan: Names the tasks that replace others.
         step: Iteration, from 0.
         tries: 0 plays nothing and returns the episodes as they are.
+        seats: Groups of a task, as in `flat_groups`.
     """
     kept, replaced = list(rollouts), []
     for attempt in range(tries):
-        zero_variance = flat_groups(kept)
+        zero_variance = flat_groups(kept, seats)
         if not zero_variance:
             break
-        further = iter(play(plan.replacements(step, attempt, zero_variance)))
-        for index, rollout in enumerate(kept):
-            if rollout.task.group in zero_variance:
-                replaced.append(rollout)
-                kept[index] = next(further)
+        further = play(plan.replacements(step, attempt, zero_variance))
+        replaced += [rollout for rollout in kept if rollout.task.group // seats in zero_variance]
+        kept = [rollout for rollout in kept if rollout.task.group // seats not in zero_variance]
+        # A seat that never acted gives no episode, so those that come may be more or fewer than those that go.
+        kept = sorted([*kept, *further], key=lambda rollout: rollout.task.group)
     return Resampled(kept, replaced)

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from sdar_envs.core import SPLITS, resolve_split
+from sdar_envs.privileged import split_info
 
 from ..options.references import import_own
 from .faults import FAULT_TEXTS, Fault
@@ -212,6 +213,14 @@ class EnvironmentSource:
         """`info` of a task's first state, in the environment that answers questions in this process."""
         with WATCHDOG.call(f"{self.name}, task {task_id}, reset", self.limits.reset_timeout):
             return reset_to(self._probe, task_id, self.enumerates_tasks)[1]
+
+    def task_type(self, task_id: str) -> str:
+        """The type of a task, as its environment states it after a reset; ``""`` where it states none.
+
+        Raises:
+            ValueError: There is no such task.
+        """
+        return split_info("", self._begin(task_id))[0].task_type
 
     @cached_property
     def options(self) -> frozenset[str]:

@@ -14,6 +14,7 @@ from agents.sampling.vllm.sampler import VllmSampler
 from agents.sampling.vllm.weights import AdapterLoad, CheckpointReload, WeightTransport, require_routes, served_models
 
 from ..engine.adapters import adapted_layers, save_adapter, save_merged
+from ..engine.processes import Place, ProcessesError
 from ..engine.single import quiet_transformers
 from ..options import Options
 
@@ -60,12 +61,32 @@ def make_server_sampler(
 def make_client(options: Options) -> ServerClient:
     """The client of a run's server; nobody is asked yet."""
     return ServerClient(
-        options.vllm_url,
+        own_url(options, Place.of()),
         timeout=options.vllm_timeout,
         tries=options.vllm_tries,
         wait=options.vllm_wait,
         say=logger.warning,
     )
+
+
+def own_url(options: Options, place: Place | None) -> str:
+    """The address of this process's server: ``{rank}`` in ``vllm_url`` is its number.
+
+    Args:
+        options: The address.
+        place: Of this process among several; None where it is alone.
+
+    Raises:
+        ProcessesError: Several processes would send their weights to one server.
+    """
+    if place is None:
+        return options.vllm_url
+    if "{rank}" not in options.vllm_url:
+        raise ProcessesError(
+            f"rollout=vllm with {place.world_size} processes: each keeps a server of its own in step, and vllm_url is "
+            f"{options.vllm_url!r} for all: expected an address with {{rank}} in it, such as http://gpu-server:80{{rank}}"
+        )
+    return options.vllm_url.replace("{rank}", str(place.rank))
 
 
 def make_transport(client: ServerClient, model: Any, options: Options) -> WeightTransport:
@@ -77,6 +98,8 @@ def make_transport(client: ServerClient, model: Any, options: Options) -> Weight
     """
     served = str(served_models(client)[0]["id"])
     folder = Path(options.output_dir) / FOLDER if options.vllm_folder is None else Path(options.vllm_folder)
+    if (place := Place.of()) is not None:
+        folder = folder / f"rank-{place.rank}"
     way = options.vllm_weights
     if way == "auto":
         way = "adapter" if has_adapters(model) else "reload"
@@ -124,6 +147,16 @@ def save_whole(model: Any, folder: Path) -> None:
 def save_adapters(model: Any, folder: Path) -> None:
     """Write the adapters of a model as a server reads them; what base model it serves is compared by a probe."""
     save_adapter(model, folder, base={"model": str(getattr(model, "name_or_path", "")), "fingerprint": ""})
+
+
+def confirm(sampler: Sampler) -> None:
+    """See that a server still holds the weights that the episodes were sampled with, before they are learned from.
+
+    Raises:
+        GenerationServerError: It does not.
+    """
+    if isinstance(sampler, VllmSampler):
+        sampler.confirm()
 
 
 def rest(sampler: Sampler) -> None:

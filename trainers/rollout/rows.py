@@ -147,6 +147,7 @@ def outcomes_of(rollouts: Sequence[Rollout]) -> list[EpisodeOutcome]:
             failed=rollout.episode.failed,
             success=rollout.episode.success,
             turns=len(rollout.episode.turns),
+            role=rollout.episode.role,
         )
         for index, rollout in enumerate(rollouts)
     ]
@@ -160,6 +161,13 @@ class ReadingMetrics:
     incomplete: int = 0
     block_tokens: int = 0
     history_cut: int = 0
+
+    def add(self, other: ReadingMetrics) -> None:
+        """Count the readings of another process too."""
+        self.read += other.read
+        self.incomplete += other.incomplete
+        self.block_tokens += other.block_tokens
+        self.history_cut += other.history_cut
 
     def metrics(self) -> dict[str, float]:
         """Means per complete reading, and the count of readings whose privileged context did not fit or was missing."""

@@ -121,6 +121,20 @@ class SkillBandit:
             self._chosen[key] = (context, max(self.arms, key=lambda arm: scores[arm]))
         return self._chosen[key][1]
 
+    def choose_in_order(self, rows: Sequence[SampledRow], rollouts: Sequence[Rollout]) -> None:
+        """Choose for the groups of rows that a teacher will read, in their order.
+
+        With several processes each reads its own groups only, and a choice depends on the groups before.
+
+        Args:
+            rows: All rows that will be read.
+            rollouts: Their episodes, by ``row.episode_id``.
+        """
+        for row in rows:
+            rollout = rollouts[row.episode_id]
+            if row.row_turns and rollout.privileged[row.row_turns[0]] is not None:
+                self.choose(rollout.episode.turns[row.row_turns[0]].view)
+
     def _own(self, context: str) -> str:
         """The skill of the task type itself; the first of the bank where it has none of that name."""
         return context if context in self.arms else self.arms[0]

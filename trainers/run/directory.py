@@ -122,10 +122,18 @@ class RunDirectory:
         trust_remote_code: Whether code that the model brings may run; written into `versions.json` where it may.
         warm_start: What the warm start of the initial model recorded, if it had one: written into a file of its own.
 
+    Attributes:
+        written: Whether this process writes it; not so where it follows another (`followed_directory`).
+
     Raises:
         RunDirectoryError: In use, holding another run, or holding a symbolic link in the place of something that a run
             writes.
     """
+
+    written = True
+    metrics: JsonLines
+    episodes: JsonLines
+    privileged: JsonLines | None
 
     def __init__(
         self,

@@ -57,6 +57,7 @@ def episode_record(
         "env_id": episode.env_id,
         "task_id": episode.task_id,
         "task_type": episode.task_type,
+        **({"role": episode.role, "game": episode.game} if episode.role else {}),
         "instruction": episode.turns[0].view.instruction if episode.turns else "",
         "seed": seed,
         "success": episode.success,

@@ -30,7 +30,7 @@ class RunLog:
         self.directory = directory
         self.options = options
         self.decode = decode
-        self.sinks = [SINKS[name](directory) for name in options.report_to]
+        self.sinks = [SINKS[name](directory) for name in options.report_to if directory.written]
 
     def metrics(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Write one metric line; sinks get its numbers. A number that is not finite is null in the line."""

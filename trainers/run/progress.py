@@ -54,6 +54,22 @@ def metrics_line(metrics: Mapping[str, Any]) -> str:
     return "  ".join(f"{short} {value}" for short, value in shown)
 
 
+class NoProgress:
+    """Shows nothing: for a process beside the one that writes."""
+
+    def step(self, done: int, metrics: Mapping[str, Any]) -> None:
+        """Show nothing."""
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
 class LineProgress:
     """Plain lines on standard error: the first, the last, and one every `seconds` in between."""
 

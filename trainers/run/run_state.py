@@ -6,12 +6,14 @@ Not here: when to save (`trainer`), and the files of a checkpoint (`engine.check
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from ..engine.adapters import adapted_layers, load_into
 from ..engine.checkpoint import OPTIMIZER, Checkpoint, CheckpointStore, load_optimizer_state, optimizer_state
@@ -19,6 +21,8 @@ from ..engine.single import quiet_transformers
 from ..engine.updater import UpdateCounters, Updater
 from ..options import Options
 from .directory import RunDirectory, RunDirectoryError
+
+logger = logging.getLogger(__name__)
 
 MASTERS = "masters"
 AVERAGE = "teacher_average"
@@ -40,7 +44,9 @@ class RunState:
         teacher_start: Success rate of the privileged-prompt policy before training.
         watched_at: The iteration after which the watched set was logged last.
         retrieval: What a bandit has learned (`skill_bandit.SkillBandit.state`).
+        baselines: What each role has earned on average, for the estimator `rae`.
         health: The findings so far (`health.Health.to_json`).
+        streaks: How many iterations in a row what would become a finding has held.
     """
 
     step: int = 0
@@ -54,7 +60,9 @@ class RunState:
     teacher_start: float | None = None
     watched_at: int = -1
     retrieval: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, float] = field(default_factory=dict)
     health: list[dict[str, Any]] = field(default_factory=list)
+    streaks: dict[str, int] = field(default_factory=dict)
 
 
 def save_run(
@@ -64,14 +72,33 @@ def save_run(
     updater: Updater,
     options: Options,
     initial_weights: str,
-    save_model: Callable[[Path], object],
-) -> Path:
+    save_model: Callable[[Path, Mapping[str, Tensor]], object],
+) -> Path | None:
     """Write a checkpoint of the run; the logs are flushed to disk first.
+
+    All processes call this: they gather what is cut over them. Only the writer writes, and gets the path.
+
+    Args:
+        store: The checkpoints.
+        directory: The open run directory.
+        state: How far the run is.
+        updater: Its parameters and optimiser are saved.
+        options: The run's configuration.
+        initial_weights: Fingerprint of the initial model.
+        save_model: Writes the model's files, with these whole parameters, into a directory.
 
     Raises:
         CheckpointError: The file system refused.
     """
-    tensors, numbers = optimizer_state(updater.optimizer, updater.masters.named_masters())
+    engine = updater.engine
+    moments, numbers = optimizer_state(updater.optimizer, updater.masters.named_masters())
+    tensors = {OPTIMIZER.partition(".")[0]: moments, MASTERS: updater.masters.separate()}
+    if updater.average is not None:
+        tensors[AVERAGE] = updater.average.values
+    gathered = {name: engine.whole(values) for name, values in tensors.items()}
+    parameters = engine.whole_state(updater.root, learning_only=options.lora)
+    if not engine.is_writer:
+        return None
     content = {
         "progressed": dataclasses.asdict(state),
         "counters": dataclasses.asdict(updater.counters),
@@ -79,10 +106,13 @@ def save_run(
         "log_offsets": {name: written.flush(sync=True) for name, written in directory.logs().items()},
         "config_digest": options.digest(),
         "initial_weights": initial_weights,
+        "processes": engine.world_size,
     }
-    masters = {MASTERS: updater.masters.separate()}
-    average = {} if updater.average is None else {AVERAGE: updater.average.values}
-    return store.save(state.step, save_model, content, optimizer=tensors, **masters, **average)
+
+    def write_model(folder: Path) -> None:
+        save_model(folder, parameters)
+
+    return store.save(state.step, write_model, content, **gathered)
 
 
 def restore_run(
@@ -121,13 +151,22 @@ def restore_run(
             raise RunDirectoryError(
                 f"{checkpoint.path} belongs to a run with another {words}: resume with the same one"
             )
+    then, now = content.get("processes", 1), updater.engine.world_size
+    if then != now and updater.engine.is_writer:
+        logger.warning(
+            "resumed with %d %s where it was written by %d: tasks and draws are the same, but sums are rounded in "
+            "another order, so from here on the run is not bit for bit the one that it would have been",
+            now,
+            "process" if now == 1 else "processes",
+            then,
+        )
     # Parameters, then optimiser, float32 masters and counters.
     model = updater.root.language_model
     if adapted_layers(model):
         load_into(model, checkpoint.path)
     else:
         with quiet_transformers():
-            dtype = next(model.parameters()).dtype
+            dtype = updater.engine.dtype
             saved = type(model).from_pretrained(checkpoint.path, dtype=dtype, use_safetensors=True)
         updater.engine.load_whole(updater.root, saved.state_dict())
     named = updater.masters.named_masters()

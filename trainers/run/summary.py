@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from agents.base import Episode
+
 from ..batch.row import SampledRow
 from ..engine.updater import UpdateCounters
 from ..evaluation.intervals import paired_difference
@@ -45,9 +47,31 @@ def rollout_metrics(rollouts: Sequence[Rollout], rows: Sequence[SampledRow], *, 
         "tokens/sampled": sum(len(row) for row in rows),
         "tokens/rows": sum(len(row.student.ids) for row in rows),
     }
+    metrics |= game_metrics(played)
     for fault in sorted({str(rollout.fault) for rollout in rollouts if rollout.episode.failed and rollout.fault}):
         metrics[f"episodes/failed_{fault}"] = sum(str(rollout.fault) == fault for rollout in rollouts)
     return {measured_name(name, view) if name in OUTCOMES else name: value for name, value in metrics.items()}
+
+
+def game_metrics(played: Sequence[Episode]) -> dict[str, float]:
+    """Metrics of episodes that were played against each other: by role, and of whole games; none of other episodes.
+
+    ``deals`` is the share of games that gave anything to anybody, ``joint`` the mean sum of what the recorded seats of
+    a game got.
+    """
+    metrics: dict[str, float] = {}
+    for role in sorted({episode.role for episode in played if episode.role and episode.game >= 0}):
+        own = [episode for episode in played if episode.role == role]
+        metrics[f"success/{role}"] = sum(episode.success for episode in own) / len(own)
+        metrics[f"return/{role}"] = sum(episode.return_ for episode in own) / len(own)
+    games: dict[int, float] = {}
+    for episode in played:
+        if episode.game >= 0:
+            games[episode.game] = games.get(episode.game, 0.0) + episode.return_
+    if games:
+        metrics["deals"] = sum(total > 0.0 for total in games.values()) / len(games)
+        metrics["joint"] = sum(games.values()) / len(games)
+    return metrics
 
 
 def _mean_entropy(rows: Sequence[SampledRow]) -> float:

@@ -10,12 +10,14 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from agents.base import View
 
 from ..batch.row import SampledRow, ScoredRow, WeighedRow, advanced
 from ..batch.teacher_tokens import TeacherTokens
 from ..batch.token_batch import collate, micro_batches
-from ..engine.base import Engine
+from ..engine.base import Engine, owns
 from ..forward.distributions import read_distributions
 from ..forward.passes import score_rows, score_views
 from ..forward.root import PolicyModel
@@ -24,7 +26,7 @@ from ..methods.apply import signal_and_weight, weigh
 from ..methods.method import IterationPlan
 from ..options import Options
 from ..rollout.collect import Rollout
-from ..rollout.rows import Reader, read_teachers
+from ..rollout.rows import Reader, ReadingMetrics, read_teachers
 from ..rollout.teacher_views import combine_readings
 from .old_logprobs import OldLogprobs, use_trainers
 
@@ -33,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 class Scorer:
     """Turns sampled rows into scored ones: reference and teacher log-probs.
+
+    With several processes each reads the rows of its own groups, and all get the log-probs of all; whole distributions
+    of the teacher stay where they were computed, since the same process learns from the row.
 
     Args:
         root: The live policy.
@@ -113,7 +118,7 @@ class Scorer:
         """
         recompute = self.old.recomputed and self.for_update
         places = [at for at, row in enumerate(rows) if len(row) and (recompute or not row.behaviour_logprobs_T)]
-        values = self._pass(self.live, [rows[at].student for at in places]) if places else []
+        values = self._pass_of_all(self.live, [rows[at] for at in places]) if places else []
         found = dict(zip(places, values, strict=True))
         told = [at for at in places if rows[at].behaviour_logprobs_T]
         scored = [
@@ -133,10 +138,18 @@ class Scorer:
 
     def _with_entropies(self, rows: Sequence[ScoredRow]) -> list[ScoredRow]:
         """Rows whose sampler did not say entropies (a generation server) get them from a pass of the policy."""
-        silent = [row for row in rows if len(row) and not row.entropies_T]
+        places = [at for at, row in enumerate(rows) if len(row) and not row.entropies_T]
+        if not places:
+            return list(rows)
+        own = [at for at in places if owns(self.engine, rows[at].group_id)]
         found: dict[int, list[float]] = {}
-        for indices in micro_batches([len(row.student.ids) for row in silent], self.options.micro_batch_tokens):
-            picked = [silent[index] for index in indices]
+        batches = micro_batches([len(rows[at].student.ids) for at in own], self.options.micro_batch_tokens)
+        for indices in self.root.in_step(batches):
+            if not indices:
+                with torch.no_grad():
+                    self.root.idle_pass(self.pad_id)
+                continue
+            picked = [rows[own[index]] for index in indices]
             scored = score_views(
                 self.root,
                 [row.student for row in picked],
@@ -147,9 +160,11 @@ class Scorer:
                 entropy=True,
             )
             assert scored.entropy_BT is not None
-            for row, values in zip(picked, scored.entropy_BT.tolist(), strict=True):
-                found[id(row)] = values[: len(row)]
-        return [advanced(row, ScoredRow, entropies_T=found[id(row)]) if id(row) in found else row for row in rows]
+            for index, values in zip(indices, scored.entropy_BT.tolist(), strict=True):
+                found[own[index]] = values[: len(rows[own[index]])]
+        for of_rank in self.engine.gather(found):
+            found |= of_rank
+        return [advanced(row, ScoredRow, entropies_T=found[at]) if at in found else row for at, row in enumerate(rows)]
 
     def _score_reference(self, rows: Sequence[ScoredRow]) -> list[ScoredRow]:
         """The rows with R."""
@@ -157,7 +172,7 @@ class Scorer:
             raise ValueError(
                 "Scorer: beta is not 0, so a reference policy is expected, got none: pass reference=, or set beta to 0"
             )
-        values = self._pass(self.reference, [row.student for row in rows])
+        values = self._pass_of_all(self.reference, rows)
         return [
             advanced(row, ScoredRow, reference_logprobs_T=logprobs) for row, logprobs in zip(rows, values, strict=True)
         ]
@@ -166,17 +181,30 @@ class Scorer:
         self, rows: Sequence[ScoredRow], rollouts: Sequence[Rollout], plan: IterationPlan
     ) -> tuple[list[ScoredRow], dict[str, float]]:
         """The rows with T for every reading and every view that readings make, and metrics of the readings."""
-        views, reading = read_teachers(rows, rollouts, self.readers)
-        # Per row: log-probs by reading, and the whole distributions where the method compares them.
+        # The rows of this process whose role is taught: views, log-probs by reading, and whole distributions where they
+        # are compared.
+        own = [
+            place
+            for place, row in enumerate(rows)
+            if owns(self.engine, row.group_id) and self.options.teaches(rollouts[row.episode_id].episode.role)
+        ]
+        read, counts = read_teachers([rows[place] for place in own], rollouts, self.readers)
+        views: list[dict[str, View]] = [{} for _ in rows]
         logprobs: list[dict[str, Sequence[float]]] = [{} for _ in rows]
         tokens: list[TeacherTokens | None] = [None] * len(rows)
+        for place, found in zip(own, read, strict=True):
+            views[place] = found
         for name in self.readers:
-            places = [place for place, own in enumerate(views) if name in own]
+            places = [place for place in own if name in views[place]]
             picked = [views[place][name] for place in places]
             if self.for_update and plan.reads_vocabulary:
                 with self.teacher.scope():
                     values, distributions = read_distributions(
-                        self.teacher.root, picked, self.options, pad_id=self.pad_id
+                        self.teacher.root,
+                        picked,
+                        self.options,
+                        pad_id=self.pad_id,
+                        borrowed=self.teacher is not self.live,
                     )
                 for place, distribution in zip(places, distributions, strict=True):
                     tokens[place] = distribution if len(rows[place]) else None
@@ -184,6 +212,14 @@ class Scorer:
                 values = self._pass(self.teacher, picked)
             for place, value in zip(places, values, strict=True):
                 logprobs[place][name] = value
+        # Those of the other processes.
+        reading = ReadingMetrics()
+        for found_views, found_logprobs, found_counts in self.engine.gather(
+            ({place: views[place] for place in own}, {place: logprobs[place] for place in own}, counts)
+        ):
+            reading.add(found_counts)
+            for place, own_views in found_views.items():
+                views[place], logprobs[place] = own_views, found_logprobs[place]
         # Several readings of one view become one teacher.
         behaviour = [row.behaviour_logprobs_T for row in rows]
         combined, agreement = combine_readings(logprobs, behaviour, self.readers, self.options.teacher_combine)
@@ -198,7 +234,7 @@ class Scorer:
 
     def _warn(self, incomplete: int, read: int) -> None:
         """Report once that rows whose privileged context could not be read learn nothing from the teacher."""
-        if not incomplete or self._warned:
+        if not incomplete or self._warned or not self.engine.is_writer:
             return
         self._warned = True
         logger.warning(
@@ -210,6 +246,15 @@ class Scorer:
             incomplete + read,
             self.options.teacher_budget,
         )
+
+    def _pass_of_all(self, weights: PolicyWeights, rows: Sequence[SampledRow]) -> list[list[float]]:
+        """The log-probs of all rows given the student's prompt; each process scores those of its own groups."""
+        own = [place for place, row in enumerate(rows) if owns(self.engine, row.group_id)]
+        values = self._pass(weights, [rows[place].student for place in own])
+        scored: dict[int, list[float]] = {}
+        for found in self.engine.gather(dict(zip(own, values, strict=True))):
+            scored |= found
+        return [scored[place] for place in range(len(rows))]
 
     def _pass(self, weights: PolicyWeights, views: Sequence[View]) -> list[list[float]]:
         with weights.scope():
@@ -225,6 +270,8 @@ class Scorer:
     def columns(self, rows: Sequence[SampledRow], plan: IterationPlan) -> dict[str, list[list[float]]]:
         """Numbers per sampled token for the log: behaviour, student, teacher, signal, weight, entropy.
 
+        All processes call this, with the same rows.
+
         Args:
             rows: At any stage. A weighed row shows what it was weighed with; a scored one is weighed here.
             plan: The method at their iteration.
@@ -235,7 +282,7 @@ class Scorer:
         """
         # Columns that every row has.
         method = plan.method
-        student = self._pass(self.live, [row.student for row in rows])
+        student = self._pass_of_all(self.live, rows)
         columns = {
             "behaviour": [list(row.behaviour_logprobs_T) for row in rows],
             "student": student,

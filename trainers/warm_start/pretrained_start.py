@@ -37,6 +37,7 @@ from .warm_start import dependencies, replaced_values
 if TYPE_CHECKING:
     from agents.chat import ChatAgent
 
+    from ..engine.checkpoint import Checkpoint
     from ..evaluation.evaluation_set import EvaluationSet
     from ..options import Options
     from ..rollout.environments import EnvironmentSource
@@ -73,7 +74,7 @@ class PretrainedStartConfig:
     max_steps: int = 400
     gate_every: int = 20
     decay_steps: int = 20
-    gate_episodes: int = 48
+    gate_episodes: int = 32
     malformed_high: float = 0.05
     student_low: float = 0.15
     teacher_lead: float = 0.10
@@ -107,7 +108,7 @@ def pretrained_start(
 
     The key of the cache is everything the parameters depend on: a fingerprint of the model's, the environment and the
     version of its world, the options of its prompts, `config`, and the versions of torch, transformers and tokenizers.
-    What is made before a measurement that does not end the cloning is kept, so that an interrupted one goes on.
+    Every `gate_every` steps what has been learned so far is kept, so that an interrupted warm start goes on from there.
 
     Args:
         args: Seed, environment, prompt and machine options of the run that will follow.
@@ -239,14 +240,15 @@ class _Making:
         config, say = self.config, self.say
         evaluation_set = self._evaluation_set()
         try:
-            before = self._measure(evaluation_set)
+            kept = self.store.newest()
+            before = self._measure(evaluation_set) if kept is None else Measured(**kept.state()["before"])
             say(f"warm start: before, {before}")
             reasoning = reasoning_of(self.plain.style, config)
             say(f"warm start: reasoning in the demonstrations: {reasoning}")
             if before.reaches(config):
                 say("warm start: nothing to teach, the model plays already")
                 return self._made(family, reasoning, before, before, evaluation_set, None)
-            cloner = self._cloner()
+            cloner = self._cloner(kept)
             after = clone_until(
                 cloner,
                 CloningSchedule(config.min_steps, config.max_steps, config.gate_every, config.decay_steps),
@@ -260,7 +262,7 @@ class _Making:
                 "teacher_lead=-1 asks for no lead",
                 say=say,
                 advance=self.advance,
-                keep=lambda: self._keep(cloner),
+                keep=lambda: self._keep(cloner, before),
             )
         finally:
             self.source.close()
@@ -284,7 +286,7 @@ class _Making:
             temperature=self.args.eval_temperature,
         )
 
-    def _cloner(self) -> Cloner:
+    def _cloner(self, kept: Checkpoint | None) -> Cloner:
         """The cloner over all demonstrations, after the last step that was kept."""
         from ..engine.checkpoint import load_optimizer_state
 
@@ -298,7 +300,6 @@ class _Making:
         views = demonstration_views(played, self.plain, self.privileged, self.advance, reason=reason)
         self.row_tokens = sum(len(view.ids) for view in views) / len(views)
         key = ("warm-start", self.args.seed)
-        kept = self.store.newest()
         if kept is not None:
             from safetensors.torch import load_file
 
@@ -316,13 +317,13 @@ class _Making:
     def _learning(self) -> list[tuple[str, Any]]:
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
-    def _keep(self, cloner: Cloner) -> None:
+    def _keep(self, cloner: Cloner, before: Measured) -> None:
         """Keep what has been learned so far, so that an interrupted warm start goes on from here."""
         from ..engine.checkpoint import optimizer_state
 
         named = self._learning()
         tensors, numbers = optimizer_state(cloner.optimizer, named)
-        state = {"optimizer_numbers": numbers, "tokens": cloner.tokens}
+        state = {"optimizer_numbers": numbers, "tokens": cloner.tokens, "before": asdict(before)}
         self.store.save(cloner.steps, lambda path: None, state, weights=dict(named), optimizer=tensors)
 
     def _measure_at(self, cloner: Cloner, evaluation_set: EvaluationSet) -> Measured:

@@ -62,7 +62,7 @@ def clone_until(
         remedy: What a person can do about a failure.
         say: Reports progress.
         advance: Called after every step; its total is the step at which cloning ends if the next measurement is good.
-        keep: Called after every measurement at the full learning rate that is not near: a good point to go on from.
+        keep: Called every `gate_every` steps at the full learning rate, measured or not: a point to go on from.
 
     Raises:
         WarmStartFailed: `max_steps` were not enough; the message holds the last measurement.
@@ -76,6 +76,7 @@ def clone_until(
             advance("cloning", cloner.steps, target + schedule.decay_steps)
             if cloner.steps % schedule.gate_every == 0 and cloner.steps < target:
                 say(f"warm start: step {cloner.steps}, cloning loss {loss:.2f}")
+                keep()
         found = measure()
         measured = f"{word(found)} at step {cloner.steps}"
         if not near(found):

@@ -6,7 +6,8 @@ server's own, so samples are not those of the local sampler (`exact_draws` is Fa
 else the server computes at that moment.
 
 A sample is handed out only after the server has said, *after* drawing it, that it holds the weights that were sent to
-it, and has given the probe the log-probs that it gave when they came. Otherwise (it was restarted, or somebody sent it
+it, and (from a stream: every few seconds, and at its end by `confirm`) has given the probe the log-probs that it gave
+when they came. Otherwise (it was restarted, or somebody sent it
 other weights) the weights are sent again and the completions drawn again.
 """
 
@@ -29,6 +30,8 @@ from .gate import Gate
 from .protocol import BrokenAnswer, Wanted, completion_body, read_completion, seed_of
 from .stream import Answer, VllmStream, WeightsGone
 from .weights import WeightTransport, served_models
+
+PROBE_EVERY_S = 5.0  # seconds between two probes while a stream is answered
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +112,7 @@ class VllmSampler:
         self._before_waking = before_waking
         self._asleep = False
         self._knows_entropies = False
+        self._probed_at = 0.0
         self._gate = Gate()
         self._concurrency = concurrency
         self._pool: ThreadPoolExecutor | None = None  # made when first needed, and again after `close`
@@ -124,6 +128,9 @@ class VllmSampler:
         probe.require_room(client, card, max_context)
         self._probe = probe.require_tokenizer(client, str(card["id"]), encode)
         transport.check()
+
+    engine = "vllm"  # see `base.engine_of`; what precision a server computes in is not said
+    dtype = ""
 
     @property
     def exact_draws(self) -> bool:
@@ -193,6 +200,19 @@ class VllmSampler:
                 self._first_look(model)
             self.version = version
         self.last_sync = SyncReport(version, time.perf_counter() - start, apart)
+
+    def confirm(self) -> None:
+        """See that the server still holds what was sent: after the last sample of those that are trained on.
+
+        Raises:
+            GenerationServerError: It does not.
+        """
+        if (why := self.difference()) is not None:
+            raise GenerationServerError(
+                f"{self.client.url} no longer holds the weights of version {self.version}, and what it sampled lately "
+                f"may be of others, so nothing is trained on it: {why}. Does another run send it weights? A run needs "
+                "a server of its own; go on with the run by --resume"
+            )
 
     def rest(self) -> None:
         """Have the server free its memory until the next weights come, where server and trainer share a card.
@@ -309,15 +329,22 @@ class VllmSampler:
 
     # Which weights the server holds.
 
-    def difference(self) -> str | None:
-        """How the server's weights differ from those that were sent last; None where they are those."""
+    def difference(self, *, by_name: bool = False) -> str | None:
+        """How the server's weights differ from those that were sent last; None where they are those.
+
+        Args:
+            by_name: Whether the server's word is enough where it was probed a moment ago.
+        """
         found = self.transport.difference()
         if found is not None:
             return found
+        if by_name and time.monotonic() - self._probed_at < PROBE_EVERY_S:
+            return None
         try:
             answer = probe.read_weights(self.client, self.transport.model_name(), self._probe)
         except Refused as refused:
             return refused.reason
+        self._probed_at = time.monotonic()
         apart = probe.moved(self._answered, answer)
         assert self.tolerance is not None
         if apart.mean <= self.tolerance:
@@ -367,6 +394,7 @@ class VllmSampler:
         """
         assert self.tolerance is not None and self._expected is not None
         self._answered = probe.read_weights(self.client, self.transport.model_name(), self._probe)
+        self._probed_at = time.monotonic()
         apart = probe.compared(self._answered, self._expected, self._probe)
         stuck = (
             said is not None

@@ -47,7 +47,7 @@ class Asker(Protocol):
         """Ask in a thread; the answer may be `WeightsGone`."""
         ...
 
-    def difference(self) -> str | None:
+    def difference(self, *, by_name: bool = False) -> str | None:
         """How the server's weights differ from those that were sent last."""
         ...
 
@@ -143,7 +143,7 @@ class VllmStream:
                 return "it does not know them"
             if error is not None:
                 raise error
-        return self._sampler.difference()
+        return self._sampler.difference(by_name=True)
 
     def _ask_again(self, each: _Asked) -> None:
         each.draws += 1

@@ -58,7 +58,7 @@ class Outcome:
         fault: The process hung or died.
     """
 
-    owner: int
+    owner: Any
     generation: int
     answer: Mapping[str, Any] = field(default_factory=dict)
     payload: bytes = b""
@@ -74,7 +74,7 @@ MakeRequest = Callable[[], tuple[Mapping[str, Any], float]]
 class _Entry:
     """A request in a line, and whose it is."""
 
-    owner: int
+    owner: Any
     ticket: int
     make: MakeRequest
 
@@ -131,12 +131,12 @@ class WorkerPool:
         """Whether an answer is still to come."""
         return any(line.current is not None or line.waiting for line in self._lines) or bool(self._outcomes)
 
-    def submit(self, worker: int, owner: int, make: MakeRequest, *, first: bool = False) -> None:
+    def submit(self, worker: int, owner: Any, make: MakeRequest, *, first: bool = False) -> None:
         """Put a request into a worker's line.
 
         Args:
             worker: Which worker.
-            owner: Whose outcome it is.
+            owner: Whose outcome it is; it comes back with that.
             make: Makes the request when its turn comes.
             first: Whether it goes before those that wait.
         """
@@ -144,6 +144,11 @@ class WorkerPool:
         entry = _Entry(owner, next(self._tickets), make)
         (line.waiting.appendleft if first else line.waiting.append)(entry)
         self._begin_next(line)
+
+    def abandon(self) -> None:
+        """Forget all requests that wait for their turn: whoever asked wants them no more."""
+        for line in self._lines:
+            line.waiting.clear()
 
     def tell(self, request: Mapping[str, Any]) -> None:
         """Send a request that has no answer to all workers that run."""

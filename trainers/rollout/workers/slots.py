@@ -129,15 +129,17 @@ class WorkerBatchEnv:
         return found
 
     def close(self) -> None:
-        """Close this split's environments; the workers stay."""
+        """Close this split's environments; the workers stay. What was asked for and has not come is given up."""
         self._episodes.clear()
+        self._finished.clear()
+        self._pool.abandon()
         self._pool.tell({"do": "close", "split": self._split})
 
     # One slot.
 
     def _ask(self, slot: int, episode: _Episode, *, first: bool = False) -> None:
         """Ask for the next reply of an episode."""
-        self._pool.submit(episode.worker, slot, partial(self._request, slot, episode), first=first)
+        self._pool.submit(episode.worker, (slot, episode), partial(self._request, slot, episode), first=first)
 
     def _request(self, slot: int, episode: _Episode) -> tuple[Mapping[str, Any], float]:
         """A reply that is replayed, as long as the environment is behind, or the wanted one; and its time limit."""
@@ -160,9 +162,9 @@ class WorkerBatchEnv:
 
     def _take(self, outcome: Outcome) -> None:
         """An answer or a fault of one slot."""
-        slot = outcome.owner
-        episode = self._episodes.get(slot)
-        if episode is None or not episode.waiting:
+        slot: int = outcome.owner[0]
+        episode: _Episode = outcome.owner[1]
+        if self._episodes.get(slot) is not episode:  # of an episode that was given up, here or in other slots
             return
         fault = fault_in(outcome)
         if fault is not None:
@@ -215,7 +217,7 @@ class WorkerBatchEnv:
 def describe(pool: WorkerPool, splits: Sequence[str], seeds: Sequence[str]) -> Mapping[str, Any] | Fault:
     """What an environment states about itself, asked in a worker: the fields of `making.Statement`, or its fault."""
     request = {"do": "state", "splits": list(splits), "seeds": list(seeds)}
-    pool.submit(0, 0, lambda: (request, pool.limits.reset_timeout))
+    pool.submit(0, None, lambda: (request, pool.limits.reset_timeout))
     (outcome,) = pool.poll(None)
     fault = fault_in(outcome)
     if fault is not None:
