@@ -55,6 +55,42 @@ SERVER_RUNS = ("tests/integration/test_generation_server.py",)
 WIRING = ("tests/integration/test_wiring.py", "tests/integration/test_trainer.py")
 
 MUTANTS: tuple[Mutant, ...] = (
+    # --- worlds of several roles ---
+    _mutant(
+        "haggle: the discount counts the offers of the side whose offer is taken",
+        "sdar_envs/multiagent/haggle/game.py",
+        "discount = self.table.discount ** (self.offers_made[proposer] - 1)",
+        "discount = self.table.discount ** (self.offers_made[OTHER[proposer]] - 1)",
+        "tests/envs/test_haggle_game.py",
+    ),
+    _mutant(
+        "haggle: talk holds no quotation mark of its own",
+        "sdar_envs/multiagent/haggle/game.py",
+        "words=quotable(words)",
+        "words=words",
+        "tests/envs/test_haggle_game.py",
+    ),
+    _mutant(
+        "pair: what is a robot's own is not carried over",
+        "sdar_envs/multiagent/pair/house.py",
+        "other.restore(shared_facts(self.games[role].snapshot()) | own_facts(other.snapshot()))",
+        "other.restore(self.games[role].snapshot())",
+        "tests/envs/test_pair_game.py",
+    ),
+    _mutant(
+        "pair: the home is that of what the wish names, and not of what is wanted",
+        "sdar_envs/multiagent/pair/game.py",
+        "keys = [*keys, *stated]",
+        "keys = [*keys, self._playing[0].target]",
+        "tests/envs/test_pair_game.py",
+    ),
+    _mutant(
+        "seat: what the others give before the next own turn is added up",
+        "sdar_envs/multiagent/role.py",
+        "gained += game.rewards[self.seat]",
+        "gained = game.rewards[self.seat]",
+        "tests/envs/test_multiagent_core.py",
+    ),
     # --- formulas of the loss ---
     _mutant(
         "clip: lower bound",
