@@ -187,6 +187,7 @@ def test_a_reason_quotes_what_its_own_prompt_shows_and_nothing_else(demonstratio
             assert quoted in shown
             quoting += bool(quoted)
             assert not (quoted and not demonstration.hinted)
+            assert not quoted or any(word in quoted.lower() for word in action.split() if len(word) > 2)
     assert quoting > 20
 
 
