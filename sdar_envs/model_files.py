@@ -151,12 +151,11 @@ def load_encoder(name: str | os.PathLike[str], *, trust_remote_code: bool = Fals
 
 def load_gguf(file: Path) -> tuple[Any, PreTrainedTokenizerBase]:
     """A causal language model and its tokenizer from a GGUF file, dequantised to float32; needs the package `gguf`."""
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(file.parent), **where)
-    return AutoModelForCausalLM.from_pretrained(str(file.parent), dtype=torch.float32, **where), tokenizer
+    return AutoModelForCausalLM.from_pretrained(str(file.parent), dtype="float32", **where), tokenizer
 
 
 def _load(
