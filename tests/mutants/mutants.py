@@ -822,6 +822,42 @@ MUTANTS: tuple[Mutant, ...] = (
         "return True",
         T + "test_asynchronous.py",
     ),
+    # --- pretrained models ---
+    _mutant(
+        "weights of another hash are refused",
+        "trainers/warm_start/packaged_weights.py",
+        "    if digest.hexdigest() != model.sha256:",
+        "    if False:",
+        "tests/integration/test_cli_packaged_models.py",
+    ),
+    _mutant(
+        "demonstrations that fail are not cloned",
+        "trainers/warm_start/demonstrations.py",
+        "            if played_once.success or not successful:",
+        "            if True:",
+        T + "test_pretrained_start.py",
+    ),
+    _mutant(
+        "micro-batches of a cloning step share its denominator",
+        "trainers/warm_start/behaviour_cloning.py",
+        "        total = sum(totals[1:], start=totals[0])",
+        "        total = totals[0]",
+        T + "test_pretrained_start.py",
+    ),
+    _mutant(
+        "a warm start wants few malformed completions",
+        "trainers/warm_start/pretrained_start.py",
+        "            self.malformed <= config.malformed_high / share",
+        "            True",
+        T + "test_pretrained_start.py",
+    ),
+    _mutant(
+        "a reason quotes a line that speaks of the action",
+        "trainers/warm_start/demonstrations.py",
+        'if lines and common[best] else ""',
+        'if lines else ""',
+        T + "test_pretrained_start.py",
+    ),
     # --- the information barrier ---
     _mutant(
         "privileged knowledge has no text form",
