@@ -364,8 +364,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "micro-batches hold every row once",
         "trainers/batch/token_batch.py",
-        "(len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget",
-        "(len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget + lengths[index]",
+        "tokens + more <= token_budget",
+        "tokens + more <= token_budget + lengths[index]",
         T + "test_token_batch.py",
     ),
     # --- forward passes ---
