@@ -133,6 +133,18 @@ def test_a_run_with_adapters_sends_them_alone_and_the_base_model_stays(tmp_path:
     assert all(torch.equal(tensor, before[name]) for name, tensor in server.model.state_dict().items())
 
 
+def test_the_end_of_a_run_with_adapters_does_not_wait_for_a_server_that_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("peft")
+    server = ProtocolServer(save_model(tmp_path / "model")).start()
+    trainer = trainer_on(server, tmp_path, method="grpo", lora=True, vllm_wait=1e6)
+    trainer._sync_sampler(0)
+    server.stop()
+    sampler_of(trainer).close()  # would take days
+    assert "was not told that the run has ended" in caplog.text and sampler_of(trainer).client.wait == 1e6
+
+
 def test_adapters_on_another_base_model_are_refused_before_anything_is_sampled(
     server: ProtocolServer, tmp_path: Path
 ) -> None:
