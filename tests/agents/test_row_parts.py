@@ -19,7 +19,7 @@ from agents.sampling.base import SampleRequest
 from agents.sampling.decode_graphs import DecodeGraphs
 from agents.sampling.draft_index import DraftIndex
 from agents.sampling.draws import draw
-from agents.sampling.fast_forward import FastForward
+from agents.sampling.fast_forward import FastForward, adapters_of
 from agents.sampling.local import BatchSampler
 from agents.sampling.prefix import common, leaders, length_groups
 from agents.sampling.row_forward import RowForward, bytes_per_token
@@ -326,6 +326,26 @@ def test_the_lean_pass_is_refused_where_it_would_leave_something_out() -> None:
     assert not FastForward.supports(llama(mlp_bias=True))
     scaled = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10_000.0}
     assert not FastForward.supports(llama(rope_parameters=scaled))
+
+
+@pytest.mark.parametrize("layout", ["block", "rows"])
+def test_adapters_that_are_put_in_later_are_part_of_what_is_sampled_from(layout: str) -> None:
+    peft = pytest.importorskip("peft")
+    own_model = make_model("qwen3", VOCABULARY, positions=512)
+    options: dict[str, Any] = {"end_ids": [3, 4], "pad_id": 0, "max_completion_length": 7, "max_context": 400}
+    lean = BatchSampler(own_model, layout=layout, **options)
+    request = SampleRequest(0, [9, 10, 11], False, ("lora",))
+    (before,) = lean.sample([request])
+    peft.inject_adapter_in_model(
+        peft.LoraConfig(r=2, target_modules=["q_proj", "o_proj", "down_proj"], init_lora_weights=False), own_model
+    )
+    assert FastForward.supports(own_model) and not FastForward.joins(own_model)
+    assert adapters_of(own_model)["disabled"] is False and adapters_of(make_model("qwen3", VOCABULARY)) == {}
+    for each in (lean, BatchSampler(own_model, layout=layout, **options)):
+        (after,) = each.sample([request])
+        (expected,) = BatchSampler(own_model, fast=False, **options).sample([request])
+        check_alike([[after]], [[expected]])
+    assert after.logprobs != pytest.approx(before.logprobs, abs=1e-3)
 
 
 def test_the_memory_of_a_token_is_what_the_cache_holds_of_it() -> None:
