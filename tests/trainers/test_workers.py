@@ -161,6 +161,22 @@ def test_an_idle_workers_death_costs_nothing() -> None:
     source.close()
 
 
+def test_a_replay_that_differs_from_the_episode_fails_it() -> None:
+    source = EnvironmentSource(TellingEnv, workers=1)  # what it says depends on its process
+    try:
+        batch_env = open_batch_env(source, "valid", 1)
+        batch_env.reset([0], ["1000001"])
+        pid = source.pool._lines[0].process.pid  # type: ignore[union-attr]
+        os.kill(pid, signal.SIGKILL)
+        while alive(pid):
+            time.sleep(0.001)
+        (reply,) = batch_env.step([0], ["red"])
+    finally:
+        source.close()
+    assert reply.fault is FaultKind.DIVERGED
+    assert "the replay differs from the episode at step 0: not deterministic" in str(reply.failure)
+
+
 def test_answers_to_what_was_given_up_are_nobodys() -> None:
     source = EnvironmentSource(ToyWorld, workers=1)
     try:
