@@ -235,7 +235,7 @@ def _is_adapted(module: Any) -> bool:
 def adapters_of(model: Any) -> Mapping[str, object]:
     """Which adapters of a model are in use: what a captured graph of it depends on beside its tensors."""
     for module in model.modules():
-        if hasattr(module, "active_adapters") and hasattr(module, "disable_adapters"):
+        if _is_adapted(module):
             return {
                 "active": tuple(module.active_adapters),
                 "disabled": bool(module.disable_adapters),

@@ -141,6 +141,8 @@ class RowEngine:
             # Between rollouts the memory belongs to others.
             self._rows = []
             self.cache.clear()
+            if self.graphs is not None:
+                self.graphs.valid_for(None)
             self.state = DecodeState.empty(0, self._max_steps, self.cache.device)
 
     def forget_columns(self) -> None:
@@ -149,7 +151,6 @@ class RowEngine:
         Rows that go on go on, as they do in every layout: their earlier columns are those of earlier parameters.
         """
         self._begun.clear()
-        self._drafts.clear()  # so that a run that goes on here does as one that is resumed here
         for known in self._slots.values():
             known.used = -1
 

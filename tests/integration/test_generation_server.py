@@ -18,6 +18,7 @@ from agents.sampling.vllm.client import GenerationServerError
 from agents.sampling.vllm.nccl import Control, DirectTransfer
 from agents.sampling.vllm.sampler import VllmSampler
 from trainers import cli
+from trainers.cli.unused_options import unread
 from trainers.config import SDARConfig
 from trainers.run.directory import read_json_lines
 
@@ -149,6 +150,8 @@ def test_a_server_without_adapters_is_named_with_its_flags(tmp_path: Path) -> No
         trainer_on(server, tmp_path, method="grpo", lora=True)
     with pytest.raises(ValueError, match="vllm_weights=adapter sends LoRA adapters, and the model has none"):
         trainer_on(server, tmp_path, method="grpo", vllm_weights="adapter")
+    with pytest.raises(ValueError, match="vllm_weights=nccl sends whole weights, and with lora only adapters change"):
+        trainer_on(server, tmp_path, method="grpo", vllm_weights="nccl", lora=True)
     server.stop()
 
 
@@ -304,3 +307,7 @@ def test_the_options_are_of_a_server_alone_and_the_digest_knows_only_who_samples
     with pytest.raises(ValueError, match="vllm_url: expected the address"):
         SDARConfig(rollout="vllm", vllm_url="nonsense://x")
     assert json.loads(json.dumps(plain.to_dict()))["rollout"] == "local"
+    said = unread(SDARConfig(vllm_tries=9, vllm_memory_share=0.3), ["vllm_tries", "vllm_memory_share"])
+    assert said == ["vllm_memory_share, vllm_tries are not read: rollout is local, and no server is asked"]
+    said = unread(SDARConfig(rollout="vllm", vllm_memory_share=0.3), ["vllm_tries", "vllm_memory_share"])
+    assert said == ["vllm_memory_share is not read: vllm_colocate is off, and the server has a card of its own"]

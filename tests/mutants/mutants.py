@@ -771,6 +771,57 @@ MUTANTS: tuple[Mutant, ...] = (
         "self.entropies_T",
         *SERVER_RUNS,
     ),
+    # --- environments that break ---
+    _mutant(
+        "a replay that differs is no replay",
+        "trainers/rollout/workers/slots.py",
+        "            if digest != episode.digests[turn]:",
+        "            if False:",
+        T + "test_workers.py",
+    ),
+    _mutant(
+        "what a lost worker held is replayed",
+        "trainers/rollout/workers/slots.py",
+        "if episode.generation != self._pool.generation(episode.worker):",
+        "if False:",
+        T + "test_workers.py",
+    ),
+    _mutant(
+        "answers to what was given up are nobody's",
+        "trainers/rollout/workers/slots.py",
+        "if self._episodes.get(slot) is not episode:",
+        "if self._episodes.get(slot) is None:",
+        T + "test_workers.py",
+    ),
+    _mutant(
+        "a reward is a finite number",
+        "trainers/rollout/replies.py",
+        "    if not math.isfinite(number):",
+        "    if False:",
+        T + "test_replies.py",
+    ),
+    _mutant(
+        "a failed episode stays failed though its environment had called it a success",
+        "trainers/rollout/running.py",
+        " and reason is not StopReason.FAILED",
+        "",
+        T + "test_rollout.py",
+        T + "test_replies.py",
+    ),
+    _mutant(
+        "a free slot is filled at once",
+        "trainers/rollout/asynchronous.py",
+        "            release([slot])\n        begin(slot)",
+        "            release([slot])\n        if not beginning and not acting:\n            begin(slot)",
+        T + "test_asynchronous.py",
+    ),
+    _mutant(
+        "what is deterministic is collected in lockstep",
+        "trainers/rollout/opening.py",
+        "return on_gpu or not sampler.exact_draws",
+        "return True",
+        T + "test_asynchronous.py",
+    ),
     # --- the information barrier ---
     _mutant(
         "privileged knowledge has no text form",
