@@ -22,6 +22,7 @@ from trainers.options import (
     PolicyOptions,
     RolloutOptions,
     RunOptions,
+    SeatOptions,
     ServerOptions,
 )
 from trainers.options.option import OptionGroup, Range, options_of
@@ -33,6 +34,7 @@ GROUPS: tuple[type[OptionGroup], ...] = (
     OptimiserOptions,
     AdapterOptions,
     RolloutOptions,
+    SeatOptions,
     ServerOptions,
     EvaluationOptions,
     MachineOptions,
