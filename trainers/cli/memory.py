@@ -162,7 +162,7 @@ def assess(
         OSError: The environment's data is not there.
     """
     from ..engine.hardware import this_machine
-    from ..engine.memory import estimate_memory
+    from ..engine.memory import SMALL_ON_CPU, estimate_memory
     from ..engine.remedies import faster, smaller
     from ..engine.run_time import estimate_time, known_rates
     from ..engine.single import choose_device, fitted_to
@@ -182,7 +182,9 @@ def assess(
             lengths = dataclasses.replace(lengths, source=source)
     memory = estimate_memory(shape, config, on_gpu=on_gpu, lengths=lengths)
     helps = smaller(shape, config, on_gpu=on_gpu, lengths=lengths)
-    rates = rates or known_rates(hardware.name, size=Precision.of(config, on_gpu=on_gpu).bytes)
+    # With a tiny model time goes where no arithmetic is: rates of larger ones would be no bound.
+    if rates is None and shape.parameters > SMALL_ON_CPU:
+        rates = known_rates(hardware.name, size=Precision.of(config, on_gpu=on_gpu).bytes)
     time, speeds = None, []
     if rates is not None:
         time = estimate_time(shape, config, rates, on_gpu=on_gpu, lengths=lengths)
