@@ -3,10 +3,11 @@
     python -m benchmarks.kill_ranks --tries 10 --record kills.json [--sharding fsdp] [--processes 2]
 
 A small run on the small household, with a checkpoint after every iteration, is made once in peace. Each try kills one
-process of another such run at a drawn moment of its course, waits for the others to end by themselves, resumes with the
-same command, and compares: every tensor file of the last checkpoint byte by byte, and every line of the logs but for
-clocks. ``--record`` keeps the tries of several calls together, each with draws of its own; what is printed is over all
-of them. Processes are forked (`forked_ranks`), so that a try takes seconds.
+process of another such run at a drawn moment (after a drawn number of checkpoints and a drawn time), waits for the
+others to end by themselves, resumes with the same command, and compares: every tensor file of the last checkpoint byte
+by byte, and every line of the logs but for clocks. ``--record`` keeps the tries of several calls together, each with
+draws of its own; what is printed is over all of them. Processes are forked (`forked_ranks`), so that a try takes
+seconds.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ class Try:
     sharding: str
     processes: int
     victim: int
-    moment: float  # of the course of the run in peace, 0 to 1
-    checkpoints: int  # that there were then
+    wanted: int  # checkpoints that there had to be first
+    seconds: float  # from then on
+    checkpoints: int  # that there were at the kill
     ended_after: float  # seconds until the others had ended by themselves
     ended: bool  # within `PATIENCE`
     said: str  # what a survivor said
@@ -110,6 +112,12 @@ def outcome(folder: Path) -> tuple[dict[str, bytes], dict[str, list[dict[str, An
     return tensors, logs
 
 
+def checkpoints_of(folder: Path) -> int:
+    """The newest iteration of which there is a checkpoint; 0 without one."""
+    names = [path.name for path in (folder / "run" / "checkpoints").glob("step-*")]
+    return max((int(name.removeprefix("step-")) for name in names), default=0)
+
+
 def require_done(endings: list[Ending]) -> None:
     """Refuse a run that did not reach its end.
 
@@ -124,14 +132,17 @@ def require_done(endings: list[Ending]) -> None:
 def one_try(folder: Path, arguments: argparse.Namespace, number: int, seconds: float, peace: Any) -> Try | None:
     """Kill, wait, resume, compare; None where the run ended before it could be killed."""
     draw = counted_generator("kill_ranks", arguments.sharding, arguments.processes, number)
-    victim, moment = int(draw.integers(arguments.processes)), float(draw.uniform())
+    victim, wanted = int(draw.integers(arguments.processes)), int(draw.integers(OPTIONS["max_steps"]))
+    delay = float(draw.uniform(0.0, seconds / OPTIONS["max_steps"]))
     ranks = start(folder, arguments, resume=False)
-    time.sleep(moment * seconds)
     process = ranks.processes[victim]
+    while process.is_alive() and checkpoints_of(folder) < wanted:
+        time.sleep(0.005)
+    time.sleep(delay)
     if not process.is_alive():
         ranks.wait(PATIENCE)
         return None
-    checkpoints = len(list((folder / "run" / "checkpoints").glob("step-*")))
+    checkpoints = checkpoints_of(folder)
     killed = time.monotonic()
     process.kill()
     endings = ranks.wait(PATIENCE)
@@ -146,7 +157,8 @@ def one_try(folder: Path, arguments: argparse.Namespace, number: int, seconds: f
         sharding=arguments.sharding,
         processes=arguments.processes,
         victim=victim,
-        moment=moment,
+        wanted=wanted,
+        seconds=delay,
         checkpoints=checkpoints,
         ended_after=waited,
         ended=all(ending.status is not None and ending.status >= 0 for ending in others),
@@ -156,14 +168,12 @@ def one_try(folder: Path, arguments: argparse.Namespace, number: int, seconds: f
     )
 
 
-def drill(arguments: argparse.Namespace, drawn: int) -> tuple[list[Try], int]:
-    """The tries of this call, and the draws so far.
-
-    Args:
-        arguments: How many tries, of what run.
-        drawn: Draws of earlier calls, which are not made again.
-    """
-    made: list[Try] = []
+def drill(arguments: argparse.Namespace) -> list[Try]:
+    """All tries on record, those of this call included; each is recorded when it is done."""
+    record: Path | None = arguments.record
+    held = json.loads(record.read_text()) if record is not None and record.exists() else {}
+    tries = [Try(**each) for each in held.get("tries", [])]
+    drawn, wanted = int(held.get("drawn", 0)), len(tries) + arguments.tries
     with tempfile.TemporaryDirectory() as place:
         save_model(Path(place) / "model")
         own = Path(place) / "peace"
@@ -172,21 +182,25 @@ def drill(arguments: argparse.Namespace, drawn: int) -> tuple[list[Try], int]:
         require_done(start(own, arguments, resume=False).wait(600.0))
         seconds = time.monotonic() - begun
         peace = outcome(own)
-        while len(made) < arguments.tries:
+        while len(tries) < wanted:
             drawn += 1
             folder = Path(place) / f"try-{drawn}"
             folder.mkdir()
             done = one_try(folder, arguments, drawn, seconds, peace)
             shutil.rmtree(folder)
             if done is not None:
-                made.append(done)
+                tries.append(done)
                 verdict = "same" if done.same_weights and done.same_logs else "DIFFERENT"
                 line = (
-                    f"try {drawn}: rank {done.victim} killed at {done.moment:.2f}, {done.checkpoints} checkpoints, the "
+                    f"try {drawn}: rank {done.victim} killed {done.seconds:.2f} s after {done.wanted} checkpoints, the "
                     f"others ended after {done.ended_after:.1f} s, {verdict}"
                 )
                 print(line, file=sys.stderr, flush=True)
-    return made, drawn
+            if record is not None:
+                record.write_text(
+                    json.dumps({"drawn": drawn, "tries": [asdict(each) for each in tries]}, indent=1) + "\n"
+                )
+    return tries
 
 
 def summary(tries: list[Try]) -> dict[str, Any]:
@@ -198,7 +212,7 @@ def summary(tries: list[Try]) -> dict[str, Any]:
         "others ended by themselves": sum(each.ended for each in tries),
         "longest until they had, s": max((each.ended_after for each in tries), default=0.0),
         "killed, by rank": dict(sorted(Counter(each.victim for each in tries).items())),
-        "killed, by checkpoints that there were": dict(sorted(Counter(each.checkpoints for each in tries).items())),
+        "killed, by iterations that were saved": dict(sorted(Counter(each.checkpoints for each in tries).items())),
         "sharding": dict(sorted(Counter(each.sharding for each in tries).items())),
     }
 
@@ -213,13 +227,7 @@ def main() -> None:
     options.add_argument("--json", action="store_true", help="print one JSON object and no table")
     arguments = options.parse_args()
     torch.set_num_threads(1)
-    held = json.loads(arguments.record.read_text()) if arguments.record and arguments.record.exists() else {}
-    made, drawn = drill(arguments, held.get("drawn", 0))
-    tries = [Try(**each) for each in held.get("tries", [])] + made
-    if arguments.record:
-        kept = {"drawn": drawn, "tries": [asdict(each) for each in tries]}
-        arguments.record.write_text(json.dumps(kept, indent=1) + "\n")
-    figures = summary(tries)
+    figures = summary(drill(arguments))
     rows = [[name, str(value)] for name, value in figures.items()]
     emit("kill_ranks", figures, [table(["figure", "value"], rows)], as_json=arguments.json)
 

@@ -61,8 +61,9 @@ def child(options: dict[str, Any], model: str) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     from trainers.config import SDARConfig
-    from trainers.engine.memory import Lengths, estimate_memory
+    from trainers.engine.memory import estimate_memory
     from trainers.engine.model_shape import shape_of
+    from trainers.engine.workload import Lengths
     from trainers.trainer import SDARTrainer
 
     config = SDARConfig(**options)

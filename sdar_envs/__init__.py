@@ -94,6 +94,10 @@ HAGGLE = WorldEntry(
     env_id="sdar/Haggle-v0",
     entry_point="sdar_envs.multiagent.haggle.env:HaggleEnv",
     demonstrator="sdar_envs.multiagent.haggle.demonstrator:SCRIPT",
+    players={
+        "generic": "sdar_envs.multiagent.haggle.players:generic",
+        "safe": "sdar_envs.multiagent.haggle.players:safe",
+    },
     presets={"tiny": "haggle-tiny"},
     skill_folder="haggle",
     game_id="sdar/haggle-v0",
@@ -103,6 +107,7 @@ PAIR = WorldEntry(
     env_id="sdar/Pair-v0",
     entry_point="sdar_envs.multiagent.pair.env:PairEnv",
     demonstrator="sdar_envs.multiagent.pair.demonstrator:SCRIPT",
+    players={"generic": "sdar_envs.multiagent.pair.players:generic"},
     presets={"tiny": "pair-tiny"},
     skill_folder="pair",
     game_id="sdar/pair-v0",

@@ -149,6 +149,15 @@ def load_encoder(name: str | os.PathLike[str], *, trust_remote_code: bool = Fals
     return _load(AutoModel.from_pretrained, name, trust_remote_code, options)
 
 
+def load_gguf(file: Path) -> tuple[Any, PreTrainedTokenizerBase]:
+    """A causal language model and its tokenizer from a GGUF file, dequantised to float32; needs the package `gguf`."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where: dict[str, Any] = {"gguf_file": file.name, "trust_remote_code": False}
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(file.parent), **where)
+    return AutoModelForCausalLM.from_pretrained(str(file.parent), dtype="float32", **where), tokenizer
+
+
 def _load(
     from_pretrained: Callable[..., Any], name: str | os.PathLike[str], trust: bool, options: dict[str, Any]
 ) -> Any:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from trainers.config import SDARConfig
-from trainers.engine.memory import Lengths, Precision, estimate_memory
+from trainers.engine.memory import estimate_memory
 from trainers.engine.run_time import Rates, estimate_time, forward_flops
 from trainers.engine.single import SingleProcess
+from trainers.engine.workload import Lengths, Precision
 from trainers.trainer import SDARTrainer
 
 from .machine import Device

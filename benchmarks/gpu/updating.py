@@ -9,10 +9,11 @@ from agents.base import View
 from trainers.batch.row import WeighedRow
 from trainers.config import SDARConfig
 from trainers.engine.adapters import attach
-from trainers.engine.memory import Lengths, estimate_memory
+from trainers.engine.memory import estimate_memory
 from trainers.engine.run_time import forward_flops
 from trainers.engine.single import SingleProcess
 from trainers.engine.updater import Updater
+from trainers.engine.workload import Lengths
 from trainers.forward.passes import score_rows
 from trainers.methods import get_method
 

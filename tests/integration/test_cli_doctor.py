@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trainers.cli import doctor_checks, main
-from trainers.cli.doctor_checks import Answer, Failed, Skipped, Subject
+from trainers.cli.doctor_answers import Answer, Failed, Skipped, Subject
+from trainers.cli.doctor_server import check_server
 
 HERE = Subject("cpu", None, Path("runs"))
 
@@ -87,7 +88,7 @@ def test_a_step_that_takes_more_than_computed_is_found(monkeypatch) -> None:
 
 def test_a_server_that_does_not_answer_is_named() -> None:
     with pytest.raises(Failed, match="does not answer as vLLM does") as caught:
-        doctor_checks.check_vllm(Subject("cpu", "http://127.0.0.1:9", Path("runs")))
+        check_server(Subject("cpu", "http://127.0.0.1:9", Path("runs")))
     assert "--vllm-url" in caught.value.remedy
 
 
@@ -97,8 +98,8 @@ def test_weights_are_sent_to_a_server_which_then_has_the_trainers_log_probs(tiny
     served, other = tiny_model_path("qwen3"), tiny_model_path("qwen3", pad="<|im_end|>")
     server = ProtocolServer(served).start()
     try:
-        answer = doctor_checks.check_vllm(Subject("cpu", server.url, Path("runs"), str(other)))
+        answer = check_server(Subject("cpu", server.url, Path("runs"), str(other)))
         assert "weights sent" in answer.line and answer.values["apart_mean"] < 1e-3
-        assert "no weights were sent" in doctor_checks.check_vllm(Subject("cpu", server.url, Path("runs"))).line
+        assert "no weights were sent" in check_server(Subject("cpu", server.url, Path("runs"))).line
     finally:
         server.stop()

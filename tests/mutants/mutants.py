@@ -55,6 +55,42 @@ SERVER_RUNS = ("tests/integration/test_generation_server.py",)
 WIRING = ("tests/integration/test_wiring.py", "tests/integration/test_trainer.py")
 
 MUTANTS: tuple[Mutant, ...] = (
+    # --- worlds of several roles ---
+    _mutant(
+        "haggle: the discount counts the offers of the side whose offer is taken",
+        "sdar_envs/multiagent/haggle/game.py",
+        "discount = self.table.discount ** (self.offers_made[proposer] - 1)",
+        "discount = self.table.discount ** (self.offers_made[OTHER[proposer]] - 1)",
+        "tests/envs/test_haggle_game.py",
+    ),
+    _mutant(
+        "haggle: talk holds no quotation mark of its own",
+        "sdar_envs/multiagent/haggle/game.py",
+        "words=quotable(words)",
+        "words=words",
+        "tests/envs/test_haggle_game.py",
+    ),
+    _mutant(
+        "pair: what is a robot's own is not carried over",
+        "sdar_envs/multiagent/pair/house.py",
+        "other.restore(shared_facts(self.games[role].snapshot()) | own_facts(other.snapshot()))",
+        "other.restore(self.games[role].snapshot())",
+        "tests/envs/test_pair_game.py",
+    ),
+    _mutant(
+        "pair: the home is that of what the wish names, and not of what is wanted",
+        "sdar_envs/multiagent/pair/game.py",
+        "keys = [*keys, *stated]",
+        "keys = [*keys, self._playing[0].target]",
+        "tests/envs/test_pair_game.py",
+    ),
+    _mutant(
+        "seat: what the others give before the next own turn is added up",
+        "sdar_envs/multiagent/role.py",
+        "gained += game.rewards[self.seat]",
+        "gained = game.rewards[self.seat]",
+        "tests/envs/test_multiagent_core.py",
+    ),
     # --- formulas of the loss ---
     _mutant(
         "clip: lower bound",
@@ -328,8 +364,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "micro-batches hold every row once",
         "trainers/batch/token_batch.py",
-        "(len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget",
-        "(len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget + lengths[index]",
+        "tokens + more <= token_budget",
+        "tokens + more <= token_budget + lengths[index]",
         T + "test_token_batch.py",
     ),
     # --- forward passes ---
@@ -401,8 +437,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the reference policy scores the reference",
         SCORER,
-        "values = self._pass(self.reference, [row.student for row in rows])",
-        "values = self._pass(self.root, [row.student for row in rows])",
+        "values = self._pass_of_all(self.reference, rows)",
+        "values = self._pass_of_all(self.live, rows)",
         *WIRING,
     ),
     _mutant(
@@ -423,8 +459,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the coefficient is that of the iteration",
         ITERATION,
-        "self.method.at(state.step, self.args)\n        mask",
-        "self.method.at(0, self.args)\n        mask",
+        "self.method.at(state.step, self.args)\n        clock",
+        "self.method.at(0, self.args)\n        clock",
         "tests/integration/test_method_runs.py",
         *WIRING,
     ),
@@ -785,6 +821,42 @@ MUTANTS: tuple[Mutant, ...] = (
         "return on_gpu or not sampler.exact_draws",
         "return True",
         T + "test_asynchronous.py",
+    ),
+    # --- pretrained models ---
+    _mutant(
+        "weights of another hash are refused",
+        "trainers/warm_start/packaged_weights.py",
+        "    if digest.hexdigest() != model.sha256:",
+        "    if False:",
+        "tests/integration/test_cli_packaged_models.py",
+    ),
+    _mutant(
+        "demonstrations that fail are not cloned",
+        "trainers/warm_start/demonstrations.py",
+        "            if played_once.success or not successful:",
+        "            if True:",
+        T + "test_pretrained_start.py",
+    ),
+    _mutant(
+        "micro-batches of a cloning step share its denominator",
+        "trainers/warm_start/behaviour_cloning.py",
+        "        total = sum(totals[1:], start=totals[0])",
+        "        total = totals[0]",
+        T + "test_pretrained_start.py",
+    ),
+    _mutant(
+        "a warm start wants few malformed completions",
+        "trainers/warm_start/pretrained_start.py",
+        "            self.malformed <= config.malformed_high / share",
+        "            True",
+        T + "test_pretrained_start.py",
+    ),
+    _mutant(
+        "a reason quotes a line that speaks of the action",
+        "trainers/warm_start/demonstrations.py",
+        'if lines and common[best] else ""',
+        'if lines else ""',
+        T + "test_pretrained_start.py",
     ),
     # --- the information barrier ---
     _mutant(

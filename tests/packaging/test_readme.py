@@ -90,7 +90,9 @@ def test_commands_of_the_page_exist_with_their_flags(page: Path):
             known = {name.removeprefix("testenv:") for name in settings.sections()} | {"py311"}
             assert set(words[words.index("-e") + 1].split(",")) <= known, f"{words} on {page.name}"
         elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
-            assert (ROOT / f"{words[2].replace('.', '/')}.py").is_file(), f"{words} on {page.name}"
+            program = ROOT / words[2].replace(".", "/")
+            found = program.with_suffix(".py"), program / "__main__.py"
+            assert any(path.is_file() for path in found), f"{words} on {page.name}"
         elif words[0] == "pytest":
             for path in (word for word in words[1:] if word.startswith("tests/")):
                 assert (ROOT / path.split("::")[0]).exists(), f"{words} on {page.name}"

@@ -23,9 +23,6 @@ from trainers.engine.memory import (
     LOGITS_LEARNING,
     LOGITS_LEARNING_ENTROPY,
     LOGITS_SCORING,
-    Adapters,
-    Lengths,
-    Work,
     estimate_memory,
     layer_activations,
 )
@@ -34,6 +31,7 @@ from trainers.engine.remedies import faster, smaller
 from trainers.engine.run_time import Rates, estimate_time, forward_flops, known_rates
 from trainers.engine.single import SingleProcess
 from trainers.engine.updater import Updater
+from trainers.engine.workload import Adapters, Lengths, Work
 from trainers.forward.logprobs import head_logprobs
 from trainers.forward.passes import score_views
 

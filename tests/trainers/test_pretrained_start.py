@@ -14,12 +14,17 @@ from tiny_models import CHATML, make_model, make_tokenizer
 
 from agents.base import Parse
 from agents.prompts import prompt_style
+from agents.rendering import ChatRenderer
+from agents.teacher import Teacher
 from sdar_envs.demonstrations import Demonstration, demonstrate, script_of
 from trainers.config import SDARConfig
 from trainers.engine.adapters import adapted_layers
+from trainers.methods import METHODS
 from trainers.presets import model_family
-from trainers.warm_start.behaviour_cloning import MEASURED_PARAMETERS, Cloner, FineTuningConfig
-from trainers.warm_start.demonstrations import play_demonstrations, reason_for
+from trainers.rollout.environments import EnvironmentSource
+from trainers.rollout.policies import make_policies
+from trainers.warm_start.behaviour_cloning import MEANT_FOR_PARAMETERS, Cloner, FineTuningConfig
+from trainers.warm_start.demonstrations import demonstration_views, play_demonstrations, reason_for
 from trainers.warm_start.pretrained_start import (
     Measured,
     PretrainedStartConfig,
@@ -135,8 +140,8 @@ def test_a_larger_model_gets_a_smaller_rate_and_adapters_keep_theirs() -> None:
 
     tuning = FineTuningConfig(learning_rate=1e-4)
     assert tuning.rate_for(Sized((1000, True))) == 1e-4  # type: ignore[arg-type]
-    assert tuning.rate_for(Sized((4 * MEASURED_PARAMETERS, True))) == pytest.approx(0.5e-4)  # type: ignore[arg-type]
-    adapters = Sized((16 * MEASURED_PARAMETERS, False), (MEASURED_PARAMETERS // 100, True))
+    assert tuning.rate_for(Sized((4 * MEANT_FOR_PARAMETERS, True))) == pytest.approx(0.5e-4)  # type: ignore[arg-type]
+    adapters = Sized((16 * MEANT_FOR_PARAMETERS, False), (MEANT_FOR_PARAMETERS // 100, True))
     assert tuning.rate_for(adapters) == 1e-4  # type: ignore[arg-type]
 
 
@@ -165,25 +170,52 @@ def demonstrations() -> list[Demonstration]:
     return [demonstrate(script, {"size": "small"}, key=(0, index), hinted=index % 2 == 0) for index in range(30)]
 
 
+def shown_to(demonstration: Demonstration) -> list[str]:
+    """The privileged context of each turn's prompt; empty without one."""
+    teacher = Teacher(ChatRenderer(make_tokenizer(CHATML)), "paper", privilege="skill", budget_tokens=4000)
+    pairs = zip(demonstration.privileged, demonstration.views, strict=True)
+    return [teacher.block(known, view) if demonstration.hinted else "" for known, view in pairs]
+
+
 def test_a_reason_quotes_what_its_own_prompt_shows_and_nothing_else(demonstrations: list[Demonstration]) -> None:
-    quoted = {True: 0, False: 0}
+    quoting = 0
     for demonstration in demonstrations:
-        known = demonstration.privileged[0]
-        assert known is not None
-        lines = [line.rstrip(".") for line in known.reveal()["skills"]["compact_lines"]]
-        for turn, action in enumerate(demonstration.actions):
-            reason = reason_for(demonstration, turn)
+        for turn, (action, shown) in enumerate(zip(demonstration.actions, shown_to(demonstration), strict=True)):
+            reason = reason_for(demonstration, turn, shown)
             assert reason.endswith(f"My next step is: {action}.")
-            quoted[demonstration.hinted] += any(line in reason for line in lines)
-    assert quoted[False] == 0 and quoted[True] > 20
+            quoted = reason.partition("I was told: ")[2].partition(". The task is")[0]
+            assert quoted in shown
+            quoting += bool(quoted)
+            assert not (quoted and not demonstration.hinted)
+            assert not quoted or any(word in quoted.lower() for word in action.split() if len(word) > 2)
+    assert quoting > 20
 
 
 def test_a_completion_with_its_reason_is_well_formed_and_does_the_action(demonstrations: list[Demonstration]) -> None:
     style = prompt_style("paper")
     for demonstration in demonstrations:
         for turn, (action, view) in enumerate(zip(demonstration.actions, demonstration.views, strict=True)):
-            said = style.completion_for(action, view, reason=reason_for(demonstration, turn))
+            said = style.completion_for(
+                action, view, reason=reason_for(demonstration, turn, shown_to(demonstration)[turn])
+            )
             assert said.startswith("<think>\n") and style.parse(said, False, view) == (action, Parse.OK)
+
+
+def test_reasons_stand_in_the_rows_of_a_prompt_that_asks_for_thinking(demonstrations: list[Demonstration]) -> None:
+    tokenizer = make_tokenizer(CHATML)
+    model = make_model("qwen2", len(tokenizer), positions=9000)
+    args = options(prompt_style="paper", context="window", max_prompt_length=6000, teacher_budget=2000)
+    source = EnvironmentSource(ENV, args.environment_kwargs)
+    policies = make_policies(model, tokenizer, args, METHODS["grpo"], source, None)
+    source.close()
+    assert policies.privileged_policy is not None
+    for demonstration in demonstrations[:2]:
+        views = demonstration_views([demonstration], policies.evaluator, policies.privileged_policy, reason=reason_for)
+        assert len(views) == len(demonstration.actions)  # a row per turn
+        for action, view in zip(demonstration.actions, views, strict=True):
+            said = tokenizer.decode(view.sampled_ids())
+            assert f"My next step is: {action}.\n</think>" in said and f"<action>{action}</action>" in said
+            assert ("I was told" in said) <= demonstration.hinted
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ import torch
 
 from benchmarks.forked_ranks import ForkedRanks
 from trainers.config import SDARConfig
+from trainers.engine import processes
 from trainers.engine.agreement import RanksDifferError, require_agreement
 from trainers.engine.processes import Place, ProcessesError, join, joined
 from trainers.engine.rank_failures import is_of_collectives, says
+from trainers.rollout.generation_server import own_url
 
 COMPLETE = {"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
@@ -82,6 +84,22 @@ def test_a_port_that_is_taken_is_named() -> None:
             lambda: join(SDARConfig(device="cpu")), 1, variables=[{"WORLD_SIZE": "2"}], port=port
         ).wait(60)
     assert re.search(rf"ProcessesError: rank 0 of 2: the port .*127.0.0.1:{port}, is taken", str(ending.error))
+
+
+def test_a_process_that_does_not_come_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "START_TIMEOUT", 1.0)
+    (ending,) = ForkedRanks.start(
+        lambda: join(SDARConfig(device="cpu")), 1, variables=[{"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}]
+    ).wait(60)
+    assert re.search("ProcessesError: .*(of 2 processes, rank 1 did not come|did not meet at)", str(ending.error))
+
+
+def test_each_process_asks_a_generation_server_of_its_own() -> None:
+    place = Place(3, 4, 1, 2)
+    assert own_url(SDARConfig(vllm_url="http://one:8000"), None) == "http://one:8000"
+    assert own_url(SDARConfig(vllm_url="http://one:800{rank}"), place) == "http://one:8003"
+    with pytest.raises(ProcessesError, match=r"with 4 processes: .*'http://one:8000' for all.*\{rank\}"):
+        own_url(SDARConfig(vllm_url="http://one:8000"), place)
 
 
 class Told:

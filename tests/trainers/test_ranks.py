@@ -205,6 +205,30 @@ def test_a_process_that_fails_ends_the_others_with_its_rank_and_reason(folder: P
     assert "ended the run: ValueError: no more of this" in str(ends[0].error)
 
 
+class Meddling:
+    """Changes a parameter in one process only."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if os.environ["RANK"] == "1":
+            with torch.no_grad():
+                self.trainer.model.get_output_embeddings().weight.mul_(1.5)
+
+    trainer: Any = None
+
+
+def test_copies_that_have_come_apart_are_not_saved(folder: Path) -> None:
+    def work() -> None:
+        meddling = Meddling()
+        meddling.trainer = make_trainer(
+            folder, trainer={"callbacks": [meddling]}, output_dir=str(folder / "apart"), **RUN
+        )
+        meddling.trainer.train()
+
+    ends = ForkedRanks.start(work, 2).wait(60)
+    assert "copies of the parameters have come apart: those of rank 1" in str(ends[0].error)
+    assert not (folder / "apart/checkpoints").exists()
+
+
 def test_processes_with_other_options_or_weights_are_refused_by_name(folder: Path) -> None:
     def other_options() -> None:
         make_trainer(folder, learning_rate=0.1 + int(os.environ["RANK"]), **RUN)

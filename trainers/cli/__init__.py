@@ -100,10 +100,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        if not _says(error):
-            return 2
         if debug or not is_callers_mistake(error):
             raise
+        if not _says(error):
+            return 2
         from .terminal import one_line
 
         print(f"sdar {words[0]}: {one_line(str(error)) or type(error).__name__}", file=sys.stderr)

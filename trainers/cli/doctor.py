@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .terminal import duration, make_console, one_line
 
 if TYPE_CHECKING:
-    from .doctor_checks import Subject
+    from .doctor_answers import Subject
 
 EPILOGUE = """examples:
   sdar doctor
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     """Examine; status 0 when ready, 1 when not."""
     from sdar_envs.files import write_file
 
-    from .doctor_checks import Subject
+    from .doctor_answers import Subject
 
     console = make_console()
     start = time.perf_counter()
@@ -73,7 +73,8 @@ def examine(subject: Subject, say: Any = None) -> list[dict[str, Any]]:
     Returns:
         Per check ``name``, ``state`` (``ok``, ``skipped``, ``FAILED``), ``found``, ``remedy``, ``seconds``, ``values``.
     """
-    from .doctor_checks import CHECKS, Failed, Skipped
+    from .doctor_answers import Failed, Skipped
+    from .doctor_checks import CHECKS
 
     records = []
     for name, check in CHECKS.items():

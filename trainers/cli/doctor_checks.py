@@ -6,19 +6,19 @@ whole takes a minute or two. Not here: how they are shown (`doctor`).
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
-import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from .doctor_answers import Answer, Failed, Skipped, Subject
+from .doctor_server import check_server
 
 ENV_ID = "sdar/Household-v0"
 # A small decoder: large enough that what it takes stands out of what a process takes anyway.
@@ -48,43 +48,6 @@ EXTRAS = {
 FREE_DISK = 20 * 2**30  # below it a warning: a checkpoint of a 3B run with its optimiser is 40 GB
 LOGPROB_TOLERANCE = 1e-3  # nats, float32 on both
 MEMORY_TOLERANCE = 0.25  # of the estimate, for a model that is small beside its process
-
-
-class Skipped(Exception):
-    """A check does not apply here; the message says why."""
-
-
-class Failed(Exception):
-    """A check found something broken: what, and the one remedy."""
-
-    def __init__(self, found: str, remedy: str) -> None:
-        super().__init__(found)
-        self.remedy = remedy
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a check found: a line for people, and values for the JSON."""
-
-    line: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is examined.
-
-    Attributes:
-        device: As `MachineOptions.device` names it.
-        vllm_url: Of a generation server, if there is one.
-        model: That the server serves: its weights are sent to it.
-        output_dir: Where runs are to be written.
-    """
-
-    device: str
-    vllm_url: str | None
-    output_dir: Path
-    model: str | None = None
 
 
 def check_machine(subject: Subject) -> Answer:
@@ -337,60 +300,6 @@ def check_memory(subject: Subject) -> Answer:
     return Answer(f"an optimiser step took {gib(measured)}, computed {gib(estimated)} ({off:+.0%})", values)
 
 
-def check_vllm(subject: Subject) -> Answer:
-    """A generation server: that it answers, and with which version."""
-    if subject.vllm_url is None:
-        installed = _version("vllm")
-        raise Skipped(
-            "no server is named (--vllm-url)" + (f"; vllm {installed} is installed" if installed else "; not installed")
-        )
-    values = {}
-    for name, path in (("version", "/version"), ("models", "/v1/models")):
-        try:
-            with urllib.request.urlopen(subject.vllm_url.rstrip("/") + path, timeout=10) as answer:
-                values[name] = json.loads(answer.read(1 << 20))
-        except (OSError, ValueError) as error:
-            raise Failed(
-                f"{subject.vllm_url}{path} does not answer as vLLM does ({error})",
-                "start the server, or leave --vllm-url out",
-            ) from None
-    served = [str(model.get("id")) for model in values["models"].get("data", [])]
-    line = f"vLLM {values['version'].get('version')} serves {', '.join(served) or 'nothing'}"
-    if subject.model is None:
-        return Answer(line + "; no weights were sent (--model names the model that it serves)", values)
-    report = _send_weights(subject)
-    return Answer(
-        f"{line}; weights sent in {report.seconds:.1f} s, log-probs {report.apart.mean:.1e} nats apart",
-        {**values, "sync_seconds": report.seconds, "apart_mean": report.apart.mean},
-    )
-
-
-def _send_weights(subject: Subject) -> Any:
-    """Send the model's weights to the server, which must then give the trainer's log-probs."""
-    from agents.chat import end_ids
-    from agents.rendering import ChatRenderer
-    from agents.sampling.vllm.client import GenerationServerError
-
-    from ..config import SDARConfig
-    from ..engine.single import SingleProcess, load_model
-    from ..rollout.generation_server import make_server_sampler
-
-    assert subject.model is not None and subject.vllm_url is not None
-    with tempfile.TemporaryDirectory() as folder:
-        config = SDARConfig(device=subject.device, rollout="vllm", vllm_url=subject.vllm_url, output_dir=folder)
-        engine = SingleProcess.of(config)
-        loaded, tokenizer = load_model(subject.model, dtype=engine.dtype)
-        model = engine.prepare(loaded).language_model
-        try:
-            sampler = make_server_sampler(
-                model, tokenizer, config, end_ids=end_ids(ChatRenderer(tokenizer), model), max_context=256
-            )
-            sampler.sync_weights(model, 1)
-        except GenerationServerError as error:
-            raise Failed(f"weights did not reach the server: {error}", str(error)) from None
-        return sampler.last_sync
-
-
 # name -> check, in the order in which they are made: what is cheap and explains the rest comes first.
 CHECKS: dict[str, Callable[[Subject], Answer]] = {
     "machine": check_machine,
@@ -401,5 +310,5 @@ CHECKS: dict[str, Callable[[Subject], Answer]] = {
     "log-probs, CPU and GPU": check_logprobs,
     "decoding": check_decode,
     "update": check_update,
-    "generation server": check_vllm,
+    "generation server": check_server,
 }

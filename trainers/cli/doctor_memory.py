@@ -28,8 +28,9 @@ def measured_step(device_name: str, sizes: Mapping[str, Any], env_id: str) -> tu
     """
     from ..config import SDARConfig
     from ..engine.host_memory import give_freed_blocks_back
-    from ..engine.memory import Lengths, estimate_memory
+    from ..engine.memory import estimate_memory
     from ..engine.model_shape import ModelShape
+    from ..engine.workload import Lengths
 
     config = SDARConfig(
         method="grpo",

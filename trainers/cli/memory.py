@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..engine.hardware import Hardware
-    from ..engine.memory import Lengths, MemoryEstimate
+    from ..engine.memory import MemoryEstimate
     from ..engine.model_shape import ModelShape
     from ..engine.remedies import Remedy
     from ..engine.run_time import Rates, TimeEstimate
+    from ..engine.workload import Lengths
     from .setup import Setup
 
 EPILOGUE = """examples:
@@ -161,10 +162,11 @@ def assess(
         OSError: The environment's data is not there.
     """
     from ..engine.hardware import this_machine
-    from ..engine.memory import Lengths, Precision, estimate_memory
+    from ..engine.memory import estimate_memory
     from ..engine.remedies import faster, smaller
     from ..engine.run_time import estimate_time, known_rates
     from ..engine.single import choose_device, fitted_to
+    from ..engine.workload import Lengths, Precision
 
     shape = tiny_shape() if setup.model is None else _shape(setup.model)
     if hardware is None:
@@ -251,7 +253,7 @@ def played_lengths(setup: Setup) -> Lengths:
     Raises:
         ValueError: The environment cannot be played.
     """
-    from ..engine.memory import Lengths
+    from ..engine.workload import Lengths
     from ..rollout.environments import EnvironmentSource
     from ..rollout.policies import load_teacher_context
     from .inspection import chatml_tokenizer, inspect_prompts, tiny_tokenizer

@@ -186,13 +186,9 @@ def join(options: MachineOptions) -> ProcessGroup | None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    # Waits for all ranks with the store's time limit, and has the option's afterwards.
-    distributed.init_process_group(
-        backend, store=store, rank=place.rank, world_size=place.world_size, timeout=timedelta(seconds=START_TIMEOUT)
-    )
+    _wait_for_all(store, place)
+    distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.world_size, timeout=timeout)
     messages = distributed.new_group(backend="gloo", timeout=timeout)
-    if device.type == "cpu":
-        distributed.barrier()
     _joined = ProcessGroup(place, device, store, messages)
     return _joined
 
@@ -222,6 +218,24 @@ def _meet(place: Place) -> Any:
             "reached from this machine"
         ) from None
     return store
+
+
+def _wait_for_all(store: Any, place: Place) -> None:
+    """Wait until every process has come; later waits have the limit of the option.
+
+    Raises:
+        ProcessesError: Some have not; the message names them.
+    """
+    keys = [f"sdar/here/{rank}" for rank in range(place.world_size)]
+    store.set(keys[place.rank], "1")
+    try:
+        store.wait(keys, timedelta(seconds=START_TIMEOUT))
+    except RuntimeError:
+        missing = [str(rank) for rank, key in enumerate(keys) if not store.check([key])]
+        raise ProcessesError(
+            f"of {place.world_size} processes, rank {', '.join(missing)} did not come within {START_TIMEOUT:.0f} s: "
+            "check that all were started, and what they said"
+        ) from None
 
 
 def leave() -> None:

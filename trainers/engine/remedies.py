@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..options import Options
-from .memory import Lengths, MemoryEstimate, estimate_memory
+from .memory import MemoryEstimate, estimate_memory
 from .model_shape import ModelShape
 from .run_time import Rates, estimate_time
+from .workload import Lengths
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ float32 and in large pieces. With several micro-batches per step little of the t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ..forward.root import PolicyModel
+from .adapters import state_digest
+from .processes import ProcessesError
 from .several import SeveralProcesses
 
 # Values per piece of a reduction: 64 MiB of float32.
@@ -41,6 +43,22 @@ class Replicated(SeveralProcesses):
     def sampling_model(self, root: PolicyModel) -> Any:
         """The language model itself."""
         return root.language_model
+
+    def whole_state(self, root: PolicyModel, *, learning_only: bool = False) -> Mapping[str, Tensor]:
+        """As `SeveralProcesses`; every copy must be the same here.
+
+        Raises:
+            ProcessesError: Copies have come apart, so that what one process writes is not what another has.
+        """
+        found = self.gather(state_digest(root.language_model.state_dict()))
+        if len(set(found)) > 1:
+            apart = [str(rank) for rank, digest in enumerate(found) if digest != found[0]]
+            raise ProcessesError(
+                f"the copies of the parameters have come apart: those of rank {', '.join(apart)} are not those of rank "
+                "0. A device computes wrongly, or code of the run has changed parameters in one process only; the last "
+                "checkpoint was written before"
+            )
+        return SeveralProcesses.whole_state(self, root, learning_only=learning_only)
 
     @torch.no_grad()
     def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:

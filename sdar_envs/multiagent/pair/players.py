@@ -15,6 +15,7 @@ from ...household.searchers import read_sentence
 from ...privileged import StudentView
 from ...randomness import counted_generator
 from ..player import Player
+from ..scripted import played_by
 from .tables import COOK, RUNNER
 
 _REACH = re.compile(r"you reach: ([a-z0-9, ]+)\.")
@@ -280,3 +281,13 @@ def make_player(name: str, role: str, statements: Sequence[str] = ()) -> Player:
         return next(iter(names.values()))(statements)
     require_choice("player", name, (PARTNER, *names), f"Pair's {role}")
     return names[name](statements)
+
+
+def _usual(view: StudentView, statements: Sequence[str]) -> Player:
+    if view.role == COOK:
+        return Cook()
+    return Runner(statements) if statements else Carrier()
+
+
+# What anyone reaches in either seat who knows the rules, and who is told wishes and homes as well.
+generic = played_by(_usual)
