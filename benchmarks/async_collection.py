@@ -110,7 +110,13 @@ def sampling_agent() -> Agent:
     model = build_model(tokenizer, TinyModelConfig(), seed=0)
     model.generation_config.eos_token_id = list(range(5, len(tokenizer), 16))
     return ChatAgent(
-        model, tokenizer, style="compact", list_actions=False, max_completion_length=64, max_prompt_length=1500
+        model,
+        tokenizer,
+        style="compact",
+        list_actions=False,
+        context="window",
+        max_completion_length=64,
+        max_prompt_length=900,
     )
 
 
