@@ -1,6 +1,6 @@
 """Sampled tokens per CPU second, end to end: our GRPO against TRL's, one after the other from the same weights.
 
-    python -m benchmarks.peer --trl-python PATH [--model DIR] [--rounds 3] [--json]
+    python -m benchmarks.peer --trl-python PATH [--model DIR] [--rounds 5] [--lookup 8] [--json]
 
 PATH is an interpreter that has TRL (``pip install trl``); it runs `benchmarks/peer_trl.py`, ours runs
 `benchmarks.peer_workload`. Without ``--model``, TRL's program first builds and warm-starts the common weights. Each
@@ -104,9 +104,10 @@ def main() -> None:
     options.formatter_class = argparse.RawDescriptionHelpFormatter
     options.add_argument("--trl-python", required=True, help="interpreter that has TRL")
     options.add_argument("--model", help="folder with the common weights (peer_trl.py --save-model); none builds them")
-    options.add_argument("--rounds", type=int, default=3, help="runs of each side")
+    options.add_argument("--rounds", type=int, default=5, help="runs of each side")
     options.add_argument("--steps", type=int, default=STEPS, help=f"optimiser steps, of which {DROPPED} do not count")
     options.add_argument("--threads", type=int, default=1, help="threads of torch, on both sides")
+    options.add_argument("--lookup", type=int, default=8, help="our prompt_lookup_num_tokens; 0 for our defaults")
     options.add_argument("--peer-script", default=str(ROOT / "benchmarks/peer_trl.py"), help="TRL's program")
     options.add_argument("--peer-arguments", default="", help="further arguments of another --peer-script, quoted")
     options.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
@@ -124,6 +125,7 @@ def main() -> None:
         length = ["--steps", str(chosen.steps)]
         model = str(Path(chosen.model or folder).resolve())
         ours = [sys.executable, "-m", "benchmarks.peer_workload", "--threads", str(chosen.threads)]
+        ours += ["--lookup", str(chosen.lookup)]
         rounds = []
         for number in range(chosen.rounds):
             pair: dict[str, dict[str, Any]] = {}

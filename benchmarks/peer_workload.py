@@ -175,8 +175,18 @@ class StepClock:
         self.wall.append(time.perf_counter() - self.started[1])
 
 
-def run(model: str, *, steps: int = STEPS, threads: int = 1, dropped: int = DROPPED) -> dict[str, Any]:
+def run(
+    model: str, *, steps: int = STEPS, threads: int = 1, dropped: int = DROPPED, lookup: int = 0, micro: int = 1_000_000
+) -> dict[str, Any]:
     """Train `steps` iterations from the weights in the folder `model`; the first `dropped` do not count.
+
+    Args:
+        model: The folder.
+        steps: Iterations.
+        threads: Threads of torch.
+        dropped: Iterations that are warm-up.
+        lookup: The option `prompt_lookup_num_tokens`.
+        micro: The option `micro_batch_tokens`; by default one micro-batch holds all rows.
 
     Returns:
         Figures with the names of TRL's program where they mean the same.
@@ -195,7 +205,7 @@ def run(model: str, *, steps: int = STEPS, threads: int = 1, dropped: int = DROP
     tokenizer.chat_template = with_tools(tokenizer.chat_template, tools_of(Rooms()))
     clock = StepClock()
     with tempfile.TemporaryDirectory() as folder:
-        # The hyperparameters of TRL's program; one micro-batch holds all rows.
+        # The hyperparameters of TRL's program.
         config = SDARConfig(
             output_dir=f"{folder}/run",
             method="grpo",
@@ -208,7 +218,8 @@ def run(model: str, *, steps: int = STEPS, threads: int = 1, dropped: int = DROP
             weight_decay=0.0,
             max_grad_norm=1.0,
             num_mini_batches=1,
-            micro_batch_tokens=1_000_000,
+            micro_batch_tokens=micro,
+            prompt_lookup_num_tokens=lookup,
             max_steps=steps,
             tasks_per_step=PROMPTS,
             num_generations=GROUP,
@@ -264,9 +275,11 @@ def main() -> None:
     options.add_argument("--model", required=True, help="folder that TRL's program wrote with --save-model")
     options.add_argument("--steps", type=int, default=STEPS, help=f"iterations, of which {DROPPED} do not count")
     options.add_argument("--threads", type=int, default=1, help="threads of torch")
+    options.add_argument("--lookup", type=int, default=0, help="prompt_lookup_num_tokens")
+    options.add_argument("--micro", type=int, default=1_000_000, help="micro_batch_tokens")
     chosen = options.parse_args()
     # The trainer shows its progress on the terminal's error stream; the one line of figures goes to the output.
-    figures = run(chosen.model, steps=chosen.steps, threads=chosen.threads)
+    figures = run(chosen.model, steps=chosen.steps, threads=chosen.threads, lookup=chosen.lookup, micro=chosen.micro)
     sys.stdout.write(json.dumps({"benchmark": "peer_workload", "machine": machine(), "figures": figures}) + "\n")
 
 

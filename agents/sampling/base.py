@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+LAYOUTS = ("auto", "block", "rows")  # how `local.BatchSampler` keeps what it has read
+
 
 @dataclass(frozen=True, slots=True)
 class SampleRequest:

@@ -22,11 +22,13 @@ class DecodeGraphs:
     changes. Where a step cannot be captured, it is run as it is from then on, and a warning says so once.
 
     Args:
-        capture: Captures a step without running it; returns what replays it.
+        make_capture: Makes what captures a step without running it and returns what replays it; made anew whenever
+            graphs are forgotten, since their memory goes with them.
     """
 
-    def __init__(self, capture: Capture) -> None:
-        self.capture = capture
+    def __init__(self, make_capture: Callable[[], Capture]) -> None:
+        self._make_capture = make_capture
+        self._capture = make_capture()
         self.broken = False
         self._tensors: Hashable = None
         self._replays: dict[Hashable, Callable[[], None] | None] = {}
@@ -39,8 +41,12 @@ class DecodeGraphs:
     def valid_for(self, tensors: Hashable) -> None:
         """Forget all graphs if the tensors that steps work on are others than before."""
         if tensors != self._tensors:
-            self._replays.clear()
             self._tensors = tensors
+            self._forget()
+
+    def _forget(self) -> None:
+        self._replays.clear()
+        self._capture = self._make_capture()
 
     def run(self, key: Hashable, step: Callable[[], None]) -> None:
         """Do a step; `key` names its shapes."""
@@ -55,11 +61,11 @@ class DecodeGraphs:
             # The first time as it is: kernels are loaded and workspaces made, which a capture could not hold.
             step()
             if len(self._replays) >= _MOST:
-                self._replays.clear()
+                self._forget()
             self._replays[key] = None
             return
         try:
-            replay = self.capture(step)
+            replay = self._capture(step)
         except RuntimeError as error:
             self.broken = True
             _LOG.warning("decoding steps run without CUDA graphs, slower but the same: %s", error)

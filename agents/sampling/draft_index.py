@@ -55,7 +55,3 @@ class DraftIndex:
             draft.append(known[0])
             context = [*context[1:], known[0]]
         return draft
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._next.clear()

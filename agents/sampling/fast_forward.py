@@ -10,7 +10,7 @@ path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -111,6 +111,8 @@ class FastForward:
     @torch.inference_mode()
     def refresh(self) -> None:
         """Read the parameters again: they change with every optimiser step."""
+        # Adapters may have been put in since: joined parameters would leave them out.
+        self.joined = self.joined and all(map(_is_plain, self._projections()))
         before, self.layers = self.layers, []
         for index, block in enumerate(self.model.model.layers):
             attention, mlp = block.self_attn, block.mlp
@@ -144,6 +146,13 @@ class FastForward:
             )
         if before and any(old.qkv is not new.qkv for old, new in zip(before, self.layers, strict=True)):
             self.generation += 1
+
+    def _projections(self) -> Iterator[Any]:
+        yield self.model.lm_head
+        for block in self.model.model.layers:
+            attention, mlp = block.self_attn, block.mlp
+            yield from (attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj)
+            yield from (mlp.gate_proj, mlp.up_proj, mlp.down_proj)
 
     def __call__(
         self, ids: torch.Tensor, positions: torch.Tensor, attention: Attending, longest: int, *, every: bool = False
@@ -235,7 +244,7 @@ def _is_adapted(module: Any) -> bool:
 def adapters_of(model: Any) -> Mapping[str, object]:
     """Which adapters of a model are in use: what a captured graph of it depends on beside its tensors."""
     for module in model.modules():
-        if hasattr(module, "active_adapters") and hasattr(module, "disable_adapters"):
+        if _is_adapted(module):
             return {
                 "active": tuple(module.active_adapters),
                 "disabled": bool(module.disable_adapters),

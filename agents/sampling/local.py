@@ -16,7 +16,7 @@ import torch
 
 from sdar_envs.choices import require_choice
 
-from .base import LOCAL_ENGINE, Sample, SampleRequest, SampleStream
+from .base import LAYOUTS, LOCAL_ENGINE, Sample, SampleRequest, SampleStream
 from .batched_stream import BatchedStream
 from .decode_graphs import CudaCapture, DecodeGraphs
 from .fast_forward import FastForward, adapters_of
@@ -25,7 +25,6 @@ from .row_cache import RowCache
 from .row_engine import RowEngine
 from .row_forward import RowForward, bytes_per_token
 
-LAYOUTS = ("auto", "block", "rows")
 _SMALL = 20_000_000  # parameters up to which a CPU samples over a padded block
 _SYNC_STEPS = 4  # decoding steps between two waits for an accelerator
 
@@ -47,8 +46,9 @@ class BatchSampler:
             the model's attention allows it.
         cache_gib: Memory for keys and values at most, in GiB: requests of further slots wait. None for no bound.
         sync_steps: Decoding steps between two looks at which rows are done; None for 1 on a CPU, else 4.
-        prompt_lookup_num_tokens: Tokens guessed ahead at most, from what was sampled since the parameters last changed,
-            and checked in one pass over rows. Fewer passes where completions repeat forms; the draws are the same.
+        prompt_lookup_num_tokens: Tokens guessed ahead at most, from what was sampled before, and checked in one pass
+            over rows. Fewer passes where completions repeat forms; the draws are the same, and log-probs up to rounding
+            (which moves with what was sampled before, so that a resumed run agrees up to rounding, too).
 
     Raises:
         ValueError: A number out of range, or a layout that the model does not allow.
@@ -237,7 +237,7 @@ class BatchSampler:
                 most_tokens=self.max_context,
                 sync_steps=self.sync_steps or (1 if device.type == "cpu" else _SYNC_STEPS),
                 lookup=self.lookup,
-                graphs=DecodeGraphs(CudaCapture()) if on_gpu and self.fast is not None and not self.lookup else None,
+                graphs=DecodeGraphs(CudaCapture) if on_gpu and self.fast is not None and not self.lookup else None,
                 version=lambda: self.version,
             )
         return self._rows

@@ -37,8 +37,7 @@ def leaders(prompts: Sequence[Sequence[int]], known: Sequence[int]) -> list[tupl
         if leader is not None:
             shared = common(prompts[leader], prompts[index], len(prompts[index]))
             same = shared == len(prompts[index]) == len(prompts[leader])
-            worth = same or shared >= known[index] + SHARED_TOKENS
-            if worth and known[index] < len(prompts[index]) - 1:
+            if same or shared >= known[index] + SHARED_TOKENS:
                 # At least one token is fed for the logits, unless the leader's are the same.
                 result[index] = (leader, shared if same else min(shared, len(prompts[index]) - 1))
                 continue

@@ -22,10 +22,10 @@ from .base import Sample, SampleRequest
 from .decode_graphs import DecodeGraphs
 from .decode_state import DecodeState
 from .draft_index import DraftIndex
-from .prefix import SHARED_TOKENS, common, leaders, length_groups
+from .prefix import SHARED_TOKENS, common
+from .prompt_reading import read_prompts
 from .row_forward import RowForward
 
-_PREFILL_TOKENS = 32_768  # padded prompt tokens per forward pass: bounds activation memory
 _FRONT_SHARE = 0.75  # rows that write, as a share of those computed, below which rows change places
 
 
@@ -141,6 +141,8 @@ class RowEngine:
             # Between rollouts the memory belongs to others.
             self._rows = []
             self.cache.clear()
+            if self.graphs is not None:
+                self.graphs.valid_for(None)
             self.state = DecodeState.empty(0, self._max_steps, self.cache.device)
 
     def forget_columns(self) -> None:
@@ -149,7 +151,6 @@ class RowEngine:
         Rows that go on go on, as they do in every layout: their earlier columns are those of earlier parameters.
         """
         self._begun.clear()
-        self._drafts.clear()  # so that a run that goes on here does as one that is resumed here
         for known in self._slots.values():
             known.used = -1
 
@@ -237,29 +238,14 @@ class RowEngine:
         self.forward.prepare()
         known = [self._slots[asked.request.slot] for asked in admitted]
         starts = [self._kept(asked, slot) for asked, slot in zip(admitted, known, strict=True)]
-        copies = leaders([asked.ids for asked in admitted], starts)
         rows = [slot.row for slot in known if slot.row is not None]
-        first = [i for i, (leader, _) in enumerate(copies) if leader is None]
-        logits: dict[int, torch.Tensor] = self._prefill(first, admitted, rows, starts)
-        # Those that begin like another copy its columns, and read the rest.
-        followers = [i for i in range(len(admitted)) if i not in logits]
-        if followers:
-            sources = [rows[leader] for i in followers if (leader := copies[i][0]) is not None]
-            self.cache.copy_rows(sources, [rows[i] for i in followers], max(copies[i][1] for i in followers))
-            rest = []
-            for i in followers:
-                leader, starts[i] = copies[i]
-                if leader is not None and starts[i] == len(admitted[i].ids):
-                    logits[i] = logits[leader]
-                else:
-                    rest.append(i)
-            logits |= self._prefill(rest, admitted, rows, starts)
+        logits = read_prompts(self.forward, rows, [asked.ids for asked in admitted], starts)
         for asked, slot in zip(admitted, known, strict=True):
             slot.ids, slot.held = asked.ids, len(asked.ids)
             self._live[asked.request.slot] = asked
             if not asked.request.continues:
                 self._begun[tuple(asked.ids[:SHARED_TOKENS])] = asked.request.slot
-        self._begin(admitted, rows, torch.stack([logits[i] for i in range(len(admitted))]))
+        self._begin(admitted, rows, logits)
 
     def _kept(self, asked: _Asked, slot: _Slot) -> int:
         """How many of a request's first ids its row holds already, or can copy from a row that is there."""
@@ -274,23 +260,6 @@ class RowEngine:
                 self.cache.copy_rows([other.row], [slot.row], tokens=shared)
                 own = shared
         return own
-
-    def _prefill(
-        self, which: list[int], admitted: Sequence[_Asked], rows: Sequence[int], starts: Sequence[int]
-    ) -> dict[int, torch.Tensor]:
-        """Read what rows do not hold yet; per number of `which` the logits ``[vocabulary]`` after its last id."""
-        logits: dict[int, torch.Tensor] = {}
-        # Whole prompts and continued rows apart: the former need no mask.
-        for part in ([i for i in which if not starts[i]], [i for i in which if starts[i]]):
-            for group in length_groups([len(admitted[i].ids) - starts[i] for i in part], _PREFILL_TOKENS):
-                members = [part[number] for number in group]
-                result = self.forward.prefill(
-                    [rows[i] for i in members],
-                    [starts[i] for i in members],
-                    [admitted[i].ids[starts[i] :] for i in members],
-                )
-                logits |= dict(zip(members, result, strict=True))
-        return logits
 
     def _begin(self, admitted: Sequence[_Asked], rows: Sequence[int], logits: torch.Tensor) -> None:
         """Set the state of rows that begin to write, and draw their first tokens from the logits of their prompts."""

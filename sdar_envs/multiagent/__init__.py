@@ -15,6 +15,7 @@ What other code may rely on:
 - `player.Player`: ``act(view) -> str``; a view with ``turn == 0`` begins a game. Nothing else is handed to a player.
   `playing.play_seat` and `play_game` play; `player.PlayerError` is a player's failure, never the game's.
 - `role.RoleEnv`: a seat as a `TextEnv`; `seat` is the role that acts in the present task, `opponents` who sits where.
+- `sdar_envs.conformance.games.check_text_game` checks a `TextGame`.
 - `info["role"]` and `StudentView.role` name the seat; the skill statements of two roles have different keys and ids.
 
 Games and seats import nothing of PettingZoo; `aec`, `parallel` and the modules named ``*_v0`` do. It is looked for here

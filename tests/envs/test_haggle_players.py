@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 
 import numpy as np
@@ -62,15 +64,11 @@ def test_the_exact_bounds_of_the_small_size():
     ("patience", "shares"), [(0, (0.624, 0.916)), (1, (0.742, 0.935)), (2, (0.816, 0.948)), (99, (0.840, 0.965))]
 )
 def test_patience_makes_ignorance_cheap(patience: int, shares: tuple[float, float]):
-    import dataclasses
-
     table = dataclasses.replace(SIZE_TABLES["small"], patience=patience)
     assert (uninformed(table).share, informed(table).share) == pytest.approx(shares, abs=5e-4)
 
 
 def grid(patience: int, discount: float, offers: int) -> SizeTable:
-    import dataclasses
-
     return dataclasses.replace(
         SIZE_TABLES["small"], floors=(0, 2), ceilings=(3, 5), patience=patience, discount=discount, offers=offers
     )
@@ -179,3 +177,43 @@ def test_players_repeat_themselves_and_forget_the_game_before(name: str):
     ]
     kept = {SHOPPER: make_player(name, known("small", SHOPPER)), SELLER: make_player("ladder")}
     assert [(play_game(game, t, kept), game.log) for t in game.task_ids("valid")[:12]] == fresh
+
+
+def equilibrium(floor: int, ceiling: int, opener: int, *, offers: int, horizon: int) -> tuple[float, float]:
+    """What shopper and seller get when both know everything, by backward induction over the small size's rules."""
+    limits = (ceiling, floor)
+    own_prices = [[p for p in range(10, 130, 10) if p <= ceiling], [p for p in range(10, 130, 10) if p >= floor]]
+
+    @functools.cache
+    def value(
+        role: int, taken: tuple[int, int], made: tuple[int, int], standing: tuple[int, int]
+    ) -> tuple[float, float]:
+        if min(taken) >= horizon:
+            return 0.0, 0.0
+        other, later = 1 - role, _added(taken, role)
+        found = [value(other, later, made, standing)]  # waiting
+        price = standing[role]
+        if price and (price <= limits[0] if role == 0 else price >= limits[1]):
+            gain = 0.9 ** (made[other] - 1) / (ceiling - floor)
+            found.insert(0, (gain * (ceiling - price), gain * (price - floor)))  # taken where nothing is better
+        if made[role] < offers:
+            for offered in own_prices[role]:
+                shown = (standing[0], offered) if role == 0 else (offered, standing[1])
+                found.append(value(other, later, _added(made, role), shown))
+        return max(found, key=lambda gains: round(gains[role], 12))
+
+    return value(opener, (0, 0), (0, 0), (0, 0))
+
+
+def _added(counts: tuple[int, int], role: int) -> tuple[int, int]:
+    return (counts[0] + 1, counts[1]) if role == 0 else (counts[0], counts[1] + 1)
+
+
+@pytest.mark.parametrize(("floor", "ceiling"), [(10, 120), (30, 80), (60, 70)])
+@pytest.mark.parametrize(("offers", "horizon"), [(1, 2), (3, 5)])
+def test_who_knows_everything_and_opens_takes_everything_which_is_why_the_opener_is_drawn(
+    floor: int, ceiling: int, offers: int, horizon: int
+):
+    """The opener has the last turn at which an offer can still be answered."""
+    assert equilibrium(floor, ceiling, 0, offers=offers, horizon=horizon) == (1.0, 0.0)
+    assert equilibrium(floor, ceiling, 1, offers=offers, horizon=horizon) == (0.0, 1.0)

@@ -18,6 +18,7 @@ from agents.sampling.vllm.client import GenerationServerError
 from agents.sampling.vllm.nccl import Control, DirectTransfer
 from agents.sampling.vllm.sampler import VllmSampler
 from trainers import cli
+from trainers.cli.unused_options import unread
 from trainers.config import SDARConfig
 from trainers.run.directory import read_json_lines
 
@@ -65,6 +66,7 @@ def test_a_run_learns_from_what_the_server_samples_with_its_newest_weights(
     reloads = [body["kwargs"]["weights_path"] for path, body in server.log if path == "/collective_rpc"]
     assert [Path(path).name for path in reloads] == ["v000000", "v000001", "v000002"]
     assert not (tmp_path / "run" / "server_weights").exists()
+    assert "NaN" not in (tmp_path / "run" / "episodes.jsonl").read_text(encoding="utf-8")
     # A seed of its own for every member of a group at every turn.
     train = [(tuple(body["prompt"]), body["seed"]) for body in server.completions()]
     assert len(set(train)) > 0.9 * len(train)
@@ -93,8 +95,9 @@ def test_a_run_through_a_server_that_is_restarted_is_the_run_through_one_that_is
 
 
 def test_weights_that_come_from_elsewhere_in_the_middle_end_the_run_before_it_learns(
-    server: ProtocolServer, tmp_path: Path
+    server: ProtocolServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("agents.sampling.vllm.sampler.PROBE_EVERY_S", 1e9)  # or a slow machine would notice before
     trainer = trainer_on(server, tmp_path, method="grpo", max_steps=2, eval_episodes=2, collection="asynchronous")
     trainer._sync_sampler(0)
     before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
@@ -132,6 +135,18 @@ def test_a_run_with_adapters_sends_them_alone_and_the_base_model_stays(tmp_path:
     assert all(torch.equal(tensor, before[name]) for name, tensor in server.model.state_dict().items())
 
 
+def test_the_end_of_a_run_with_adapters_does_not_wait_for_a_server_that_is_gone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("peft")
+    server = ProtocolServer(save_model(tmp_path / "model")).start()
+    trainer = trainer_on(server, tmp_path, method="grpo", lora=True, vllm_wait=1e6)
+    trainer._sync_sampler(0)
+    server.stop()
+    sampler_of(trainer).close()  # would take days
+    assert "was not told that the run has ended" in caplog.text and sampler_of(trainer).client.wait == 1e6
+
+
 def test_adapters_on_another_base_model_are_refused_before_anything_is_sampled(
     server: ProtocolServer, tmp_path: Path
 ) -> None:
@@ -149,6 +164,8 @@ def test_a_server_without_adapters_is_named_with_its_flags(tmp_path: Path) -> No
         trainer_on(server, tmp_path, method="grpo", lora=True)
     with pytest.raises(ValueError, match="vllm_weights=adapter sends LoRA adapters, and the model has none"):
         trainer_on(server, tmp_path, method="grpo", vllm_weights="adapter")
+    with pytest.raises(ValueError, match="vllm_weights=nccl sends whole weights, and with lora only adapters change"):
+        trainer_on(server, tmp_path, method="grpo", vllm_weights="nccl", lora=True)
     server.stop()
 
 
@@ -304,3 +321,7 @@ def test_the_options_are_of_a_server_alone_and_the_digest_knows_only_who_samples
     with pytest.raises(ValueError, match="vllm_url: expected the address"):
         SDARConfig(rollout="vllm", vllm_url="nonsense://x")
     assert json.loads(json.dumps(plain.to_dict()))["rollout"] == "local"
+    said = unread(SDARConfig(vllm_tries=9, vllm_memory_share=0.3), ["vllm_tries", "vllm_memory_share"])
+    assert said == ["vllm_memory_share, vllm_tries are not read: rollout is local, and no server is asked"]
+    said = unread(SDARConfig(rollout="vllm", vllm_memory_share=0.3), ["vllm_tries", "vllm_memory_share"])
+    assert said == ["vllm_memory_share is not read: vllm_colocate is off, and the server has a card of its own"]

@@ -73,7 +73,7 @@ def test_the_teacher_reads_with_the_parameters_that_were_chosen(
     }
     expected = {"initial": first, "ema": average}.get(str(chosen), second)
     others = [each for each in (first, average, second) if each is not expected]
-    assert largest(told(rows), read_by(trainer, rows, expected)) < 1e-6
+    assert largest(told(rows), read_by(trainer, rows, expected)) < 1e-5
     assert all(largest(told(rows), read_by(trainer, rows, other)) > 1e-4 for other in others)
 
 
@@ -126,7 +126,7 @@ def test_a_run_of_before_can_teach(tmp_path: Path, lora: dict[str, Any]) -> None
     options = {"method": "sdar", "beta": 0.0, "seed": 5, "teacher_weights": str(tmp_path / "before"), **lora}
     trainer = make_trainer(tmp_path, **options)
     rows = scored_rows(trainer)
-    assert largest(told(rows), read_by(trainer, rows, weights(before))) < 1e-6
+    assert largest(told(rows), read_by(trainer, rows, weights(before))) < 1e-5
     # With adapters of the same base model only their values are held.
     assert (trainer.scorer.teacher.root is trainer.root) == bool(lora)
     trainer.train()

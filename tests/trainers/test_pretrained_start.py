@@ -23,7 +23,7 @@ from trainers.methods import METHODS
 from trainers.presets import model_family
 from trainers.rollout.environments import EnvironmentSource
 from trainers.rollout.policies import make_policies
-from trainers.warm_start.behaviour_cloning import MEASURED_PARAMETERS, Cloner, FineTuningConfig
+from trainers.warm_start.behaviour_cloning import MEANT_FOR_PARAMETERS, Cloner, FineTuningConfig
 from trainers.warm_start.demonstrations import demonstration_views, play_demonstrations, reason_for
 from trainers.warm_start.pretrained_start import (
     Measured,
@@ -140,8 +140,8 @@ def test_a_larger_model_gets_a_smaller_rate_and_adapters_keep_theirs() -> None:
 
     tuning = FineTuningConfig(learning_rate=1e-4)
     assert tuning.rate_for(Sized((1000, True))) == 1e-4  # type: ignore[arg-type]
-    assert tuning.rate_for(Sized((4 * MEASURED_PARAMETERS, True))) == pytest.approx(0.5e-4)  # type: ignore[arg-type]
-    adapters = Sized((16 * MEASURED_PARAMETERS, False), (MEASURED_PARAMETERS // 100, True))
+    assert tuning.rate_for(Sized((4 * MEANT_FOR_PARAMETERS, True))) == pytest.approx(0.5e-4)  # type: ignore[arg-type]
+    adapters = Sized((16 * MEANT_FOR_PARAMETERS, False), (MEANT_FOR_PARAMETERS // 100, True))
     assert tuning.rate_for(adapters) == 1e-4  # type: ignore[arg-type]
 
 
@@ -187,6 +187,7 @@ def test_a_reason_quotes_what_its_own_prompt_shows_and_nothing_else(demonstratio
             assert quoted in shown
             quoting += bool(quoted)
             assert not (quoted and not demonstration.hinted)
+            assert not quoted or any(word in quoted.lower() for word in action.split() if len(word) > 2)
     assert quoting > 20
 
 

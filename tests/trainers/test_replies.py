@@ -177,6 +177,17 @@ def test_an_environment_that_never_gives_text_is_refused_and_one_that_stops_to_i
         collect(ScriptedAgent(), LoopBatchEnv(Numbers, 1, enumerates_tasks=False), [TaskDraw("1", (1,))])
 
 
+def test_an_episode_that_broke_is_no_success_whatever_its_environment_said_before() -> None:
+    class Premature(EchoEnv):
+        def step(self, action: str) -> Any:
+            if self._left == 2:
+                raise OSError("gone")
+            return (*super().step(action)[:4], {"success": True, "score": 1.0})
+
+    (rollout,) = collect(ScriptedAgent(), LoopBatchEnv(Premature, 1, enumerates_tasks=False), [TaskDraw("1", (1,))])
+    assert len(rollout.episode.turns) == 1 and rollout.episode.failed and not rollout.episode.success
+
+
 def test_an_environment_whose_close_raises_is_closed() -> None:
     class Stuck(EchoEnv):
         def close(self) -> None:

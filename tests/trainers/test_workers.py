@@ -148,14 +148,33 @@ def test_an_idle_workers_death_costs_nothing() -> None:
     batch_env = open_batch_env(source, "valid", 4)
     first = batch_env.reset(range(4), [f"valid:{i}" for i in range(4)])
     for line in source.pool._lines:  # type: ignore[union-attr]
-        os.kill(line.process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+        pid = line.process.pid  # type: ignore[union-attr]
+        os.kill(pid, signal.SIGKILL)
+        while alive(pid):
+            time.sleep(0.001)
     second = batch_env.step(range(4), ["open 1"] * 4)
-    assert not any(reply.failure for reply in [*first, *second])
+    assert not any(reply.failure for reply in [*first, *second]) and batch_env.replayed == 0
     calm = EnvironmentSource(ToyWorld, workers=0)
     calm_env = open_batch_env(calm, "valid", 4)
     calm_env.reset(range(4), [f"valid:{i}" for i in range(4)])
     assert second == calm_env.step(range(4), ["open 1"] * 4)
     source.close()
+
+
+def test_a_replay_that_differs_from_the_episode_fails_it() -> None:
+    source = EnvironmentSource(TellingEnv, workers=1)  # what it says depends on its process
+    try:
+        batch_env = open_batch_env(source, "valid", 1)
+        batch_env.reset([0], ["1000001"])
+        pid = source.pool._lines[0].process.pid  # type: ignore[union-attr]
+        os.kill(pid, signal.SIGKILL)
+        while alive(pid):
+            time.sleep(0.001)
+        (reply,) = batch_env.step([0], ["red"])
+    finally:
+        source.close()
+    assert reply.fault is FaultKind.DIVERGED
+    assert "the replay differs from the episode at step 0: not deterministic" in str(reply.failure)
 
 
 def test_answers_to_what_was_given_up_are_nobodys() -> None:
@@ -166,10 +185,10 @@ def test_answers_to_what_was_given_up_are_nobodys() -> None:
         given_up.begin(1, "valid:2")  # waits for its turn
         given_up.close()
         batch_env = open_batch_env(source, "valid", 3)
-        replies = batch_env.reset([0, 1], ["valid:3", "valid:4"])
+        (reply,) = batch_env.reset([0], ["valid:3"])
     finally:
         source.close()
-    assert [reply.info["task_id"] for reply in replies] == ["valid:3", "valid:4"]
+    assert reply.info["task_id"] == "valid:3"
 
 
 # What stays in the process, what cannot start.

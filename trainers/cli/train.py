@@ -123,7 +123,10 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
             "--warm-start with --model teaches the form of an answer, and expects the word demonstrations before its "
             f"options: --warm-start demonstrations {' '.join(options.warm_start)}"
         )
-    say_memory(console, setup, refuses=not options.skip_memory_check)
+    if group is None:
+        say_memory(console, setup, refuses=not options.skip_memory_check)
+    else:
+        console.print("memory: not estimated for several processes")
     model = setup.model
     warm_seconds = 0.0
     if model is None or demonstrations:

@@ -136,11 +136,13 @@ class FaultyEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._folder = Path(folder)
         self._task = ""
         self._steps = 0
+        self._lies = False
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         """Reset, or break."""
         self._task = str((options or {}).get("task_id", seed))
         self._steps = 0
+        self._lies = False
         # A reset has the same shape but for the middle of a step.
         observation, info = self.env.reset(seed=seed, options=options)
         broken = self._broken((self._lied(observation), 0.0, False, False, info))
@@ -163,13 +165,11 @@ class FaultyEnv(gym.Wrapper[Any, Any, Any, Any]):
         return step
 
     def _lied(self, observation: Any) -> Any:
-        """After a lying fault, the first replays tell another story."""
-        at, kind, times = self._plan.get(self._task, (-1, "", 0))
-        if kind != "lie" or self._steps >= at or not 0 < self._count() <= times - 1:
-            return observation
-        if self._steps == 0:  # once per replay
-            self._comes(times)
-        return f"{observation} Or was it?"
+        """After a lying fault, the first replays tell another story, and go on with it."""
+        _, kind, times = self._plan.get(self._task, (-1, "", 0))
+        if kind == "lie" and self._steps == 0:
+            self._lies = 0 < self._count() < times and self._comes(times)
+        return f"{observation} Or was it?" if self._lies else observation
 
     def _count(self) -> int:
         return len(list(self._folder.glob(f"{self._key()}-*")))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 from agents.prompts import CONTEXTS, STYLES, WHEN_FULL
+from agents.sampling.base import LAYOUTS
 
 from .option import AUTO, OptionGroup, option
 from .reading import LEARNING
@@ -56,6 +57,26 @@ class RolloutOptions(OptionGroup):
         omit_at_default=True,
     )
     sampler_batch: int | None = _option(None, "episodes sampled together; none is all of an iteration", low=1)
+    sampler_layout: str = _option(
+        "auto",
+        "how the sampler of a model in this process keeps what it has read: in a padded block, in rows that share "
+        "beginnings of prompts, or by the size of the model",
+        choices=LAYOUTS,
+        omit_at_default=True,
+    )
+    sampler_cache_gib: float | None = _option(
+        None,
+        "memory for that at most, in GiB; episodes beyond it wait; none is what all episodes together need",
+        above=0.0,
+        omit_at_default=True,
+    )
+    prompt_lookup_num_tokens: int = _option(
+        0,
+        "tokens that the sampler guesses ahead from earlier completions and checks in one pass: draws stay the same, a "
+        "resumed run agrees up to rounding",
+        low=0,
+        omit_at_default=True,
+    )
     collection: str = _option(
         AUTO,
         "lockstep: all episodes act together and wait for the slowest; asynchronous: each goes on as soon as its own "

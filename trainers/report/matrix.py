@@ -65,7 +65,7 @@ def _cell(cell: Mapping[str, Any], roles: tuple[str, str], x: float, y: float) -
         share = min(max(value, 0.0), 1.0)
         mixed = (round(low + share * (high - low)) for low, high in zip(_LIGHT, _DARK, strict=True))
         colour = "#" + "".join(f"{part:02x}" for part in mixed)
-        at, ink = x + half * place, "#ffffff" if share > 0.5 else "#000000"
+        at, ink = x + half * place, "#ffffff" if share > 0.6 else "#000000"
         parts.append(element("rect", {"x": at, "y": y, "width": half, "height": _ROW - 4, "fill": colour}))
         parts.append(_text(f"{value:.2f}", at + half / 2, y + _ROW / 2 + 2, anchor="middle", ink=ink))
     said = "; ".join(f"{role} {cell['payoffs'][role]:.3f}{_interval(cell['intervals'].get(role))}" for role in roles)

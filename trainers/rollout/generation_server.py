@@ -94,7 +94,7 @@ def make_transport(client: ServerClient, model: Any, options: Options) -> Weight
 
     Raises:
         GenerationServerError: The server names no model.
-        ValueError: Adapters are to be sent of a model that has none.
+        ValueError: Adapters are to be sent of a model that has none, or whole weights over NCCL of one that has.
     """
     served = str(served_models(client)[0]["id"])
     folder = Path(options.output_dir) / FOLDER if options.vllm_folder is None else Path(options.vllm_folder)
@@ -104,6 +104,8 @@ def make_transport(client: ServerClient, model: Any, options: Options) -> Weight
     if way == "auto":
         way = "adapter" if has_adapters(model) else "reload"
     if way == "nccl":
+        if has_adapters(model):
+            raise ValueError("vllm_weights=nccl sends whole weights, and with lora only adapters change: take adapter")
         return DirectTransfer(client, served, timeout=options.vllm_timeout)
     if way == "reload":
         return CheckpointReload(client, served, folder, save_whole)

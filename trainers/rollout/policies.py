@@ -155,6 +155,9 @@ def make_policies(
                 max_completion_length=options.max_completion_length,
                 max_context=room,
                 decode=renderer.decode,
+                layout=options.sampler_layout,
+                cache_gib=options.sampler_cache_gib,
+                prompt_lookup_num_tokens=options.prompt_lookup_num_tokens,
             )
 
     def chat(temperature: float, with_teacher: bool) -> ChatAgent:

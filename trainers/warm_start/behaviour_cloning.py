@@ -104,8 +104,8 @@ class CloningConfig:
         ]
 
 
-# The number of parameters at which `FineTuningConfig.learning_rate` was measured, and from which it is scaled.
-MEASURED_PARAMETERS = 135_000_000
+# The number of parameters that `FineTuningConfig.learning_rate` is meant for, and from which it is scaled.
+MEANT_FOR_PARAMETERS = 135_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class FineTuningConfig:
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
         whole, trained = sum(size for size, _ in sizes), sum(size for size, learns in sizes if learns)
         adapters = trained < 0.1 * whole
-        return self.learning_rate * (1.0 if adapters else min(1.0, (MEASURED_PARAMETERS / whole) ** 0.5))
+        return self.learning_rate * (1.0 if adapters else min(1.0, (MEANT_FOR_PARAMETERS / whole) ** 0.5))
 
     def optimizers(self, model: PreTrainedModel) -> list[Optimizer]:
         """AdamW without weight decay."""

@@ -182,12 +182,13 @@ def reason_for(demonstration: Demonstration, turn: int, shown: str) -> str:
     """
     view, action = demonstration.views[turn], demonstration.actions[turn]
     words = set(_WORD.findall(action.lower()))
-    # The line that shares most words with the action; none, where none shares any.
+    # The line that speaks most of what the action deals with: long ones are about everything.
     lines = [line.strip() for line in shown.splitlines() if line.strip()]
-    common = [len(words & set(_WORD.findall(line.lower()))) for line in lines]
+    spoken = [set(_WORD.findall(line.lower())) for line in lines]
+    common = [len(words & said) / max(len(said), 1) for said in spoken]
     best = max(range(len(lines)), key=lambda index: common[index], default=0)
-    said = f"I was told: {lines[best].rstrip('.')}. " if lines and common[best] else ""
-    return f"{said}{_task_line(view)}My next step is: {action}."
+    quoted = f"I was told: {lines[best].rstrip('.')}. " if lines and common[best] else ""
+    return f"{quoted}{_task_line(view)}My next step is: {action}."
 
 
 _WORD = re.compile(r"[a-z]{3,}")

@@ -11,10 +11,13 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Protocol
 
 from .client import GenerationServerError, ServerClient, parse_url
 from .weights import Label, empty_prefix_cache, require_routes
+
+LEAVE_S = 10.0  # for leaving a group whose other processes may be dead
 
 
 class Sender(Protocol):
@@ -106,7 +109,8 @@ class DirectTransfer:
         if not known and self._sender is not None:
             # A restarted server knows of no group, and the old one would wait for its workers.
             old, self._sender = self._sender, None
-            self._in_time(old.shutdown, "to leave the group of a server that was lost")
+            with suppress(GenerationServerError):
+                self._in_time(old.shutdown, "to leave a group", limit=LEAVE_S)
         self._label.begin(self._version)
         self._control.version_name = self._label.of(self._version)
         self._in_time(self._send, "to send the weights over NCCL")
@@ -135,7 +139,7 @@ class DirectTransfer:
             self._sender = self._make_sender(self._model, self._control, address, free_port(address), 1 + workers)
         self._sender.send_weights()
 
-    def _in_time(self, work: Callable[[], None], what: str) -> None:
+    def _in_time(self, work: Callable[[], None], what: str, limit: float | None = None) -> None:
         """Do something that may wait for a process which has died.
 
         Raises:
@@ -145,18 +149,20 @@ class DirectTransfer:
 
         def attempt() -> None:
             try:
-                work()
+                with _device_of(self._model):
+                    work()
             except BaseException as error:
                 failed.append(error)
 
         thread = threading.Thread(target=attempt, daemon=True)
         thread.start()
-        thread.join(self._timeout)
+        limit = self._timeout if limit is None else limit
+        thread.join(limit)
         if thread.is_alive() or failed:
             self._sender = None
             why = "it took too long" if not failed else f"{type(failed[0]).__name__}: {failed[0]}"
             raise GenerationServerError(
-                f"{self._client.url}: failed {what} ({why}; {self._timeout:g} s is the limit, vllm_timeout). Look at "
+                f"{self._client.url}: failed {what} ({why}; {limit:g} s is the limit, vllm_timeout). Look at "
                 'the server\'s log, and start it again with --weight-transfer-config \'{"backend": "nccl"}\'; or send '
                 "weights with vllm_weights=reload"
             ) from (failed[0] if failed else None)
@@ -202,6 +208,14 @@ def free_port(address: str) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.bind((address, 0))
         return int(listener.getsockname()[1])
+
+
+def _device_of(model: Any) -> AbstractContextManager[Any]:
+    """The scope of a model's GPU, which another thread does not have by itself."""
+    import torch
+
+    device = next(model.parameters()).device
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _is_loopback(host: str) -> bool:

@@ -27,7 +27,8 @@ from ..base import Sample, SampleRequest
 from . import probe
 from .client import GenerationServerError, Refused, ServerClient
 from .gate import Gate
-from .protocol import BrokenAnswer, Wanted, completion_body, read_completion, seed_of
+from .protocol import BrokenAnswer, Wanted, completion_body, read_completion
+from .slots import Slots
 from .stream import Answer, VllmStream, WeightsGone
 from .weights import WeightTransport, served_models
 
@@ -91,16 +92,11 @@ class VllmSampler:
         before_waking: Callable[[], None] | None = None,
         score: probe.Score = probe.next_logprobs,
     ) -> None:
-        if temperature < 0:
-            raise ValueError(f"VllmSampler expects temperature >= 0, got {temperature}")
-        if max_completion_length < 1 or concurrency < 1:
-            raise ValueError("VllmSampler expects max_completion_length and concurrency of at least 1")
+        if concurrency < 1:
+            raise ValueError(f"VllmSampler expects concurrency >= 1, got {concurrency}")
         self.client = client
         self.transport = transport
-        self.end_ids = tuple(end_ids)
-        self.temperature = temperature
-        self.max_completion_length = max_completion_length
-        self.max_context = max_context
+        self._slots = Slots(tuple(end_ids), temperature, max_completion_length, max_context)
         self.tolerance = tolerance
         self.version = -1  # of the weights that the server holds; nothing is sampled before the first were sent
         self.last_sync: SyncReport | None = None
@@ -116,7 +112,6 @@ class VllmSampler:
         self._gate = Gate()
         self._concurrency = concurrency
         self._pool: ThreadPoolExecutor | None = None  # made when first needed, and again after `close`
-        self._histories: dict[int, list[int]] = {}
         self._streams: weakref.WeakSet[VllmStream] = weakref.WeakSet()
         self._expected: torch.Tensor | None = (
             None  # the trainer's log-probs after the probe's ids, of what was sent last
@@ -170,12 +165,11 @@ class VllmSampler:
 
     def length(self, slot: int) -> int:
         """Tokens that a slot holds: prompts and completions so far; 0 for an unknown slot."""
-        return len(self._histories.get(slot, ()))
+        return self._slots.length(slot)
 
     def release(self, slots: Sequence[int]) -> None:
         """Forget slots, and requests of streams for them; the server forgets by itself."""
-        for slot in slots:
-            self._histories.pop(slot, None)
+        self._slots.release(slots)
         for stream in self._streams:
             stream.drop(slots)
 
@@ -235,37 +229,19 @@ class VllmSampler:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
         self.version = -1
+        wait, self.client.wait = self.client.wait, 0.0  # a server that is lost is not waited for to say goodbye
         try:
             self.transport.close()
         except GenerationServerError as error:
             logger.warning("the generation server was not told that the run has ended: %s", error)
+        self.client.wait = wait
         self.client.close()
 
     # One request.
 
     def wanted(self, request: SampleRequest) -> Wanted:
         """What is asked of the server for a request; a `ValueError` for one that cannot be answered."""
-        where = f"slot {request.slot}"
-        if request.continues and request.slot not in self._histories:
-            raise ValueError(f"{where} is expected to hold an earlier turn to continue, and is empty: begin it afresh")
-        if not request.continues and not request.prompt_ids:
-            raise ValueError(f"{where} is expected to begin with a prompt, got no ids")
-        past = self._histories[request.slot] if request.continues else []
-        room = self.max_context - len(past) - len(request.prompt_ids)
-        if room < 1:
-            raise ValueError(
-                f"{where} holds {len(past)} tokens and {len(request.prompt_ids)} more leave no room to answer within "
-                f"max_context={self.max_context}: cut the history, or end the episode"
-            )
-        return Wanted(
-            prompt_ids=(*past, *request.prompt_ids),
-            seed=seed_of(request.draw),
-            temperature=self.temperature if request.temperature is None else request.temperature,
-            max_tokens=min(self.max_completion_length, room),
-            stop=request.stop,
-            stop_ids=self.end_ids,
-            entropies=self._knows_entropies,
-        )
+        return self._slots.wanted(request, entropies=self._knows_entropies)
 
     def begin(self, wanted: Wanted) -> Future[Answer]:
         """Ask for a completion in a thread."""
@@ -286,7 +262,7 @@ class VllmSampler:
 
     def note(self, slot: int, wanted: Wanted, sample: Sample) -> None:
         """Remember what a slot holds now."""
-        self._histories[slot] = [*wanted.prompt_ids, *sample.ids]
+        self._slots.note(slot, wanted, sample)
 
     def _answer(self, wanted: Wanted) -> Answer:
         """One completion; `WeightsGone` where the server does not know the weights."""
