@@ -26,6 +26,7 @@ class WorldEntry:
         data_options: Keyword arguments that name a user's own or official data, which no generated world resembles.
         players: Scripted players (`scripted_players`): name -> function that makes one, as ``module:name``.
         presets: Model family -> name of the preset, a file in ``assets/configs``.
+        machine_presets: Names of presets for a card and a size of model, which are chosen by name alone.
         skill_folder: Folder of the skill bank in ``assets/skills``.
         official_skill_folder: The same where it plays published files, if that is another bank.
         game_id: What `pettingzoo.make` takes, where the environment is one seat of a game of several roles.
@@ -39,6 +40,7 @@ class WorldEntry:
     data_options: tuple[str, ...] = ()
     players: Mapping[str, str] = field(default_factory=dict)
     presets: Mapping[str, str] = field(default_factory=dict)
+    machine_presets: tuple[str, ...] = ()
     skill_folder: str
     official_skill_folder: str | None = None
     game_id: str | None = None
@@ -60,6 +62,7 @@ HOUSEHOLD = WorldEntry(
         "qwen": "household-qwen",
         "qwen3": "household-qwen3",
     },
+    machine_presets=("qwen-1.5b-lora-24gb", "qwen-3b-80gb"),
     skill_folder="household",
 )
 ALFWORLD = WorldEntry(

@@ -54,7 +54,7 @@ def test_the_presets_of_a_row_are_for_its_environment_and_family(entry: WorldEnt
 
 
 def test_no_preset_and_no_skill_bank_is_without_a_row():
-    presets = {name for entry in WORLDS.values() for name in entry.presets.values()}
+    presets = {name for entry in WORLDS.values() for name in (*entry.presets.values(), *entry.machine_presets)}
     assert presets == {path.stem for path in asset_path("configs").glob("*.yaml")}
     folders = {folder for entry in WORLDS.values() for folder in (entry.skill_folder, entry.official_skill_folder)}
     assert folders - {None} == {path.name for path in asset_path("skills").iterdir()}

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from sdar_envs import WORLDS
 from trainers.cli import COMMANDS, main
 from trainers.cli.flags import read_pairs, read_scalar
 from trainers.cli.setup import add_setup_arguments, resolve_setup
@@ -172,7 +173,9 @@ def test_the_configuration_that_a_run_writes_is_a_file_that_gives_the_same_run(t
 def test_every_preset_gives_a_valid_configuration(name: str) -> None:
     preset = load_preset(name)
     config = SDARConfig.from_dict(preset.config)
-    assert preset_for(preset.family, preset.env_id) == preset
+    # A preset for a card is chosen by its name alone, all others by environment and model.
+    if name not in WORLDS[preset.env_id].machine_presets:
+        assert preset_for(preset.family, preset.env_id) == preset
     assert config.method == "sdar"
     assert preset.summary
 
