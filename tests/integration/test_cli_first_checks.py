@@ -20,7 +20,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainers.cli.train.warm_model", lambda *_, **__: pytest.fail("a warm start began"))
+    for name in ("warm_tiny_model", "warm_pretrained_model"):
+        monkeypatch.setattr(f"trainers.cli.warm_models.{name}", lambda *_, **__: pytest.fail("a warm start began"))
     monkeypatch.setattr("trainers.trainer.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
 
 
@@ -88,7 +89,8 @@ def test_data_and_packages_that_the_environment_lacks(
 
 
 def test_options_of_a_warm_start_beside_a_model(model: Path, capsys) -> None:
-    assert "leave out --model" in refused(capsys, ["--model", str(model), "--warm-start", "max_steps=3"])
+    error = refused(capsys, ["--model", str(model), "--warm-start", "max_steps=3"])
+    assert "--warm-start demonstrations max_steps=3" in error
 
 
 @pytest.mark.parametrize(

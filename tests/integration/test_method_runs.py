@@ -74,7 +74,7 @@ def test_distributions_are_kept_for_the_update_and_for_no_panel(
 def test_the_reference_is_read_for_updates_alone_and_not_kept_where_there_are_none(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, method="grpo", max_steps=2, test_episodes=4, beta=0.1)
     reference, read = trainer.scorer.reference, []
-    embeddings = reference.language_model.get_input_embeddings()
+    embeddings = reference.root.language_model.get_input_embeddings()
     embeddings.register_forward_hook(lambda *arguments: read.append(trainer.state.step))
     trainer.train()
     assert set(read) == {0, 1}  # and not behind the last iteration, for the last panel

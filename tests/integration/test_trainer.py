@@ -155,7 +155,7 @@ def test_the_reference_stays_the_initial_policy_and_exists_only_with_a_coefficie
     before = weights(trainer)
     assert trainer.iteration()["kl"] >= 0.0
     reference = trainer.scorer.reference
-    assert all(torch.equal(before[name], tensor) for name, tensor in reference.language_model.state_dict().items())
+    assert all(torch.equal(before[name], tensor) for name, tensor in reference.root.language_model.state_dict().items())
     assert make_trainer(tmp_path, method="grpo", beta=0.0).scorer.reference is None
 
 
