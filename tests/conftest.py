@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# Benchmarks and drills are part of the checkout and of no package. Last on the path, so that an installed package is the
+# one that is tested.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 # No test is timed: a busy machine must not fail one.
 settings.register_profile("untimed", deadline=None)

@@ -39,6 +39,14 @@ class SlowToMakeEnv(EchoEnv):
         super().__init__(turns)
 
 
+class HungryEnv(EchoEnv):
+    """Takes 256 MiB when it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = bytearray(2**28)
+
+
 class GoneEnv(EchoEnv):
     """Making it ends the process."""
 

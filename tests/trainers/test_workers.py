@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from breaking_envs import ArrayEnv, GoneEnv, LeavingEnv, ObjectEnv, SleepingEnv, SlowToMakeEnv, TellingEnv
+from breaking_envs import ArrayEnv, GoneEnv, HungryEnv, LeavingEnv, ObjectEnv, SleepingEnv, SlowToMakeEnv, TellingEnv
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted_agents import EchoEnv, Peeker, ScriptedAgent
@@ -230,7 +230,7 @@ def test_an_environment_that_cannot_be_made_is_one_clear_error(env: Any, said: s
 
 
 def test_a_memory_limit_that_is_too_small_is_one_clear_error() -> None:
-    source = EnvironmentSource(ToyWorld, workers=1, limits=WorkerLimits(memory=40 * 2**20))
+    source = EnvironmentSource(HungryEnv, workers=1, limits=WorkerLimits(memory=40 * 2**20))
     with pytest.raises(EnvironmentStartError, match=r"cannot be made within 0.0391 GiB .* raise env_memory_gb"):
         source.task_ids("train")
 
