@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Benchmarks and drills are part of the checkout and of no package. Last on the path, so that an installed package is the
-# one that is tested.
+# Benchmarks are part of the checkout and of no package. Last on the path, so that what is installed is what is tested.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 # No test is timed: a busy machine must not fail one.
