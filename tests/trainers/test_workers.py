@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -24,6 +25,7 @@ from trainers.drills import faults
 from trainers.drills.faults import FaultsReport, drill_faults
 from trainers.rollout.collect import Rollout, TaskDraw, collect
 from trainers.rollout.environments import EnvironmentSource, EnvironmentStartError
+from trainers.rollout.faults import fault_of
 from trainers.rollout.making import CannotSendError, reference_to
 from trainers.rollout.opening import open_batch_env
 from trainers.rollout.replies import FaultKind
@@ -229,10 +231,39 @@ def test_an_environment_that_cannot_be_made_is_one_clear_error(env: Any, said: s
         source.task_ids("train")
 
 
-def test_a_memory_limit_that_is_too_small_is_one_clear_error() -> None:
-    source = EnvironmentSource(HungryEnv, workers=1, limits=WorkerLimits(memory=40 * 2**20))
-    with pytest.raises(EnvironmentStartError, match=r"cannot be made within 0.0391 GiB .* raise env_memory_gb"):
+@pytest.mark.parametrize("mebibytes", [20, 40, 80, 160, 240])  # too small for Python's modules, or for the environment
+def test_a_memory_limit_that_is_too_small_is_one_clear_error(mebibytes: int) -> None:
+    source = EnvironmentSource(HungryEnv, workers=1, limits=WorkerLimits(memory=mebibytes * 2**20))
+    said = rf"cannot be made within {mebibytes / 1024:.3g} GiB .* raise env_memory_gb"
+    with pytest.raises(EnvironmentStartError, match=said):
         source.task_ids("train")
+
+
+def raised_from(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "lacks"),
+    [
+        (MemoryError(), True),
+        (OSError(errno.ENOMEM, "Cannot allocate memory", "agents"), True),
+        (ImportError("libfaiss.so: failed to map segment from shared object"), True),
+        (raised_from(RuntimeError("no index"), MemoryError()), True),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (ImportError("no module named memory"), False),
+        (ValueError("cannot allocate memory"), False),
+    ],
+)
+def test_a_lack_of_memory_is_named_however_it_is_raised(error: BaseException, lacks: bool) -> None:
+    assert fault_of(error).out_of_memory is lacks
+
+
+def test_exceptions_that_point_at_each_other_are_read_once() -> None:
+    first, second = RuntimeError("a"), RuntimeError("b")
+    first.__context__, second.__context__ = second, first
+    assert not fault_of(first).out_of_memory
 
 
 def test_a_worker_that_cannot_start_is_one_clear_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ class EnvironmentSource:
         FAULT_TEXTS.say(self.name, stated)
         if stated.kind in (FaultKind.HUNG, FaultKind.KILLED, FaultKind.EXITED):
             raise EnvironmentStartError(f"{self.name} cannot be made: {stated}")
-        if stated.what.startswith("MemoryError") and self.limits.memory:
+        if stated.out_of_memory and self.limits.memory:
             raise EnvironmentStartError(
                 f"{self.name} cannot be made within {self.limits.memory / 2**30:.3g} GiB of address space: raise "
                 "env_memory_gb, or leave it out"

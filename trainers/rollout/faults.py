@@ -8,6 +8,7 @@ side could read.
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 import threading
 import traceback
@@ -18,6 +19,7 @@ from .replies import FaultKind, InvalidReplyError
 
 _TEXT_LIMIT = 2000  # characters of an exception's text that are kept
 _SAID_LIMIT = 200  # different faults whose text is shown in one process
+_OUT_OF_MEMORY = "out of memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class Fault:
     what: str
     text: str = ""
 
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether a limit on memory was met."""
+        return self.what.startswith(_OUT_OF_MEMORY)
+
     def __str__(self) -> str:
         return f"{self.kind}: {self.what}"
 
@@ -49,12 +56,36 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, InvalidReplyError):
         return Fault(FaultKind.INVALID, str(error))
     kind = FaultKind.EXITED if isinstance(error, SystemExit) else FaultKind.RAISED
-    name = type(error).__name__
+    what = f"{type(error).__name__} at {_place(error)}"
     try:
         text = str(error)[:_TEXT_LIMIT].encode("utf-8", "backslashreplace").decode()
     except BaseException:  # an exception whose text raises
         text = "(its text cannot be read)"
-    return Fault(kind, f"{name} at {_place(error)}", text)
+    return Fault(kind, f"{_OUT_OF_MEMORY} ({what})" if lacks_memory(error) else what, text)
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an exception, or one that it was raised from, says that no memory was left.
+
+    Python has a type for it; a folder that cannot be listed is an `OSError` then, and a library whose code cannot be
+    mapped is an `ImportError` that says so in words only.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    return any(map(_says_no_memory, chain))
+
+
+def _says_no_memory(error: BaseException) -> bool:
+    if isinstance(error, ImportError):
+        try:
+            said = str(error).lower()
+        except BaseException:
+            return False
+        return "cannot allocate memory" in said or "failed to map segment" in said
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
 
 
 def _place(error: BaseException) -> str:

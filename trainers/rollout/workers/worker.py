@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..faults import Fault, fault_of
+from ..faults import Fault, fault_of, lacks_memory
 from ..making import Environment, Recipe, advance, has_switch, make, statement_of
 from ..replies import FaultKind, InvalidReplyError
 from .channel import MAX_MESSAGE, ChannelClosedError, WaitingChannel
@@ -58,7 +58,7 @@ class Host:
         except BaseException as error:
             self._discard(key)
             observed = error.observed if isinstance(error, InvalidReplyError) else ""
-            ends = isinstance(error, MemoryError)
+            ends = lacks_memory(error)
             return {**_answer_of(fault_of(error)), "observed": observed, "ends": ends}, b""
 
     def close(self, split: str | None = None) -> None:
