@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import gymnasium as gym
 
+from .distribution import warn_of_two
+
 __version__ = "0.1.0"
 
 
@@ -143,5 +145,6 @@ def _register() -> None:
 
 
 _register()
+warn_of_two()
 
 __all__ = ["ENVIRONMENTS", "GAMES", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]
