@@ -144,6 +144,7 @@ def _register() -> None:
             gym.register(id=entry.env_id, entry_point=entry.entry_point, vector_entry_point=entry.vector_entry_point)
 
 
+gym.register(id="sdar/OpenEnv-v0", entry_point="sdar_envs.adapters.openenv:OpenEnvText")  # a remote one, by its address
 _register()
 warn_of_two()
 

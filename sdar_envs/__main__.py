@@ -12,6 +12,8 @@ from .command_line import Parser
 # name -> (module, one line for the overview)
 COMMANDS = {
     "check": ("check", "anybody's text environment: its contract, its scores, its leaks"),
+    "serve": ("serve_env", "an environment to other stacks, as an OpenEnv server with a teacher's channel"),
+    "export-env": ("export_env", "the folder from which OpenEnv builds an image"),
 }
 
 
@@ -64,7 +66,7 @@ def _run(name: str, words: Sequence[str]) -> int:
     prog = f"python -m sdar_envs {name}"
     parser = Parser(prog=prog, usage=f"{prog} {module.USAGE}", description=module.__doc__, epilog=module.EPILOGUE)
     module.add_arguments(parser)
-    status: int = module.run(parser.parse_args(list(words)))
+    status: int = module.run(parser.parse_args(list(words)))  # type: ignore[no-untyped-call]
     return status
 
 

@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("models", "get a pretrained model without a hub"),
     "envs": ("envs", "the environments and their options"),
     "check": ("sdar_envs.commands.check", "anybody's text environment: its contract, its scores, its leaks"),
+    "serve-env": ("sdar_envs.commands.serve_env", "an environment to other stacks: OpenEnv server, teacher's channel"),
+    "export-env": ("sdar_envs.commands.export_env", "the folder from which OpenEnv builds an image of a world"),
     "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
     "doctor": ("doctor", "is this machine ready: a minute or two, one verdict, one JSON for an issue"),
     "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
