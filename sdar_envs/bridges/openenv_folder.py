@@ -131,7 +131,7 @@ app = build(
 ).agent
 '''
 
-_ORACLE = '''"""Plays the teacher's plan to the end, in this process, and prints the return: the most that a task gives."""
+_ORACLE = '''"""Plays the teacher's plan to the end and prints the return: the most that the task gives."""
 
 import gymnasium as gym
 
