@@ -131,6 +131,9 @@ VECTORS: dict[str, str] = {e.env_id: e.vector_entry_point for e in WORLDS.values
 # Games of several roles by their own ids; `sdar_envs.multiagent` registers them with PettingZoo.
 GAMES: dict[str, WorldEntry] = {entry.game_id: entry for entry in WORLDS.values() if entry.game_id}
 
+# Other people's environments behind this suite's contract: they have tasks and words of their own.
+ADAPTERS: dict[str, str] = {"sdar/OpenEnv-v0": "sdar_envs.adapters.openenv:OpenEnvText"}
+
 
 def world_entry(env_id: str) -> WorldEntry | None:
     """The row of an environment of this suite; None for any other environment."""
@@ -142,10 +145,12 @@ def _register() -> None:
     for entry in WORLDS.values():
         if entry.env_id not in gym.registry:
             gym.register(id=entry.env_id, entry_point=entry.entry_point, vector_entry_point=entry.vector_entry_point)
+    for env_id, entry_point in ADAPTERS.items():
+        if env_id not in gym.registry:
+            gym.register(id=env_id, entry_point=entry_point)
 
 
-gym.register(id="sdar/OpenEnv-v0", entry_point="sdar_envs.adapters.openenv:OpenEnvText")  # a remote one, by its address
 _register()
 warn_of_two()
 
-__all__ = ["ENVIRONMENTS", "GAMES", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]
+__all__ = ["ADAPTERS", "ENVIRONMENTS", "GAMES", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]
