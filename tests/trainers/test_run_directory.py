@@ -159,20 +159,17 @@ def test_a_run_directory_that_is_itself_a_link_is_where_somebody_wants_it(tmp_pa
 class FullDisk:
     """A file whose writes and flushes fail as on a full disk."""
 
-    def __init__(self, file: Any) -> None:
-        self.file = file
-
     def write(self, line: bytes = b"") -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     flush = close = write
 
 
-def test_a_log_on_a_full_disk_says_which_and_how_much_is_left(tmp_path: Path) -> None:
+def test_a_log_on_a_full_disk_says_which_and_how_much_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = JsonLines(tmp_path / "metrics.jsonl")
     log.write({"step": 1})
     log.flush()
-    log._file = FullDisk(log._file)
+    monkeypatch.setattr(log, "_file", FullDisk())
     for call in (lambda: log.write({"step": 2}), log.flush, log.close):
         with pytest.raises(RunDirectoryError, match=r"metrics.jsonl: .*No space left.*MiB are free there.*resume"):
             call()
@@ -196,6 +193,7 @@ def test_the_privileged_log_is_for_its_owner_alone(tmp_path: Path, before: bool)
     if before:  # of an earlier part of the run, by whatever wrote it
         (tmp_path / "privileged.jsonl").touch(0o644)
     directory = RunDirectory(tmp_path, dataclasses.replace(CONFIG, log_privileged=True))
+    assert directory.privileged is not None
     directory.privileged.write({"plan": ["take apple"]})
     directory.close()
     assert stat.S_IMODE((tmp_path / "privileged.jsonl").stat().st_mode) == 0o600
