@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..bounded_files import parse_json
 from .client import MAX_QUERIES
 from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 1 << 24
+_MOST_VALUES = 1_000_000  # of a body, commas in its texts included
 PATIENCE = 5.0  # seconds for the head of a request to arrive, and between two requests
 _WAITING = 16_384  # queries that may wait; more are sent away for a second
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -75,8 +77,8 @@ def read_ask(body: bytes, default_topk: int) -> Ask:
         BadRequest: It is not one; the detail says what was expected.
     """
     try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(body, values=_MOST_VALUES)
+    except ValueError as error:
         raise BadRequest(422, f"expected a JSON object: {str(error)[:200]}") from error
     if not isinstance(fields, dict):
         raise BadRequest(422, f"expected a JSON object, got {type(fields).__name__}")

@@ -229,12 +229,14 @@ def difference(first: Evaluation, other: Evaluation) -> list[str]:
 
 def show_recorded(console: Console, names: Sequence[str]) -> dict[str, Any]:
     """One table of what finished runs wrote into their ``summary.json``."""
+    from sdar_envs.bounded_files import load_json
+
     summaries: dict[str, Any] = {}
     for name in names:
         path = Path(name) / "summary.json"
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist: {name} is no run directory, or its run has not finished")
-        summaries[name] = json.loads(path.read_text(encoding="utf-8"))
+        summaries[name] = load_json(path)
     show_summaries(console, summaries)
     return summaries
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sdar_envs.bounded_files import load_json
 from sdar_envs.files import free_space
 
 from .optimizers import eight_bit_parts, is_eight_bit, load_eight_bit_part
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 STATE = "training_state.json"
 OPTIMIZER = "optimizer.safetensors"
+LONGEST_STATE = 1 << 28  # bytes of training state
 _NAME = re.compile(r"step-(\d{8})")
 
 
@@ -173,7 +175,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     folder = Path(path)
     try:
         # The manifest's own digest first, then size and digest of every file that it lists.
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = load_json(folder / MANIFEST)
         files = manifest["files"]
         if manifest["digest"] != _digest_of(files):
             raise CheckpointError(f"{folder / MANIFEST}: its own checksum does not match")
@@ -183,7 +185,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
                 raise CheckpointError(f"{folder / name}: expected {expected['size']} bytes, got {size}")
             if _sha256(folder / name) != expected["sha256"]:
                 raise CheckpointError(f"{folder / name}: the checksum does not match, the content was changed")
-        step = json.loads((folder / STATE).read_text(encoding="utf-8"))["step"]
+        step = load_json(folder / STATE, limit=LONGEST_STATE)["step"]
     except FileNotFoundError as error:
         raise CheckpointError(f"{error.filename}: missing, so {folder} is no complete checkpoint") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sdar_envs.bounded_files import load_json
 
 from ..options.convert import read_yaml
 from ..run.directory import RunDirectoryError, read_identity, read_json_lines
@@ -113,7 +114,7 @@ def _json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path)
     except ValueError as error:
         raise RunDirectoryError(f"{path}: expected JSON, got {error}") from None
     if not isinstance(content, dict):

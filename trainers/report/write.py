@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..evaluation.evaluation_set import EvaluationSet
 from ..run.directory import RunDirectoryError
 from ..study.records import Study, load_study
 from ..study.result_records import Result
@@ -124,7 +124,7 @@ def stale_tasks(run: Path, result: Result) -> dict[str, bool]:
     path = run / "panels" / "test.json"
     if result.after is None or not path.is_file():
         return {}
-    tasks = json.loads(path.read_text(encoding="utf-8")).get("task_ids", [])
+    tasks = EvaluationSet.load(path).task_ids
     pairs = zip(tasks, result.after.claims, strict=False)
     return {str(task): claim == "s" for task, claim in pairs if claim in "fs"}
 

@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
+from sdar_envs.bounded_files import bounded_lines, load_json, parse_json
 from sdar_envs.files import free_space, write_file
 
 from ..options import Options
@@ -146,15 +147,15 @@ def _plain(value: Any) -> Any:
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """All complete records of a log; a last line that was cut by a crash is left out."""
     records = []
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines):
-        if not line:
-            continue
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(lines) - 1:
-                raise
+    with Path(path).open(encoding="utf-8", newline="\n") as file:
+        for line in bounded_lines(file):
+            if line == "\n":
+                continue
+            try:
+                records.append(parse_json(line))
+            except ValueError:
+                if line.endswith("\n"):
+                    raise
     return records
 
 
@@ -325,7 +326,7 @@ def read_identity(path: Path) -> dict[str, Any]:
         RunDirectoryError: It is damaged.
     """
     try:
-        held = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        held = load_json(path / "run.json")
     except ValueError as error:
         held = error
     if not isinstance(held, dict):
@@ -372,7 +373,7 @@ def warm_start_of(model: object) -> dict[str, Any] | None:
     if not isinstance(model, str | Path):
         return None
     try:
-        found = json.loads((Path(model) / "warm_start.json").read_text(encoding="utf-8"))
+        found = load_json(Path(model) / "warm_start.json")
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
