@@ -153,6 +153,24 @@ def test_a_damaged_or_hostile_file_is_refused_with_its_name(whole: Path, tmp_pat
         read_archive(file)
 
 
+def test_a_result_that_was_changed_is_refused_in_the_folder_and_in_the_file(whole: Path, tmp_path: Path) -> None:
+    file, again = tmp_path / "study.gz", tmp_path / "again"
+    export_study(whole, file)
+    merge_studies(again, [file])
+    path = next((again / "jobs").glob("*/result.json"))
+    good = path.read_text()
+    path.write_text(good.replace('"wins": ', '"wins": 1', 1))
+    with pytest.raises(StudyError, match=r"result\.json: the result was changed after it was written"):
+        load_study(again)
+    path.write_text(good)
+    load_study(again)
+    content = lines_of(file)
+    content[2]["result"]["initial_weights"] = "of another model"
+    pack(file, content)
+    with pytest.raises(StudyError, match="line 3: the result was changed after it was written"):
+        read_archive(file)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -78,6 +78,25 @@ def load_privileged(run: Path, episodes: Sequence[Record]) -> list[list[Any] | N
     return found
 
 
+def episodes_of_phase(run: Path, phase: str, iteration: int) -> dict[str, bool | None]:
+    """Whether each task of an evaluation was won, by task; None where its environment broke.
+
+    Args:
+        run: The run directory.
+        phase: Name of the evaluation.
+        iteration: Iterations done when it was played.
+
+    Raises:
+        RunDirectoryError: A line of the log is no record.
+    """
+    found: dict[str, bool | None] = {}
+    for _, record in _records(run / "episodes.jsonl"):
+        if record.get("phase") == phase and record.get("iteration") == iteration:
+            failed = record.get("stop_reason") == "failed"
+            found[str(record.get("task_id"))] = None if failed else bool(record.get("success"))
+    return found
+
+
 def choose(places: Sequence[Place], count: int) -> list[Place]:
     """At most `count` of a log's episodes: half from the end, a sixth from before training, the rest from training.
 

@@ -82,15 +82,15 @@ def read_run(path: Path) -> RunRecords:
     if not is_run_directory(path):
         raise RunDirectoryError(f"{path}: expected a run directory with run.json and config.yaml in it")
     identity = read_identity(path)
-    summary = _json(path / "summary.json")
-    panels = {file.stem: _json(file) or {} for file in sorted((path / "panels").glob("*.json"))}
+    summary = load_object(path / "summary.json")
+    panels = {file.stem: load_object(file) or {} for file in sorted((path / "panels").glob("*.json"))}
     return RunRecords(
         path=path,
         env_id=str(identity.get("env_id", "an environment that run.json does not name")),
         config=read_yaml(path / "config.yaml"),
         metrics=tuple(_lines(path / "metrics.jsonl")),
         summary=summary,
-        versions=_json(path / "versions.json") or {},
+        versions=load_object(path / "versions.json") or {},
         panels=panels,
     )
 
@@ -110,7 +110,12 @@ def _lines(path: Path) -> Sequence[Mapping[str, Any]]:
         raise RunDirectoryError(f"{path}: expected one JSON object per line, got {error}") from None
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def load_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no file.
+
+    Raises:
+        RunDirectoryError: It holds something else.
+    """
     if not path.is_file():
         return None
     try:
