@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "envs": ("envs", "the environments and their options"),
     "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
     "doctor": ("doctor", "is this machine ready: a minute or two, one verdict, one JSON for an issue"),
+    "drill": ("drill", "kills, faults, hostile text, damage, attacks, leaks on purpose: what is survived"),
     "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
 }
 
