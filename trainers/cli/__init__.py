@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export-env": ("sdar_envs.commands.export_env", "the folder from which OpenEnv builds an image of a world"),
     "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
     "doctor": ("doctor", "is this machine ready: a minute or two, one verdict, one JSON for an issue"),
+    "drill": ("drill", "kills, faults, hostile text, damage, attacks, leaks on purpose: what is survived"),
     "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
 }
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sdar_envs.bounded_files import load_json
 
 from ..options.convert import read_yaml
 from ..run.directory import RunDirectoryError, read_identity, read_json_lines
@@ -81,15 +82,15 @@ def read_run(path: Path) -> RunRecords:
     if not is_run_directory(path):
         raise RunDirectoryError(f"{path}: expected a run directory with run.json and config.yaml in it")
     identity = read_identity(path)
-    summary = _json(path / "summary.json")
-    panels = {file.stem: _json(file) or {} for file in sorted((path / "panels").glob("*.json"))}
+    summary = load_object(path / "summary.json")
+    panels = {file.stem: load_object(file) or {} for file in sorted((path / "panels").glob("*.json"))}
     return RunRecords(
         path=path,
         env_id=str(identity.get("env_id", "an environment that run.json does not name")),
         config=read_yaml(path / "config.yaml"),
         metrics=tuple(_lines(path / "metrics.jsonl")),
         summary=summary,
-        versions=_json(path / "versions.json") or {},
+        versions=load_object(path / "versions.json") or {},
         panels=panels,
     )
 
@@ -109,11 +110,16 @@ def _lines(path: Path) -> Sequence[Mapping[str, Any]]:
         raise RunDirectoryError(f"{path}: expected one JSON object per line, got {error}") from None
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def load_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no file.
+
+    Raises:
+        RunDirectoryError: It holds something else.
+    """
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path)
     except ValueError as error:
         raise RunDirectoryError(f"{path}: expected JSON, got {error}") from None
     if not isinstance(content, dict):
