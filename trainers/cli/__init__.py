@@ -18,6 +18,7 @@ from sdar_envs.command_line import Parser as Parser
 # name -> (module beside this file or, with dots, anywhere; one line for the overview)
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "train an agent; without --model a tiny one is built from nothing first"),
+    "tiny": ("tiny", "a tiny model of any environment's own text, to try a world without a download"),
     "study": ("study", "compare methods over seeds: paired runs, intervals, verdicts"),
     "methods": ("methods", "the table of training methods; with a name, one of them whole"),
     "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
