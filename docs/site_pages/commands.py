@@ -10,7 +10,7 @@ from trainers.cli.study.subcommands import SUBCOMMANDS, subcommand_parser
 
 from .tables import cell, table
 
-INDEX = "cli/index.md"
+INDEX = "command-line.md"
 _DEFAULT = re.compile(r"(?P<text>.*?)\s*\[(?P<default>[^\[\]]*)\]$", re.S)
 
 
@@ -28,7 +28,7 @@ def pages() -> dict[str, str]:
 
 def index_page() -> str:
     """The list of commands."""
-    rows = [[f"[`sdar {name}`]({name}.md)", cell(summary)] for name, (_, summary) in COMMANDS.items()]
+    rows = [[f"[`sdar {name}`](cli/{name}.md)", cell(summary)] for name, (_, summary) in COMMANDS.items()]
     return "\n\n".join(
         [
             "# Command line",

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")] + sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
 IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
 FENCE = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\s*)?^```(?P<language>\w*)\n(?P<body>.*?)^```", re.M | re.S)
 
@@ -94,7 +96,7 @@ def test_commands_of_the_page_exist_with_their_flags(page: Path):
         elif words[0] == "tox" and "-e" in words:
             settings = configparser.ConfigParser()
             settings.read(ROOT / "tox.ini")
-            known = {name.removeprefix("testenv:") for name in settings.sections()} | {"py311"}
+            known = {name.removeprefix("testenv:") for name in settings.sections()} | {"py311", "py312", "py313"}
             assert set(words[words.index("-e") + 1].split(",")) <= known, f"{words} on {page.name}"
         elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
             program = ROOT / words[2].replace(".", "/")
