@@ -63,7 +63,7 @@ def test_commands_of_the_page_exist_with_their_flags(page: Path):
         elif words[0] == "tox" and "-e" in words:
             settings = configparser.ConfigParser()
             settings.read(ROOT / "tox.ini")
-            known = {name.removeprefix("testenv:") for name in settings.sections()} | {"py311"}
+            known = {name.removeprefix("testenv:") for name in settings.sections()} | {"py311", "py312", "py313"}
             assert set(words[words.index("-e") + 1].split(",")) <= known, f"{words} on {page.name}"
         elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
             program = ROOT / words[2].replace(".", "/")
