@@ -69,8 +69,9 @@ class CrossPlay:
     """A matrix of cells over one set of players and tasks.
 
     A matrix is whole, or has the cells of one player alone (`play_against`); of such a one there is no regret and no
-    exploitability, because nothing is known of what others would have got. `hash` is over everything that the numbers depend on besides the code: game, options, version of the world, tasks,
-    and the players with the fingerprints of those that are models.
+    exploitability, because nothing is known of what others would have got. `hash` is over everything that the numbers
+    depend on besides the code: game, options, version of the world, tasks, and the players with the fingerprints of
+    those that are models.
     """
 
     game_id: str

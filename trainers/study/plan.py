@@ -177,7 +177,9 @@ def _check(plan: Plan, where: str) -> None:
                 require_choice("arm", term.arm, keys, place)
                 require_choice("endpoint", term.endpoint, ENDPOINTS, place)
                 if ENDPOINTS[term.endpoint].of_games and plan.opponents is None:
-                    raise ValueError(f"{place}: {term.endpoint} is played against fixed opponents: name them, opponents")
+                    raise ValueError(
+                        f"{place}: {term.endpoint} is played against fixed opponents: name them, opponents"
+                    )
                 if term.reference is not None:
                     require_choice("arm", term.reference, keys, place)
 

@@ -6,6 +6,7 @@ finishes. Runners differ in what they know: `informed` ones read statements abou
 
 from __future__ import annotations
 
+import abc
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 
@@ -32,7 +33,7 @@ _HOME = re.compile(r"the (\w+) is usually in the (\w+)\.")
 Turns = Generator[str, StudentView, None]
 
 
-class Script:
+class Script(abc.ABC):
     """A player that follows a generator of actions; when it ends, it waits."""
 
     def __init__(self, statements: Sequence[str] = ()) -> None:
@@ -67,8 +68,9 @@ class Script:
                 return "wait"
         return action
 
+    @abc.abstractmethod
     def _play(self, view: StudentView) -> Turns:
-        raise NotImplementedError
+        """The turns of a game, from its first view on; each further view is sent in."""
 
 
 class Cook(Script):
