@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from short_runs import save_random_model
 
+from trainers.report.write import write_report
 from trainers.study.analysis import analyse
 from trainers.study.endpoints import endpoint
 from trainers.study.fixed_opponents import OWN
@@ -103,6 +104,18 @@ def test_verdicts_and_table_speak_of_these_games(finished: Study) -> None:
     assert table.complete and [verdict.id for verdict in table.verdicts] == ["G1"]
     assert {"fixed_success", "fixed_return", "self_success"} <= {each.terms[0].endpoint for each in table.contrasts}
     assert all(row.endpoints["fixed_return"].n == 1 for row in table.arms)
+
+
+def test_the_report_shows_who_earns_what_from_whom(finished: Study) -> None:
+    written = write_report(finished.path, images=False)
+    page, text = (path.read_text(encoding="utf-8") for path in written.files[:2])
+    columns, rows = len(PLAYERS) + 1, len(finished.plan.arms)
+    assert page.count('class="cell"') == len(ROLES) * columns * rows
+    assert "As shopper" in page and "itself" in page and "deals with itself" in text
+    result = finished.results[0]
+    assert result.games is not None
+    (meeting,) = (each for each in result.games.meetings if (each.role, each.opponent) == (ROLES[0], PLAYERS[0]))
+    assert f"start: {meeting.mean_return:.3f} over 1 seeds" in page
 
 
 def test_a_plan_without_opponents_has_none_of_this(finished: Study) -> None:

@@ -22,6 +22,10 @@ from ..rollout.collect import Rollout, TaskDraw
 from ..rollout.games import GamePlan, Seating, collect_games
 from .intervals import Interval, clustered, paired_difference
 
+CROSSPLAY_SCHEMA = "sdar/crossplay/1"
+# Where a run directory has its matrix.
+CROSSPLAY_FILE = "crossplay.json"
+
 # A player: from a role to who plays it.
 SeatPlayer = Callable[[str], Any]
 
@@ -136,7 +140,7 @@ class CrossPlay:
         """Plain values."""
         judged = self.players if self.is_whole else ()
         return {
-            "schema": "sdar/crossplay/1",
+            "schema": CROSSPLAY_SCHEMA,
             "game": self.game_id,
             "roles": list(self.roles),
             "players": list(self.players),

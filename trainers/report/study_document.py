@@ -9,6 +9,7 @@ from ..study.records import Study
 from ..study.table_files import untuned_words
 from .document import Block, DetailsBlock, Document, FigureBlock, Headline, Paragraph, Section
 from .figure import Figure
+from .game_figures import games_blocks
 from .study_figures import (
     Shown,
     axes_figure,
@@ -53,6 +54,7 @@ def study_document(view: Shown) -> Document:
     sections = [
         _section("verdicts", "Hypotheses", _verdicts(view)),
         _section("arms", "Arms", _arms(view)),
+        _section("games", "Games", games_blocks(view)),
         _section("curves", "Learning curves", [_figure(curves_figure(view)), _figure(each_arm_figure(view))]),
         _section("axes", "Axes", [_figure(axes_figure(view))]),
         _section("tasks", "Tasks", [_figure(task_types_figure(view))]),

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sdar_envs.multiagent.role import BOTH
 
+from ..evaluation.crossplay import CROSSPLAY_FILE, play_against
+from ..rollout.environments import EnvironmentSource
 from ..rollout.games import ScriptedSeats
 from ..rollout.seats import SCRIPTED, seat_env
 from .plain_json import read_json, write_json
@@ -25,9 +27,7 @@ if TYPE_CHECKING:
 
     from ..config import SDARConfig
     from ..evaluation.crossplay import SeatPlayer
-    from ..rollout.environments import EnvironmentSource
 
-CROSSPLAY_FILE = "crossplay.json"
 # The policy's name in the matrix of its own run.
 OWN = "this run"
 
@@ -46,8 +46,6 @@ def play_opponents(run: Path, env_id: str, opponents: FixedOpponents) -> None:
     if (run / CROSSPLAY_FILE).is_file():
         return
     from ..config import SDARConfig
-    from ..evaluation.crossplay import play_against
-    from ..rollout.environments import EnvironmentSource
 
     config = SDARConfig.from_yaml(run / "config.yaml")
     kwargs = {**config.environment_kwargs, "role": BOTH}
