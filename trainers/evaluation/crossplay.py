@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -185,6 +185,7 @@ def play_against(
     players: Mapping[str, SeatPlayer],
     task_ids: Sequence[str],
     *,
+    seats: Mapping[str, Collection[str]] | None = None,
     seed: int = 0,
     identities: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -200,6 +201,7 @@ def play_against(
         name: Whose games are played, of `players`.
         players: That player and the others, by name.
         task_ids: As in `cross_play`.
+        seats: Player -> the roles that it knows how to play; one that is not named plays every role.
         seed: As in `cross_play`.
         identities: As in `cross_play`.
         settings: As in `cross_play`.
@@ -208,7 +210,14 @@ def play_against(
     Raises:
         ValueError: As `cross_play`.
     """
-    pairs = [(row, column) for row in players for column in players if name in (row, column)]
+    first, second = games[0].roles if len(games[0].roles) == 2 else ("", "")
+    plays = {player: (seats or {}).get(player, (first, second)) for player in players}
+    pairs = [
+        (row, column)
+        for row in players
+        for column in players
+        if name in (row, column) and first in plays[row] and second in plays[column]
+    ]
     return _play(games, players, pairs, task_ids, seed, identities or {}, settings or {}, advance)
 
 

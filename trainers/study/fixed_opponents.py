@@ -1,4 +1,4 @@
-"""A trained policy against the fixed opponents of a study: in both seats, and against itself.
+"""A trained policy against the fixed opponents of a study: in both seats, and with itself.
 
 What a policy wins against itself says nothing of how it does against others, so a study of self-play is decided here.
 Tasks and draws are the same for every arm. The matrix stays in the run directory as `crossplay.json`, where the run's
@@ -61,11 +61,30 @@ def play_opponents(run: Path, env_id: str, opponents: FixedOpponents) -> None:
             OWN,
             players,
             tasks,
+            seats={SCRIPTED + name: seats_of(env, name) for name in opponents.players},
             settings={**kwargs, "split": opponents.split},
         )
     finally:
         source.close()
     write_json(run / CROSSPLAY_FILE, found.to_json())
+
+
+def seats_of(env: RoleEnv, name: str) -> tuple[str, ...]:
+    """The roles that a scripted player knows how to play.
+
+    Raises:
+        ValueError: There is no such player in any seat.
+    """
+    found, refusal = [], None
+    for role in env.game.roles:
+        try:
+            env.seat_player(name, role)
+            found.append(role)
+        except ValueError as error:
+            refusal = refusal or error
+    if refusal is not None and not found:
+        raise refusal
+    return tuple(found)
 
 
 def _scripted(env: RoleEnv, name: str) -> SeatPlayer:

@@ -18,6 +18,7 @@ from sdar_envs.choices import require_choice, require_number, unknown_choice
 from ..options.convert import merge, nested, read_yaml
 from ..presets import load_preset, model_family, preset_for, scaled_coefficient
 from .endpoints import ENDPOINTS
+from .fixed_opponents import seats_of
 from .plain_json import DamagedFileError, decode
 from .plan_records import Arm, Claimed, Derived, FixedOpponents, Hypothesis, Plan, StudyError, Tuning
 
@@ -288,8 +289,7 @@ def _opponents(value: Any, env_id: str, config: SDARConfig, where: str) -> Fixed
     try:
         env = seat_env(source)
         for name in found.players:
-            for role in env.game.roles:
-                env.seat_player(name, role)
+            seats_of(env, name)
         env.task_ids(found.split)
     finally:
         source.close()

@@ -103,7 +103,8 @@ class FixedOpponents:
     """Whom every trained policy meets at its end, in every seat of its game, beside itself.
 
     Attributes:
-        players: Scripted players of the game. They never learn, so what is got from them compares across arms.
+        players: Scripted players of the game. They never learn, so what is got from them compares across arms. One that
+            knows one seat only is met in that seat.
         split: Whose tasks are played, the first `episodes` of them.
         episodes: Tasks of every pair.
         together: Games played at once.

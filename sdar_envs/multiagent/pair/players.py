@@ -216,7 +216,7 @@ class Listener(Runner):
     listens = True
 
 
-class Random(Script):
+class Random(Player):
     """Draws from what can be done."""
 
     def act(self, view: StudentView) -> str:
@@ -226,7 +226,7 @@ class Random(Script):
         return actions[int(rng.integers(len(actions)))]
 
 
-class Silent(Script):
+class Silent(Player):
     """Never does anything."""
 
     def act(self, view: StudentView) -> str:
@@ -252,15 +252,15 @@ def _shared(view: StudentView) -> str:
 Maker = Callable[[Sequence[str]], Player]
 # Role -> name -> player. The first of each role is its usual one.
 PLAYERS: Mapping[str, Mapping[str, Maker]] = {
-    COOK: {"cook": Cook, "teller": Teller, "random": Random, "silent": Silent},
+    COOK: {"cook": Cook, "teller": Teller, "random": lambda _: Random(), "silent": lambda _: Silent()},
     RUNNER: {
         "informed": Runner,
         "carrier": Carrier,
         "homes": Homely,
         "wishes": Wishful,
         "listener": Listener,
-        "random": Random,
-        "silent": Silent,
+        "random": lambda _: Random(),
+        "silent": lambda _: Silent(),
     },
 }
 # The word for a role's usual player.
