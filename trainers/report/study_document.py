@@ -67,9 +67,16 @@ def study_document(view: Shown) -> Document:
     ]
     lead = (
         f"{len(plan.arms)} arms on {plan.env_id}, paired by seed: a seed has its own world, start, training tasks and "
-        f"draws, which its arms share. The primary endpoint is the mean success on valid over the first "
-        f"{plan.budget * plan.episodes_per_iteration:,} training episodes (B)."
+        f"draws, which its arms share. "
     )
+    budget = f"{plan.budget * plan.episodes_per_iteration:,}"
+    if plan.opponents is None:
+        lead += f"The primary endpoint is the mean success on valid over the first {budget} training episodes (B)."
+    else:
+        lead += (
+            f"The primary endpoints are success and return of the trained policies, in every seat, against "
+            f"{len(plan.opponents.players)} opponents that do not learn. B is {budget} training games."
+        )
     if plan.model is None:
         lead += (
             " A tiny model that was taught to read hints: what shows here is a sign of an effect at this scale, not a "
