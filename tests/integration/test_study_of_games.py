@@ -17,6 +17,7 @@ from trainers.study.plan import make_plan
 from trainers.study.plan_records import Plan
 from trainers.study.records import Study, load_study
 from trainers.study.study_dir import prepare
+from trainers.study.table_files import write_table
 from trainers.study.worker import run_job
 
 ROLES = ("shopper_0", "seller_0")
@@ -104,6 +105,10 @@ def test_verdicts_and_table_speak_of_these_games(finished: Study) -> None:
     assert table.complete and [verdict.id for verdict in table.verdicts] == ["G1"]
     assert {"fixed_success", "fixed_return", "self_success"} <= {each.terms[0].endpoint for each in table.contrasts}
     assert all(row.endpoints["fixed_return"].n == 1 for row in table.arms)
+    write_table(finished.path)
+    lines = (finished.path / "games.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("arm,seed,role,opponent,wins,n") and len(lines) == 1 + 2 * len(ROLES) * 3
+    assert "| fixed opponents |" in (finished.path / "report.md").read_text(encoding="utf-8")
 
 
 def test_the_report_shows_who_earns_what_from_whom(finished: Study) -> None:

@@ -123,15 +123,7 @@ def _lines(result: Result) -> Iterator[dict[str, object]]:
 
 HEADINGS = ("arm", "seeds", "area to B", "vs reference", "valid at B", "test at 2B", "stale", "fresh", "CPU-s")
 GAME_HEADINGS = (
-    "arm",
-    "seeds",
-    "fixed, success",
-    "vs reference",
-    "fixed, return",
-    "test at 2B",
-    "itself",
-    "deals",
-    "CPU-s",
+    *("arm", "seeds", "fixed opponents", "vs reference", "return", "test at 2B", "itself", "its deals", "CPU-s"),
 )
 
 
