@@ -9,7 +9,7 @@ from ..randomness import Key, counted_generator
 
 T = TypeVar("T")
 
-_BLOCK = 256
+_BLOCK = 512
 
 
 class Draws:

@@ -58,6 +58,12 @@ def city_travel(size: str, city: str) -> dict[tuple[str, str], int]:
     return minutes
 
 
+@cache
+def _flying(size: str, city: str) -> int:
+    """Minutes of a direct flight to a city."""
+    return HOUR if size == "small" else HOUR + 10 * Draws("trip", "flight", city).below(9)
+
+
 class _Drawing:
     """One task while it is drawn."""
 
@@ -67,8 +73,8 @@ class _Drawing:
         self.table: SizeTable = SIZE_TABLES[size]
         self.usual: Regularities = regularities(size, world_seed)
         self.regularity = regularity
-        self.key = ("trip", "task", size, world_seed, split, index)
-        draws = Draws(*self.key)
+        # One sequence of draws for all of the task: what is hidden, then the calendar, then the offers.
+        self.draws = draws = Draws("trip", "task", size, world_seed, split, index)
         self.task_type = tables.TASK_TYPES[index % len(tables.TASK_TYPES)]
         self.city = draws.choice(tables.cities(size, split))
         self.other_cities = [city for city in tables.cities(size, split) if city != self.city]
@@ -80,7 +86,7 @@ class _Drawing:
         self.day = draws.below(5 - self.nights) if size == "full" else draws.below(4)
         self.travel = city_travel(size, self.city)
         self.hidden = self._hidden(draws)
-        self.draws = draws
+        self.old_trips = self._old_trips(draws)
 
     def _hidden(self, draws: Draws) -> Hidden:
         obeyed: list[str] = []
@@ -116,12 +122,10 @@ class _Drawing:
         }
         for kind, draw in drawing.items():
             trip = self._tempting(trip, kind, draw)
-        self.draws = Draws(*self.key, "budget")
         return replace(trip, budget=self._budget(trip))
 
     def _tempting(self, trip: Trip, kind: str, draw: Callable[[], tuple[Offer, ...]]) -> Trip:
-        for attempt in range(_MOST_ATTEMPTS):
-            self.draws = Draws(*self.key, kind, attempt)
+        for _ in range(_MOST_ATTEMPTS):
             drawn: dict[str, Any] = {kind: draw()}
             filled = replace(trip, **drawn)
             if all(_is_tempting(filled, offers) for offers in _lists(filled, kind)):
@@ -134,8 +138,7 @@ class _Drawing:
 
     def _calendar(self) -> tuple[tuple[Entry, ...], tuple[int, int, int]]:
         """The calendar; and the latest good arrival, the earliest good departure, and how long one flies."""
-        self.draws = draws = Draws(*self.key, "calendar")
-        grid = self.table.grid
+        draws, grid = self.draws, self.table.grid
         first_day, last_day = self.day * DAY, (self.day + self.nights) * DAY
         begins = first_day + draws.between(10 * HOUR, 13 * HOUR, min(grid * 2, HOUR))
         meeting = Entry("e2", tables.MEETING, True, begins, begins + draws.between(3, 5) * HOUR)
@@ -144,7 +147,7 @@ class _Drawing:
         way = self.travel[AIRPORT, self.hidden.office]
         arrival = (meeting.start - self.policy.margin - way) // grid * grid
         departure = -(-(closing.end + way + CHECK_IN) // grid) * grid
-        flying = 60 if self.size == "small" else 60 + 10 * Draws("trip", "flight", self.city).below(9)
+        flying = _flying(self.size, self.city)
         slots: tuple[int, ...] = ()
         if self.task_type == "clash":
             # It has to be moved for any good flight; of the times it can be moved to, one may be in the way as well.
@@ -271,13 +274,11 @@ class _Drawing:
             hotels=(),
             restaurants=(),
             calendar=calendar,
-            old_trips=self._old_trips(),
+            old_trips=self.old_trips,
             travel=self.travel,
         )
 
-    def _old_trips(self) -> tuple[OldTrip, ...]:
-        draws = Draws(*self.key, "old trips")
-
+    def _old_trips(self, draws: Draws) -> tuple[OldTrip, ...]:
         def shown(liked: str, options: Sequence[str]) -> str:
             if draws.chance(TELLING):
                 return liked

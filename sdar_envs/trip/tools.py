@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from .tables import SIZE_TABLES, TOPICS
@@ -36,6 +36,7 @@ class NoCall:
     message: str
 
 
+@lru_cache(maxsize=8_192)
 def call_text(name: str, **arguments: str | int) -> str:
     """A call as plans and admissible actions write it."""
     return json.dumps({"name": name, "arguments": arguments})

@@ -135,9 +135,8 @@ def test_money_and_time_are_whole_numbers() -> None:
     for number in range(20):
         trip = trip_of(number, size="full")
         amounts = [trip.budget, trip.policy.most_per_night, *(offer.price for offer in trip.offers.values())]
-        times = [
-            time for flight in trip.flights for leg in (flight.out, flight.back) for time in (leg.departs, leg.arrives)
-        ]
+        legs = [leg for flight in trip.flights for leg in (flight.out, flight.back)]
+        times = [time for leg in legs for time in (leg.departs, leg.arrives)]
         assert all(type(value) is int and value > 0 for value in (*amounts, *times))
         assert all(leg.departs < leg.arrives for leg in legs)
 
@@ -149,9 +148,9 @@ def test_times_are_worded_by_the_week() -> None:
 
 def test_draws_are_a_function_of_their_key_and_stay_in_their_bounds() -> None:
     one, other = Draws("a", 1), Draws("a", 1)
-    drawn = [one.below(7) for _ in range(600)]
-    assert drawn == [other.below(7) for _ in range(600)] and set(drawn) == set(range(7))
-    assert drawn[:256] != drawn[256:512]
+    drawn = [one.below(7) for _ in range(1_200)]
+    assert drawn == [other.below(7) for _ in range(1_200)] and set(drawn) == set(range(7))
+    assert drawn[:512] != drawn[512:1_024]
     assert sorted(one.order("abcdef")) == list("abcdef")
     assert {one.between(10, 30, 10) for _ in range(60)} == {10, 20, 30}
     assert [one.chance(0.0), one.chance(1.0)] == [False, True]
