@@ -118,10 +118,22 @@ PAIR = WorldEntry(
     game_id="sdar/pair-v0",
     game_module="sdar_envs.multiagent.pair_v0",
 )
+TRIP = WorldEntry(
+    env_id="sdar/Trip-v0",
+    entry_point="sdar_envs.trip.env:TripEnv",
+    demonstrator="sdar_envs.trip.demonstrator:SCRIPT",
+    players={
+        "generic": "sdar_envs.trip.players:generic",
+        "cheapest": "sdar_envs.trip.players:cheapest",
+        "first-hit": "sdar_envs.trip.players:first_hit",
+    },
+    presets={"tiny": "trip-tiny", "qwen": "trip-qwen", "qwen3": "trip-qwen3"},
+    skill_folder="trip",
+)
 
 # One row per environment; whatever else is asked of an environment by its id is read from here.
 WORLDS: dict[str, WorldEntry] = {
-    entry.env_id: entry for entry in (HOUSEHOLD, ALFWORLD, WEBSHOP, SEARCHQA, HAGGLE, PAIR)
+    entry.env_id: entry for entry in (HOUSEHOLD, ALFWORLD, WEBSHOP, SEARCHQA, TRIP, HAGGLE, PAIR)
 }
 
 # id -> entry point, and id -> vector entry point for those that bring their own.
