@@ -66,8 +66,8 @@ def unknown_environment(env_id: str) -> ValueError:
     meant = nearest(name, sdar_envs.ENVIRONMENTS) or nearest(name, gym.registry)
     hint = f'the nearest is "{meant}"; ' if meant else ""
     return ValueError(
-        f"there is no environment {env_id!r}: {hint}`sdar envs` lists those of this suite, and module:id finds one that "
-        "a module of yours registers"
+        f"there is no environment {env_id!r}: {hint}`sdar envs` lists those of this suite, and module:id finds one "
+        "that a module of yours registers"
     )
 
 

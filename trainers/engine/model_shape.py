@@ -153,7 +153,8 @@ def shape_of(model: str | os.PathLike[str]) -> ModelShape:
     """The sizes of a model.
 
     Looked for in this order: a folder with ``config.json``, for which the name of a packaged model may stand
-    (`packaged_models`); the Hub's cache on this machine; the built-in names, with or without an owner and an ending such as ``-Instruct`` (``Qwen/Qwen2.5-3B-Instruct`` is ``qwen2.5-3b``); the Hub.
+    (`packaged_models`); the Hub's cache on this machine; the built-in names, with or without an owner and an ending
+    such as ``-Instruct`` (``Qwen/Qwen2.5-3B-Instruct`` is ``qwen2.5-3b``); the Hub.
 
     Raises:
         UnknownShapeError: There is nothing of that name, or its architecture is not known.
