@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from typing import NoReturn
+
+from sdar_envs.choices import nearest
+
+from ..options.other_names import OTHER_NAMES
+
+_OTHER_FLAGS = {theirs: "--" + ours.replace("_", "-") for theirs, ours in OTHER_NAMES.items()}
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,8 +26,8 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             options = [text for action in self._actions for text in action.option_strings]
             given = unknown[0].split("=")[0]
-            nearest = difflib.get_close_matches(given, options, n=1, cutoff=0.5) if given.startswith("-") else []
-            hint = f"; the nearest is {nearest[0]}" if nearest else ""
+            meant = nearest(given, options, other_names=_OTHER_FLAGS) if given.startswith("-") else None
+            hint = f"; the nearest is {meant}" if meant else ""
             self.error(f"unrecognized argument {given!r}{hint} (`{self.prog} --help` lists all)")
         return parsed
 
