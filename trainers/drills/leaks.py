@@ -1,6 +1,6 @@
 """The drill of leaks: secrets in all that is privileged, and a search for them in everything that a run leaves behind.
 
-A short run is made on an environment whose privileged texts all carry a secret, and which breaks on some tasks with an
+A short run is made on an environment whose privileged texts all carry a secret, and which breaks on one task with an
 exception that carries another. Then every file of the run, its report, the recorded evaluation and what its processes
 wrote to the terminal are searched, for the secrets as they are and disguised. The first may be in `privileged.jsonl`
 alone, of a run that logs it, and must be there; the second there, and on standard error once for each place that
