@@ -16,7 +16,7 @@ from scripted_agents import ParityWorld
 
 from sdar_envs.files import write_file
 from trainers.cli import main
-from trainers.drills import hostile, leaks, resume
+from trainers.drills import faults, hostile, leaks, resume, servers
 from trainers.drills.catalogue import DRILLS, run_drill
 from trainers.drills.small_run import STEPS, DrillSubject, Ended, SmallRun
 from trainers.drills.tally import Tally, markdown_table, read_records
@@ -95,6 +95,24 @@ def test_hostile_text_is_a_step_and_no_more(tmp_path: Path, capsys: pytest.Captu
     assert "0 lost, 0 silent" in capsys.readouterr().out
 
 
+def test_faults_of_an_environment_cost_no_episode_that_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "EPISODES", 4)
+    mine, _ = run_drill("faults", DrillSubject(ParityWorld, workers=2), tries=4)
+    assert mine.passed and mine.tries == 4, mine.examples
+    assert sum(mine.kinds.values()) >= 4
+
+
+def test_honest_clients_get_their_answers_while_others_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("uvicorn")
+    pytest.importorskip("faiss")
+    for name, few in (("REQUESTS", 16), ("VISITS", 3), ("CLIENTS", 4), ("ATTACKERS", 4)):
+        monkeypatch.setattr(servers, name, few)
+    mine, _ = run_drill("servers", SUBJECT, tries=1)
+    assert mine.passed, mine.examples
+    assert (mine.kinds["search"], mine.kinds["visit"]) == (16, 4)
+    assert any(kind.startswith("attack: ") for kind in mine.kinds)
+
+
 class FragileWorld(ParityWorld):
     """Breaks on a NUL, and answers otherwise every time it is asked."""
 
@@ -127,7 +145,7 @@ def test_damaged_files_are_found_and_so_is_a_reader_that_believes_them(monkeypat
 
 
 def test_a_killed_run_comes_to_the_same_bytes_and_a_different_one_is_found(tmp_path: Path) -> None:
-    mine, _ = run_drill("resume", SUBJECT, tries=2, minutes=3)
+    mine, _ = run_drill("resume", SUBJECT, tries=2, minutes=9)
     assert mine.passed, mine.examples
     run = SmallRun(SUBJECT, tmp_path)
     assert run.run("one").status == 0
@@ -151,7 +169,7 @@ def test_an_environment_that_cannot_be_made_is_one_error() -> None:
 
 
 def test_planted_secrets_stay_where_they_belong() -> None:
-    mine, _ = run_drill("leaks", DrillSubject("sdar/Household-v0", {"size": "small"}, 0), tries=20, minutes=3)
+    mine, _ = run_drill("leaks", DrillSubject("sdar/Household-v0", {"size": "small"}, 0), tries=40, minutes=9)
     assert mine.passed, mine.examples
     assert mine.kinds["output"] == 2 and mine.rounds == 2
 

@@ -10,12 +10,12 @@ raises.
 from __future__ import annotations
 
 import base64
-import contextlib
-import io
 import itertools
 import json
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,13 +98,15 @@ def _search(place: Path, secret: str, told: str, logs: bool, tally: Tally) -> No
 
 def _commands(run: Path, report: Path) -> str:
     """What commands say of the run, to both streams; the report is written."""
-    from ..cli import main
-
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        main(["report", str(run), "--output", str(report), "--no-images"])
-        main(["eval", str(run), "--recorded"])
-    return said.getvalue()
+    said = ""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for words in (["report", str(run), "--output", str(report), "--no-images"], ["eval", str(run), "--recorded"]):
+        command = [sys.executable, "-m", "trainers", *words]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment
+        )
+        said += done.stdout
+    return said
 
 
 def _tokens(path: Path) -> str:
