@@ -20,6 +20,7 @@ from .document import (
     TableBlock,
 )
 from .figure import Axis, Bar, BarPanel, Figure, Line, LinePanel, make_figure
+from .game_figures import crossplay_blocks
 from .number_format import facts_of, percent, percent_range, plain_value, points, points_range
 from .plain_text import kind_name
 from .run_checks import RunFindings
@@ -42,6 +43,7 @@ def run_document(run: RunRecords, findings: RunFindings | None = None) -> Docume
     trace = Trace(method, STUDENT, (run.training(),))
     sections = [
         _section("result", "Result", _result(run)),
+        _section("crossplay", "Cross-play", crossplay_blocks(run.crossplay)),
         _section("learning", "Learning", [_figure(_curves(run)), _figure(_task_types(run))]),
         _section("tokens", "Weights", [_figure(weights_figure([trace]))]),
         _section("policy", "Policy", [_figure(policy_figure([trace]))]),

@@ -9,6 +9,7 @@ from typing import Any
 
 from sdar_envs.bounded_files import load_json
 
+from ..evaluation.crossplay import CROSSPLAY_FILE, CROSSPLAY_SCHEMA
 from ..options.convert import read_yaml
 from ..run.directory import RunDirectoryError, read_identity, read_json_lines
 from ..study.result_records import Count, TrainingPoint
@@ -20,7 +21,8 @@ class RunRecords:
     """The files of a run, parsed.
 
     `config` has the plain values of `config.yaml`; `metrics` are the lines of `metrics.jsonl`; `summary` is None until
-    the run has finished; `panels` are by split.
+    the run has finished; `panels` are by split; `crossplay` is what ``sdar crossplay --json`` has written into the
+    directory as `crossplay.json`, or None.
     """
 
     path: Path
@@ -30,6 +32,7 @@ class RunRecords:
     summary: Mapping[str, Any] | None
     versions: Mapping[str, Any]
     panels: Mapping[str, Mapping[str, Any]]
+    crossplay: Mapping[str, Any] | None = None
 
     @property
     def episodes_per_iteration(self) -> int:
@@ -92,7 +95,26 @@ def read_run(path: Path) -> RunRecords:
         summary=summary,
         versions=load_object(path / "versions.json") or {},
         panels=panels,
+        crossplay=_crossplay(path / CROSSPLAY_FILE),
     )
+
+
+def _crossplay(path: Path) -> dict[str, Any] | None:
+    """A matrix of cross-play.
+
+    Raises:
+        RunDirectoryError: The file is something else.
+    """
+    content = load_object(path)
+    if content is None:
+        return None
+    missing = [name for name in ("game", "roles", "players", "hash", "cells") if name not in content]
+    if content.get("schema") != CROSSPLAY_SCHEMA or missing:
+        raise RunDirectoryError(
+            f"{path}: expected a matrix as sdar crossplay --json writes it ({CROSSPLAY_SCHEMA}), got "
+            f"{content.get('schema')!r}" + (f" without {', '.join(missing)}" if missing else "")
+        )
+    return content
 
 
 def metrics_csv(run: RunRecords) -> str:

@@ -18,6 +18,7 @@ from ..evaluation.evaluation_set import EvaluationSet
 from ..rollout.environments import EnvironmentSource
 from ..run.directory import read_identity, read_json_lines
 from .collapse import collapses_of
+from .fixed_opponents import read_games
 from .plan_records import Job
 from .result_records import Cost, Count, CurvePoint, MeasuredTest, Result, TrainingPoint, Warm
 from .stale_tasks import FRESH, STALE, statements_of_tasks
@@ -112,6 +113,7 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
         view=view,
         after_privileged=both,
         watched_hash=files.sets[split].hash if curve else "",
+        games=None if job.opponents is None else read_games(run, job.opponents),
     )
 
 
@@ -152,12 +154,19 @@ def _curve(files: _RunFiles, clock: Mapping[int, float], split: str, wanted: str
 
 
 def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _Played]]:
-    """Training episodes per iteration (from 1), and those of evaluations by phase and iterations done."""
+    """Training episodes per iteration (from 1), and those of evaluations by phase and iterations done.
+
+    Of a game that several seats have learned from, there is an episode per seat; it counts once.
+    """
     trained: dict[int, int] = defaultdict(int)
+    games: set[tuple[int, int]] = set()
     played: dict[tuple[str, int], _Played] = defaultdict(_Played)
     for record in episode_lines(path):
         if record["phase"] == "train":
-            trained[int(record["iteration"]) + 1] += 1
+            game = int(record["iteration"]), int(record.get("game", -1))
+            if game[1] < 0 or game not in games:
+                trained[game[0] + 1] += 1
+                games.add(game)
             continue
         evaluated = played[str(record["phase"]), int(record["iteration"])]
         failed = record["stop_reason"] == "failed"

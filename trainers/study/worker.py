@@ -20,6 +20,7 @@ from typing import Any
 
 from sdar_envs.files import replaced_file
 
+from .fixed_opponents import play_opponents
 from .plain_json import DamagedFileError, decode, read_json, write_text
 from .plan_records import Job, StudyError
 from .records import read_result, save_result
@@ -93,6 +94,8 @@ def run_job(
         options = {**job.config, **_derived(study / folder, job), "output_dir": str(place / "run")}
         model, warm = _model(cache or study, job)
         _train(model, job, options, place / "run", study / folder)
+        if job.opponents is not None:
+            play_opponents(place / "run", job.env_id, job.opponents)
         from .read_run import harvest
 
         result = harvest(place / "run", job, warm=warm, key=key)
