@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..options.references import import_own
+from sdar_envs.references import import_own
+
 from .flags import check_keys, docstring_entries
 from .terminal import make_console, one_line, show_table
 

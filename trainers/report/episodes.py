@@ -8,11 +8,12 @@ privileged prompt) are not shown. Of a game of several roles all sides are taken
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sdar_envs.bounded_files import bounded_lines, parse_json
 
 from ..run.directory import EPISODE_SCHEMA, RunDirectoryError
 
@@ -53,7 +54,7 @@ def load_episodes(run: Path, count: int) -> list[Record]:
     with path.open("rb") as file:
         for place in chosen:
             file.seek(place.offset)
-            records.append(json.loads(file.readline()))
+            records.append(parse_json(next(bounded_lines(file))))
     return records
 
 
@@ -75,6 +76,25 @@ def load_privileged(run: Path, episodes: Sequence[Record]) -> list[list[Any] | N
         index = wanted.get(_key(record))
         if index is not None and isinstance(record.get("turns"), list):
             found[index] = record["turns"]
+    return found
+
+
+def episodes_of_phase(run: Path, phase: str, iteration: int) -> dict[str, bool | None]:
+    """Whether each task of an evaluation was won, by task; None where its environment broke.
+
+    Args:
+        run: The run directory.
+        phase: Name of the evaluation.
+        iteration: Iterations done when it was played.
+
+    Raises:
+        RunDirectoryError: A line of the log is no record.
+    """
+    found: dict[str, bool | None] = {}
+    for _, record in _records(run / "episodes.jsonl"):
+        if record.get("phase") == phase and record.get("iteration") == iteration:
+            failed = record.get("stop_reason") == "failed"
+            found[str(record.get("task_id"))] = None if failed else bool(record.get("success"))
     return found
 
 
@@ -162,10 +182,10 @@ def _records(path: Path) -> Iterator[tuple[int, Record]]:
     """Records with their byte offsets; a last line that a crash cut short is left out."""
     offset = 0
     with path.open("rb") as file:
-        for line in file:
+        for line in bounded_lines(file):
             if line.strip():
                 try:
-                    record = json.loads(line)
+                    record = parse_json(line)
                 except ValueError as error:
                     if not line.endswith(b"\n"):
                         return

@@ -26,6 +26,7 @@ from .figure import Axis, Bar, BarPanel, Figure, Line, LinePanel, make_figure
 from .game_figures import RETURN, crossplay_blocks
 from .number_format import facts_of, percent, percent_range, plain_value, points, points_range
 from .plain_text import kind_name
+from .run_checks import RunFindings
 from .run_records import RunRecords
 from .series import count_line
 from .training_figures import EPISODES, TEACHER, Trace, phases_panel, policy_figure, quantity_panels, weights_figure
@@ -34,8 +35,13 @@ SUCCESS = Axis("success, %", low=0.0)
 STUDENT, TEACHER_COLOUR = 1, 2
 
 
-def run_document(run: RunRecords) -> Document:
-    """Everything the run wrote down, as a document."""
+def run_document(run: RunRecords, findings: RunFindings | None = None) -> Document:
+    """Everything the run wrote down, as a document.
+
+    Args:
+        run: What it wrote.
+        findings: Whether its files go together; None where that was not looked at.
+    """
     method, seed = str(run.config.get("method", "?")), run.config.get("seed", 0)
     trace = Trace(method, STUDENT, (run.training(),))
     sections = [
@@ -59,7 +65,7 @@ def run_document(run: RunRecords) -> Document:
         ),
         headlines=_headlines(run),
         sections=tuple(section for section in sections if section is not None),
-        warnings=_warnings(run),
+        warnings=(*(findings.sentences() if findings else ()), *_warnings(run)),
         made_with=f"Made by sdar report from {run.path.name}.",
     )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sdar_envs.bounded_files import load_json
 
 from ..evaluation.crossplay import CROSSPLAY_FILE, CROSSPLAY_SCHEMA
 from ..options.convert import read_yaml
@@ -84,15 +85,15 @@ def read_run(path: Path) -> RunRecords:
     if not is_run_directory(path):
         raise RunDirectoryError(f"{path}: expected a run directory with run.json and config.yaml in it")
     identity = read_identity(path)
-    summary = _json(path / "summary.json")
-    panels = {file.stem: _json(file) or {} for file in sorted((path / "panels").glob("*.json"))}
+    summary = load_object(path / "summary.json")
+    panels = {file.stem: load_object(file) or {} for file in sorted((path / "panels").glob("*.json"))}
     return RunRecords(
         path=path,
         env_id=str(identity.get("env_id", "an environment that run.json does not name")),
         config=read_yaml(path / "config.yaml"),
         metrics=tuple(_lines(path / "metrics.jsonl")),
         summary=summary,
-        versions=_json(path / "versions.json") or {},
+        versions=load_object(path / "versions.json") or {},
         panels=panels,
         crossplay=_crossplay(path / CROSSPLAY_FILE),
     )
@@ -104,7 +105,7 @@ def _crossplay(path: Path) -> dict[str, Any] | None:
     Raises:
         RunDirectoryError: The file is something else.
     """
-    content = _json(path)
+    content = load_object(path)
     if content is None:
         return None
     missing = [name for name in ("game", "roles", "players", "hash", "cells") if name not in content]
@@ -131,11 +132,16 @@ def _lines(path: Path) -> Sequence[Mapping[str, Any]]:
         raise RunDirectoryError(f"{path}: expected one JSON object per line, got {error}") from None
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def load_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no file.
+
+    Raises:
+        RunDirectoryError: It holds something else.
+    """
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path)
     except ValueError as error:
         raise RunDirectoryError(f"{path}: expected JSON, got {error}") from None
     if not isinstance(content, dict):

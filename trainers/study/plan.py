@@ -16,7 +16,7 @@ from sdar_envs.assets import asset_path
 from sdar_envs.choices import require_choice, require_number, unknown_choice
 
 from ..options.convert import merge, nested, read_yaml
-from ..presets import load_preset, model_family, preset_for, scaled_coefficient
+from ..presets import load_preset, preset_of, scaled_coefficient
 from .endpoints import ENDPOINTS
 from .fixed_opponents import seats_of
 from .plain_json import DamagedFileError, decode
@@ -302,7 +302,7 @@ def _preset_name(content: Mapping[str, Any], env_id: str, model: Any) -> str | N
         return None
     if named is not None:
         return load_preset(str(named)).name
-    found = preset_for(model_family(model or None), env_id)
+    found = preset_of(model or None, env_id)
     return None if found is None else found.name
 
 

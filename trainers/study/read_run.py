@@ -5,12 +5,13 @@ Curves are counted from `episodes.jsonl` and metrics read from `metrics.jsonl`; 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from sdar_envs.bounded_files import bounded_lines, load_json, parse_json
 
 from ..config import SDARConfig
 from ..evaluation.evaluation_set import EvaluationSet
@@ -108,7 +109,7 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
             updates=int(summary["updates"]),
             updates_skipped=int(summary["updates_skipped"]),
         ),
-        versions=json.loads((run / "versions.json").read_text(encoding="utf-8")),
+        versions=load_json(run / "versions.json"),
         view=view,
         after_privileged=both,
         watched_hash=files.sets[split].hash if curve else "",
@@ -118,7 +119,7 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
 
 def _read_files(run: Path, job: Job) -> _RunFiles:
     config = SDARConfig.from_yaml(run / "config.yaml")
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = load_json(run / "summary.json")
     lines = read_json_lines(run / "metrics.jsonl")
     source = EnvironmentSource(job.env_id, config.environment_kwargs)
     try:
@@ -177,8 +178,8 @@ def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _
 def episode_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The records of `episodes.jsonl`, one at a time: a long run's file is tens of megabytes."""
     with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+        for line in bounded_lines(file):
+            yield parse_json(line)
 
 
 def _cumulative(trained: Mapping[int, int]) -> dict[int, int]:
