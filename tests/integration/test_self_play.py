@@ -149,7 +149,8 @@ def test_a_matrix_of_a_run_and_scripts_is_written_as_numbers_and_as_a_picture(
     assert picture.startswith("<svg") and picture.count("<rect") == 18 and "against expert" in picture
     assert "best responses within these players" in capsys.readouterr().out
     # In the run's own folder it becomes a part of the run's report.
-    (tmp_path / "run" / "crossplay.json").write_text((tmp_path / "m.json").read_text())
+    assert main(["crossplay", *words, "--json", str(tmp_path / "run")]) == 0
+    assert json.loads((tmp_path / "run" / "crossplay.json").read_text()) == content
     assert main(["report", str(tmp_path / "run"), "--no-images"]) == 0
     page = (tmp_path / "run" / "report.html").read_text()
     assert "As shopper (rows), against each seller (columns)" in page and "exploitability" in page

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .flags import add_trust_argument, read_pairs
@@ -39,7 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=200, metavar="N", help="tasks that every pair plays [200]")
     parser.add_argument("--together", type=int, default=64, metavar="N", help="games played at once [64]")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampling draws, not of the tasks [0]")
-    parser.add_argument("--json", metavar="FILE", help="write the matrix to this file, - for standard output")
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        help="write the matrix to this file, - for standard output; a run directory takes it into the run's report",
+    )
     parser.add_argument("--svg", metavar="FILE", help="draw the matrix into this file")
     add_trust_argument(parser)
 
@@ -50,10 +55,11 @@ def run(options: argparse.Namespace) -> int:
     from sdar_envs.choices import require_number, unknown_choice
     from sdar_envs.files import write_file
 
-    from ..evaluation.crossplay import cross_play
+    from ..evaluation.crossplay import CROSSPLAY_FILE, cross_play
     from ..rollout.environments import EnvironmentSource
     from ..rollout.seats import seat_env
     from ..run.progress import StageBar
+    from .players import is_run_directory
 
     console = make_console(stderr=options.json == "-")
     require_number("--episodes", options.episodes, "sdar crossplay", low=1, whole=True)
@@ -89,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
         if options.json == "-":
             print(text, end="")
         else:
-            write_file(options.json, text)
+            path = Path(options.json)
+            write_file(path / CROSSPLAY_FILE if is_run_directory(options.json) else path, text)
     return 0
 
 

@@ -127,10 +127,10 @@ def _read_files(run: Path, job: Job) -> _RunFiles:
         marks = {name: statements_of_tasks(source, fixed.task_ids) for name, fixed in sets.items()}
     finally:
         source.close()
-    trained, played = _count_episodes(run / "episodes.jsonl")
+    trained, played, seats = _count_episodes(run / "episodes.jsonl")
     for line in lines:  # groups that gave way to others (dynamic sampling) were played, too
         if line.get("groups/replaced"):
-            trained[int(line["step"])] += int(line["groups/replaced"]) * config.num_generations
+            trained[int(line["step"])] += int(line["groups/replaced"] / seats) * config.num_generations
     return _RunFiles(config, summary, lines, sets, marks, _cumulative(trained), played)
 
 
@@ -153,17 +153,20 @@ def _curve(files: _RunFiles, clock: Mapping[int, float], split: str, wanted: str
     return tuple(points)
 
 
-def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _Played]]:
+def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _Played], int]:
     """Training episodes per iteration (from 1), and those of evaluations by phase and iterations done.
 
-    Of a game that several seats have learned from, there is an episode per seat; it counts once.
+    Of a game that several seats have learned from, there is an episode and a group per seat; it counts once. How many
+    seats learn is the last number, 1 outside games.
     """
+    roles: set[str] = set()
     trained: dict[int, int] = defaultdict(int)
     games: set[tuple[int, int]] = set()
     played: dict[tuple[str, int], _Played] = defaultdict(_Played)
     for record in episode_lines(path):
         if record["phase"] == "train":
             game = int(record["iteration"]), int(record.get("game", -1))
+            roles.add(str(record.get("role", "")))
             if game[1] < 0 or game not in games:
                 trained[game[0] + 1] += 1
                 games.add(game)
@@ -172,7 +175,7 @@ def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _
         failed = record["stop_reason"] == "failed"
         evaluated.outcomes.append("-" if failed else str(int(record["success"])))
         evaluated.types.append(str(record["task_type"]))
-    return trained, dict(played)
+    return trained, dict(played), max(len(roles), 1)
 
 
 def episode_lines(path: Path) -> Iterator[dict[str, Any]]:
