@@ -74,7 +74,7 @@ class _WithHeaders:
 
 
 class _OwnFormsOnly:
-    """Refuses what the page of another site sends here."""
+    """Refuses what the page of another site sends here, and what is longer than any form."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -82,6 +82,11 @@ class _OwnFormsOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD") and _is_foreign(Headers(scope=scope)):
             await PlainTextResponse("expected a form of this site, with its origin", 403)(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "") if scope["type"] == "http" else ""
+        if declared.isdecimal() and int(declared[:16]) > LONGEST_FORM:  # even where nobody would have read it
+            refusal = PlainTextResponse(f"expected at most {LONGEST_FORM} bytes", 413, {"Connection": "close"})
+            await refusal(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

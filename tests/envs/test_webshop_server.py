@@ -366,6 +366,8 @@ def test_forms_are_short_and_are_forms():
     assert status(b"&".join(b"f%d=1" % number for number in range(MOST_FIELDS + 1))) == 400
     assert status(b'{"step": 0}', "application/json") == 415
     assert status(b"--x\r\n\r\n--x--", "multipart/form-data; boundary=x") == 415
+    assert client.post("/start", headers={"content-length": "99999999999"}).status_code == 413
+    assert len(visits) == 1
     visit = visits.find(address.rpartition("/")[2])
     assert visit is not None and visit.steps == 0
     assert status(b"step=0&query=%ff%fe%00") == 303  # bytes that are no text are a search for nothing

@@ -251,6 +251,7 @@ def rounds(subject: DrillSubject, seed: int = 0) -> Iterator[Tally]:
             episodes=EPISODES,
             workers=subject.workers or 4,
             seed=number,
+            reset_timeout=60.0,  # a busy machine takes its time to start workers
             asynchronous=number % 2 == 1,
         )
         tally = Tally("faults", subject.name, rounds=1, kinds=dict(report.faults), examples=list(report.examples))
