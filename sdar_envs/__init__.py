@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import gymnasium as gym
 
+from .distribution import warn_of_two
+
 __version__ = "0.1.0"
 
 
@@ -116,10 +118,22 @@ PAIR = WorldEntry(
     game_id="sdar/pair-v0",
     game_module="sdar_envs.multiagent.pair_v0",
 )
+TRIP = WorldEntry(
+    env_id="sdar/Trip-v0",
+    entry_point="sdar_envs.trip.env:TripEnv",
+    demonstrator="sdar_envs.trip.demonstrator:SCRIPT",
+    players={
+        "generic": "sdar_envs.trip.players:generic",
+        "cheapest": "sdar_envs.trip.players:cheapest",
+        "first-hit": "sdar_envs.trip.players:first_hit",
+    },
+    presets={"tiny": "trip-tiny", "qwen": "trip-qwen", "qwen3": "trip-qwen3"},
+    skill_folder="trip",
+)
 
 # One row per environment; whatever else is asked of an environment by its id is read from here.
 WORLDS: dict[str, WorldEntry] = {
-    entry.env_id: entry for entry in (HOUSEHOLD, ALFWORLD, WEBSHOP, SEARCHQA, HAGGLE, PAIR)
+    entry.env_id: entry for entry in (HOUSEHOLD, ALFWORLD, WEBSHOP, SEARCHQA, TRIP, HAGGLE, PAIR)
 }
 
 # id -> entry point, and id -> vector entry point for those that bring their own.
@@ -128,6 +142,9 @@ VECTORS: dict[str, str] = {e.env_id: e.vector_entry_point for e in WORLDS.values
 
 # Games of several roles by their own ids; `sdar_envs.multiagent` registers them with PettingZoo.
 GAMES: dict[str, WorldEntry] = {entry.game_id: entry for entry in WORLDS.values() if entry.game_id}
+
+# Other people's environments behind this suite's contract: they have tasks and words of their own.
+ADAPTERS: dict[str, str] = {"sdar/OpenEnv-v0": "sdar_envs.adapters.openenv:OpenEnvText"}
 
 
 def world_entry(env_id: str) -> WorldEntry | None:
@@ -140,8 +157,12 @@ def _register() -> None:
     for entry in WORLDS.values():
         if entry.env_id not in gym.registry:
             gym.register(id=entry.env_id, entry_point=entry.entry_point, vector_entry_point=entry.vector_entry_point)
+    for env_id, entry_point in ADAPTERS.items():
+        if env_id not in gym.registry:
+            gym.register(id=env_id, entry_point=entry_point)
 
 
 _register()
+warn_of_two()
 
-__all__ = ["ENVIRONMENTS", "GAMES", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]
+__all__ = ["ADAPTERS", "ENVIRONMENTS", "GAMES", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]

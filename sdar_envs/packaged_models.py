@@ -6,10 +6,10 @@ Nothing here downloads, and nothing of a package is ever run: this is the table,
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from .bounded_files import load_json
 from .cache import cache_folder
 
 # Written into a folder last, so that its presence says that the folder is whole.
@@ -76,7 +76,7 @@ def packaged_model(name: str) -> PackagedModel | None:
 def packaged_name(folder: str | Path) -> str | None:
     """The name of the packaged model that a folder holds; None where it holds another model."""
     try:
-        name = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))["name"]
+        name = load_json(Path(folder) / RECORD)["name"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return name if isinstance(name, str) else None

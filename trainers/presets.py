@@ -7,7 +7,6 @@ and, where it only changes some options of another one, that preset's name as ``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdar_envs import world_entry
 from sdar_envs.assets import asset_path
+from sdar_envs.bounded_files import load_json
 from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.model_files import adapter_base
 from sdar_envs.packaged_models import PACKAGED_MODELS, packaged_name
@@ -163,7 +163,7 @@ def model_family(model: Any) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file; empty where there is none."""
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = load_json(path)
     except (OSError, ValueError):
         return {}
     return read if isinstance(read, dict) else {}

@@ -17,7 +17,7 @@ from sdar_envs.multiagent.haggle.tables import OTHER, ROLES, SELLER, SHOPPER, SI
 from sdar_envs.multiagent.playing import play_game
 
 # Own player -> share, success, deals of (shopper, seller) against the limiter over the first 2,016 training tasks of
-# the small size, as docs/multiagent.md has them.
+# the small size, as docs/haggle.md has them.
 PUBLISHED = {
     "random": ((0.34, 0.16, 0.69), (0.35, 0.16, 0.70)),
     "honest": ((0.00, 0.00, 1.00), (0.00, 0.00, 1.00)),

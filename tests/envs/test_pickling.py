@@ -23,6 +23,7 @@ WORLDS: list[tuple[str, dict[str, Any]]] = [
     ("sdar/WebShop-v0", {"size": "small", "num_products": 80, "observation_mode": "html"}),
     ("sdar/SearchQA-v0", {"size": "small"}),
     ("sdar/SearchQA-v0", {"size": "small", "obs_mode": "prompt", "reward": "format_em"}),
+    ("sdar/Trip-v0", {"size": "small", "stale": 0.5}),
 ]
 worlds = pytest.mark.parametrize(("env_id", "kwargs"), WORLDS)
 

@@ -22,6 +22,7 @@ WORLDS: dict[str, dict[str, Any]] = {
     "sdar/Household-v0": {"size": "small"},
     "sdar/WebShop-v0": {"size": "small", "num_products": 80},
     "sdar/SearchQA-v0": {"size": "small"},
+    "sdar/Trip-v0": {"size": "small"},
 }
 
 

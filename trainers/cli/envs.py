@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sdar_envs.choices import nearest
+from sdar_envs.references import import_own
 
-from ..options.references import import_own
 from .flags import check_keys, docstring_entries
 from .terminal import make_console, one_line, show_table
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sdar_envs.assets import asset_path
+from sdar_envs.bounded_files import load_json
 from sdar_envs.packaged_models import packaged_model
 
 # Of each known architecture: whether queries, keys and values have biases, and norms of their own.
@@ -208,7 +209,7 @@ def _from_hub(text: str) -> Path | None:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path)
     except (OSError, ValueError) as error:
         raise UnknownShapeError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(content, dict):

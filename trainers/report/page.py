@@ -21,7 +21,7 @@ from markupsafe import Markup
 from sdar_envs.assets import asset_path, asset_text
 
 from .document import Block, Cell, Column, DetailsBlock, Document, FigureBlock, TableBlock
-from .figure import Bar, LinePanel, Panel, StackPanel
+from .figure import Bar, LinePanel, MatrixPanel, Panel, StackPanel
 from .palette import DARK, LIGHT, colour_index
 from .plain_text import clean
 from .scales import number_text
@@ -162,6 +162,12 @@ def panel_numbers(panel: Panel) -> tuple[tuple[Column, ...], list[tuple[Cell, ..
         return columns, [
             (Cell(stack.label, colour=stack.colour), *(Cell(number_text(value)) for value in stack.values))
             for stack in panel.stacks
+        ]
+    if isinstance(panel, MatrixPanel):
+        columns = (Column(panel.x.label, number=False), *(Column(name) for name in panel.columns))
+        return columns, [
+            (Cell(name), *(Cell("" if cell.value is None else f"{cell.value:.2f}") for cell in cells))
+            for name, cells in zip(panel.rows, panel.cells, strict=True)
         ]
     columns = (Column("", number=False), Column(panel.x.label), Column("95 % interval"))
     return columns, [_bar_numbers(bar) for bar in panel.bars if bar.value is not None]

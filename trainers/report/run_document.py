@@ -20,8 +20,10 @@ from .document import (
     TableBlock,
 )
 from .figure import Axis, Bar, BarPanel, Figure, Line, LinePanel, make_figure
+from .game_figures import crossplay_blocks
 from .number_format import facts_of, percent, percent_range, plain_value, points, points_range
 from .plain_text import kind_name
+from .run_checks import RunFindings
 from .run_records import RunRecords
 from .series import count_line
 from .training_figures import EPISODES, TEACHER, Trace, phases_panel, policy_figure, quantity_panels, weights_figure
@@ -30,12 +32,18 @@ SUCCESS = Axis("success, %", low=0.0)
 STUDENT, TEACHER_COLOUR = 1, 2
 
 
-def run_document(run: RunRecords) -> Document:
-    """Everything the run wrote down, as a document."""
+def run_document(run: RunRecords, findings: RunFindings | None = None) -> Document:
+    """Everything the run wrote down, as a document.
+
+    Args:
+        run: What it wrote.
+        findings: Whether its files go together; None where that was not looked at.
+    """
     method, seed = str(run.config.get("method", "?")), run.config.get("seed", 0)
     trace = Trace(method, STUDENT, (run.training(),))
     sections = [
         _section("result", "Result", _result(run)),
+        _section("crossplay", "Cross-play", crossplay_blocks(run.crossplay)),
         _section("learning", "Learning", [_figure(_curves(run)), _figure(_task_types(run))]),
         _section("tokens", "Weights", [_figure(weights_figure([trace]))]),
         _section("policy", "Policy", [_figure(policy_figure([trace]))]),
@@ -54,7 +62,7 @@ def run_document(run: RunRecords) -> Document:
         ),
         headlines=_headlines(run),
         sections=tuple(section for section in sections if section is not None),
-        warnings=_warnings(run),
+        warnings=(*(findings.sentences() if findings else ()), *_warnings(run)),
         made_with=f"Made by sdar report from {run.path.name}.",
     )
 

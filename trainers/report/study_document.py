@@ -9,6 +9,7 @@ from ..study.records import Study
 from ..study.table_files import untuned_words
 from .document import Block, DetailsBlock, Document, FigureBlock, Headline, Paragraph, Section
 from .figure import Figure
+from .game_figures import games_blocks
 from .study_figures import (
     Shown,
     axes_figure,
@@ -53,6 +54,7 @@ def study_document(view: Shown) -> Document:
     sections = [
         _section("verdicts", "Hypotheses", _verdicts(view)),
         _section("arms", "Arms", _arms(view)),
+        _section("games", "Games", games_blocks(view)),
         _section("curves", "Learning curves", [_figure(curves_figure(view)), _figure(each_arm_figure(view))]),
         _section("axes", "Axes", [_figure(axes_figure(view))]),
         _section("tasks", "Tasks", [_figure(task_types_figure(view))]),
@@ -65,9 +67,16 @@ def study_document(view: Shown) -> Document:
     ]
     lead = (
         f"{len(plan.arms)} arms on {plan.env_id}, paired by seed: a seed has its own world, start, training tasks and "
-        f"draws, which its arms share. The primary endpoint is the mean success on valid over the first "
-        f"{plan.budget * plan.episodes_per_iteration:,} training episodes (B)."
+        f"draws, which its arms share. "
     )
+    budget = f"{plan.budget * plan.episodes_per_iteration:,}"
+    if plan.opponents is None:
+        lead += f"The primary endpoint is the mean success on valid over the first {budget} training episodes (B)."
+    else:
+        lead += (
+            f"The primary endpoints are success and return of the trained policies, in every seat, against "
+            f"{len(plan.opponents.players)} opponents that do not learn. B is {budget} training games."
+        )
     if plan.model is None:
         lead += (
             " A tiny model that was taught to read hints: what shows here is a sign of an effect at this scale, not a "

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..parser import Parser
+from sdar_envs.command_line import Parser
+
 from . import old_form
 from .subcommands import SUBCOMMANDS, subcommand_parser
 

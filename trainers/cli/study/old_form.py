@@ -6,7 +6,8 @@ import argparse
 import shlex
 import sys
 
-from ..parser import Parser
+from sdar_envs.command_line import Parser
+
 from .planning import add_planning_arguments, planning_flags
 from .subcommands import add_run_arguments, subcommand_parser
 

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..parser import Parser
+from sdar_envs.command_line import Parser
+
 from . import actions
 from .planning import add_planning_arguments, point_out_old_planning
 

@@ -1,0 +1,1 @@
+"""A world of tools: a business trip to be booked by calls."""
