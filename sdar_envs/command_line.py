@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import NoReturn
 
-from sdar_envs.choices import nearest
-
-from ..options.other_names import OTHER_NAMES
-
-_OTHER_FLAGS = {theirs: "--" + ours.replace("_", "-") for theirs, ours in OTHER_NAMES.items()}
+from .choices import nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that takes no abbreviations and names the nearest option when it meets an unknown one."""
+    """argparse that takes no abbreviations and names the nearest option when it meets an unknown one.
+
+    `other_names` are those that others have for flags -> the flag, for that suggestion.
+    """
+
+    other_names: Mapping[str, str] = {}  # noqa: RUF012  # never changed, only replaced
 
     def __init__(self, **settings: object) -> None:
         settings.setdefault("allow_abbrev", False)
@@ -26,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             options = [text for action in self._actions for text in action.option_strings]
             given = unknown[0].split("=")[0]
-            meant = nearest(given, options, other_names=_OTHER_FLAGS) if given.startswith("-") else None
+            meant = nearest(given, options, other_names=self.other_names) if given.startswith("-") else None
             hint = f"; the nearest is {meant}" if meant else ""
             self.error(f"unrecognized argument {given!r}{hint} (`{self.prog} --help` lists all)")
         return parsed
