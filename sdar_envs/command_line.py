@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from .choices import nearest
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that takes no abbreviations and names the nearest option when it meets an unknown one.
+    """argparse that takes no abbreviations and names the nearest option when it meets an unknown one."""
 
-    `other_names` are those that others have for flags -> the flag, for that suggestion.
-    """
-
-    other_names: Mapping[str, str] = {}  # noqa: RUF012  # never changed, only replaced
+    # What other programs call the options: for the suggestion alone.
+    other_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, **settings: object) -> None:
         settings.setdefault("allow_abbrev", False)

@@ -46,11 +46,11 @@ def check_gymnasium(subject: Subject) -> None:
         try:
             check_env(env.unwrapped, skip_render_check=env.unwrapped.spec is None)
         except Exception as error:
+            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             remedy = "Mend what it names"
             with contextlib.closing(subject.build()) as other, contextlib.suppress(Exception):
                 observation = other.reset(seed=subject.seed)[0]
                 remedy = _alphabet_remedy(observation, other.observation_space) or remedy
-            said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise failure(f"gymnasium.utils.env_checker.check_env says: {said}", remedy) from error
 
 

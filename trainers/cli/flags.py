@@ -20,7 +20,6 @@ from typing import Any
 import yaml
 
 from sdar_envs.choices import nearest
-from sdar_envs.command_line import Parser
 
 from ..options.other_names import OTHER_NAMES
 
@@ -153,8 +152,6 @@ def add_config_flags(parser: argparse.ArgumentParser, config_class: type, *, onl
 
     A flag that is not given leaves no trace in the namespace; `given_flags` collects the others as text.
     """
-    if isinstance(parser, Parser):
-        parser.other_names = {theirs: "--" + ours.replace("_", "-") for theirs, ours in OTHER_NAMES.items()}
     hints = typing.get_type_hints(config_class)
     wanted = None if only is None else set(only)
     groups: dict[str, Any] = {}

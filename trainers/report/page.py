@@ -28,6 +28,7 @@ from .scales import number_text
 from .svg import NARROW, WIDTH, draw
 
 ROWS_OF_NUMBERS = 26  # of a line panel's table at most
+ROWS_UNFOLDED = 12  # a table with more is folded: on a phone it would be several screens that few readers want
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ def _drawn(document: Document) -> dict[str, Any]:
         "kind": document.kind,
         "lead": document.lead,
         "warnings": document.warnings,
+        "answers": document.answers,
         "headlines": document.headlines,
         "made_with": document.made_with,
         "sections": [
@@ -135,6 +137,7 @@ def _block(block: Block) -> dict[str, Any]:
         fields["blocks"] = [_block(inner) for inner in block.blocks]
     elif isinstance(block, TableBlock):
         fields["rows"] = [[_cell(cell) for cell in row] for row in block.rows]
+        fields["folded"] = len(block.rows) > ROWS_UNFOLDED
     return {"kind": type(block).__name__, **fields}
 
 
