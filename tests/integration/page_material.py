@@ -57,7 +57,7 @@ NOT_RUN = (
     NotRun(r"(python -m )?pip |python -m venv |pre-commit ", "network: it installs"),
     NotRun(r"tox|pytest", "hours: they run these tests; that what they name exists is tested"),
     NotRun(r"python -m benchmarks\.", "minutes to hours: they measure; short forms are in the benchmarks' tests"),
-    NotRun(r"python -m trainers\.drills\.", "minutes: a drill; its short form is in the tests of workers"),
+    NotRun(r"sdar drill ", "minutes: drills, whose short forms are in tests/trainers/test_drills.py"),
     NotRun(r"sdar data get |sdar models get ", "network: it downloads"),
     NotRun(r"sdar doctor", "a minute or two, and its answer is about the machine; its checks have tests"),
     NotRun(r"sdar serve-|python -m sdar_envs serve ", "it serves until somebody ends it; the servers have tests"),
