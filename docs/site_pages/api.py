@@ -67,6 +67,7 @@ PAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
             "trainers.evaluation.evaluation_set",
             "trainers.evaluation.intervals",
             "trainers.run.callbacks",
+            "trainers.warm_start.own_environment",
             "trainers.batch.row",
             "trainers.batch.token_batch",
             "trainers.engine.base",

@@ -57,7 +57,7 @@ NOT_RUN = (
     NotRun(r"(python -m )?pip |python -m venv |pre-commit ", "network: it installs"),
     NotRun(r"tox|pytest", "hours: they run these tests; that what they name exists is tested"),
     NotRun(r"python -m benchmarks\.", "minutes to hours: they measure; short forms are in the benchmarks' tests"),
-    NotRun(r"python -m trainers\.drills\.", "minutes: a drill; its short form is in the tests of workers"),
+    NotRun(r"sdar drill ", "minutes: drills, whose short forms are in tests/trainers/test_drills.py"),
     NotRun(r"sdar data get |sdar models get ", "network: it downloads"),
     NotRun(r"sdar doctor", "a minute or two, and its answer is about the machine; its checks have tests"),
     NotRun(r"sdar serve-|python -m sdar_envs serve ", "it serves until somebody ends it; the servers have tests"),
@@ -65,7 +65,8 @@ NOT_RUN = (
     NotRun(r"sdar memory .*--rates", "a measurement of the reader's GPU"),
     NotRun(r"(sdar train .*--rollout )?vllm", "a generation server; tests/vllm has one"),
     NotRun(r"torchrun ", "several GPUs; the tests of several processes start what it starts"),
-    NotRun(r"sdar train .*(env_kwargs\.dataset=|data_dir=)", "published data, which has to be fetched"),
+    NotRun(r"sdar (train|play) .*(env_kwargs\.dataset=|data_dir=)", "published data, which has to be fetched"),
+    NotRun(r"sdar check (my_module:|--scan )", "a reader's own module or logs; the checker's command has tests"),
     NotRun(r"sdar train .*wandb", "an account"),
     NotRun(r"cd |\. ", "the reader's shell"),
 )

@@ -20,8 +20,8 @@ from trainers.methods import METHODS
 # What somebody meets first is run by default; the rest with the slow tests.
 FIRST = {"README.md", "examples/README.md"}
 RUNNABLE = ("sdar", "python")
-# What takes 5 to 30 CPU-seconds, as it is: the statistics of a whole study, its page, and every world's data.
-HEAVY = re.compile(r"sdar (report studies/|study (export|merge)|envs)")
+# What takes 5 to 30 CPU-seconds, as it is: the statistics of a whole study, its page, every world's data, all checks.
+HEAVY = re.compile(r"sdar (report studies/|study (export|merge)|envs|check)")
 
 
 def is_heavy(words: list[str]) -> bool:

@@ -824,6 +824,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # --- pretrained models ---
     _mutant(
+        "a demonstrator without hints gets the public part of info alone",
+        "trainers/warm_start/own_episodes.py",
+        "shown = dict(info) if hinted else",
+        "shown = dict(info) if True else",
+        "tests/integration/test_tiny_for_any_environment.py",
+    ),
+    _mutant(
         "weights of another hash are refused",
         "trainers/warm_start/packaged_weights.py",
         "    if digest.hexdigest() != model.sha256:",
