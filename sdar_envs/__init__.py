@@ -33,6 +33,8 @@ class WorldEntry:
         official_skill_folder: The same where it plays published files, if that is another bank.
         game_id: What `pettingzoo.make` takes, where the environment is one seat of a game of several roles.
         game_module: The module with ``env`` and ``parallel_env`` of that game.
+        reference_returns: What can be got at most, exactly, as a function from the environment's keyword arguments to
+            mean returns by what their player knows, ``module:name``; empty where nothing is known of such arguments.
     """
 
     env_id: str
@@ -47,6 +49,7 @@ class WorldEntry:
     official_skill_folder: str | None = None
     game_id: str | None = None
     game_module: str | None = None
+    reference_returns: str | None = None
 
 
 HOUSEHOLD = WorldEntry(
@@ -107,6 +110,7 @@ HAGGLE = WorldEntry(
     skill_folder="haggle",
     game_id="sdar/haggle-v0",
     game_module="sdar_envs.multiagent.haggle_v0",
+    reference_returns="sdar_envs.multiagent.haggle.bounds:reference_returns",
 )
 PAIR = WorldEntry(
     env_id="sdar/Pair-v0",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import ClassVar, NoReturn
+
+from .choices import nearest
 
 
 class Parser(argparse.ArgumentParser):
     """argparse that takes no abbreviations and names the nearest option when it meets an unknown one."""
+
+    # What other programs call the options: for the suggestion alone.
+    other_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, **settings: object) -> None:
         settings.setdefault("allow_abbrev", False)
@@ -21,8 +26,8 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             options = [text for action in self._actions for text in action.option_strings]
             given = unknown[0].split("=")[0]
-            nearest = difflib.get_close_matches(given, options, n=1, cutoff=0.5) if given.startswith("-") else []
-            hint = f"; the nearest is {nearest[0]}" if nearest else ""
+            meant = nearest(given, options, other_names=self.other_names) if given.startswith("-") else None
+            hint = f"; the nearest is {meant}" if meant else ""
             self.error(f"unrecognized argument {given!r}{hint} (`{self.prog} --help` lists all)")
         return parsed
 

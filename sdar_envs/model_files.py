@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .bounded_files import load_json
-from .packaged_models import PACKAGED_MODELS
+from .packaged_models import packaged_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,8 +47,7 @@ def locate(name: str | os.PathLike[str]) -> str:
         return str(path)
     if path.exists():
         raise ModelFilesError(f"expected the folder of a model, got the file {text}")
-    if text in PACKAGED_MODELS:
-        packaged = PACKAGED_MODELS[text]
+    if (packaged := packaged_model(text)) is not None:
         if packaged.is_here:
             return str(packaged.folder)
         raise ModelFilesError(
@@ -245,9 +244,8 @@ def adapter_base(name: str | os.PathLike[str]) -> str | None:
 def config_of(name: str | os.PathLike[str]) -> dict[str, Any] | None:
     """A model's configuration, as its folder or the cache has it; None where there is none that can be read."""
     name = adapter_base(name) or name
-    packaged = PACKAGED_MODELS.get(os.fspath(name))
-    if packaged is not None and not Path(name).is_dir():
-        name = packaged.folder
+    packaged = packaged_model(os.fspath(name))
+    name = name if packaged is None else packaged.folder
     path: Any = Path(name).expanduser() / "config.json"
     if not path.is_file():
         from huggingface_hub import try_to_load_from_cache

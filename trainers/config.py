@@ -18,6 +18,7 @@ from sdar_envs.choices import require_choice, unknown_choice
 
 from .options import Options
 from .options.convert import merge, read_yaml
+from .options.other_names import OTHER_NAMES
 from .presets import asks_for_lora, load_preset, preset_config, preset_of
 
 
@@ -58,7 +59,7 @@ class SDARConfig(Options):
         known = [option.name for option in fields(cls)]
         for key in values:
             if key not in known:
-                raise unknown_choice("key", key, known, where)
+                raise unknown_choice("key", key, known, where, other_names=OTHER_NAMES)
         return cls(**dict(values))
 
     @classmethod

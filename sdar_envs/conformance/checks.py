@@ -47,7 +47,25 @@ def check_gymnasium(subject: Subject) -> None:
             check_env(env.unwrapped, skip_render_check=env.unwrapped.spec is None)
         except Exception as error:
             said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            raise failure(f"gymnasium.utils.env_checker.check_env says: {said}", "Mend what it names") from error
+            remedy = "Mend what it names"
+            with contextlib.closing(subject.build()) as other, contextlib.suppress(Exception):
+                observation = other.reset(seed=subject.seed)[0]
+                remedy = _alphabet_remedy(observation, other.observation_space) or remedy
+            raise failure(f"gymnasium.utils.env_checker.check_env says: {said}", remedy) from error
+
+
+def _alphabet_remedy(text: object, space: gym.Space[Any]) -> str:
+    """What helps where Gymnasium's `Text` refuses a text for its alphabet; empty where that is not the reason."""
+    if not isinstance(space, gym.spaces.Text) or not isinstance(text, str) or len(text) > space.max_length:
+        return ""
+    outside = sorted(set(text) - set(space.characters))
+    if not outside:
+        return ""
+    return (
+        f"gymnasium.spaces.Text has an alphabet (letters and digits, unless charset= says more), and {outside[0]!r} is "
+        f"not in it: declare sdar_envs.spaces.FreeText({space.max_length}), which bounds the length alone, or pass "
+        "charset="
+    )
 
 
 def check_text(subject: Subject) -> None:
@@ -68,7 +86,7 @@ def _require_text(moment: Moment, space: gym.Space[Any]) -> None:
     if not isinstance(observation, str) or observation not in space:
         raise failure(
             f"expected an observation in {space} {moment.where()}, got {observation!r:.80}",
-            "Return a str within the space's bounds",
+            _alphabet_remedy(observation, space) or "Return a str within the space's bounds",
         )
     for text in [observation, *strings_of(moment.snapshot)]:
         try:

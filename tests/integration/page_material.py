@@ -29,6 +29,7 @@ SHORT_TINY = ["--warm-start", "demonstrations=60", "min_steps=2", "decay_steps=1
 SHORTENED: dict[str, list[str]] = {
     "eval": ["--episodes", "2", "--max-turns", "2"],
     "crossplay": ["--episodes", "2"],
+    "play": ["--delay", "0"],
 }
 # Names that stand for a pretrained model of the reader's.
 MODELS = re.compile(r"(Qwen/\S+|smollm2|MODEL|FOLDER|PATH)")
@@ -59,13 +60,14 @@ NOT_RUN = (
     NotRun(r"python -m trainers\.drills\.", "minutes: a drill; its short form is in the tests of workers"),
     NotRun(r"sdar data get |sdar models get ", "network: it downloads"),
     NotRun(r"sdar doctor", "a minute or two, and its answer is about the machine; its checks have tests"),
-    NotRun(r"sdar serve-", "it serves until somebody ends it; the servers have tests"),
+    NotRun(r"sdar serve-|python -m sdar_envs serve ", "it serves until somebody ends it; the servers have tests"),
     NotRun(r"sdar index .*(e5|wiki)", "weights, and gigabytes of published data"),
     NotRun(r"sdar memory .*--rates", "a measurement of the reader's GPU"),
     NotRun(r"(sdar train .*--rollout )?vllm", "a generation server; tests/vllm has one"),
     NotRun(r"torchrun ", "several GPUs; the tests of several processes start what it starts"),
     NotRun(r"sdar train .*(env_kwargs\.dataset=|data_dir=)", "published data, which has to be fetched"),
-    NotRun(r"sdar train .*wandb", "an account"),
+    NotRun(r"sdar play sdar/ALFWorld", "published data, which has to be fetched"),
+    NotRun(r"sdar train .*wandb|sdar export-model .*--push-to-hub", "an account"),
     NotRun(r"cd |\. ", "the reader's shell"),
 )
 # What `sdar study show` knows of the words of `run` and `tune`, whose runs take an hour and more.

@@ -154,6 +154,7 @@ def test_a_matrix_of_a_run_and_scripts_is_written_as_numbers_and_as_a_picture(
     page = (tmp_path / "run" / "report.html").read_text()
     assert "As shopper (rows), against each seller (columns)" in page and "exploitability" in page
     assert page.count('class="cell"') == 18
+    assert "best uninformed, exact" in page and "best informed, exact" in page
     (tmp_path / "run" / "crossplay.json").write_text('{"schema": "sdar/crossplay/1", "cells": []}')
     assert main(["report", str(tmp_path / "run"), "--no-images"]) == 2
     assert "without game, roles, players, hash" in capsys.readouterr().err

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 CODE = ("sdar_envs", "agents", "trainers")
 # Prefixes of what is not a metric although it has one's form: addresses and folders in texts.
-NO_METRICS = ("assets/", "runs/", "sdar/", "studies/")
+NO_METRICS = ("application/", "assets/", "runs/", "sdar/", "studies/")
 
 
 @pytest.fixture

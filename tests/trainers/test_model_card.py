@@ -89,6 +89,23 @@ def test_a_folder_is_sent_to_a_private_repository_and_only_files_of_a_model(
     assert not any(re.search("pt|bin|pkl|jsonl", pattern) for pattern in sent["allow_patterns"])
 
 
+def test_one_file_speaks_to_the_hub_and_only_the_two_words_call_it() -> None:
+    root = Path(__file__).resolve().parents[2]
+    code = {
+        path.relative_to(root).as_posix(): path.read_text(encoding="utf-8")
+        for package in ("sdar_envs", "agents", "trainers")
+        for path in (root / package).rglob("*.py")
+    }
+    sends = [
+        name for name, text in code.items() if re.search(r"HfApi|upload_f(older|ile)|create_repo|create_commit", text)
+    ]
+    assert sends == ["trainers/run/hub.py"]
+    callers = {name for name, text in code.items() if "push_folder(" in text} - set(sends)
+    assert callers == {"trainers/cli/export_model.py", "trainers/trainer.py"}
+    assert "if options.push_to_hub is not None:\n        sent = push_folder(" in code["trainers/cli/export_model.py"]
+    assert not [name for name, text in code.items() if re.search(r"push_to_hub\s*=\s*True", text)]
+
+
 @pytest.mark.parametrize("name", ["name", "a/b/c", "../x", "owner/na me", "https://hub.example/a/b", ""])
 def test_what_is_no_name_of_the_hub_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="OWNER/NAME"):

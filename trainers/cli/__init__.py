@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from sdar_envs.command_line import Parser as Parser
+from .parser import Parser as Parser
 
 # name -> (module beside this file or, with dots, anywhere; one line for the overview)
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -1,6 +1,6 @@
 """The drill of leaks: secrets in all that is privileged, and a search for them in everything that a run leaves behind.
 
-A short run is made on an environment whose privileged texts all carry a secret, and which breaks on some tasks with an
+A short run is made on an environment whose privileged texts all carry a secret, and which breaks on one task with an
 exception that carries another. Then every file of the run, its report, the recorded evaluation and what its processes
 wrote to the terminal are searched, for the secrets as they are and disguised. The first may be in `privileged.jsonl`
 alone, of a run that logs it, and must be there; the second there, and on standard error once for each place that
@@ -10,12 +10,12 @@ raises.
 from __future__ import annotations
 
 import base64
-import contextlib
-import io
 import itertools
 import json
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,13 +98,15 @@ def _search(place: Path, secret: str, told: str, logs: bool, tally: Tally) -> No
 
 def _commands(run: Path, report: Path) -> str:
     """What commands say of the run, to both streams; the report is written."""
-    from ..cli import main
-
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        main(["report", str(run), "--output", str(report), "--no-images"])
-        main(["eval", str(run), "--recorded"])
-    return said.getvalue()
+    said = ""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for words in (["report", str(run), "--output", str(report), "--no-images"], ["eval", str(run), "--recorded"]):
+        command = [sys.executable, "-m", "trainers", *words]
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment
+        )
+        said += done.stdout
+    return said
 
 
 def _tokens(path: Path) -> str:

@@ -1,9 +1,10 @@
-"""An environment whose privileged side carries a secret in every text, and which breaks on some tasks with another."""
+"""An environment whose privileged side carries a secret in every text, and which breaks on one task with another."""
 
 from __future__ import annotations
 
-import zlib
+import contextlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -21,12 +22,13 @@ class PlantedEnv(gym.Wrapper[Any, Any, Any, Any]):
     Args:
         env: The environment that it wraps.
         secret: Stands in every privileged text.
-        told: Stands in the text of the exception that every third task raises at its second step.
+        told: Stands in the text of the exception that one task raises at its second step.
+        mark: A file in which it is kept which task that is.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], secret: str, told: str) -> None:
+    def __init__(self, env: gym.Env[Any, Any], secret: str, told: str, mark: Path) -> None:
         super().__init__(env)
-        self._secret, self._told = secret, told
+        self._secret, self._told, self._mark = secret, told, mark
         self._task, self._steps = "", 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
@@ -38,10 +40,16 @@ class PlantedEnv(gym.Wrapper[Any, Any, Any, Any]):
     def step(self, action: Any) -> Any:
         """Step, with the secret planted; or break."""
         self._steps += 1
-        if self._steps == 2 and zlib.crc32(self._task.encode()) % 3 == 0:
+        if self._steps == 2 and self._breaks():
             raise RuntimeError(f"the plan was: {self._told}")
         *rest, info = self.env.step(action)
         return (*rest, self._planted(info))
+
+    def _breaks(self) -> bool:
+        """Whether this is the first task of all, in whatever process, that came so far."""
+        with contextlib.suppress(FileExistsError), self._mark.open("x", encoding="utf-8") as file:
+            file.write(self._task)
+        return self._mark.read_text(encoding="utf-8") == self._task
 
     def _planted(self, info: Mapping[str, Any]) -> dict[str, Any]:
         if "privileged" not in info:
@@ -69,4 +77,4 @@ def make_planted(*, recipe: Mapping[str, Any], secrets: str, split: str | None =
         split: Passed on to an environment that has splits.
     """
     planted = load_json(secrets)
-    return PlantedEnv(make(Recipe(**recipe), split), planted["secret"], planted["told"])
+    return PlantedEnv(make(Recipe(**recipe), split), planted["secret"], planted["told"], Path(f"{secrets}.task"))

@@ -17,8 +17,8 @@ from sdar_envs.core import INFO_KEYS
 from sdar_envs.demonstrations import Demonstration
 from sdar_envs.privileged import Privileged, StudentView, split_info
 from sdar_envs.randomness import Key, counted_generator
+from sdar_envs.references import load_object
 
-from ..options.references import load_object
 from ..rollout.environments import EnvironmentSource
 from ..rollout.making import Environment, reset_to
 

@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from sdar_envs.command_line import Parser
-
+from ..parser import Parser
 from . import old_form
 from .subcommands import SUBCOMMANDS, subcommand_parser
 

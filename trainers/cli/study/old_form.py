@@ -6,8 +6,7 @@ import argparse
 import shlex
 import sys
 
-from sdar_envs.command_line import Parser
-
+from ..parser import Parser
 from .planning import add_planning_arguments, planning_flags
 from .subcommands import add_run_arguments, subcommand_parser
 

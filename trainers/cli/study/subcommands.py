@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sdar_envs.command_line import Parser
-
+from ..parser import Parser
 from . import actions
 from .planning import add_planning_arguments, point_out_old_planning
 
