@@ -9,6 +9,7 @@ import ast
 import functools
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,12 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in DOCS.glob("*.md"):
         assert re.search(rf"[ :]{re.escape(page.name)}$", navigation, re.M), f"{page.name} is not in mkdocs.yml"
+
+
+def test_the_page_on_installing_has_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    listed = re.findall(r"^\| `(\w+)` \|", (DOCS / "install.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(extras) == sorted(listed)
 
 
 def test_nothing_of_the_site_is_loaded_from_elsewhere() -> None:
