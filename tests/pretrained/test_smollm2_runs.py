@@ -118,7 +118,7 @@ def test_a_run_that_is_resumed_ends_with_the_same_weights_in_files_of_transforme
 
 def warm_config(folder: Path, seed: int, **changes: Any) -> SDARConfig:
     """A group of four whole episodes and one step of AdamW."""
-    own = {"num_generations": 4, "max_turns": None, "max_completion_length": 16, "optim": "adamw"}
+    own = {"num_generations": 4, "max_turns": 10, "max_completion_length": 16, "optim": "adamw"}
     return config(folder, seed=seed, **{**own, "learning_rate": 1e-5, **changes})
 
 
