@@ -215,6 +215,7 @@ def between(env_id: str) -> str:
     """What knowledge is worth at the smallest measured setting, in a sentence."""
     if not (measured := scores().get(env_id)):
         return ""
-    players = measured[-1]["players"]
+    players, kwargs = measured[-1]["players"], measured[-1]["env_kwargs"]
     plain, told = (100 * players[name]["success_rate"] for name in ("generic", "generic+skills"))
-    return f"A player that knows what anyone knows wins {plain:.0f} %, with the skill statements {told:.0f} %."
+    where = escape(" with " + ", ".join(f"{key}={value}" for key, value in kwargs.items())) if kwargs else ""
+    return f"A player that knows what anyone knows wins {plain:.0f} %{where}, told the skill statements {told:.0f} %."
