@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import functools
 import json
 import re
@@ -204,6 +205,13 @@ def test_the_page_on_installing_has_every_extra() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     listed = re.findall(r"^\| `(\w+)` \|", (DOCS / "install.md").read_text(encoding="utf-8"), re.M)
     assert sorted(extras) == sorted(listed)
+
+
+def test_the_build_counts_its_warnings() -> None:
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "tox.ini")
+    words = settings["testenv:docs"]["commands"].split()
+    assert "--strict" in words and not {"--quiet", "-q"} & set(words)  # --quiet hides warnings from --strict
 
 
 def test_nothing_of_the_site_is_loaded_from_elsewhere() -> None:
