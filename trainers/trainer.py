@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor
@@ -61,8 +62,10 @@ from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerControl, TrainerState
 from .run.directory import RunDirectory, RunDirectoryError, warm_start_of
 from .run.frozen_opponents import load_frozen
+from .run.hub import push_folder, require_hub_name
 from .run.interrupts import Interrupts
 from .run.log import RunLog
+from .run.model_card import write_card
 from .run.progress import NoProgress, Progress, make_progress
 from .run.run_state import RunState, misfit, restore_run, save_run
 from .run.shared_start import common_facts, open_directory
@@ -327,7 +330,7 @@ class SDARTrainer:
         return self.monitor.student(split or self.args.eval_split, view=view or self.method.eval_views[0])
 
     def save_model(self, output_dir: str | Path, *, merged: bool = False) -> None:
-        """Write model and tokenizer in Hugging Face's format; with adapters, these alone, as peft does.
+        """Write model and tokenizer in Hugging Face's format, with a card; with adapters, these alone, as peft does.
 
         With several processes all call this, and one writes.
 
@@ -337,7 +340,29 @@ class SDARTrainer:
         """
         parameters = self.engine.whole_state(self.root, learning_only=self.args.lora and not merged)
         if self.engine.is_writer:
-            self._write_model(Path(output_dir), parameters, merged=merged)
+            folder = Path(output_dir)
+            self._write_model(folder, parameters, merged=merged)
+            base = str(self._base["model"]) if self.args.lora and not merged else None
+            run = Path(self.args.output_dir)
+            write_card(folder, self.source.name, self.args, self.state.step, run=run, base=base)
+
+    def push_to_hub(self, name: str, *, private: bool = True, merged: bool = False) -> None:
+        """Send model, tokenizer and card to the Hugging Face Hub; nothing but this call sends a model anywhere.
+
+        Args:
+            name: ``OWNER/NAME``.
+            private: Of a new repository.
+            merged: As of `save_model`.
+
+        Raises:
+            ValueError: The name cannot be one of the Hub.
+            OSError: The Hub cannot be reached, or refuses.
+        """
+        require_hub_name(name)
+        with TemporaryDirectory() as folder:
+            self.save_model(folder, merged=merged)
+            if self.engine.is_writer:
+                push_folder(Path(folder), name, private=private)
 
     def _write_model(self, folder: Path, parameters: Mapping[str, Tensor], *, merged: bool = False) -> None:
         with quiet_transformers():

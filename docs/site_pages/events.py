@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Hang the pages of the commands into the navigation."""
+    """Hang the pages of the commands and of the examples into the navigation, in the place of their lists."""
+    made = {
+        "Command line": [commands.INDEX, *commands.pages_in_order()],
+        "Examples": repository.example_pages(),
+    }
     for section in config.nav or []:
-        for entry in section.get("Reference", []) if isinstance(section, dict) else []:
-            if isinstance(entry, dict) and "Command line" in entry:
-                entry["Command line"] = [commands.INDEX, *commands.pages_in_order()]
+        for entries in section.values() if isinstance(section, dict) else []:
+            for entry in entries if isinstance(entries, list) else []:
+                if isinstance(entry, dict):
+                    entry.update({title: pages for title, pages in made.items() if title in entry})
     return config
 
 

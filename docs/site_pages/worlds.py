@@ -32,7 +32,7 @@ _PLAYERS = {
     "person": "a person",
 }
 _SHOWN_ACTIONS = 3
-_LONGEST = 420  # characters of one observation in a picture
+_LONGEST = 420  # characters of the first observation in a picture, and half as many of each later one
 
 
 class Moment(NamedTuple):
@@ -102,8 +102,10 @@ def moment(env_id: str) -> Moment | None:
 def picture(shown: Moment) -> str:
     """Both sides of the beginning of an episode, as HTML that fits any width."""
     left = "\n".join(
-        f'<span class="done">&gt; {escape(text)}</span>' if kind == "done" else escape(shortened(text))
-        for kind, text in shown.student
+        f'<span class="done">&gt; {escape(text)}</span>'
+        if kind == "done"
+        else escape(shortened(text, _LONGEST if index == 0 else _LONGEST // 2))
+        for index, (kind, text) in enumerate(shown.student)
     )
     right = ["plan", *(f"{number}. {action}" for number, action in enumerate(shown.plan, 1))]
     right += ["", "hint", shown.hint] if shown.hint else []
@@ -117,10 +119,10 @@ def picture(shown: Moment) -> str:
     )
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, longest: int = _LONGEST) -> str:
     """An observation without its blank lines, cut with a mark."""
     lines = "\n".join(line for line in text.splitlines() if line.strip())
-    return lines if len(lines) <= _LONGEST else lines[:_LONGEST].rsplit(" ", 1)[0] + " ..."
+    return lines if len(lines) <= longest else lines[:longest].rsplit(" ", 1)[0] + " ..."
 
 
 def block(env_id: str) -> str:
@@ -213,6 +215,7 @@ def between(env_id: str) -> str:
     """What knowledge is worth at the smallest measured setting, in a sentence."""
     if not (measured := scores().get(env_id)):
         return ""
-    players = measured[-1]["players"]
+    players, kwargs = measured[-1]["players"], measured[-1]["env_kwargs"]
     plain, told = (100 * players[name]["success_rate"] for name in ("generic", "generic+skills"))
-    return f"A player that knows what anyone knows wins {plain:.0f} %, with the skill statements {told:.0f} %."
+    where = escape(" with " + ", ".join(f"{key}={value}" for key, value in kwargs.items())) if kwargs else ""
+    return f"A player that knows what anyone knows wins {plain:.0f} %{where}, told the skill statements {told:.0f} %."

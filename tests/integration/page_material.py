@@ -66,8 +66,9 @@ NOT_RUN = (
     NotRun(r"(sdar train .*--rollout )?vllm", "a generation server; tests/vllm has one"),
     NotRun(r"torchrun ", "several GPUs; the tests of several processes start what it starts"),
     NotRun(r"sdar (train|play) .*(env_kwargs\.dataset=|data_dir=)", "published data, which has to be fetched"),
+    NotRun(r"sdar play sdar/ALFWorld", "published data, which has to be fetched"),
     NotRun(r"sdar check (my_module:|--scan )", "a reader's own module or logs; the checker's command has tests"),
-    NotRun(r"sdar train .*wandb", "an account"),
+    NotRun(r"sdar train .*wandb|sdar export-model .*--push-to-hub", "an account"),
     NotRun(r"cd |\. ", "the reader's shell"),
 )
 # What `sdar study show` knows of the words of `run` and `tune`, whose runs take an hour and more.

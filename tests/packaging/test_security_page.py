@@ -72,6 +72,10 @@ HELD = {
     "A run opens no connection": (
         "tests/integration/test_trainer.py::test_a_run_opens_no_connection_and_listens_nowhere",
     ),
+    "A model is sent to the Hub": (
+        "tests/trainers/test_model_card.py::test_one_file_speaks_to_the_hub_and_only_the_two_words_call_it",
+        "tests/trainers/test_model_card.py::test_a_folder_is_sent_to_a_private_repository_and_only_files_of_a_model",
+    ),
     "`sdar serve-store` listens": ("tests/envs/test_patient_http.py::test_the_store_listens_on_this_machine_alone",),
     "`sdar serve-retrieval` listens": (
         "tests/envs/test_patient_http.py::test_retrieval_listens_on_this_machine_unless_it_is_told_otherwise",

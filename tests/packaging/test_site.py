@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import functools
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 CODE = ("sdar_envs", "agents", "trainers")
 # Prefixes of what is not a metric although it has one's form: addresses and folders in texts.
-NO_METRICS = ("assets/", "runs/", "sdar/", "studies/")
+NO_METRICS = ("application/", "assets/", "runs/", "sdar/", "studies/")
 
 
 @pytest.fixture
@@ -197,6 +199,19 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     for page in DOCS.glob("*.md"):
         assert re.search(rf"[ :]{re.escape(page.name)}$", navigation, re.M), f"{page.name} is not in mkdocs.yml"
+
+
+def test_the_page_on_installing_has_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    listed = re.findall(r"^\| `(\w+)` \|", (DOCS / "install.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(extras) == sorted(listed)
+
+
+def test_the_build_counts_its_warnings() -> None:
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "tox.ini")
+    words = settings["testenv:docs"]["commands"].split()
+    assert "--strict" in words and not {"--quiet", "-q"} & set(words)  # --quiet hides warnings from --strict
 
 
 def test_nothing_of_the_site_is_loaded_from_elsewhere() -> None:

@@ -1,7 +1,8 @@
-"""Write the model of a run as a folder that transformers, peft and vLLM read.
+"""Write the model of a run as a folder that transformers, peft and vLLM read, with a card of what was measured.
 
 From a run with adapters (--lora): a whole model with the adapters merged in (--merged, the default), or the adapters
-alone (--adapter), which need their base model. From a run of whole weights: the model.
+alone (--adapter), which need their base model. From a run of whole weights: the model. Nothing is sent anywhere without
+--push-to-hub.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ USAGE = "RUN --output DIR [--merged|--adapter]"
 EPILOGUE = """examples:
   sdar export-model runs/qwen --output exported/qwen
   sdar export-model runs/qwen/checkpoints/step-00000050 --output exported/qwen-50
-  sdar export-model runs/qwen --adapter --output exported/qwen-adapter"""
+  sdar export-model runs/qwen --adapter --output exported/qwen-adapter
+  sdar export-model runs/qwen --output exported/qwen --push-to-hub OWNER/NAME"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--merged", action="store_true", help="a whole model, adapters merged in [the default]")
     kind.add_argument("--adapter", action="store_true", help="the adapters alone, as peft's files")
+    parser.add_argument(
+        "--push-to-hub",
+        metavar="OWNER/NAME",
+        help="send the folder to this repository of the Hugging Face Hub [do not]",
+    )
+    parser.add_argument("--public", action="store_true", help="make the repository public, where it is new [private]")
     add_trust_argument(parser)
 
 
@@ -34,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
 
     from ..engine.adapters import save_merged
     from ..engine.single import load_model, quiet_transformers
+    from ..run.hub import push_folder, require_hub_name
+    from ..run.model_card import write_card
     from .players import is_run_directory, quiet_about_files, read_run
     from .terminal import make_console
 
@@ -42,6 +52,10 @@ def run(options: argparse.Namespace) -> int:
     output = Path(options.output)
     if output.exists():
         raise ValueError(f"{output} is there already: remove it, or name another --output")
+    if options.push_to_hub is not None:
+        require_hub_name(options.push_to_hub)
+    elif options.public:
+        raise ValueError("--public is about a repository of the Hub: name one with --push-to-hub")
     found = read_run(options.run)
     base = adapter_base(found.model_dir)
     if options.adapter and base is None:
@@ -54,8 +68,13 @@ def run(options: argparse.Namespace) -> int:
         else:
             save_merged(model, output)
         tokenizer.save_pretrained(output)
+    adapters_of = None if base is None or not options.adapter else str(base)
+    write_card(output, found.env_id, found.config, found.step, run=found.path, base=adapters_of)
     kind = "adapters" if options.adapter else "a whole model" if base is None else "a whole model, adapters merged in"
     make_console().print(f"{output}: {kind}, of iteration {found.step}", highlight=False)
+    if options.push_to_hub is not None:
+        sent = push_folder(output, options.push_to_hub, private=not options.public)
+        make_console().print(f"sent to {sent}", highlight=False)
     return 0
 
 
