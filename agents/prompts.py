@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 
 from sdar_envs.assets import asset_text
 from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.privileged import StudentView
 
 from .base import Message, Parse
+from .bounded_cache import BoundedCache
 from .item_aliases import with_ids, with_numbers
 from .parsing import parse_bare, parse_tagged
 
@@ -311,12 +312,17 @@ def _rule_pattern(said: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-@lru_cache(maxsize=65_536)
+_ABRIDGED: BoundedCache[str, str] = BoundedCache(1 << 22)
+
+
 def _abridged(observation: str) -> str:
+    kept = _ABRIDGED.get(observation)
+    if kept is not None:
+        return kept
     text = observation
     for pattern, short in _rules():
         text = pattern.sub(partial(_fill, short), text)
-    return text
+    return _ABRIDGED.put(observation, text)
 
 
 def _fill(short: str, match: re.Match[str]) -> str:

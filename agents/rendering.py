@@ -9,11 +9,13 @@ tokenised again: `ChatRenderer.extend` returns only the ids between a completion
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .base import Message
+from .bounded_cache import BoundedCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 # Private-use characters: no template writes them, none trims them, and contents never meet the template.
 _SLOT = re.compile("\ue000(\\d+):(\\d+)\ue001")
 _THINK_TAGS = re.compile(r"(</?think>)")
-_CACHE_LIMIT = 65_536
+# Bytes of what is remembered: ids of texts, shapes of chats, and texts of completions.
+_TEXT_BYTES, _SHAPE_BYTES, _DECODED_BYTES = 1 << 23, 1 << 22, 1 << 21
 
 # A rendered shape: ids of the template, and ("content", message, segment) where a content goes.
 _Piece = tuple[int, ...] | tuple[str, int, int]
@@ -95,9 +98,9 @@ class ChatRenderer:
         self._control_ids = frozenset(i for i, token in added.items() if token.special or len(token.content) > 1)
         contents = sorted({added[i].content for i in self._control_ids}, key=lambda text: (-len(text), text))
         self._control_text = re.compile("|".join(map(re.escape, contents))) if contents else None
-        self._texts: dict[str, tuple[int, ...]] = {}
-        self._shapes: dict[Any, Any] = {}
-        self._decoded: dict[tuple[int, ...], str] = {}
+        self._texts: BoundedCache[str, array[int]] = BoundedCache(_TEXT_BYTES)
+        self._shapes: BoundedCache[Any, Any] = BoundedCache(_SHAPE_BYTES)
+        self._decoded: BoundedCache[bytes, str] = BoundedCache(_DECODED_BYTES)
         # The two properties of the template are found by rendering short chats with it.
         self._merges_system = not self._accepts_system()
         self.turn_end_id = self._find_turn_end()
@@ -131,7 +134,7 @@ class ChatRenderer:
                         f"the chat template is expected to show each message once; message {index} ({role}) appears "
                         f"{text.count(skeleton)} times: use another chat template"
                     )
-            pieces = self._remember(key, self._split(text))
+            pieces = self._shapes.put(key, self._split(text))
         return self._assemble(pieces, segments, range(len(messages)))
 
     def extend(
@@ -170,9 +173,10 @@ class ChatRenderer:
         if self.append_history:
             skeletons = (*skeletons[:known], ("assistant", _slot(known, 0)), *skeletons[known + 1 :])
         key = ("extend", completion_ended, known, skeletons)
-        if key not in self._shapes:
-            self._remember(key, self._between(skeletons, known, completion_ended))
-        pieces = self._shapes[key]
+        kept = self._shapes.get(key)
+        if kept is None:
+            kept = self._shapes.put(key, (self._between(skeletons, known, completion_ended),))
+        (pieces,) = kept
         if pieces is None:
             return None
         return self._assemble(pieces, segments, range(known + 1, known + 1 + len(new_messages)))
@@ -212,8 +216,8 @@ class ChatRenderer:
         """The ids of a text that is not the template's: ordinary tokens only, whatever the text says."""
         ids = self._texts.get(text)
         if ids is None:
-            ids = self._remember_text(text)
-        return list(ids)
+            ids = self._texts.put(text, array("i", self._ids_of_text(text)))
+        return ids.tolist()
 
     def encode_completion(self, text: str) -> list[int]:
         """The ids of a completion as a model would have sampled it.
@@ -227,17 +231,16 @@ class ChatRenderer:
 
     def decode(self, completion_ids: Sequence[int]) -> str:
         """The text of a completion without the end token that closes it."""
-        key = tuple(completion_ids)
+        ids = array("i", completion_ids)
+        key = ids.tobytes()
         text = self._decoded.get(key)
         if text is None:
-            body = key[:-1] if key and key[-1] in self.end_ids else key
-            text = str(self.tokenizer.decode(list(body), skip_special_tokens=False, clean_up_tokenization_spaces=False))
-            if len(self._decoded) >= _CACHE_LIMIT:
-                self._decoded.clear()
-            self._decoded[key] = text
+            body = ids[:-1] if ids and ids[-1] in self.end_ids else ids
+            options = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+            text = self._decoded.put(key, str(self.tokenizer.decode(body.tolist(), **options)))
         return text
 
-    def _remember_text(self, text: str) -> tuple[int, ...]:
+    def _ids_of_text(self, text: str) -> list[int]:
         # A lone surrogate has no UTF-8 form, and tokenizers refuse it.
         clean = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
         ids: list[int] = []
@@ -253,9 +256,7 @@ class ChatRenderer:
             # long. Then characters are tokenised one by one, and control ids are left out.
             singly = (i for character in clean for i in self._template_ids(character))
             ids = [i for i in singly if i not in self._control_ids]
-        if len(self._texts) >= _CACHE_LIMIT:
-            self._texts.clear()
-        return self._texts.setdefault(text, tuple(ids))
+        return ids
 
     def _template_ids(self, text: str) -> list[int]:
         """The ids of the template's own text, in which names of control tokens become control tokens."""
@@ -296,12 +297,6 @@ class ChatRenderer:
             else:
                 ids += piece  # type: ignore[arg-type]  # the first entry says which kind it is
         return Rendered(ids, tuple(spans.get(message) for message in shown))
-
-    def _remember(self, key: Any, value: Any) -> Any:
-        if len(self._shapes) >= _CACHE_LIMIT:
-            self._shapes.clear()
-        self._shapes[key] = value
-        return value
 
     # What kind of template this is.
 

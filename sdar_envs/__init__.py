@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import gymnasium as gym
 
+from .distribution import warn_of_two
+
 __version__ = "0.1.0"
 
 
@@ -31,6 +33,8 @@ class WorldEntry:
         official_skill_folder: The same where it plays published files, if that is another bank.
         game_id: What `pettingzoo.make` takes, where the environment is one seat of a game of several roles.
         game_module: The module with ``env`` and ``parallel_env`` of that game.
+        reference_returns: What can be got at most, exactly, as a function from the environment's keyword arguments to
+            mean returns by what their player knows, ``module:name``; empty where nothing is known of such arguments.
     """
 
     env_id: str
@@ -45,6 +49,7 @@ class WorldEntry:
     official_skill_folder: str | None = None
     game_id: str | None = None
     game_module: str | None = None
+    reference_returns: str | None = None
 
 
 HOUSEHOLD = WorldEntry(
@@ -105,6 +110,7 @@ HAGGLE = WorldEntry(
     skill_folder="haggle",
     game_id="sdar/haggle-v0",
     game_module="sdar_envs.multiagent.haggle_v0",
+    reference_returns="sdar_envs.multiagent.haggle.bounds:reference_returns",
 )
 PAIR = WorldEntry(
     env_id="sdar/Pair-v0",
@@ -141,6 +147,9 @@ VECTORS: dict[str, str] = {e.env_id: e.vector_entry_point for e in WORLDS.values
 # Games of several roles by their own ids; `sdar_envs.multiagent` registers them with PettingZoo.
 GAMES: dict[str, WorldEntry] = {entry.game_id: entry for entry in WORLDS.values() if entry.game_id}
 
+# Other people's environments behind this suite's contract: they have tasks and words of their own.
+ADAPTERS: dict[str, str] = {"sdar/OpenEnv-v0": "sdar_envs.adapters.openenv:OpenEnvText"}
+
 
 def world_entry(env_id: str) -> WorldEntry | None:
     """The row of an environment of this suite; None for any other environment."""
@@ -152,8 +161,12 @@ def _register() -> None:
     for entry in WORLDS.values():
         if entry.env_id not in gym.registry:
             gym.register(id=entry.env_id, entry_point=entry.entry_point, vector_entry_point=entry.vector_entry_point)
+    for env_id, entry_point in ADAPTERS.items():
+        if env_id not in gym.registry:
+            gym.register(id=env_id, entry_point=entry_point)
 
 
 _register()
+warn_of_two()
 
-__all__ = ["ENVIRONMENTS", "GAMES", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]
+__all__ = ["ADAPTERS", "ENVIRONMENTS", "GAMES", "VECTORS", "WORLDS", "WorldEntry", "__version__", "world_entry"]

@@ -18,8 +18,8 @@ def assets_root() -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(
-        f"sdar-gym's assets were expected at {package / '_assets'} (wheel) or {package.parent / 'assets'} (checkout) "
-        "and are at neither: reinstall sdar-gym"
+        f"the assets were expected at {package / '_assets'} (wheel) or {package.parent / 'assets'} (checkout) "
+        "and are at neither: reinstall sdar-gym, or sdar-envs"
     )
 
 
@@ -31,7 +31,7 @@ def asset_path(*parts: str) -> Path:
     """
     path = assets_root().joinpath(*parts)
     if not path.exists():
-        raise FileNotFoundError(f"no asset {'/'.join(parts)} under {assets_root()}: reinstall sdar-gym")
+        raise FileNotFoundError(f"no asset {'/'.join(parts)} under {assets_root()}: reinstall sdar-gym, or sdar-envs")
     return path
 
 

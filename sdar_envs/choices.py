@@ -5,11 +5,49 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from typing import cast
 
+_CUTOFF = 0.5
+# Bounds of what is compared: the value may be anyone's text, and a split has 100,000 task ids.
+_LONGEST, _MOST = 200, 2000
 
-def unknown_choice(kind: str, value: object, choices: Iterable[str], where: str) -> ValueError:
+
+def nearest(value: object, choices: Iterable[str], *, other_names: Mapping[str, str] | None = None) -> str | None:
+    """The choice that somebody who wrote `value` most likely meant; None where none is near.
+
+    Case, dashes and underscores do not count, and a choice of several parts is also known by its last one, without its
+    version: ``Household`` is near ``sdar/Household-v0``.
+
+    Args:
+        value: What came.
+        choices: What there is.
+        other_names: What else choices are called -> the choice.
+    """
+    wanted = _plain(str(value)[:_LONGEST])
+    listed = list(choices)[:_MOST]
+    other = {_plain(name): choice for name, choice in (other_names or {}).items()}
+    if other.get(wanted) in listed:
+        return other[wanted]
+    forms: dict[str, str] = {}
+    for choice in listed:
+        forms.setdefault(_plain(choice), choice)
+    for choice in listed:
+        if "/" in choice:
+            forms.setdefault(_plain(re.sub(r"-v\d+$", "", choice.rpartition("/")[2])), choice)
+    found = difflib.get_close_matches(wanted, forms, n=1, cutoff=_CUTOFF)
+    return forms[found[0]] if found else None
+
+
+def _plain(name: str) -> str:
+    """A name without what people mix up."""
+    return name.strip().lower().lstrip("-").replace("-", "_")
+
+
+def unknown_choice(
+    kind: str, value: object, choices: Iterable[str], where: str, *, other_names: Mapping[str, str] | None = None
+) -> ValueError:
     """Build (not raise) the error for a name that is not among `choices`.
 
     Args:
@@ -17,11 +55,11 @@ def unknown_choice(kind: str, value: object, choices: Iterable[str], where: str)
         value: What came.
         choices: What was expected.
         where: The thing that was asked, e.g. an environment id or a file name.
+        other_names: What else choices are called, as for `nearest`.
     """
     listed = list(choices)
-    # Bounded, because the value may be anyone's text and a split has 100,000 task ids.
-    nearest = difflib.get_close_matches(str(value)[:200], listed[:2000], n=1, cutoff=0.5)
-    hint = f'; the nearest is "{nearest[0]}"' if nearest else ""
+    meant = nearest(value, listed, other_names=other_names)
+    hint = f'; the nearest is "{meant}"' if meant else ""
     shown = ", ".join(listed) if len(listed) <= 40 else ", ".join(listed[:40]) + ", ..."
     return ValueError(f"unknown {kind} {repr(value)[:200]} for {where}: choose from {shown}{hint}")
 

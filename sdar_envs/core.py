@@ -290,6 +290,16 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             self._steps += 1
         self._steps = taken
 
+    def teacher_view(self) -> PrivilegedFields:
+        """What a teacher may know of the present state, whether or not `info` exposes it; built afresh.
+
+        Raises:
+            gymnasium.error.ResetNeeded: No episode has begun.
+        """
+        if self._task_id is None or self._closed:
+            raise gym.error.ResetNeeded(f"{self.env_id} expects reset() before teacher_view(): no episode has begun")
+        return self._privileged()
+
     @property
     def steps(self) -> int:
         """Steps taken in this episode."""

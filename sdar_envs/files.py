@@ -81,6 +81,15 @@ def replaced_folder(path: str | os.PathLike[str], *, keep_existing: bool) -> Ite
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def free_space(path: str | os.PathLike[str]) -> str:
+    """How much room is left where `path` is or would be, as part of a sentence; never raises."""
+    place = Path(path).absolute()
+    for nearest in (place, *place.parents):
+        with contextlib.suppress(OSError):
+            return f"{shutil.disk_usage(nearest).free / 2**20:,.0f} MiB are free there"
+    return "how much is free there is not known"
+
+
 def _replace_folder(partial: Path, final: Path) -> None:
     """Rename `partial` to `final`; a folder that is there already is moved out of the way and removed."""
     old = _beside(final)

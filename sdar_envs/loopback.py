@@ -81,7 +81,7 @@ class _OwnFormsOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD") and _is_foreign(Headers(scope=scope)):
-            await PlainTextResponse("this was sent by the page of another site", 403)(scope, receive, send)
+            await PlainTextResponse("expected a form of this site, with its origin", 403)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -90,8 +90,9 @@ def _is_foreign(headers: Headers) -> bool:
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site not in ("same-origin", "none")
-    origin = headers.get("origin")  # programs that are no browsers send neither
-    return origin is not None and urlsplit(origin).netloc != headers.get("host")
+    # A browser sends one of the two with every form. Who sends neither is a program, which can send an origin, too.
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc != headers.get("host")
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -155,28 +156,22 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def serve(app: ASGIApp, listener: socket.socket) -> None:
+def serve(app: ASGIApp, listener: socket.socket, *, busy: ASGIApp | None = None, connections: int = 512) -> None:
     """Answer on a socket until the process is interrupted.
+
+    Args:
+        app: What is served.
+        listener: What `listen` took.
+        busy: Answers whoever is to come back, with 503 and ``Retry-After``; None does so in one line.
+        connections: At one time.
 
     Raises:
         KeyboardInterrupt: Ctrl-C.
     """
     try:
-        import uvicorn
+        from .patient_http import Patience, serve_patiently
     except ImportError as missing:  # pragma: no cover  # depends on the installation
         raise ImportError('serving needs uvicorn: pip install "sdar-gym[web]"') from missing
 
-    config = uvicorn.Config(
-        app,
-        access_log=False,  # addresses may hold secrets
-        log_level="warning",
-        lifespan="off",
-        http="h11",
-        ws="none",
-        limit_concurrency=64,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=2,
-        server_header=False,
-        proxy_headers=False,
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    patience = Patience(connections=connections, kept=1 << 25, longest_body=LONGEST_FORM)
+    serve_patiently(app, listener, patience, busy or PlainTextResponse("busy", 503, {"Retry-After": "2"}))

@@ -8,14 +8,14 @@ makes transformers *ask*), and no pickled parameters (safetensors only). Whoever
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .packaged_models import PACKAGED_MODELS
+from .bounded_files import load_json
+from .packaged_models import packaged_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,8 +47,7 @@ def locate(name: str | os.PathLike[str]) -> str:
         return str(path)
     if path.exists():
         raise ModelFilesError(f"expected the folder of a model, got the file {text}")
-    if text in PACKAGED_MODELS:
-        packaged = PACKAGED_MODELS[text]
+    if (packaged := packaged_model(text)) is not None:
         if packaged.is_here:
             return str(packaged.folder)
         raise ModelFilesError(
@@ -209,7 +208,7 @@ def _refuse_own_code(where: str) -> None:
     """
     config: Any = None
     with contextlib.suppress(OSError, ValueError):
-        config = json.loads((Path(where) / "config.json").read_text(encoding="utf-8"))
+        config = load_json(Path(where) / "config.json")
     if isinstance(config, dict) and config.get("auto_map"):
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
@@ -234,7 +233,7 @@ def adapter_base(name: str | os.PathLike[str]) -> str | None:
     if not path.is_file() or path.with_name("config.json").is_file():
         return None
     try:
-        base = json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = load_json(path)["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
         base = None
     if not isinstance(base, str) or not base:
@@ -245,9 +244,8 @@ def adapter_base(name: str | os.PathLike[str]) -> str | None:
 def config_of(name: str | os.PathLike[str]) -> dict[str, Any] | None:
     """A model's configuration, as its folder or the cache has it; None where there is none that can be read."""
     name = adapter_base(name) or name
-    packaged = PACKAGED_MODELS.get(os.fspath(name))
-    if packaged is not None and not Path(name).is_dir():
-        name = packaged.folder
+    packaged = packaged_model(os.fspath(name))
+    name = name if packaged is None else packaged.folder
     path: Any = Path(name).expanduser() / "config.json"
     if not path.is_file():
         from huggingface_hub import try_to_load_from_cache
@@ -256,7 +254,7 @@ def config_of(name: str | os.PathLike[str]) -> dict[str, Any] | None:
         if not isinstance(path, str):
             return None
     try:
-        config = json.loads(Path(path).read_text(encoding="utf-8"))
+        config = load_json(path)
     except (OSError, ValueError):
         return None  # whoever loads it says what is wrong with it
     return config if isinstance(config, dict) else None
@@ -289,6 +287,6 @@ def _own_code(where: str) -> str:
     names: set[str] = set()
     for file in ("config.json", "tokenizer_config.json"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            content = json.loads((Path(where) / file).read_text(encoding="utf-8"))
+            content = load_json(Path(where) / file)
             names |= {f"{file}: {key}" for key in content.get("auto_map") or {}}
     return ", ".join(sorted(names)) or "auto_map"

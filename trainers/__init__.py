@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .evaluation.evaluate import Evaluation, evaluate
     from .evaluation.evaluation_set import EvaluationSet, make_evaluation_set
     from .trainer import SDARTrainer
+    from .warm_start.own_environment import TinyModel, make_tiny_model
 
 # Other distributions install a package of this name too; this marker identifies ours.
 PACKAGE_MARKER = "sdar-gym"
@@ -29,6 +30,8 @@ _HOME = {
     "evaluate": ("evaluation.evaluate", "evaluate"),
     "EvaluationSet": ("evaluation.evaluation_set", "EvaluationSet"),
     "make_evaluation_set": ("evaluation.evaluation_set", "make_evaluation_set"),
+    "TinyModel": ("warm_start.own_environment", "TinyModel"),
+    "make_tiny_model": ("warm_start.own_environment", "make_tiny_model"),
     # Earlier names of the two above.
     "Panel": ("evaluation.evaluation_set", "EvaluationSet"),
     "make_panel": ("evaluation.evaluation_set", "make_evaluation_set"),
@@ -40,8 +43,10 @@ __all__ = [
     "EvaluationSet",
     "SDARConfig",
     "SDARTrainer",
+    "TinyModel",
     "evaluate",
     "make_evaluation_set",
+    "make_tiny_model",
 ]
 
 

@@ -18,7 +18,8 @@ from sdar_envs.choices import require_choice, unknown_choice
 
 from .options import Options
 from .options.convert import merge, read_yaml
-from .presets import asks_for_lora, load_preset, model_family, preset_config, preset_for
+from .options.other_names import OTHER_NAMES
+from .presets import asks_for_lora, load_preset, preset_config, preset_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class SDARConfig(Options):
         known = [option.name for option in fields(cls)]
         for key in values:
             if key not in known:
-                raise unknown_choice("key", key, known, where)
+                raise unknown_choice("key", key, known, where, other_names=OTHER_NAMES)
         return cls(**dict(values))
 
     @classmethod
@@ -113,8 +114,8 @@ def configuration(
             "args=SDARConfig.preset(name, seed=1)"
         )
     name = env_id if isinstance(env_id, str) else ""
-    chosen = preset_for(model_family(model), name) if preset == "auto" else load_preset(preset)
-    if chosen is not None and name and name != chosen.env_id:
+    chosen = preset_of(model, name) if preset == "auto" else load_preset(preset)
+    if chosen is not None and name and not chosen.is_for(name):
         raise ValueError(f"preset {chosen.name!r} is for {chosen.env_id}, got env_id={name!r}: choose one of the two")
     given = dict(args or {})
     return SDARConfig.from_dict(merge(preset_config(chosen, given.get("method"), lora=asks_for_lora(given)), given))

@@ -31,7 +31,7 @@ from .run.run_state import RunState
 from .run.summary import rollout_metrics
 from .scoring.scorer import Scorer
 
-TOKEN_EPISODES = 2  # episodes per iteration whose tokens are logged one by one
+TOKEN_EPISODES = 2  # episodes per iteration whose tokens are logged one by one; of a game, with all its sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ class Iteration:
         cpu_logging = time.process_time()
         latest = _latest(rows, learned)
         if log is not None:
-            shown = [row for row in latest if row.episode_id < TOKEN_EPISODES]
+            tokens_of = shown_episodes(rollouts)
+            shown = [row for row in latest if row.episode_id in tokens_of]
             columns, view = partial(self.scorer.columns, plan=plan), self.method.student_view
             log.episodes(rollouts, iteration=plan.step, phase="train", view=view, rows=shown, columns=columns)
         weighed, cpu_weighed = clock(), time.process_time()
@@ -136,6 +137,16 @@ class Iteration:
         metrics["seconds/cpu"] = state.cpu_seconds
         _count(state, metrics, learned, resampled)
         return metrics
+
+
+def shown_episodes(rollouts: Sequence[Rollout]) -> set[int]:
+    """Which episodes are logged token by token: the first ones, and whoever played in their games."""
+    first = [rollout.episode.game for rollout in rollouts[:TOKEN_EPISODES]]
+    return {
+        index
+        for index, rollout in enumerate(rollouts)
+        if index < TOKEN_EPISODES or (rollout.episode.game >= 0 and rollout.episode.game in first)
+    }
 
 
 def _count(state: RunState, metrics: Mapping[str, Any], learned: Sequence[ScoredRow], resampled: Resampled) -> None:

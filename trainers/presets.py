@@ -7,7 +7,6 @@ and, where it only changes some options of another one, that preset's name as ``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdar_envs import world_entry
 from sdar_envs.assets import asset_path
+from sdar_envs.bounded_files import load_json
 from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.model_files import adapter_base
 from sdar_envs.packaged_models import PACKAGED_MODELS, packaged_name
@@ -35,6 +35,9 @@ FAMILIES = ("tiny", "smollm2", "qwen", "qwen3")
 # published coefficient (losses that stand alone), keep theirs.
 SDAR_COEF = 0.01
 SCALED_INJECTIONS = ("aux", "divergence")
+# The preset of a tiny model that was made for an environment outside this suite (`sdar tiny`), and what stands in it in
+# the place of an environment's id.
+ANY_TINY, ANY = "any-tiny", "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,8 @@ class Preset:
 
     `family` is the kind of model that it is for: ``tiny`` is the model that the suite builds itself, ``smollm2`` the
     packaged SmolLM2, ``qwen3`` a Qwen3, ``qwen`` any other pretrained chat model (`model_family`). `config` holds the
-    options that differ from the defaults, as plain values, those of its ``base`` included.
+    options that differ from the defaults, as plain values, those of its ``base`` included. `env_id` is `ANY` where it
+    is for no environment in particular.
     """
 
     name: str
@@ -51,6 +55,10 @@ class Preset:
     family: str
     env_id: str
     config: Mapping[str, Any]
+
+    def is_for(self, env_id: str) -> bool:
+        """Whether it is for this environment."""
+        return self.env_id in (env_id, ANY)
 
 
 def preset_names() -> list[str]:
@@ -155,7 +163,7 @@ def model_family(model: Any) -> str:
 def _read_json(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file; empty where there is none."""
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
+        read = load_json(path)
     except (OSError, ValueError):
         return {}
     return read if isinstance(read, dict) else {}
@@ -174,3 +182,17 @@ def preset_for(family: str, env_id: str) -> Preset | None:
     entry = world_entry(env_id)
     name = None if entry is None else entry.presets.get(family)
     return None if name is None else load_preset(name)
+
+
+def preset_of(model: Any, env_id: str) -> Preset | None:
+    """The preset that a run of a model gets in an environment where nobody names one; None where there is none.
+
+    Args:
+        model: A model's folder or name, a model object, or None for the embedded tiny one.
+        env_id: The environment; "" for one without an id.
+    """
+    family = model_family(model)
+    # A folder of a tiny model in an environment of other people can only be one that was made for it.
+    if model is not None and family == "tiny" and world_entry(env_id) is None:
+        return load_preset(ANY_TINY)
+    return preset_for(family, env_id)

@@ -64,7 +64,7 @@ from .run.frozen_opponents import load_frozen
 from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.progress import NoProgress, Progress, make_progress
-from .run.run_state import RunState, restore_run, save_run
+from .run.run_state import RunState, misfit, restore_run, save_run
 from .run.shared_start import common_facts, open_directory
 from .run.sinks import require_sinks
 from .run.summary import run_summary
@@ -265,7 +265,7 @@ class SDARTrainer:
 
         Raises:
             RunDirectoryError: The directory is in use or holds another run.
-            CheckpointError: There are checkpoints and none verifies.
+            CheckpointError: There are checkpoints and none verifies and fits the logs, or one could not be written.
             NonFiniteGradientsError: Too many updates had to be skipped.
             HopelessRunError: The evaluation before the first iteration shows that nothing can be played.
             UnhealthyRunError: Something for which the run does not learn was found, and ``strict_health`` is on.
@@ -306,10 +306,10 @@ class SDARTrainer:
                 progress.close()
                 log.close()
         finally:
-            directory.close()
             self.collector.close()
             self.source.close()
             generation_server.close(self.policies.sampler)
+            directory.close()
 
     @property
     def initial_weights(self) -> str:
@@ -548,7 +548,8 @@ class SDARTrainer:
         """Go on from a checkpoint: the newest of the directory, or the one at `path`."""
         checkpoint: Checkpoint | None = None
         if self.engine.is_writer:  # it verifies the files, and says to the others which checkpoint it found
-            checkpoint = store.newest() if path is None else open_checkpoint(path)
+            unfit = partial(misfit, directory=directory)
+            checkpoint = store.newest(unfit) if path is None else open_checkpoint(path)
             if checkpoint is not None and not store.holds(checkpoint) and store.paths():
                 raise RunDirectoryError(
                     f"{directory.path} has checkpoints of its own, and {checkpoint.path} is none of them: resume from "

@@ -7,6 +7,7 @@ it was drawn with. This file imports no torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -51,6 +52,30 @@ class Sample:
     entropies: tuple[float, ...]
     truncated: bool
     version: int = 0
+
+
+class NonFiniteLogitsError(RuntimeError):
+    """A model computed logits that are not finite, so that no token can be drawn."""
+
+
+def require_finite(logprobs: Sequence[float], prompt: int) -> None:
+    """Check the log-probs of a completion.
+
+    Args:
+        logprobs: One per sampled token.
+        prompt: Length of the prompt, for the message.
+
+    Raises:
+        NonFiniteLogitsError: One is not finite, which is so where the logits it was taken from are not.
+    """
+    if math.isfinite(sum(logprobs)):
+        return
+    place = next(index for index, value in enumerate(logprobs) if not math.isfinite(value))
+    raise NonFiniteLogitsError(
+        f"the model's logits are not finite at token {place + 1} after a prompt of {prompt} tokens: its weights are "
+        "damaged or too large for its precision: compute in another one (bf16=false), go on from an earlier "
+        "checkpoint, or lower learning_rate"
+    )
 
 
 # The engine of a sampler that runs the trainer's own modules in the trainer's process.

@@ -24,11 +24,14 @@ def draw(
         uniforms: ``[rows]`` in [0, 1), fp64.
 
     Returns:
-        Tokens, their log-probs (fp32), and the distributions' entropies, each ``[rows]``.
+        Tokens, their log-probs (fp32), and the distributions' entropies, each ``[rows]``. The log-prob is NaN in a row
+        whose logits hold NaN or infinity, or nothing but minus infinity.
     """
     all_logprobs = torch.log_softmax(logits.float() / temperatures[:, None], dim=-1)
     probabilities = all_logprobs.exp()
-    tokens = _inverse_cdf(probabilities, uniforms)
+    # Of logits that are not finite no token can be drawn: the sum is then never reached. The last id stands in, with a
+    # log-prob of NaN, by which whoever reads the sample knows (`base.require_finite`); nothing is asked of the device.
+    tokens = _inverse_cdf(probabilities, uniforms).clamp(max=logits.shape[1] - 1)
     if greedy is not None:
         tokens = torch.where(greedy, all_logprobs.argmax(-1), tokens)
     logprobs = all_logprobs.gather(1, tokens[:, None])[:, 0]

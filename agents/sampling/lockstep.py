@@ -17,7 +17,7 @@ import torch
 
 from sdar_envs.randomness import counted_generator
 
-from .base import Sample, SampleRequest
+from .base import Sample, SampleRequest, require_finite
 from .draws import draw
 from .fast_forward import FastForward
 from .kv_cache import BlockPass, SlotCache
@@ -290,6 +290,8 @@ class Lockstep:
         for whole, left in reversed(chain):
             whole.absorb(cache, left)
             cache = whole
+        for request, values in zip(requests, logprobs, strict=True):
+            require_finite(values, len(request.prompt_ids))
         return [
             Sample(tuple(ids[i]), tuple(logprobs[i]), tuple(entropies[i]), truncated=not ended[i], version=version)
             for i in range(len(requests))

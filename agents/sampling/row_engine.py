@@ -18,7 +18,7 @@ import torch
 
 from sdar_envs.randomness import counted_generator
 
-from .base import Sample, SampleRequest
+from .base import Sample, SampleRequest, require_finite
 from .decode_graphs import DecodeGraphs
 from .decode_state import DecodeState
 from .draft_index import DraftIndex
@@ -372,6 +372,7 @@ class RowEngine:
                 [len(asked.ids) + count - 1 for _, asked, _, count, _ in ended], device=self.cache.device
             )
             for number, (slot, asked, _, count, stopped) in enumerate(ended):
+                require_finite(logprobs[number][:count], len(asked.ids))
                 self._clock += 1
                 known = self._slots[slot]
                 known.ids = [*asked.ids, *ids[number][:count]]

@@ -59,6 +59,10 @@
       teacher === null || turn.student[i] === null ? null : teacher - turn.student[i]);
   };
 
+  // Of a game of several roles, the side that a turn belongs to; nothing for an episode outside games.
+  const sideOf = (episode, turn) => (episode.sides ? episode.sides[turn.s ?? 0] : undefined);
+  const roleName = (role) => role.replace(/_\d+$/, "");
+
   const phaseName = (episode) =>
     episode.phase === "train" ? `training, iteration ${episode.iteration + 1}`
       : episode.iteration === 0 ? `${episode.phase}, before training` : `${episode.phase}, after iteration ${episode.iteration}`;
@@ -167,6 +171,7 @@
       make("button", { type: "button", label: `Turn ${index + 1}`, click: () => goTo(state.episode, index) },
         make("span", { class: "number" }, String(index + 1)),
         make("span", {},
+          ...(episode.sides ? [make("span", { class: `role side${turn.s}` }, roleName(sideOf(episode, turn).role))] : []),
           make("span", { class: "seen" }, firstLine(text(turn.o))),
           make("span", { class: "said tokens" }, ...tokens(turn, data.arms[episode.arm]))),
         make("span", { class: turn.r > 0 ? "won" : turn.v ? "" : "lost" }, turn.r > 0 ? "✓" : turn.v ? "" : "✕")))));
@@ -176,11 +181,17 @@
   const showHead = (episode) => {
     const arm = data.arms[episode.arm];
     const badge = (said, kind = "") => make("span", { class: kind }, said);
-    const badges = make("p", { class: "badges" },
-      badge(episode.success ? "✓ won" : "✕ lost", episode.success ? "won" : "lost"),
-      badge(episode.type), badge(phaseName(episode)), badge(`ended: ${episode.stop}`),
-      badge(CLAIMS[episode.claims] ?? episode.claims, episode.claims === "stale" ? "stale" : ""),
-      ...episode.claim_ids.map((claim) => badge(`read ${text(claim)}`)));
+    const outcome = (won) => badge(won ? "✓ won" : "✕ lost", won ? "won" : "lost");
+    const statements = (side) => [
+      badge(CLAIMS[side.claims] ?? side.claims, side.claims === "stale" ? "stale" : ""),
+      ...side.claim_ids.map((claim) => badge(`read ${text(claim)}`))];
+    const common = [badge(episode.type), badge(phaseName(episode)), badge(`ended: ${episode.stop}`)];
+    const badges = episode.sides
+      ? make("p", { class: "badges" }, ...common)
+      : make("p", { class: "badges" }, outcome(episode.success), ...common, ...statements(episode));
+    const sides = (episode.sides ?? []).map((side, index) => make("p", { class: "badges side" },
+      make("b", { class: `role side${index}` }, roleName(side.role)), make("em", {}, side.goal),
+      outcome(side.success), badge(`score ${short(side.score)}`), ...statements(side)));
     if (episode.failure) badges.append(badge(episode.failure, "lost"));
     // Arms that share a start play the same before training, so of then the arm's own episode is enough.
     const siblings = data.episodes.filter((other) =>
@@ -193,8 +204,9 @@
       }, `${data.arms.length > 1 ? `${data.arms[other.arm].label}, ` : ""}${other.iteration ? `after ${other.iteration}` : "before"} ${other.success ? "✓" : "✕"}`)));
     }
     parts.head.replaceChildren(
-      make("h3", {}, make("span", { class: `swatch c${arm.colour}` }), episode.goal || `${episode.type}, ${episode.task}`),
-      badges, line);
+      make("h3", {}, make("span", { class: `swatch c${arm.colour}` }),
+        (episode.sides ? "" : episode.goal) || `${episode.type}, ${episode.task}`),
+      badges, ...sides, line);
   };
 
   // Another arm's or moment's episode: filters that would hide it are let go.
@@ -267,14 +279,18 @@
       return;
     }
     const arm = data.arms[episode.arm];
-    const blocks = [make("h4", {}, promptTitle(turn)), prompt(turn)];
+    const side = sideOf(episode, turn);
+    const who = side ? `the ${roleName(side.role)}` : "the student";
+    const blocks = [make("h4", {}, promptTitle(turn, who)), prompt(turn)];
     if (turn.k) {
       const known = make("div", { class: "known" });
       for (const [name, said] of turn.k) known.append(make("b", {}, name), `${text(said)}\n`);
-      blocks.push(make("h4", {}, "Privileged: what the student never reads"), known);
+      blocks.push(make("h4", {}, side
+        ? `Privileged, for the teacher of ${who} alone: what neither side reads`
+        : "Privileged: what the student never reads"), known);
     }
     blocks.push(
-      make("h4", {}, `Completion, turn ${state.turn + 1} of ${episode.turns.length}`),
+      make("h4", {}, `Completion${side ? ` of ${who}` : ""}, turn ${state.turn + 1} of ${episode.turns.length}`),
       make("div", { class: "tokens" }, ...tokens(turn, arm, true)),
       make("p", { class: "outcome" },
         `${turn.v ? "understood" : "not understood"} as “${text(turn.a)}”${turn.p === "ok" ? "" : ` (${turn.p})`}, reward ${short(turn.r)}`));
@@ -282,9 +298,9 @@
     parts.turn.replaceChildren(...blocks);
   };
 
-  const promptTitle = (turn) => {
-    if (!turn.m) return "What the student observed (its prompt was not logged)";
-    return turn.m.length > 1 || state.turn === 0 ? "The student's prompt" : "New in the student's prompt";
+  const promptTitle = (turn, who) => {
+    if (!turn.m) return `What ${who} observed (its prompt was not logged)`;
+    return turn.m.length > 1 || state.turn === 0 ? `The prompt of ${who}` : `New in the prompt of ${who}`;
   };
 
   const prompt = (turn) => {

@@ -3,53 +3,43 @@
 The checks see an environment from outside, through Gymnasium, and need no knowledge of its world. What they cannot
 show: that every task is solvable, that rewards are right, and that nothing privileged reaches the student in other
 words. A leak is found when it is verbatim (a sentence of a skill or hint, or the plan, stands in the student's text),
-when it passes through `TextEnv._privileged` (where a canary is planted), or through whatever `plant` marks.
+when it passes through `TextEnv._privileged` (where a canary is planted) or through whatever `plant` marks, when it is a
+declared `secret`, or when what is shown changes as the secret is exchanged (`variants`). Without any of these nothing
+is known about leaks, and the report says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
 
 from ..choices import require_choice
-from .checks import CHECKS
+from ..core import TextEnv
+from .checks import BLIND, CHECKS, CONTRACT_ONLY, NEEDS
+from .report import CheckResult, ConformanceReport, Status
 from .subject import Subject
 from .walks import ConformanceError, Skipped
 
-__all__ = ["CheckResult", "ConformanceError", "ConformanceReport", "check_text_env"]
+__all__ = [
+    "PROFILES",
+    "CheckResult",
+    "ConformanceError",
+    "ConformanceReport",
+    "Status",
+    "check_text_env",
+    "run_checks",
+]
+
+# `contract` asks for everything, `text` warns of what is this suite's own; `auto` is the one that fits the class.
+PROFILES = ("auto", "contract", "text")
 
 
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """One check that passed, or that had nothing to check."""
-
-    name: str
-    seconds: float
-    skipped: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ConformanceReport:
-    """What was checked; a check that fails raises instead."""
-
-    env: str
-    results: tuple[CheckResult, ...]
-
-    def __str__(self) -> str:
-        rows = (
-            f"  {result.name:<22} "
-            + (f"skipped: {result.skipped}" if result.skipped else f"held {result.seconds:8.2f} s")
-            for result in self.results
-        )
-        return "\n".join([self.env, *rows])
-
-
-def check_text_env(
+def run_checks(
     make: Callable[..., gym.Env[Any, Any]] | str,
     *,
     episodes: int = 8,
@@ -57,9 +47,18 @@ def check_text_env(
     step_seconds: float = 1.0,
     seed: int = 0,
     plant: Callable[[gym.Env[Any, Any], str], None] | None = None,
+    secret: Callable[[gym.Env[Any, Any]], list[str]] | None = None,
+    variants: Callable[[int], gym.Env[Any, Any]] | None = None,
+    oracle: Callable[[gym.Env[Any, Any], str, Mapping[str, Any]], str] | None = None,
+    sessions: int = 32,
+    floor_margin: float = 0.1,
+    split_tasks: int = 60,
+    tolerated: tuple[str, ...] = (),
+    profile: str = "auto",
     only: tuple[str, ...] = (),
+    skip: tuple[str, ...] = (),
 ) -> ConformanceReport:
-    """Check that an environment keeps the contract of text worlds.
+    """Run all checks to the end, whatever each finds.
 
     Args:
         make: An environment id, or a callable that builds a fresh environment and takes Gymnasium's and the contract's
@@ -71,17 +70,28 @@ def check_text_env(
         plant: Puts a canary text into whatever the environment's privileged side is made from, given the unwrapped
             environment after its construction; for worlds that are not a `TextEnv`, and for a deeper look into those
             that are.
+        secret: The texts that the agent's side must not have at present, given the unwrapped environment; a text that
+            the agent has earned is no longer among them.
+        variants: Makes the environment with its secret exchanged, for 0 and for 1, and all else the same.
+        oracle: The right action, given the unwrapped environment, the observation and `info`; the head of the
+            privileged plan where there is one.
+        sessions: Environments that play at once.
+        floor_margin: By how much the oracle has to be above a player of random actions.
+        split_tasks: How many tasks of each split are compared by content.
+        tolerated: Parts of warnings that Gymnasium's own checker may give.
+        profile: One of `PROFILES`.
         only: Names of the checks to run; all by default.
+        skip: Names of checks to leave out.
 
     Returns:
-        The report: which checks held, and which were skipped because there was nothing to check.
+        Each check's result, in the order in which they ran.
 
     Raises:
-        ConformanceError: A check failed; the message says which, what was expected and got, and the remedy.
-        ValueError: `only` names a check that there is not.
+        ValueError: `only` or `skip` names a check that there is not, or there is no such profile.
     """
-    for wanted in only:
+    for wanted in (*only, *skip):
         require_choice("check", wanted, CHECKS, "check_text_env")
+    require_choice("profile", profile, PROFILES, "check_text_env")
     build = functools.partial(gym.make, make) if isinstance(make, str) else make
     name = make if isinstance(make, str) else getattr(make, "__name__", repr(make))
     subject = Subject(
@@ -91,24 +101,70 @@ def check_text_env(
         step_seconds=step_seconds,
         seed=seed,
         plant=plant,
+        secret=secret,
+        variants=variants,
+        oracle=oracle,
+        tolerated=tolerated,
+        sessions=sessions,
+        floor_margin=floor_margin,
+        split_tasks=split_tasks,
     )
-    results = tuple(_run(subject, name, only))
-    return ConformanceReport(name, results)
+    chosen = [check for check in CHECKS if check not in skip and (not only or check in only)]
+    return ConformanceReport(name, tuple(_run(subject, chosen, profile)))
 
 
-def _run(subject: Subject, env_name: str, only: tuple[str, ...]) -> Iterator[CheckResult]:
-    for name, check in CHECKS.items():
-        if only and name not in only:
+def _run(subject: Subject, chosen: list[str], profile: str) -> Iterator[CheckResult]:
+    failed: set[str] = set()
+    contract = profile == "contract"
+    if profile == "auto":
+        with contextlib.suppress(Exception), contextlib.closing(subject.build()) as env:  # `plays` says what it raised
+            contract = isinstance(env.unwrapped, TextEnv)
+    for name in chosen:
+        missing = [need for need in ("plays", *NEEDS.get(name, ())) if need in failed]
+        if missing:
+            yield CheckResult(name, Status.SKIPPED, 0.0, f"it tells nothing where {', '.join(missing)} failed")
             continue
-        began = time.perf_counter()
-        skipped = ""
-        try:
-            check(subject)
-        except Skipped as reason:
-            skipped = str(reason)
-        except ConformanceError as error:
-            raise ConformanceError(name, f"{env_name}: {error.what}", error.remedy) from error.__cause__
-        except Exception as error:
-            what = f"{env_name}: expected the check to play through, got {type(error).__name__}: {error!s:.300}"
-            raise ConformanceError(name, what, "Mend the environment's exception (its traceback is above)") from error
-        yield CheckResult(name, time.perf_counter() - began, skipped)
+        result = _check(subject, name)
+        if result.bad:
+            failed.add(name)
+            if name in CONTRACT_ONLY and not contract and result.status is Status.FAILED:
+                result = CheckResult(name, Status.WARNED, result.seconds, result.what, result.remedy)
+        yield result
+
+
+def _check(subject: Subject, name: str) -> CheckResult:
+    began = time.perf_counter()
+
+    def ended(status: Status, what: str = "", remedy: str = "", **more: Any) -> CheckResult:
+        return CheckResult(name, status, time.perf_counter() - began, what, remedy, **more)
+
+    try:
+        measured = CHECKS[name](subject)
+    except Skipped as reason:
+        return ended(Status.SKIPPED, str(reason))
+    except ConformanceError as error:
+        return ended(Status.FAILED, error.what, error.remedy)
+    except Exception as error:
+        what = f"expected the check to play through, got {type(error).__name__}: {error!s:.300}"
+        return ended(Status.ERROR, what, "Mend the environment's exception")
+    return ended(Status.HELD, measured=measured or {}, blind=BLIND.get(name, ""))
+
+
+def check_text_env(make: Callable[..., gym.Env[Any, Any]] | str, **options: Any) -> ConformanceReport:
+    """Check that an environment keeps the contract of text worlds: `run_checks`, and an error if one failed.
+
+    Args:
+        make: As `run_checks`.
+        **options: As `run_checks`.
+
+    Returns:
+        The report: which checks held, and which were skipped because there was nothing to check.
+
+    Raises:
+        ConformanceError: A check failed; the message says which, what was expected and got, the remedy, and which
+            others failed. Its `report` has them all.
+        ValueError: As `run_checks`.
+    """
+    report = run_checks(make, **options)
+    report.require()
+    return report

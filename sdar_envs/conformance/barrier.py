@@ -33,7 +33,7 @@ def check_privileged_off(subject: Subject) -> None:
                 bare,
                 f"the episode of seed {seed}, with privileged information on and off",
                 "Compute observations and public info without looking at expose_privileged",
-                public=True,
+                of=Moment.public,
             )
 
 
@@ -46,7 +46,10 @@ def check_canary(subject: Subject) -> None:
     canary = f"canary{subject.seed:06d}zq"
     with contextlib.closing(subject.build(render_mode="ansi") if _renders_text(subject) else subject.build()) as env:
         if not _plant(env.unwrapped, canary, subject.plant):
-            return
+            raise Skipped(
+                "no sentence of the privileged side was found, and nothing was planted (--plant): leaks in other words "
+                "were not looked for"
+            )
         planted = False
         for seed, walk in zip(subject.seeds, subject.walks, strict=True):
             for moment in replay(env, seed, actions_of(walk)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,23 @@ Env = gym.Env[Any, Any]
 
 @dataclass
 class Subject:
-    """The environment under check, and how hard to look."""
+    """The environment under check, and how hard to look.
+
+    Attributes:
+        build: Makes a fresh environment; takes Gymnasium's and the contract's keywords.
+        episodes: Whole episodes that the walking checks play.
+        hostile_actions: How many hostile texts are sent.
+        step_seconds: Longest time of one step on hostile text.
+        seed: Of the walks.
+        plant: Puts a canary into what the privileged side is made from.
+        secret: The texts that the agent's side must not have at present, of an unwrapped environment.
+        variants: Makes the environment with its secret exchanged (0 or 1) and all else the same.
+        oracle: The right action, of an unwrapped environment, an observation and `info`.
+        tolerated: Parts of warnings that Gymnasium's checker may give.
+        sessions: Environments that play at once.
+        floor_margin: By how much the oracle's success has to be above the random player's.
+        split_tasks: How many tasks of each split are compared by content.
+    """
 
     build: Callable[..., Env]
     episodes: int
@@ -25,6 +41,13 @@ class Subject:
     step_seconds: float
     seed: int
     plant: Callable[[Env, str], None] | None = None
+    secret: Callable[[Env], list[str]] | None = None
+    variants: Callable[[int], Env] | None = None
+    oracle: Callable[[Env, str, Mapping[str, Any]], str] | None = None
+    tolerated: tuple[str, ...] = ()
+    sessions: int = 32
+    floor_margin: float = 0.1
+    split_tasks: int = 60
 
     @property
     def seeds(self) -> range:
@@ -62,15 +85,17 @@ def strings_of(value: Any) -> Iterator[str]:
             yield from strings_of(part)
 
 
-def require_same(expected: Walk, got: Walk, what: str, remedy: str, *, public: bool = False) -> None:
-    """Require two walks to be equal, values and types, with or without the privileged side.
+def require_same(
+    expected: Walk, got: Walk, what: str, remedy: str, *, of: Callable[[Moment], tuple[Any, ...]] = Moment.comparable
+) -> None:
+    """Require two walks to be equal, values and types, in all of a moment or in a part `of` it.
 
     Raises:
         ConformanceError: They differ; the message names the first call and field that do.
     """
     fields = ("action", "observation", "reward", "terminated", "truncated", "info")
     for number, (one, other) in enumerate(zip(expected, got, strict=False)):
-        pairs = zip(*((m.public() if public else m.comparable()) for m in (one, other)), strict=True)
+        pairs = zip(*(of(moment) for moment in (one, other)), strict=True)
         for name, (left, right) in zip(fields, pairs, strict=True):
             if left != right or type(left) is not type(right):
                 raise failure(

@@ -12,6 +12,8 @@ import gymnasium as gym
 from ..randomness import counted_generator
 
 NONSENSE = "xyzzy the frobnicator"
+# What of `info` is scored; everything else is shown.
+SCORE_KEYS = ("success", "score")
 
 # A walk gives up after so many steps when neither end nor truncation comes.
 LONGEST_WALK = 2_000
@@ -31,6 +33,7 @@ class ConformanceError(AssertionError):
         self.check = check
         self.what = what
         self.remedy = remedy
+        self.report: Any = None  # a `ConformanceReport` with what the other checks found, where all were run
 
     def __reduce__(self) -> tuple[type[ConformanceError], tuple[str, str, str]]:
         # An exception is otherwise rebuilt from its message alone, which fails in the process that receives it.
@@ -61,6 +64,15 @@ class Moment:
         """All that must repeat, without the privileged side."""
         info = {key: value for key, value in self.snapshot.items() if key != "privileged"}
         return (self.action, self.observation, self.reward, self.terminated, self.truncated, info)
+
+    def shown(self) -> tuple[Any, ...]:
+        """All that must repeat but for what is scored."""
+        info = {key: value for key, value in self.snapshot.items() if key not in SCORE_KEYS}
+        return (self.action, self.observation, None, self.terminated, self.truncated, info)
+
+    def scored(self) -> tuple[Any, ...]:
+        """What the call was worth."""
+        return (self.reward, *(self.snapshot.get(key) for key in SCORE_KEYS))
 
     def where(self) -> str:
         """The call, for messages."""

@@ -6,12 +6,12 @@ of one line that names it.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..bounded_files import parse_json
 from .domain import Domain, load_domain
 from .grammar import Grammar, GrammarError, extract_task, load_grammar
 from .pddl import And, Atom, Condition, Exists, Not, Or, PDDLError
@@ -58,10 +58,10 @@ def load_json(path: Path) -> dict[str, Any]:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise GameFileError(f"{path}: expected at most {MAX_BYTES:,} bytes, got {size:,}")
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise GameFileError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         if isinstance(error, GameFileError):
             raise
         raise GameFileError(f"{path}: expected JSON, and it is broken or cut short: {error}") from error

@@ -13,12 +13,13 @@ name replace earlier ones. Reader, compiler and whitelist stay in one file: each
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+from ..bounded_files import parse_json
 
 # The mark that stands for the task's sentence until a game is begun; ALFWorld's grammars use the same.
 TASK_MARK = "UNKNOWN GOAL"
@@ -223,7 +224,7 @@ def meaning(text: str) -> list[Any]:
     parts: list[Any] = []
     for kind, value in reversed(_tokens(text)):
         try:
-            parts.append(json.loads(value[3:-3]) if kind == "block" else value)
+            parts.append(parse_json(value[3:-3]) if kind == "block" else value)
         except ValueError as error:
             raise GrammarError(f"production rules are expected to be JSON: {error}") from error
     return parts
@@ -261,8 +262,8 @@ def _field(tokens: list[tuple[str, str]], kind: str) -> str:
 
 def _read_rules(block: str) -> dict[str, tuple[Rule, ...]]:
     try:
-        data = json.loads(block)
-    except (ValueError, RecursionError) as error:
+        data = parse_json(block)
+    except ValueError as error:
         raise GrammarError(f"production rules are expected to be JSON: {error}") from error
     if not isinstance(data, dict):
         raise GrammarError(f"production rules are expected to be a JSON object, got {type(data).__name__}")

@@ -165,7 +165,7 @@ def _select(root: Path, names: list[str]) -> _Index:
 
 def _read_index(path: Path) -> _Index | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = load_json(path)
         games = tuple(IndexedGame(str(name), str(task_type)) for name, task_type in found["games"])
         index = _Index(games, tuple(str(said) for said in found["left_out"]))
     except (OSError, ValueError, TypeError, KeyError):

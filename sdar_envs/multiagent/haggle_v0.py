@@ -1,39 +1,16 @@
-"""Haggle for PettingZoo: `env` (one agent after another), `raw_env` (the same unwrapped) and `parallel_env`."""
+"""Haggle for PettingZoo: `env` (one agent after another), `raw_env` (the same unwrapped) and `parallel_env`.
+
+They take the options of `haggle.game.Haggle`, beside `expose_privileged` and `render_mode`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-from pettingzoo.utils.wrappers import OrderEnforcingWrapper
-
-from .aec import TextGameAEC
+from .exports import Exports
 from .haggle.game import Haggle
-from .parallel import TextGameParallel
 
 __all__ = ["env", "parallel_env", "raw_env"]
 
-
-def raw_env(*, expose_privileged: bool = True, render_mode: str | None = None, **options: Any) -> TextGameAEC:
-    """The game as an AEC environment.
-
-    Args:
-        expose_privileged: Whether the agents' infos have ``"privileged"``.
-        render_mode: ``"ansi"`` or ``"human"``.
-        **options: Of `haggle.game.Haggle`; `max_cycles` is PettingZoo's name for `horizon`.
-
-    Raises:
-        ValueError: An unknown choice or a number out of range.
-    """
-    if "max_cycles" in options:
-        options["horizon"] = options.pop("max_cycles")
-    return TextGameAEC(Haggle(**options), expose_privileged=expose_privileged, render_mode=render_mode)
-
-
-def env(**options: Any) -> Any:
-    """The same with the one wrapper that says when methods are called in a wrong order."""
-    return OrderEnforcingWrapper(raw_env(**options))
-
-
-def parallel_env(**options: Any) -> TextGameParallel:
-    """The same game with the dictionaries of the parallel interface; each step takes one role's turn."""
-    return TextGameParallel(raw_env(**options))
+_exports = Exports(Haggle)
+raw_env = _exports.raw_env
+env = _exports.env
+parallel_env = _exports.parallel_env

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bounded_files import parse_json
+
 _TOKEN = re.compile(r"\w+")
 _ROOM = 1 << 18  # token vectors that are kept from batch to batch
 
@@ -186,7 +188,7 @@ class HashedEncoder:
         except OSError as error:
             raise ValueError(f"{path}: the hashed encoder cannot be opened: {error.strerror or error}") from error
         try:
-            data = json.loads(text)
+            data = parse_json(text)
             if data["kind"] != "hashed-tfidf":
                 raise ValueError(f"it is of kind {data['kind']!r}")
             numbers = {name: int(data[name]) for name in ("dim", "nonzeros", "heading", "seed")}

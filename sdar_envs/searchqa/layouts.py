@@ -7,12 +7,12 @@ Keys are the same in upper and lower case. What a row means to an environment is
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..bounded_files import bounded_lines, load_json, parse_json
 from .corpus import encodable
 from .record_files import json_record, parquet_records
 
@@ -27,6 +27,7 @@ COLUMNS = frozenset(
     | {"data_source", "metadata", "type", "prop", "s_wiki_title", "id", "_id", "question_id"}
 ) - {"context"}
 
+_LARGEST = 1 << 31  # bytes of a JSON file of questions: published ones have half a gigabyte
 _ROWS = 8_192
 _MOST_FIELD = 1 << 24
 # A word in the name of a file, or of its folder -> the name of the data set.
@@ -165,8 +166,8 @@ def _marked(paragraphs: Sequence[Mapping[str, Any]], steps: Sequence[Any]) -> li
 
 def _from_json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         return None
 
 
@@ -200,7 +201,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(bounded_lines(file), start=1):
             if line.strip():
                 yield json_record(line, f"{path}, line {number}", DatasetError)
 
@@ -208,14 +209,14 @@ def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
 def _json(path: Path) -> Iterator[Mapping[str, Any]]:
     """An array, one object that holds the rows, or, under this name too, an object per line."""
     with path.open(encoding="utf-8-sig") as file:
-        first = next((line for line in file if line.strip()), "")
+        first = next((line for line in bounded_lines(file, limit=_LARGEST) if line.strip()), "")
     lone = _from_json(first)
     if isinstance(lone, dict) and not listed(lower_keys(lone).get("data")):
         yield from _jsonl(path)
         return
     try:
-        whole = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        whole = load_json(path, limit=_LARGEST, values=_LARGEST, encoding="utf-8-sig")
+    except ValueError as error:
         raise DatasetError(
             f"{path}: expected JSON (an array of questions, an object with data, or an object per line): {error}"
         ) from error

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from ..bounded_files import parse_json
 
 
 def json_record(line: str, where: str, error: type[ValueError]) -> Mapping[str, Any]:
@@ -15,8 +16,8 @@ def json_record(line: str, where: str, error: type[ValueError]) -> Mapping[str, 
         ValueError: It holds something else; the error is of the class `error`.
     """
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as cause:
+        record = parse_json(line)
+    except ValueError as cause:
         raise error(f"{where}: expected one JSON object per line: {cause}") from cause
     if not isinstance(record, dict):
         raise error(f"{where}: expected an object, got a {type(record).__name__}")

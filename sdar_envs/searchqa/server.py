@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ..bounded_files import parse_json
 from .client import MAX_QUERIES
 from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
 
 try:
-    import uvicorn
     from starlette.applications import Starlette
     from starlette.datastructures import Headers
     from starlette.exceptions import HTTPException
@@ -32,9 +32,9 @@ try:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
-    from uvicorn.protocols.http.h11_impl import H11Protocol
 
     from ..loopback import read_body
+    from ..patient_http import Patience, serve_patiently
 except ImportError as error:
     raise ImportError(
         "serving needs Starlette and uvicorn: python -m pip install 'sdar-gym[web]' (or: starlette uvicorn)"
@@ -46,7 +46,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_BODY = 1 << 24
-PATIENCE = 5.0  # seconds for the head of a request to arrive, and between two requests
+_MOST_VALUES = 1_000_000  # of a body, commas in its texts included
+MAX_ANSWER = 1 << 27  # bytes: all hits of all queries that a request may have, at a kilobyte each
+MAX_KEPT = 1 << 27  # bytes of bodies and answers under way, of all connections
+PATIENCE = 5.0  # seconds for the head of a request to arrive, and between two requests; twice that to read of an answer
 _WAITING = 16_384  # queries that may wait; more are sent away for a second
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -75,8 +78,8 @@ def read_ask(body: bytes, default_topk: int) -> Ask:
         BadRequest: It is not one; the detail says what was expected.
     """
     try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        fields = parse_json(body, values=_MOST_VALUES)
+    except ValueError as error:
         raise BadRequest(422, f"expected a JSON object: {str(error)[:200]}") from error
     if not isinstance(fields, dict):
         raise BadRequest(422, f"expected a JSON object, got {type(fields).__name__}")
@@ -110,6 +113,17 @@ def as_json(hits: Sequence[Sequence[Hit]], *, scores: bool) -> bytes:
         for found in hits
     ]
     return json.dumps({"result": result}).encode()
+
+
+def _require_room(hits: Sequence[Sequence[Hit]]) -> None:
+    """Refuse an answer that nobody should have to hold.
+
+    Raises:
+        BadRequest: It would be longer than `MAX_ANSWER`.
+    """
+    length = sum(len(hit.passage.contents) + 64 for found in hits for hit in found)
+    if length > MAX_ANSWER:
+        raise BadRequest(413, f"the answer would have {length:,} bytes: ask for fewer queries or hits at a time")
 
 
 _Waiting = tuple[list[str], asyncio.Future[list[list[Hit]]]]  # what is asked, and who waits for it
@@ -205,6 +219,7 @@ def make_app(
         try:
             ask = read_ask(await _body(request), topk)
             hits = await batcher.search(ask.queries, ask.topk)
+            _require_room(hits)
         except BadRequest as refused:
             return _refusal(refused)
         except RetrievalError as error:
@@ -266,37 +281,10 @@ def _answer(status: int, body: bytes, headers: dict[str, str] | None = None) -> 
 
 def _refusal(refused: BadRequest) -> Response:
     # What is left of the request cannot be distinguished from the next one.
-    headers = {"Connection": "close"} if refused.status in (408, 413) else {}
+    headers = {"Connection": "close"} if refused.status in (408, 413, 503) else {}
     if refused.status == 503:
         headers["Retry-After"] = "1"
     return _answer(refused.status, json.dumps({"detail": refused.detail}).encode(), headers)
-
-
-class PatientProtocol(H11Protocol):
-    """uvicorn's HTTP, except that a connection whose request does not begin in time is dropped."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start the clock."""
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(PATIENCE, self._drop)
-
-    def handle_events(self) -> None:
-        """Stop the clock when the head of a request is complete."""
-        super().handle_events()
-        if self._asked():
-            self._deadline.cancel()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._deadline.cancel()
-        super().connection_lost(exc)
-
-    def _drop(self) -> None:
-        if not self._asked() and not self.transport.is_closing():
-            self.transport.close()
-
-    def _asked(self) -> bool:
-        return getattr(self, "cycle", None) is not None
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -327,26 +315,12 @@ def serve(
     Args:
         app: What `make_app` made.
         listener: What `bind` took.
-        connections: Connections at once; more are answered with 503.
+        connections: At one time: the one that has been silent longest makes room for a new one; where all have asked
+            for something, it is answered with 503.
         ready: Called when requests are taken.
     """
-    config = uvicorn.Config(
-        app,
-        http=PatientProtocol,
-        ws="none",
-        log_level="warning",
-        access_log=False,
-        limit_concurrency=connections,
-        timeout_keep_alive=int(PATIENCE),
-        timeout_graceful_shutdown=2,
-        server_header=False,
-        h11_max_incomplete_event_size=1 << 16,
+    patience = Patience(
+        head=PATIENCE, idle=PATIENCE, write=2 * PATIENCE, answer=12 * PATIENCE, connections=connections, kept=MAX_KEPT
     )
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if ready is not None:
-                ready()
-
-    Server(config).run(sockets=[listener])
+    busy = _refusal(BadRequest(503, "too many clients: try again in a second"))
+    serve_patiently(app, listener, patience, busy, lifespan=True, ready=ready)

@@ -7,7 +7,6 @@ lengths follow Search-R1's retriever, so that its published indexes can be searc
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..bounded_files import load_json
 
 try:
     import torch
@@ -175,7 +176,7 @@ def _own_json(name: str, file: str) -> Any:
         _raise_exceptions_for_connection_errors=False,
     )
     try:
-        return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
+        return None if path is None else load_json(path)
     except (OSError, ValueError):
         return None
 

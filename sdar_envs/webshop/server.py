@@ -71,6 +71,12 @@ def make_app(visits: Visits, options: StoreOptions) -> ASGIApp:
     return loopback.guarded(app)
 
 
+def make_busy() -> ASGIApp:
+    """The page for whoever comes when there are too many: it says so, and when to come again."""
+    page = storefront.message_html("The store is busy", "Load this page again in a moment.")
+    return loopback.guarded(HTMLResponse(page, 503, {"Retry-After": "2", "Connection": "close"}))
+
+
 def _fixed(content: str, kind: str) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
         return Response(content, media_type=kind)

@@ -17,6 +17,7 @@ from ..privileged import Privileged, StudentView, split_info
 from .session import Session
 
 ID_BYTES = 24
+_MINUTE = 60.0
 
 
 class ShopEnv(Protocol):
@@ -119,7 +120,9 @@ class Visits:
     Args:
         make_env: Makes an environment.
         next_task: The task of the next visit.
-        most: Visits at one time. Where there are as many, one that is over makes room; a running one never does.
+        most: Visits at one time. Where there are as many, one that is over makes room, else the one that has rested
+            longest, if that is longer than a minute for itself and one for every step that was taken in it: who has
+            only taken an errand cannot keep others out.
         rest: Seconds after which a visit that nobody asks for ends.
         ended: Called with every visit that comes to its end by a purchase or by its last step.
         clock: Seconds that never run backwards.
@@ -155,13 +158,13 @@ class Visits:
         """
         self._end_rested()
         if len(self._visits) >= self._most:
-            finished = next((visit_id for visit_id, visit in self._visits.items() if visit.over), None)
-            if finished is None:
+            yielding = next((visit_id for visit_id, visit in self._visits.items() if visit.over), self._rested())
+            if yielding is None:
                 raise StoreFullError(
                     f"all {self._most} places are taken: finish a visit, or wait until one has rested "
                     f"{self._rest / 60:g} minutes"
                 )
-            self._drop(finished)
+            self._drop(yielding)
         env, task_id = self._make_env(), self._next_task()
         observation, info = env.reset(options={"task_id": task_id})
         view, known = split_info(observation, info)
@@ -188,6 +191,14 @@ class Visits:
         """End all visits."""
         for visit_id in list(self._visits):
             self._drop(visit_id)
+
+    def _rested(self) -> str | None:
+        """The visit that has rested longest of those that nobody seems to be at; None where there is none."""
+        now = self._clock()
+        for visit_id, visit in self._visits.items():  # the one that was touched longest ago first
+            if now - visit.touched > _MINUTE * (1 + visit.steps):
+                return visit_id
+        return None
 
     def _end_rested(self) -> None:
         now = self._clock()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import make_model
 
-from agents.sampling.base import Sample, SampleRequest
+from agents.sampling.base import NonFiniteLogitsError, Sample, SampleRequest
 from agents.sampling.draws import draw
 from agents.sampling.fast_forward import FastForward
 from agents.sampling.local import BatchSampler
@@ -180,6 +180,29 @@ def test_a_drawn_token_always_has_a_probability(logits: list[float], uniform: fl
     )
     assert 0 <= tokens.item() < len(logits)
     assert np.isfinite(logprobs.item()) and np.isfinite(entropies.item())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("size", [12, 20_000])  # one sum over the vocabulary, and sums of blocks
+@pytest.mark.parametrize("greedy", [False, True])
+def test_logits_that_are_not_finite_give_a_log_prob_that_says_so(bad: float, size: int, greedy: bool) -> None:
+    logits = torch.zeros(3, size)
+    logits[1, 5] = bad
+    logits[2, :-1] = -np.inf  # a vocabulary with one word left is fine
+    tokens, logprobs, _ = draw(logits, torch.ones(3), torch.tensor([greedy] * 3), torch.full((3,), 0.7).double())
+    assert tokens.max() < size and tokens[2] == size - 1
+    assert logprobs.isfinite().tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("layout", ["block", "rows"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_model_whose_logits_are_not_finite_is_an_error_of_its_own(layout: str, temperature: float) -> None:
+    broken = make_model("qwen3", 40)
+    broken.lm_head.weight.data[7] = np.nan
+    bad = BatchSampler(broken, max_completion_length=4, max_context=99, end_ids=(3,), pad_id=0, layout=layout)
+    request = SampleRequest(0, [20, 21, 22], continues=False, draw=("x",), temperature=temperature)
+    with pytest.raises(NonFiniteLogitsError, match="not finite at token 1 after a prompt of 3 tokens"):
+        bad.sample([request])
 
 
 # What costs and what does not.

@@ -237,6 +237,55 @@ def test_a_long_episode_opens_at_once(chromium, tmp_path: Path):
     assert "turn 1000 of 1000" in page.inner_text("#viewer-turn")
 
 
+def write_game(folder: Path, roles: tuple[str, str], *, text: str = "") -> Path:
+    """A run whose log is one game of two sides, who act in turns; the second speaks first."""
+    import json
+
+    run = write_run(folder, iterations=1, privileged=True)
+    lines = (run / "episodes.jsonl").read_text(encoding="utf-8").splitlines()
+    record = json.loads(next(line for line in lines if '"phase": "train"' in line))
+    episodes, known = [], []
+    for number, role in enumerate(roles):
+        turns = [
+            {**turn, "move": 2 * place + 1 - number, "observation": f"{text}seen by {role}", "messages": []}
+            for place, turn in enumerate(record["turns"][:2])
+        ]
+        for place, turn in enumerate(turns):
+            turn["messages"] = [{"role": "user", "content": f"{text}prompt {place} of {role}"}]
+        own = {"role": role, "game": 0, "group": number, "instruction": f"{text}goal of {role}", "success": not number}
+        episodes.append({**record, **own, "turns": turns})
+        told = [{"hints": [f"{text}secret {place} of {role}"]} for place in range(2)]
+        known.append({**{name: episodes[-1][name] for name in ("schema", "phase", "iteration", "group", "member")}})
+        known[-1] |= {"task_id": record["task_id"], "turns": told}
+    for name, records in (("episodes", episodes), ("privileged", known)):
+        (run / f"{name}.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+    return run
+
+
+def test_both_sides_of_a_game_are_one_episode_and_each_turn_has_its_own_sides_prompt_and_secret(chromium, tmp_path):
+    run = write_game(tmp_path / "run", ("shopper_0", "seller_0"))
+    watched = open_page(chromium, report_of(run, with_privileged=True))
+    page = watched.page
+    assert count(page) == 1 and page.locator("#viewer-turns button").count() == 4
+    head = page.inner_text("#viewer-head")
+    assert "goal of shopper_0" in head and "goal of seller_0" in head
+    for place, (role, other) in enumerate([("seller", "shopper"), ("shopper", "seller")] * 2):
+        page.locator("#viewer-turns button").nth(place).click()
+        shown = page.inner_text("#viewer-turn")
+        assert f"of the {role}" in shown and f"of the {other}" not in shown
+        assert f"prompt {place // 2} of {role}_0" in shown and f"secret {place // 2} of {role}_0" in shown
+        assert f"{other}_0" not in shown
+    assert watched.misdeeds == []
+
+
+@pytest.mark.parametrize("payload", WORST[:4], ids=lambda text: ascii(text)[:40])
+def test_hostile_roles_and_words_of_games_do_nothing(chromium, payload: str, tmp_path: Path):
+    run = write_game(tmp_path / "run", (f"{payload}_0", f"other{payload}_1"), text=payload)
+    watched = open_page(chromium, report_of(run, with_privileged=True))
+    visit_everything(watched.page)
+    assert watched.misdeeds == [] and watched.page.locator(STRANGE).count() == 0
+
+
 # --- what it does not do ---
 
 STRANGE = "img, image, iframe, object, embed, video, audio, math, marquee, base, link, template, foreignObject, animate"

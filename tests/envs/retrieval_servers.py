@@ -102,12 +102,14 @@ import sys, json
 from sdar_envs.searchqa import server
 from sdar_envs.searchqa.corpus import Passage
 from sdar_envs.searchqa.retriever import Hit
-server.PATIENCE = float(sys.argv[2])
+import time
+server.PATIENCE, server.MAX_KEPT = float(sys.argv[2]), int(sys.argv[4])
 PASSAGES = [Passage.of(n, f"Thing {n}", f"Entry {n} \\u00e9 about topic {n % 7}.") for n in range(50)]
 class Listed:
     name = "listed"
     def search(self, queries, k):
         if "fail" in queries: raise RuntimeError("secret detail")
+        if "wait" in queries: time.sleep(1.5); return [[] for _ in queries]
         return [[Hit(PASSAGES[(int(q) + n) % 50], 1.0 - n / 100) for n in range(k)] if q else [] for q in queries]
     def normalise(self, query): return query
 listener = server.bind("127.0.0.1", int(sys.argv[1]))
@@ -119,12 +121,12 @@ server.serve(app, listener, connections=int(sys.argv[3]),
 
 @contextmanager
 def own_server(
-    port: int = 0, patience: float = 5.0, connections: int = 512
+    port: int = 0, patience: float = 5.0, connections: int = 512, kept: int = 1 << 27
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     pytest.importorskip("uvicorn")
     pytest.importorskip("starlette")
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(port), str(patience), str(connections)],
+        [sys.executable, "-c", SERVER, str(port), str(patience), str(connections), str(kept)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

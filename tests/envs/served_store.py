@@ -30,7 +30,7 @@ def make_visits(env_class: type[WebShopEnv] = WebShopEnv, *, first: int = 0, exp
 
 
 def client_of(visits: Visits, options: StoreOptions | None = None, **how: Any) -> TestClient:
-    return TestClient(make_app(visits, options or StoreOptions()), base_url=ORIGIN, **how)
+    return TestClient(make_app(visits, options or StoreOptions()), base_url=ORIGIN, headers={"origin": ORIGIN}, **how)
 
 
 def asking(client: TestClient) -> Ask:

@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
-from sdar_envs.multiagent.haggle.bounds import best_response, informed, reference, uninformed
+from sdar_envs.multiagent.haggle.bounds import best_response, informed, reference, reference_returns, uninformed
 from sdar_envs.multiagent.haggle.game import Haggle
 from sdar_envs.multiagent.haggle.players import PLAYERS, make_player
 from sdar_envs.multiagent.haggle.regularities import regularities
@@ -17,7 +17,7 @@ from sdar_envs.multiagent.haggle.tables import OTHER, ROLES, SELLER, SHOPPER, SI
 from sdar_envs.multiagent.playing import play_game
 
 # Own player -> share, success, deals of (shopper, seller) against the limiter over the first 2,016 training tasks of
-# the small size, as docs/multiagent.md has them.
+# the small size, as docs/haggle.md has them.
 PUBLISHED = {
     "random": ((0.34, 0.16, 0.69), (0.35, 0.16, 0.70)),
     "honest": ((0.00, 0.00, 1.00), (0.00, 0.00, 1.00)),
@@ -123,6 +123,13 @@ def test_no_player_that_knows_nothing_beats_the_exact_bound_over_many_worlds(rol
             for number in range(28)
         ]
         assert np.mean(shares) <= bound + 2 * np.std(shares) / len(shares) ** 0.5, name
+
+
+def test_reports_are_given_the_bounds_of_the_game_that_was_played_and_none_of_another():
+    known = reference_returns({"role": "both", "opponent": "limiter", "world_seed": 3})
+    assert list(known.values()) == [reference("small")["uninformed"].share, reference("small")["informed"].share]
+    others = [{"opponent": "greedy"}, {"patience": 2}, {"horizon": 3}, {"regularity": 0.5}, {"size": "huge"}]
+    assert [reference_returns(options) for options in others] == [{}] * len(others)
 
 
 @pytest.mark.slow

@@ -342,7 +342,7 @@ def test_hostile_words_and_commands_leave_one_encodable_line():
 
 # --- players ---
 
-# Runner -> share of the first 1,000 training tasks won with the usual cook, as docs/multiagent.md has it.
+# Runner -> share of the first 1,000 training tasks won with the usual cook, as docs/pair.md has it.
 PUBLISHED = {"informed": 0.77, "wishes": 0.32, "carrier": 0.23, "random": 0.0}
 
 

@@ -249,17 +249,85 @@ def test_64_clients_get_100000_right_answers():
         assert stress(port, 64, 100_032) == []
 
 
-def test_more_connections_than_allowed_are_told_to_come_back():
-    with own_server(connections=4) as (port, _):
-        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
-        try:
-            assert post(port, {"query": "5"})[0] == 503
-        finally:
-            for connection in held:
-                connection.close()
-        deadline = time.monotonic() + 10
-        while post(port, {"query": "5"})[0] != 200:
+def asked(port: int, content: bytes, *, buffer: int | None = None) -> socket.socket:
+    """A connection on which these bytes were sent and nothing is read."""
+    connection = socket.socket()
+    if buffer is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    connection.settimeout(20)
+    connection.connect(("127.0.0.1", port))
+    connection.sendall(content)
+    return connection
+
+
+def request(fields: dict[str, Any]) -> bytes:
+    body = json.dumps(fields).encode()
+    return b"POST /retrieve HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def ended(connection: socket.socket) -> bytes:
+    """What comes until the server ends the connection, which it must."""
+    content = b""
+    try:
+        while part := connection.recv(1 << 16):
+            content += part
+    except ConnectionResetError:
+        pass
+    connection.close()
+    return content
+
+
+def test_half_sent_heads_keep_nobody_out_and_end_on_a_fresh_connection_and_on_a_used_one():
+    with own_server(patience=1.0, connections=8) as (port, _):
+        fresh = [asked(port, b"POST /retrieve HTTP/1.1\r\nHost: loc") for _ in range(8)]
+        assert post(port, {"query": "5"})[0] == 200  # more than may be are there, and a newcomer is answered
+        for connection in fresh:
+            assert ended(connection) == b""
+        used = [asked(port, request({"query": "5"})) for _ in range(8)]
+        for connection in used:
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            connection.sendall(b"POST /retr")
+        assert post(port, {"query": "5"})[0] == 200
+        for connection in used:
+            ended(connection)
+        # Nor does a body that goes on after its answer hold a connection.
+        early = asked(port, b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc")
+        assert early.recv(1 << 16).startswith(b"HTTP/1.1 404")
+        early.sendall(b"d")
+        ended(early)
+
+
+def test_who_does_not_read_an_answer_is_dropped_and_answers_under_way_are_bounded_in_bytes():
+    large = request({"queries": [str(n % 50) for n in range(1024)], "topk": 40})  # an answer of 3 MB
+    with own_server(patience=0.5, kept=8_000_000) as (port, process):
+        readers = [asked(port, large, buffer=4096) for _ in range(8)]
+        deadline = time.monotonic() + 20
+        statuses: list[bytes] = []
+        for connection in readers:
+            statuses.append(connection.recv(12))
             assert time.monotonic() < deadline
+        time.sleep(1.5)  # patience for who takes nothing, and a look
+        assert 2 <= statuses.count(b"HTTP/1.1 200") < 8 and set(statuses) == {b"HTTP/1.1 200", b"HTTP/1.1 503"}
+        assert post(port, {"query": "5"})[0] == 200  # small ones always have room
+        told = next(each for each, status in zip(readers, statuses, strict=True) if status.endswith(b"503"))
+        assert b"retry-after" in ended(told).lower()
+        got = [len(ended(each)) for each, status in zip(readers, statuses, strict=True) if status.endswith(b"200")]
+        status, found = post(port, json.loads(large.partition(b"\r\n\r\n")[2]))
+        assert status == 200 and len(found["result"]) == 1024
+        assert max(got) < len(json.dumps(found))
+        assert process.poll() is None
+
+
+def test_where_all_connections_have_asked_for_something_a_newcomer_is_told_when_to_come_back():
+    with own_server(connections=4) as (port, _):
+        held = [asked(port, request({"query": "wait"})) for _ in range(4)]
+        time.sleep(0.5)
+        told = ended(asked(port, request({"query": "5"})))
+        assert told.startswith(b"HTTP/1.1 503") and b"retry-after: 1" in told.lower() and b"too many clients" in told
+        for connection in held:
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            connection.close()
+        assert post(port, {"query": "5"})[0] == 200
 
 
 def test_a_server_that_is_killed_and_comes_back_loses_nothing_that_the_client_was_told():

@@ -13,11 +13,12 @@ pytest.importorskip("starlette", reason='serving needs the extra: pip install "s
 
 import httpx2
 from served_store import ORIGIN, asking, client_of, make_visits, plan_of, visitor_of
+from starlette.testclient import TestClient
 from store_visitor import Visitor
 
 from sdar_envs.loopback import LONGEST_FORM, MOST_FIELDS
 from sdar_envs.webshop.env import WebShopEnv
-from sdar_envs.webshop.server import NOT_UNDERSTOOD, OLD_PAGE, StoreOptions, make_app
+from sdar_envs.webshop.server import NOT_UNDERSTOOD, OLD_PAGE, StoreOptions, make_app, make_busy
 from sdar_envs.webshop.visits import StoreFullError, Visit, Visits
 
 CANARY = "canary-that-only-teachers-know"
@@ -154,7 +155,9 @@ def test_many_people_shop_at_once_and_none_meets_another():
             page = await client.post(page.url.path, data={"step": str(step), "action": action}, follow_redirects=True)
 
     async def everybody() -> None:
-        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url=ORIGIN) as client:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=app), base_url=ORIGIN, headers={"origin": ORIGIN}
+        ) as client:
             await asyncio.gather(*(shop(client) for _ in range(20)))
 
     asyncio.run(everybody())
@@ -247,6 +250,35 @@ def test_there_are_only_so_many_visits_and_only_finished_ones_make_room():
     assert visits.open() and len(visits) == 1
 
 
+def test_a_busy_store_says_on_a_page_when_to_come_again():
+    response = TestClient(make_busy(), base_url=ORIGIN).get("/")
+    assert (response.status_code, response.headers["retry-after"], response.headers["connection"]) == (
+        503,
+        "2",
+        "close",
+    )
+    assert "The store is busy" in response.text and "default-src 'none'" in response.headers["content-security-policy"]
+
+
+def test_who_only_takes_errands_keeps_nobody_out_for_longer_than_a_minute():
+    clock = Clock()
+    visits = make_visits(most=3, rest=1800.0, clock=clock)
+    played = visits.open()
+    for _ in range(2):
+        visit = visits.find(played)
+        assert visit is not None
+        visits.act(visit, "search[socks]")
+    idle = [visits.open() for _ in range(2)]
+    clock.now += 61
+    assert visits.open() and visits.find(idle[0]) is None
+    assert visits.find(played) is not None and visits.find(idle[1]) is not None
+    clock.now += 119  # three minutes for a visit of two steps, one for one of none
+    assert [visits.open() for _ in range(2)]
+    with pytest.raises(StoreFullError):
+        visits.open()
+    assert visits.find(played) is not None
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -304,10 +336,22 @@ def test_forms_of_other_sites_are_refused(headers: dict[str, str]):
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"origin": ORIGIN}, {"sec-fetch-site": "same-origin", "origin": ORIGIN}], ids=str
+    "headers",
+    [{"origin": ORIGIN}, {"sec-fetch-site": "same-origin"}, {"sec-fetch-site": "same-origin", "origin": ORIGIN}],
+    ids=str,
 )
 def test_own_forms_are_taken(headers: dict[str, str]):
-    assert client_of(make_visits()).post("/start", headers=headers).status_code == 200
+    client = client_of(make_visits())
+    del client.headers["origin"]
+    assert client.post("/start", headers=headers).status_code == 200
+
+
+def test_a_form_that_does_not_say_where_it_is_from_is_refused():
+    visits = make_visits()
+    client = client_of(visits)
+    del client.headers["origin"]
+    assert client.post("/start").status_code == 403
+    assert len(visits) == 0
 
 
 def test_forms_are_short_and_are_forms():

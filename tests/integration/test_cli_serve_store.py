@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -53,7 +53,8 @@ def serving(*words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
 def visitor_of(server: str) -> Visitor:
     def ask(method: str, address: str, fields: Mapping[str, str] | None) -> tuple[int, str, str]:
         body = None if fields is None else urlencode(fields).encode()
-        request = urllib.request.Request(server.rstrip("/") + address, body, method=method)
+        origin = {"Origin": server.rstrip("/")}
+        request = urllib.request.Request(server.rstrip("/") + address, body, origin, method=method)
         try:
             with urllib.request.urlopen(request) as answer:
                 return answer.status, urlsplit(answer.url).path, answer.read().decode()
@@ -169,7 +170,7 @@ def test_the_browser_is_opened_at_the_stores_address(monkeypatch: pytest.MonkeyP
     opened: list[str] = []
     served: list[Any] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    monkeypatch.setattr("sdar_envs.loopback.serve", lambda app, listener: served.append(listener.getsockname()))
+    monkeypatch.setattr("sdar_envs.loopback.serve", lambda app, listener, **how: served.append(listener.getsockname()))
     assert main(["serve-store", "--port", "0", "--open", "--no-record", *SMALL]) == 0
     ((host, port),) = served
     assert opened == [f"http://{host}:{port}/"]
@@ -193,3 +194,18 @@ def test_nothing_of_the_teachers_side_is_computed_unless_it_is_shown(monkeypatch
 
     monkeypatch.setattr("sdar_envs.loopback.serve", visit_once)
     assert main(["serve-store", "--port", "0", "--panel", "--no-record", *SMALL]) == 0
+
+
+def test_half_sent_heads_keep_nobody_out_of_the_store() -> None:
+    with serving("--no-record", "--max-visits", "4") as (server, _):
+        place = ("127.0.0.1", urlsplit(server).port or 0)
+        dawdlers = [socket.create_connection(place, timeout=20) for _ in range(2 * 4 + 64)]
+        for dawdler in dawdlers:
+            dawdler.sendall(b"GET / HTTP/1.1\r\nHost: 127")
+        visitor = visitor_of(server)
+        visitor.start()
+        assert visitor.main.has_search_bar
+        for dawdler in dawdlers:
+            with suppress(ConnectionResetError):
+                assert dawdler.recv(100) == b""
+            dawdler.close()

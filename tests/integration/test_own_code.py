@@ -12,8 +12,8 @@ import pytest
 from scripted_agents import ParityEnv, ParityWorld
 from small_runs import make_trainer
 
+from sdar_envs.references import import_own
 from trainers.methods import METHODS, get_method
-from trainers.options.references import import_own
 from trainers.run.directory import RunDirectoryError, read_json_lines
 
 OWN_METHODS = """

@@ -219,3 +219,32 @@ def test_sixteen_bit_runs_go_on_from_their_masters(tmp_path: Path) -> None:
     assert equal(weights(straight), weights(resumed))
     masters = [trainer.updater.masters.separate() for trainer in (straight, resumed)]
     assert masters[0] and equal(*masters)
+
+
+def test_a_log_that_is_shorter_than_the_checkpoint_says_falls_back_to_an_older_one_that_fits(
+    tmp_path: Path, straight: tuple[Path, dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    make_trainer(tmp_path, **OPTIONS).train()
+    log = tmp_path / "run" / "metrics.jsonl"
+    os.truncate(log, log.stat().st_size - 5)  # as a copy that was broken off would be
+    resumed = make_trainer(tmp_path, **OPTIONS)
+    resumed.train(resume_from_checkpoint=True)
+    assert "metrics.jsonl" in caplog.text and "trying the one before" in caplog.text
+    assert equal(straight[1], weights(resumed))
+    assert story(tmp_path, "metrics") == story(straight[0], "metrics")
+    os.truncate(log, 3)
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl"):
+        make_trainer(tmp_path, **OPTIONS).train(resume_from_checkpoint=True)
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path) -> None:
+    from small_runs import save_model
+    from transformers import AutoModelForCausalLM
+
+    from trainers.engine.finite_weights import NonFiniteWeightsError
+
+    model = AutoModelForCausalLM.from_pretrained(save_model(tmp_path / "model"))
+    model.model.layers[0].mlp.up_proj.weight.data[1, 2] = float("nan")
+    model.save_pretrained(tmp_path / "model")
+    with pytest.raises(NonFiniteWeightsError, match=r"model\.layers\.0\.mlp\.up_proj\.weight: 1 of .* not finite"):
+        make_trainer(tmp_path, **OPTIONS)

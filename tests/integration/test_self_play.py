@@ -119,6 +119,23 @@ def test_self_play_is_one_command_and_the_game_may_be_named_either_way(model: Pa
     assert "choose from sdar/haggle-v0" in capsys.readouterr().err
 
 
+def test_both_sides_of_the_shown_games_are_logged_whole_and_their_turns_have_an_order(
+    model: Path, tmp_path: Path
+) -> None:
+    trainer(model, tmp_path / "run", max_steps=1, method="sdar").train()
+    records = [r for r in read_json_lines(tmp_path / "run" / "episodes.jsonl") if r["phase"] == "train"]
+    games: dict[int, list[dict[str, Any]]] = {}
+    for record in records:
+        games.setdefault(record["game"], []).append(record)
+    for sides in games.values():
+        moves = sorted(turn["move"] for side in sides for turn in side["turns"])
+        assert moves == list(range(len(moves)))
+    shown = {record["game"] for record in records[:2]}
+    for game, sides in games.items():
+        assert all(("tokens" in turn) is (game in shown) for side in sides for turn in side["turns"])
+    assert {record["role"] for game in shown for record in games[game]} == set(ROLES)
+
+
 def test_a_matrix_of_a_run_and_scripts_is_written_as_numbers_and_as_a_picture(
     model: Path, tmp_path: Path, capsys
 ) -> None:
@@ -131,5 +148,15 @@ def test_a_matrix_of_a_run_and_scripts_is_written_as_numbers_and_as_a_picture(
     picture = (tmp_path / "m.svg").read_text()
     assert picture.startswith("<svg") and picture.count("<rect") == 18 and "against expert" in picture
     assert "best responses within these players" in capsys.readouterr().out
+    # In the run's own folder it becomes a part of the run's report.
+    (tmp_path / "run" / "crossplay.json").write_text((tmp_path / "m.json").read_text())
+    assert main(["report", str(tmp_path / "run"), "--no-images"]) == 0
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "As shopper (rows), against each seller (columns)" in page and "exploitability" in page
+    assert page.count('class="cell"') == 18
+    assert "best uninformed, exact" in page and "best informed, exact" in page
+    (tmp_path / "run" / "crossplay.json").write_text('{"schema": "sdar/crossplay/1", "cells": []}')
+    assert main(["report", str(tmp_path / "run"), "--no-images"]) == 2
+    assert "without game, roles, players, hash" in capsys.readouterr().err
     assert main(["crossplay", "scripted:nobody"]) == 2
     assert main(["crossplay", "expert", "expert"]) == 2

@@ -295,6 +295,10 @@ def test_results_that_contradict_each_other_are_refused(finished: Path, study: S
     content = read_json(path)
     content["curve"][1]["overall"]["wins"] += 1
     path.write_text(json.dumps(content))
+    with pytest.raises(StudyError, match=r"result\.json: the result was changed after it was written"):
+        merge_studies(finished, [other])
+    del content["checksum"]  # as a version that wrote none would have it
+    path.write_text(json.dumps(content))
     with pytest.raises(StudyError, match=r"contradicts .* in curve"):
         merge_studies(finished, [other])
 

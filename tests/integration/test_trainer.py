@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -432,3 +433,21 @@ def test_a_trainer_starts_from_a_preset_as_the_command_line_does() -> None:
         configuration(model, env_id, SDARConfig(), "auto")
     with pytest.raises(TypeError, match="goes with preset="):
         configuration(model, env_id, {"seed": 1}, None)
+
+
+def test_a_run_opens_no_connection_and_listens_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name in ("connect", "connect_ex", "bind", "listen"):
+        real = getattr(socket.socket, name)
+
+        def noted(self: socket.socket, *words: Any, name: str = name, real: Any = real) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6):
+                asked.append(f"{name}{words}")
+            return real(self, *words)
+
+        monkeypatch.setattr(socket.socket, name, noted)
+    make_trainer(tmp_path, max_steps=1, save_steps=1).train()
+    assert asked == []
+    with socket.socket() as own:  # the notes would be taken
+        own.bind(("127.0.0.1", 0))
+    assert len(asked) == 1

@@ -23,7 +23,10 @@ from mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("sdar_envs", "agents", "trainers", "assets", "tests", "benchmarks", "docs")
-FILES = ("pyproject.toml", "README.md", "CONTRIBUTING.md", "SECURITY.md", "tox.ini", "constraints.txt")
+FILES = (
+    *("pyproject.toml", "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md"),
+    *("mkdocs.yml", "tox.ini", "constraints.txt"),
+)
 LIMIT_S = 600.0  # of the tests of one mutant
 SOUND_LIMIT_S = 3600.0  # of all of them together, without a mutant
 

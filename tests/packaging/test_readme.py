@@ -8,38 +8,14 @@ from __future__ import annotations
 import configparser
 import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pages import FENCE, IDS, PAGES, ROOT, blocks, commands, inline_commands
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted((ROOT / "docs").glob("*.md"))
-IDS = [page.relative_to(ROOT).as_posix() for page in PAGES]
-FENCE = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+) -->\s*)?^```(?P<language>\w*)\n(?P<body>.*?)^```", re.M | re.S)
-
-
-def blocks(page: Path, *languages: str) -> list[tuple[str, str | None]]:
-    text = page.read_text(encoding="utf-8")
-    return [(m["body"], m["reason"]) for m in FENCE.finditer(text) if m["language"] in languages]
-
-
-def commands(page: Path) -> list[list[str]]:
-    """The words of every shell command on the page, fenced or indented, without comments and prompts."""
-    text = page.read_text(encoding="utf-8")
-    shell = "\n".join(body for body, _ in blocks(page, "bash", "sh", "console", "shell"))
-    indented = "\n".join(re.findall(r"^ {4,}(\S.*)$", FENCE.sub("", text), re.M))
-    found = []
-    for line in f"{shell}\n{indented}".replace("\\\n", " ").splitlines():
-        line = line.strip().removeprefix("$ ")
-        if re.match(r"(sdar|python -m|tox|pytest)\b", line):
-            try:
-                found += [shlex.split(part, comments=True) for part in line.split("&&")]
-            except ValueError:
-                continue  # prose with an apostrophe
-    return [words for words in found if words]
+OLD_STUDY_FORM = (ROOT / "trainers/cli/study/old_form.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -66,11 +42,6 @@ def test_python_blocks_run_in_order_in_a_fresh_interpreter(page: Path, tmp_path:
     assert result.returncode == 0, result.stderr
 
 
-def is_output(words: list[str]) -> bool:
-    """Whether a line that begins with the command's name is what it prints: an error, or the progress of a run."""
-    return len(words) > 1 and bool(re.fullmatch(r"\d+/\d+|[a-z-]+:", words[1]))
-
-
 def understood(words: list[str]) -> bool:
     """Whether ``sdar`` takes these words; letters that stand for a value, as in ``--seed S``, are given one."""
     from trainers.cli import command_parser
@@ -87,14 +58,12 @@ def understood(words: list[str]) -> bool:
 def test_commands_of_the_page_exist_with_their_flags(page: Path):
     pytest.importorskip("yaml")
     for words in commands(page):
-        if is_output(words):
-            continue
         if words[0] == "sdar" and len(words) > 1 and not words[1].startswith("-") and "|" not in words:
             assert understood(words[1:]), f"{words} on {page.name}"
         elif words[0] == "tox" and "-e" in words:
             settings = configparser.ConfigParser()
             settings.read(ROOT / "tox.ini")
-            known = {name.removeprefix("testenv:") for name in settings.sections()} | {"py311"}
+            known = {name.removeprefix("testenv:") for name in settings.sections()} | {"py311", "py312", "py313"}
             assert set(words[words.index("-e") + 1].split(",")) <= known, f"{words} on {page.name}"
         elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
             program = ROOT / words[2].replace(".", "/")
@@ -103,6 +72,26 @@ def test_commands_of_the_page_exist_with_their_flags(page: Path):
         elif words[0] == "pytest":
             for path in (word for word in words[1:] if word.startswith("tests/")):
                 assert (ROOT / path.split("::")[0]).exists(), f"{words} on {page.name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_commands_within_the_text_exist_with_their_flags(page: Path):
+    pytest.importorskip("yaml")
+    from trainers.cli import COMMANDS, command_parser
+
+    for command in inline_commands(page):
+        name, *words = command.split()[1:]
+        assert name in COMMANDS, f"{command} on {page.name}"
+        known = command_parser(name)[0].format_help()
+        if name == "study":
+            from trainers.cli.study.subcommands import SUBCOMMANDS, subcommand_parser
+
+            named = [words[0]] if words and words[0].isalpha() else list(SUBCOMMANDS)
+            assert named[0] in SUBCOMMANDS, f"{command} on {page.name}"
+            # The form without a subcommand still works, with flags of its own.
+            known = "".join(subcommand_parser(each).format_help() for each in named) + OLD_STUDY_FORM
+        for flag in re.findall(r"(?<!\S)--[a-z][\w-]*", command):
+            assert re.search(rf"{flag}(?![\w-])", known) or flag.startswith("--no-"), f"{command} on {page.name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)

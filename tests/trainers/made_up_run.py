@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from sdar_envs.randomness import counted_generator
+from trainers.config import SDARConfig
+from trainers.evaluation.evaluation_set import KEYS, EvaluationSet
 from trainers.evaluation.intervals import wilson
+from trainers.methods import METHODS
 
 KINDS = ("clean", "cool", "heat", "light", "place", "two")
 SHOWN = 24  # tasks of the panel whose episodes are logged
@@ -49,18 +52,26 @@ def write_run(
     """
     words = _Words(text)
     (folder / "panels").mkdir(parents=True, exist_ok=True)
-    panel = {
-        "task_ids": [f"test:{number:06d}" for number in range(tasks)],
-        "world_version": words("made up"),
-        "hash": f"{made_up_number('panel', seed):064x}",
-    }
-    _json(folder / "panels" / "test.json", panel)
-    _json(folder / "run.json", {"env_id": words("made-up/World-v0"), "digest": "0"})
+    fixed = EvaluationSet(
+        env_id=words("made-up/World-v0"),
+        env_kwargs={},
+        split="test",
+        task_ids=tuple(f"test:{number:06d}" for number in range(tasks)),
+        max_turns=None,
+        temperature=0.4,
+        sampler_batch=64,
+        world_version=words("made up"),
+    )
+    kept = {key: getattr(fixed, key) for key in KEYS}
+    _json(folder / "panels" / "test.json", {**kept, "hash": fixed.hash})  # escaped: the text may be no UTF-8
     _json(folder / "versions.json", {"python": words("0.0 (made up)"), "made up": True})
-    _json(folder / "summary.json", _summary(method, seed, iterations, words))
+    _json(folder / "summary.json", _summary(method, seed, iterations, words, fixed.hash))
     # JSON is YAML.
     options = {"method": method, "seed": seed, "max_steps": iterations, "tasks_per_step": 16, "num_generations": 8}
-    _json(folder / "config.yaml", {**options, "eval_episodes": 60, "output_dir": words("made-up")})
+    options |= {"eval_episodes": 60, "output_dir": words("made-up")}
+    _json(folder / "config.yaml", options)
+    digest = SDARConfig.from_dict(options).digest() if method in METHODS else "of a method that there is not"
+    _json(folder / "run.json", {"env_id": words("made-up/World-v0"), "digest": digest})
     _lines(folder / "metrics.jsonl", [_metrics(step, method, iterations) for step in range(iterations + 1)])
     generator = counted_generator("made-up episodes", method, seed)
     moments = [("train", step, group) for step in range(iterations) for group in range(2)]
@@ -99,10 +110,10 @@ def _rate(wins: int, episodes: int) -> dict[str, Any]:
     }
 
 
-def _summary(method: str, seed: int, iterations: int, words: _Words) -> dict[str, Any]:
+def _summary(method: str, seed: int, iterations: int, words: _Words, panel_hash: str) -> dict[str, Any]:
     def side(wins: int) -> dict[str, Any]:
         kinds = {words(kind): _rate(wins // 6, 8) for kind in KINDS}
-        return {**_rate(wins, 48), "by_task_type": kinds, "split": "test", "panel_hash": "0" * 64}
+        return {**_rate(wins, 48), "by_task_type": kinds, "split": "test", "panel_hash": panel_hash}
 
     return {
         "method": words(method),

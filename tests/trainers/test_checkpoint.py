@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -142,6 +146,78 @@ def test_whichever_write_fails_the_checkpoint_before_stays_whole(
         if survived:
             break
     assert number > 10  # so many operations were made to fail
+
+
+class OwnError(Exception):
+    """As safetensors and tokenizers raise where a disk is full: of their own class, and no `OSError`."""
+
+
+@pytest.mark.parametrize("error", [OwnError("No space left on device"), ValueError("cannot write"), MemoryError()])
+def test_whatever_class_a_writers_error_has_the_sentence_comes_and_nothing_is_left(
+    tmp_path: Path, error: Exception
+) -> None:
+    store = CheckpointStore(tmp_path)
+    save(store, 1)
+
+    def fail(folder: Path) -> None:
+        write_model(folder)
+        raise error
+
+    with pytest.raises(CheckpointError, match=r"step-00000002 was not written: .*MiB are free.*untouched") as raised:
+        store.save(2, fail, {})
+    assert raised.value.__cause__ is error
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_an_interrupted_write_leaves_nothing_either(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        CheckpointStore(tmp_path).save(2, fail, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_really_full_gives_the_sentence_too(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    child = (
+        "import resource, sys, torch; from pathlib import Path; from trainers.engine.checkpoint import *\n"
+        "store = CheckpointStore(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "try: store.save(1, lambda folder: None, {}, optimizer={'w': torch.zeros(1 << 16)})\n"
+        "except CheckpointError as error: print(error)"
+    )
+    assert resource
+    done = subprocess.run([sys.executable, "-c", child, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "was not written" in done.stdout and "MiB are free" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_any_number_can_be_saved_and_comes_back(tmp_path: Path) -> None:
+    state = {"rate": math.nan, "arms": [math.inf, -math.inf, 0.1], "count": np.int64(3), "one": np.float32(0.5)}
+    store = CheckpointStore(tmp_path)
+    store.save(1, write_model, state)
+    newest = store.newest()
+    assert newest is not None
+    back = newest.state()
+    assert math.isnan(back["rate"]) and back["arms"] == [math.inf, -math.inf, 0.1]
+    assert (back["count"], back["one"]) == (3, 0.5)
+    text = (newest.path / "training_state.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_checkpoint_that_does_not_fit_is_passed_over_with_the_reason(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = CheckpointStore(tmp_path)
+    for step in (1, 2):
+        save(store, step)
+    newest = store.newest(unfit=lambda found: "its log is short" if found.step == 2 else "")
+    assert newest is not None and newest.step == 1
+    assert "step-00000002: its log is short; trying the one before" in caplog.text
+    with pytest.raises(CheckpointError, match="step-00000001: its log is short"):
+        store.newest(unfit=lambda found: "its log is short")
 
 
 def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from trainers.presets import model_family
 from trainers.rollout.environments import EnvironmentSource
 from trainers.rollout.policies import make_policies
 from trainers.warm_start.behaviour_cloning import MEANT_FOR_PARAMETERS, Cloner, FineTuningConfig
-from trainers.warm_start.demonstrations import demonstration_views, play_demonstrations, reason_for
+from trainers.warm_start.demonstrations import WorldScript, demonstration_views, play_demonstrations, reason_for
 from trainers.warm_start.pretrained_start import (
     Measured,
     PretrainedStartConfig,
@@ -149,10 +149,10 @@ def test_a_larger_model_gets_a_smaller_rate_and_adapters_keep_theirs() -> None:
 
 
 def test_only_demonstrations_that_succeed_are_cloned() -> None:
-    args = options(env_kwargs={"size": "small"})
-    played = play_demonstrations(args, ENV, 40, 0.5, successful=True)
+    script = WorldScript(ENV, {"size": "small"})
+    played = play_demonstrations(script, 40, 0.5, seed=0, successful=True)
     assert len(played) == 40 and all(demonstration.success for demonstration in played)
-    assert not all(one.success for one in play_demonstrations(args, ENV, 40, 0.5))
+    assert not all(one.success for one in play_demonstrations(script, 40, 0.5, seed=0))
 
 
 def test_an_environment_in_which_none_succeeds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_an_environment_in_which_none_succeeds_is_refused(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("trainers.warm_start.demonstrations.demonstrate", failing)
     with pytest.raises(ValueError, match="40 demonstrations in a row failed"):
-        play_demonstrations(options(env_kwargs={"size": "small"}), ENV, 1, 0.5, successful=True)
+        play_demonstrations(WorldScript(ENV, {"size": "small"}), 1, 0.5, seed=0, successful=True)
 
 
 @pytest.fixture(scope="module")

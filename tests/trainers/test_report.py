@@ -12,10 +12,13 @@ from made_up_study import GAINS, make_up_study
 from page_structure import Structure
 
 from trainers.cli import main
-from trainers.report.document import Document, Paragraph, TableBlock, VerdictBlock, figures_of
+from trainers.report.document import Cell, Column, Document, Paragraph, Section, TableBlock, VerdictBlock, figures_of
+from trainers.report.markdown import render_markdown
+from trainers.report.number_format import points
+from trainers.report.page import render_page
 from trainers.report.run_document import run_document
 from trainers.report.run_records import read_run
-from trainers.report.study_document import study_document, study_view
+from trainers.report.study_document import deciding_claim, study_document, study_view
 from trainers.report.study_figures import TOGETHER, axes_of
 from trainers.report.write import one_seed, write_report
 from trainers.run.directory import RunDirectoryError
@@ -70,6 +73,40 @@ def test_verdicts_stand_first_and_are_those_of_the_analysis(study: Study, docume
         (verdict.id, verdict.verdict, verdict.statement) for verdict in judged
     ]
     assert all("Provisional" in block.reason for block in found)  # three seeds
+
+
+def test_a_report_opens_with_the_answers_and_not_with_counts(study: Study, document: Document):
+    judged = analyse(study).verdicts
+    assert [(answer.word, answer.statement) for answer in document.answers] == [
+        (f"{verdict.verdict} so far", f"{verdict.id}: {verdict.statement.rstrip('.')}") for verdict in judged
+    ]
+    for answer, verdict in zip(document.answers, judged, strict=True):
+        claim = deciding_claim(verdict)
+        assert answer.numbers.startswith(f"{claim.name}: {points(claim.estimate.mean)} points, 95 % interval")
+    page, text = render_page(document), render_markdown(document)
+    for written in (page, text):
+        assert written.index(judged[0].statement.rstrip(".")) < written.index(document.lead[:40])
+    assert not {"supported", "refuted", "undecided"} & {headline.label for headline in document.headlines}
+
+
+def test_without_hypotheses_the_answers_are_the_largest_leads(study: Study):
+    document = study_document(
+        study_view(dataclasses.replace(study, plan=dataclasses.replace(study.plan, hypotheses=())))
+    )
+    leads = {row.label: row.endpoints["area"].mean for row in analyse(study).arms if row.key != study.plan.reference}
+    expected = sorted(leads, key=lambda label: -leads[label])
+    assert [answer.statement.split(" against ")[0] for answer in document.answers] == expected
+    assert {answer.word for answer in document.answers} <= {"ahead", "behind", "undecided"}
+
+
+def test_long_tables_are_folded_and_short_ones_are_not():
+    def page(rows: int) -> str:
+        columns = (Column("name", number=False), Column("value"))
+        block = TableBlock(columns, tuple((Cell(f"row {n}"), Cell("1")) for n in range(rows)), "Many")
+        return render_page(Document("t", "k", "lead", (), (Section("s", "S", (block,)),)))
+
+    assert "<summary>Many: 13 rows</summary>" in page(13) and "row 12" in page(13)
+    assert "<summary>" not in page(12) and "<caption>Many</caption>" in page(12)
 
 
 def test_all_that_a_reader_was_promised_is_there(document: Document):

@@ -75,6 +75,18 @@ def test_episodes_whose_text_was_withheld_are_not_shown(tmp_path: Path):
     assert {record["phase"] for record in load_episodes(run, 96)} == {"test"}
 
 
+def side(number: int, game: int, role: int, *, tokens: bool = True) -> Place:
+    return Place(number, "train", game // 10, 2 * game + role, 0, f"train:{game}", tokens, game=game)
+
+
+def test_a_game_is_taken_with_all_its_sides():
+    log = [side(2 * game + role, game, role, tokens=game % 10 < 2) for game in range(40) for role in range(2)]
+    chosen = choose(log, 4)
+    assert [(place.game, place.group % 2) for place in chosen] == [
+        (game, role) for game in (0, 10, 21, 31) for role in range(2)
+    ]
+
+
 # --- what the viewer is given ---
 
 
@@ -92,6 +104,61 @@ def test_numbers_and_texts_arrive_as_they_were_logged(tmp_path: Path):
         assert turn[name] == pytest.approx(logged["tokens"][name], abs=0.0005)
     assert (episode["success"], episode["type"], episode["claims"]) == (record["success"], record["task_type"], "true")
     assert "k" not in turn and data["privileged"] is False
+
+
+def game(*moves: tuple[str, str]) -> list[dict[str, object]]:
+    """The records of a game: the acts of its roles in the order of play, logged side by side."""
+    roles = ("shopper_0", "seller_0")
+    return [
+        {
+            "phase": "train", "iteration": 3, "group": number, "member": 0, "task_id": "train:7", "task_type": "boots",
+            "role": role, "game": 5, "instruction": f"you are the {role}", "success": role == "seller_0",
+            "score": 0.9 * number, "stop_reason": "terminated", "claim_ids": [f"claim of {role}"], "stale": [],
+            "turns": [
+                {"move": place, "observation": f"seen by {role}", "completion": said, "action": said, "parse": "ok",
+                 "valid": True, "reward": 0.0, "messages": [{"role": "user", "content": f"prompt of {role}, {place}"}]}
+                for place, (who, said) in enumerate(moves)
+                if who == role
+            ],
+        }
+        for number, role in enumerate(roles)
+    ]  # fmt: skip
+
+
+def test_the_sides_of_a_game_are_one_in_the_order_of_play_and_keep_what_is_their_own():
+    records = game(("seller_0", "offer 90"), ("shopper_0", "offer 40"), ("seller_0", "accept"))
+    known = [[{"hints": [f"secret of {record['role']}, {n}"]} for n in range(2)] for record in records]
+    data = viewer_data([ViewedArm("sdar", 1, "", records, known)])
+    (episode,) = data["episodes"]
+    texts = data["texts"]
+    told = [
+        (episode["sides"][turn["s"]]["role"], texts[turn["a"]], texts[turn["m"][0][1]], texts[turn["k"][0][1]])
+        for turn in episode["turns"]
+    ]
+    assert told == [
+        ("seller_0", "offer 90", "prompt of seller_0, 0", "secret of seller_0, 0"),
+        ("shopper_0", "offer 40", "prompt of shopper_0, 1", "secret of shopper_0, 0"),
+        ("seller_0", "accept", "prompt of seller_0, 2", "secret of seller_0, 1"),
+    ]
+    assert [(each["role"], each["success"], each["score"]) for each in episode["sides"]] == [
+        ("shopper_0", False, 0.0),
+        ("seller_0", True, 0.9),
+    ]
+    assert [texts[each["claim_ids"][0]] for each in episode["sides"]] == ["claim of shopper_0", "claim of seller_0"]
+    assert episode["success"]  # somebody won
+
+
+def test_a_game_of_which_one_side_was_logged_is_shown_as_that_side():
+    shopper, _ = game(("shopper_0", "offer 40"))
+    (episode,) = viewer_data([ViewedArm("sdar", 1, "", [shopper])])["episodes"]
+    assert [each["role"] for each in episode["sides"]] == ["shopper_0"] and len(episode["turns"]) == 1
+
+
+def test_games_of_different_iterations_are_not_mixed():
+    first, second = game(("shopper_0", "offer 40")), game(("shopper_0", "offer 50"))
+    for record in second:
+        record["iteration"] = 4
+    assert len(viewer_data([ViewedArm("sdar", 1, "", [*first, *second])])["episodes"]) == 2
 
 
 def test_the_data_keep_their_limit_and_what_is_left_out_is_counted(tmp_path: Path):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,3 +154,58 @@ def test_a_run_directory_that_is_itself_a_link_is_where_somebody_wants_it(tmp_pa
     (tmp_path / "run").symlink_to(tmp_path / "disk")
     RunDirectory(tmp_path / "run", SDARConfig()).close()
     assert (tmp_path / "disk" / "run.json").is_file()
+
+
+class FullDisk:
+    """A file whose writes and flushes fail as on a full disk."""
+
+    def write(self, line: bytes = b"") -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    flush = close = write
+
+
+def test_a_log_on_a_full_disk_says_which_and_how_much_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = JsonLines(tmp_path / "metrics.jsonl")
+    log.write({"step": 1})
+    log.flush()
+    monkeypatch.setattr(log, "_file", FullDisk())
+    for call in (lambda: log.write({"step": 2}), log.flush, log.close):
+        with pytest.raises(RunDirectoryError, match=r"metrics.jsonl: .*No space left.*MiB are free there.*resume"):
+            call()
+
+
+def test_a_summary_on_a_full_disk_leaves_no_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = RunDirectory(tmp_path, CONFIG)
+
+    def full(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RunDirectoryError, match=r"summary.json: .*No space left.*MiB are free there"):
+        directory.write_summary({"after": 1})
+    assert not list(tmp_path.glob(".partial-*")) and not (tmp_path / "summary.json").exists()
+    directory.close()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_the_privileged_log_is_for_its_owner_alone(tmp_path: Path, before: bool) -> None:
+    if before:  # of an earlier part of the run, by whatever wrote it
+        (tmp_path / "privileged.jsonl").touch(0o644)
+    directory = RunDirectory(tmp_path, dataclasses.replace(CONFIG, log_privileged=True))
+    assert directory.privileged is not None
+    directory.privileged.write({"plan": ["take apple"]})
+    directory.close()
+    assert stat.S_IMODE((tmp_path / "privileged.jsonl").stat().st_mode) == 0o600
+
+
+def test_a_log_that_is_shorter_than_a_checkpoint_says_or_ends_elsewhere_is_named(tmp_path: Path) -> None:
+    log = JsonLines(tmp_path / "metrics.jsonl")
+    log.write({"step": 1})
+    length = log.flush()
+    log.write({"step": 2})
+    log.close()
+    assert log.misfit(length) == log.misfit(0) == ""
+    assert "expected at least 1,000 bytes" in log.misfit(1000)
+    assert "no line ends" in log.misfit(length + 1)
+    assert "expected at least 12 bytes, got 0" in JsonLines(tmp_path / "absent.jsonl").misfit(12)

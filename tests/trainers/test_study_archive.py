@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import json
 import subprocess
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,48 @@ def test_a_damaged_or_hostile_file_is_refused_with_its_name(whole: Path, tmp_pat
     pack(file, content[1:])
     with pytest.raises(StudyError, match="expected the plan of a study in format 1, got 'tuned'"):
         read_archive(file)
+
+
+def test_a_result_that_was_changed_is_refused_in_the_folder_and_in_the_file(whole: Path, tmp_path: Path) -> None:
+    file, again = tmp_path / "study.gz", tmp_path / "again"
+    export_study(whole, file)
+    merge_studies(again, [file])
+    path = next((again / "jobs").glob("*/result.json"))
+    good = path.read_text()
+    path.write_text(good.replace('"wins": ', '"wins": 1', 1))
+    with pytest.raises(StudyError, match=r"result\.json: the result was changed after it was written"):
+        load_study(again)
+    path.write_text(good)
+    load_study(again)
+    content = lines_of(file)
+    content[2]["result"]["initial_weights"] = "of another model"
+    pack(file, content)
+    with pytest.raises(StudyError, match="line 3: the result was changed after it was written"):
+        read_archive(file)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"kind":"jobs","result":[' + b"[]," * 8_000_000 + b"[]]}", "at most 16,777,216 characters, got more"),
+        (b'{"kind":"jobs","result":[' + b"[]," * 2_600_000 + b"[]]}", "values, got about"),
+        (b'{"kind":"jobs","result":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested at most 64 deep"),
+        (b'{"kind":"jobs","result":' + b"[" * 500 + b"]" * 500 + b"}", "nested at most 64 deep"),
+        (b'{"kind":"jobs","result":NaN}', "NaN is no JSON"),
+    ],
+    ids=["long", "many", "deep", "deeper than ours", "no number"],
+)
+def test_a_small_file_takes_little_memory_and_no_stack(whole: Path, tmp_path: Path, line: bytes, said: str) -> None:
+    file = tmp_path / "study.gz"
+    export_study(whole, file)
+    file.write_bytes(gzip.compress(gzip.decompress(file.read_bytes()) + line + b"\n", 1))
+    tracemalloc.start()
+    try:
+        with pytest.raises(StudyError, match=f"study.gz: expected a study.*{said}"):
+            read_archive(file)
+        assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 # --- what is taken, and what is not ---

@@ -13,6 +13,7 @@ from trainers.cli.study.planning import listed_seeds, plan_of, read_seeds
 from trainers.cli.study.subcommands import subcommand_parser
 from trainers.cli.terminal import make_console
 from trainers.config import SDARConfig
+from trainers.options.convert import merge
 from trainers.study.archive import read_archive
 from trainers.study.jobs import given_options, jobs_of
 from trainers.study.plain_json import DamagedFileError, decode, encode, read_json, write_json
@@ -329,3 +330,19 @@ def test_records_name_the_place_that_is_damaged(tmp_path) -> None:
     (tmp_path / "a.json").write_text('{"area": NaN}')
     with pytest.raises(DamagedFileError, match="NaN"):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["haggle", "pair"])
+def test_no_claim_of_a_study_of_games_rests_on_self_play_alone(name: str) -> None:
+    found = read_plan(name)
+    assert found.opponents is not None and len(found.seeds) == 10 and found.common["roles"] == ["both"]
+    for hypothesis in found.hypotheses:
+        for claim in hypothesis.claims:
+            assert any(term.endpoint.startswith("fixed_") for term in claim.terms), claim.name
+    arms = {arm.key: arm for arm in found.arms}
+    assert set(arms) == {"start", "grpo", "rae", "sdar", "constant-gate", "sdar-wrong"}
+    # As many games per iteration without groups as with them.
+    options = [merge(found.common, arm.overrides) for arm in arms.values()]
+    assert len({each["tasks_per_step"] * each["num_generations"] for each in options}) == 1
+    # All arms of a seed begin with the same weights.
+    assert len({job.warm_key for job in jobs_of(found).values() if job.seed == 0}) == 1

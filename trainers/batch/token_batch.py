@@ -19,7 +19,7 @@ from sdar_envs.randomness import counted_generator
 from .row import SampledRow, ScoredRow, WeighedRow
 from .transfer import to_device
 
-_Row = TypeVar("_Row", bound=SampledRow)
+_Row = TypeVar("_Row")
 
 
 @dataclass(slots=True)

@@ -15,9 +15,10 @@ from types import ModuleType
 
 from .parser import Parser as Parser
 
-# name -> (module beside this file, one line for the overview)
+# name -> (module beside this file or, with dots, anywhere; one line for the overview)
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("train", "train an agent; without --model a tiny one is built from nothing first"),
+    "tiny": ("tiny", "a tiny model of any environment's own text, to try a world without a download"),
     "study": ("study", "compare methods over seeds: paired runs, intervals, verdicts"),
     "methods": ("methods", "the table of training methods; with a name, one of them whole"),
     "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
@@ -31,8 +32,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "index": ("index", "build, compress or check the index of a corpus"),
     "models": ("models", "get a pretrained model without a hub"),
     "envs": ("envs", "the environments and their options"),
+    "check": ("sdar_envs.commands.check", "anybody's text environment: its contract, its scores, its leaks"),
+    "serve-env": ("sdar_envs.commands.serve_env", "an environment to other stacks: OpenEnv server, teacher's channel"),
+    "export-env": ("sdar_envs.commands.export_env", "the folder from which OpenEnv builds an image of a world"),
     "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
     "doctor": ("doctor", "is this machine ready: a minute or two, one verdict, one JSON for an issue"),
+    "drill": ("drill", "kills, faults, hostile text, damage, attacks, leaks on purpose: what is survived"),
     "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
 }
 
@@ -145,7 +150,8 @@ def command_parser(name: str) -> tuple[argparse.ArgumentParser, ModuleType]:
         from sdar_envs.choices import unknown_choice
 
         raise unknown_choice("command", name, COMMANDS, "sdar")
-    module = importlib.import_module(f".{COMMANDS[name][0]}", __name__)
+    place = COMMANDS[name][0]
+    module = importlib.import_module(place if "." in place else f".{place}", __name__)
     prog = f"sdar {name}"
     # argparse's own usage would list some eighty flags in front of what they mean.
     usage = f"{prog} {getattr(module, 'USAGE', '[options]')}"

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..options.references import import_own
+from sdar_envs.choices import nearest
+from sdar_envs.references import import_own
+
 from .flags import check_keys, docstring_entries
 from .terminal import make_console, one_line, show_table
 
@@ -38,8 +40,7 @@ def creator_of(env_id: str) -> tuple[Any, Any]:
     """The registration of an id, and what it calls to make an environment.
 
     Raises:
-        gymnasium.error.Error: There is no such id.
-        ValueError: The module that should register it is not there.
+        ValueError: There is no such id, or the module that should register it is not there.
         ImportError: One of its own imports, or the module that holds the environment, is not there.
     """
     import gymnasium as gym
@@ -48,8 +49,26 @@ def creator_of(env_id: str) -> tuple[Any, Any]:
     module, colon, _ = env_id.partition(":")
     if colon:  # "module:Id-v0": the module registers the id; a file of the current folder is found, too
         import_own(module)
-    spec = gym.spec(env_id.rpartition(":")[2])
+    try:
+        spec = gym.spec(env_id.rpartition(":")[2])
+    except gym.error.UnregisteredEnv as error:
+        raise unknown_environment(env_id) from error
     return spec, load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+
+
+def unknown_environment(env_id: str) -> ValueError:
+    """Build (not raise) the error for an id that is not registered, with the nearest of the suite's, or of all."""
+    import gymnasium as gym
+
+    import sdar_envs
+
+    name = env_id.rpartition(":")[2]
+    meant = nearest(name, sdar_envs.ENVIRONMENTS) or nearest(name, gym.registry)
+    hint = f'the nearest is "{meant}"; ' if meant else ""
+    return ValueError(
+        f"there is no environment {env_id!r}: {hint}`sdar envs` lists those of this suite, and module:id finds one "
+        "that a module of yours registers"
+    )
 
 
 def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
@@ -57,7 +76,7 @@ def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError: The message names the nearest that it does take.
-        gymnasium.error.Error: There is no such id.
+        ValueError: There is no such id.
     """
     parameters = inspect.signature(creator_of(env_id)[1]).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):

@@ -65,7 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--privileged", action="store_true", help="also evaluate each model under its teacher's privileged prompt"
     )
     old_spelling(parser, "--hinted", "--privileged")
-    parser.add_argument("--recorded", action="store_true", help="play nothing: show what the runs wrote of themselves")
+    parser.add_argument(
+        "--recorded",
+        action="store_true",
+        help="play nothing: show what the runs wrote of themselves; status 1 where files do not go together",
+    )
     parser.add_argument("--env", metavar="ID", help="environment [the first run's, else sdar/Household-v0]")
     parser.add_argument(
         "--env-kwargs", nargs="+", action="extend", metavar="KEY=VALUE", default=[], help="options of the environment"
@@ -92,8 +96,10 @@ def run(options: argparse.Namespace) -> int:
     if options.teacher_context is not None and not options.privileged:
         raise ValueError("--teacher-context is read under the privileged prompt: add --privileged, or leave it out")
     console = make_console(stderr=options.json == "-")
+    status = 0
     if options.recorded:
         metrics: Any = show_recorded(console, names)
+        status = say_findings(console, names)
     else:
         metrics = play_set(console, names, options)
     if options.json:
@@ -102,7 +108,20 @@ def run(options: argparse.Namespace) -> int:
             print(text, end="")
         else:
             Path(options.json).write_text(text, encoding="utf-8")
-    return 0
+    return status
+
+
+def say_findings(console: Console, names: Sequence[str]) -> int:
+    """Say where files of runs do not go together; the status is then 1."""
+    from ..report.run_checks import check_run
+
+    wrong = False
+    for name in names:
+        findings = check_run(Path(name))
+        wrong = wrong or bool(findings.wrong)
+        for said in findings.sentences():
+            console.print(f"WARNING: {name}: {said}", markup=False)
+    return int(wrong)
 
 
 def play_set(console: Console, names: Sequence[str], options: argparse.Namespace) -> dict[str, Any]:
@@ -229,12 +248,14 @@ def difference(first: Evaluation, other: Evaluation) -> list[str]:
 
 def show_recorded(console: Console, names: Sequence[str]) -> dict[str, Any]:
     """One table of what finished runs wrote into their ``summary.json``."""
+    from sdar_envs.bounded_files import load_json
+
     summaries: dict[str, Any] = {}
     for name in names:
         path = Path(name) / "summary.json"
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist: {name} is no run directory, or its run has not finished")
-        summaries[name] = json.loads(path.read_text(encoding="utf-8"))
+        summaries[name] = load_json(path)
     show_summaries(console, summaries)
     return summaries
 

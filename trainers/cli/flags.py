@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import functools
 import inspect
 import re
@@ -19,6 +18,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
+
+from sdar_envs.choices import nearest
+
+from ..options.other_names import OTHER_NAMES
 
 _DEST = "config."  # keeps configuration fields apart from a command's own options
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
@@ -122,9 +125,9 @@ def check_keys(keys: Iterable[str], known: Iterable[str], where: str, listing: s
     names = list(known)
     for key in keys:
         if key not in names:
-            nearest = difflib.get_close_matches(key.replace("-", "_"), names, n=1, cutoff=0.5)
+            meant = nearest(key, names, other_names=OTHER_NAMES)
             # A list of some eighty keys would hide the answer; --help has it.
-            hint = f'the nearest is "{nearest[0]}"' if nearest else f"`{listing}` lists all"
+            hint = f'the nearest is "{meant}"' if meant else f"`{listing}` lists all"
             raise ValueError(f"unknown key {key!r} in {where}: {hint}")
 
 

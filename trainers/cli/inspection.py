@@ -88,23 +88,15 @@ def tokenizer_of(
 
 def tiny_tokenizer(config: SDARConfig, source: EnvironmentSource) -> PreTrainedTokenizerBase:
     """A tokenizer as the warm start makes it, from fewer demonstrations: counts differ from a run's by little."""
-    from agents.sampling.scripted import ScriptedSampler
-    from sdar_envs.demonstrations import script_of
-
-    from ..methods import METHODS
-    from ..rollout.policies import make_policies
-    from ..warm_start.demonstrations import play_demonstrations, rendered_texts
-    from ..warm_start.tiny_model import build_tokenizer
+    from ..warm_start.demonstrations import WorldScript, play_demonstrations
+    from ..warm_start.tiny_build import tokenizer_from, wording_policies
     from ..warm_start.warm_start import WarmStartConfig
 
     warm = WarmStartConfig()
-    script = script_of(source.name)
-    texts = list(script.texts())
-    provisional, method = build_tokenizer(texts, 512), METHODS["grpo"]
-    worded = make_policies(None, provisional, config, method, source, None, sampler=ScriptedSampler())
-    assert worded.privileged_policy is not None  # what has demonstrations has a teacher's side
-    corpus = rendered_texts(play_demonstrations(config, source.name, 200, warm.hinted_share), worded.privileged_policy)
-    return build_tokenizer([*corpus, *texts], max(warm.model.vocab_size, script.vocabulary))
+    script = WorldScript(source.name, config.environment_kwargs)
+    worded = wording_policies(config, source, list(script.texts()))
+    played = play_demonstrations(script, 200, warm.hinted_share, seed=config.seed)
+    return tokenizer_from(played, script, worded, warm.model.vocab_size)
 
 
 def chatml_tokenizer() -> PreTrainedTokenizerBase:

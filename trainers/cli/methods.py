@@ -80,7 +80,7 @@ def read_by(method: Method) -> str:
 
 
 def describe(method: Method) -> dict[str, Any]:
-    """A method as plain JSON values."""
+    """A method as plain JSON values; "explained" is what `sdar methods NAME` says, as pairs of heading and text."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(method):
         value = getattr(method, field.name)
@@ -94,6 +94,7 @@ def describe(method: Method) -> dict[str, Any]:
     used = method.injection != "none" and method.signal is not None
     values["signal_formula"] = formula(method.signal) if used else None
     values["weight_formula"] = formula(method.weight) if method.injection != "none" else None
+    values["explained"] = [[name, one_line(text)] for name, text in _lines(method)]
     return values
 
 

@@ -1,31 +1,18 @@
-"""The argument parser of every command: no abbreviations, one line per mistake, the nearest option named."""
+"""The argument parser of the trainer's commands, which knows what other libraries call their options."""
 
 from __future__ import annotations
 
-import argparse
-import difflib
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import ClassVar
+
+from sdar_envs import command_line
+
+from ..options.other_names import OTHER_NAMES
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse that takes no abbreviations and names the nearest option when it meets an unknown one."""
+class Parser(command_line.Parser):
+    """`sdar_envs.command_line.Parser` that leads from other libraries' names to ours."""
 
-    def __init__(self, **settings: object) -> None:
-        settings.setdefault("allow_abbrev", False)
-        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(**settings)  # type: ignore[arg-type]  # argparse's own keywords, passed through
-
-    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # argparse overloads it
-        """Parse all of `args`; an unknown option is an error that names the nearest."""
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            options = [text for action in self._actions for text in action.option_strings]
-            given = unknown[0].split("=")[0]
-            nearest = difflib.get_close_matches(given, options, n=1, cutoff=0.5) if given.startswith("-") else []
-            hint = f"; the nearest is {nearest[0]}" if nearest else ""
-            self.error(f"unrecognized argument {given!r}{hint} (`{self.prog} --help` lists all)")
-        return parsed
-
-    def error(self, message: str) -> NoReturn:
-        """Print one line and exit with status 2; the usage of some eighty options would hide it."""
-        self.exit(2, f"{self.prog}: {message}\n")
+    other_names: ClassVar[Mapping[str, str]] = {
+        theirs: "--" + ours.replace("_", "-") for theirs, ours in OTHER_NAMES.items()
+    }

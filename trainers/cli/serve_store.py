@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve the store until Ctrl-C."""
     from sdar_envs.loopback import ADDRESS, listen, serve  # first: it says what is to be installed
-    from sdar_envs.webshop.server import StoreOptions, make_app
+    from sdar_envs.webshop.server import StoreOptions, make_app, make_busy
     from sdar_envs.webshop.visits import Visits
 
     from ..rollout.environments import EnvironmentSource
@@ -108,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         # Whether Ctrl-C comes back as an exception or as a return depends on where the server was when it came.
         with suppress(KeyboardInterrupt):
-            serve(make_app(visits, shown), listener)
+            serve(make_app(visits, shown), listener, busy=make_busy(), connections=2 * options.max_visits + 64)
         console.print("closed")
     finally:
         visits.close()

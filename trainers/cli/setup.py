@@ -12,7 +12,7 @@ from sdar_envs.choices import unknown_choice
 
 from ..config import SDARConfig
 from ..options.convert import merge, nested, read_yaml
-from ..presets import Preset, asks_for_lora, load_preset, model_family, preset_config, preset_for, preset_names
+from ..presets import ANY, Preset, asks_for_lora, load_preset, preset_config, preset_names, preset_of
 from .flags import add_config_flags, add_teacher_context_argument, check_keys, given_flags, read_pairs
 from .game_ids import game_id, seat_id
 
@@ -76,7 +76,7 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
     teacher_context = options.teacher_context or from_file.get("teacher_context")
     from_file = {key: value for key, value in from_file.items() if key not in FILE_KEYS}
     preset = choose_preset(options.preset, env_id, model)
-    env_id = str(env_id or (preset.env_id if preset else DEFAULT_ENV))
+    env_id = str(env_id or (preset.env_id if preset and preset.env_id != ANY else DEFAULT_ENV))
     given = merge(of_game, from_file, pairs, flags)
     chosen = merge(preset_config(preset, given.get("method"), lora=asks_for_lora(given)), given)
     named = preset.name if preset else None
@@ -118,11 +118,11 @@ def choose_preset(name: str | None, env_id: str | None, model: str | None) -> Pr
     if name == "none":
         return None
     if name is None:
-        return preset_for(model_family(model), env_id or DEFAULT_ENV)
+        return preset_of(model, env_id or DEFAULT_ENV)
     if name not in preset_names():
         raise unknown_choice("preset", name, [*preset_names(), "none"], "--preset")
     preset = load_preset(name)
-    if env_id is not None and env_id != preset.env_id:
+    if env_id is not None and not preset.is_for(env_id):
         raise ValueError(f"preset {name!r} is for {preset.env_id}, got --env {env_id}: choose one of the two")
     return preset
 

@@ -59,7 +59,8 @@ def require_demonstrations(setup: Setup, positions: int | None) -> None:
     tiny = positions is not None
     if setup.env_id not in SCRIPTS:
         who = "the embedded tiny model" if tiny else "a warm start"
-        remedy = "pass --model" if tiny else "leave out --warm-start"
+        make = f"make one of the environment's own text (sdar tiny --env {setup.env_id} --output-dir tiny/) and pass it"
+        remedy = f"{make} as --model, or pass another --model" if tiny else "leave out --warm-start"
         raise ValueError(
             f"{who} learns to play from demonstrations, which {', '.join(SCRIPTS)} has and {setup.env_id} has not: "
             f"{remedy}"
@@ -89,7 +90,7 @@ def warm_tiny_model(console: Console, setup: Setup, pairs: dict[str, Any], cache
     from ..warm_start.warm_start import warm_start, warm_start_config
 
     console.print("warm start: a tiny model from nothing, on imperfect demonstrations")
-    with _progress(console) as (report, advance):
+    with progress(console) as (report, advance):
         warm = warm_start(
             setup.config,
             setup.env_id,
@@ -118,7 +119,7 @@ def warm_pretrained_model(
     config = pretrained_start_config(pairs, "--warm-start")
     console.print(f"warm start: {setup.model} learns the form of an answer from demonstrations")
     model, tokenizer = load_model(setup.model, trust_remote_code=trust_remote_code)
-    with _progress(console) as (report, advance):
+    with progress(console) as (report, advance):
         warm, facts = pretrained_start(
             setup.config,
             setup.env_id,
@@ -139,8 +140,8 @@ def warm_pretrained_model(
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[tuple[Callable[[str], None], Callable[[str, int, int], None]]]:
-    """A bar with the time that is left, and lines above it."""
+def progress(console: Console) -> Iterator[tuple[Callable[[str], None], Callable[[str, int, int], None]]]:
+    """A bar with the time that is left, and what prints lines above it."""
     from ..run.progress import StageBar
 
     with StageBar("warm start") as bar:

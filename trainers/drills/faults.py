@@ -1,26 +1,22 @@
 """The drill of broken environments: the same episodes with faults and without, compared to the byte.
 
-    python -m trainers.drills.faults --env mine:Slow-v0 --faults 1000
+    sdar drill faults --env mine:Slow-v0 --tries 1000
 
 Every episode that was not failed must be the episode that the unbroken environment gives; every failed one must have
-met its fault more often than it is replayed, and must name it. Long drills can be collected over several calls with
-``--add-to FILE``, which keeps the sums.
+met its fault more often than it is replayed, and must name it.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import itertools
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agents.base import Action
-from sdar_envs.privileged import Privileged, StudentView
 from sdar_envs.randomness import counted_generator
 
 from ..rollout.asynchronous import collect_asynchronously
@@ -30,25 +26,13 @@ from ..rollout.making import Environment, recipe_of
 from ..rollout.opening import open_batch_env
 from ..rollout.running import Rollout, TaskDraw
 from ..rollout.workers.pool import WorkerLimits
+from .drawn_agent import DrawnAgent
 from .faulty_env import HARMLESS, KINDS, NAMED, make_faulty
+from .small_run import DrillSubject
+from .tally import Tally
 
 REPLAYS = 2
-_WORDS = ("look", "inventory", "go north", "search[coin]", "open 1", "help", "")
-
-
-class DrawnAgent:
-    """Plays by counted draws: one of the admissible actions, or of a few words where none are listed."""
-
-    reads_privileged = False
-
-    def act(self, views: Sequence[StudentView], privileged: Sequence[Privileged | None] | None = None) -> list[Action]:
-        """One action per view."""
-        return [self._action(view) for view in views]
-
-    def _action(self, view: StudentView) -> Action:
-        choices = view.admissible_actions or _WORDS
-        text = choices[int(counted_generator(*view.draw, "act", view.turn).integers(len(choices)))]
-        return Action(text, text)
+EPISODES = 27  # of a round: one of each kind
 
 
 @dataclass(slots=True)
@@ -250,46 +234,27 @@ def _story(rollout: Rollout) -> list[Any]:
     return [turns, episode.success, episode.score, episode.stop_reason, rollout.privileged]
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """The drill by command; the status is 0 where nothing was lost, wrong or misnamed."""
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
-    parser.add_argument("--env", default="sdar/Household-v0", help="environment [sdar/Household-v0, small]")
-    parser.add_argument("--env-kwargs", default="", help="its keyword arguments as JSON")
-    parser.add_argument("--faults", type=int, default=100, help="faults at least [100]")
-    parser.add_argument("--minutes", type=float, default=10.0, help="stop after about so long [10]")
-    parser.add_argument("--workers", type=int, default=4, help="worker processes [4]")
-    parser.add_argument("--seed", type=int, default=0, help="of the first round; later ones count on [0]")
-    parser.add_argument("--kinds", default=",".join(KINDS), help="kinds of faults [all]")
-    parser.add_argument("--add-to", metavar="FILE", help="JSON file with the sums of earlier calls, written again")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(words)
-    kwargs = json.loads(options.env_kwargs) if options.env_kwargs else {}
-    if not kwargs and options.env == "sdar/Household-v0":
-        kwargs = {"size": "small"}
-    report = FaultsReport()
-    kept = Path(options.add_to) if options.add_to else None
-    if kept is not None and kept.exists():
-        report = FaultsReport(**json.loads(kept.read_text(encoding="utf-8")))
-    goal, until, seed = report.total + options.faults, time.monotonic() + 60 * options.minutes, options.seed
-    while report.total < goal and time.monotonic() < until:
-        report.add(
-            drill_faults(
-                options.env,
-                kwargs,
-                workers=options.workers,
-                seed=seed,
-                kinds=options.kinds.split(","),
-                asynchronous=seed % 2 == 1,  # every other round
-            )
+def rounds(subject: DrillSubject, seed: int = 0) -> Iterator[Tally]:
+    """Rounds of episodes with a fault each, without end; every other one is collected asynchronously.
+
+    Args:
+        subject: The environment; its episodes have to be reproducible.
+        seed: The first round.
+
+    Raises:
+        ValueError: The environment cannot be played in workers, or has too few tasks.
+    """
+    for number in itertools.count(seed):
+        report = drill_faults(
+            subject.env_id,
+            dict(subject.env_kwargs),
+            episodes=EPISODES,
+            workers=subject.workers or 4,
+            seed=number,
+            asynchronous=number % 2 == 1,
         )
-        seed += 1
-        if kept is not None:
-            kept.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({**asdict(report), "passed": report.passed}, indent=1) if options.json else report)
-    for example in report.examples if not options.json else ():
-        print(f"  {example}")
-    return 0 if report.passed else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+        tally = Tally("faults", subject.name, rounds=1, kinds=dict(report.faults), examples=list(report.examples))
+        # An episode is a try: it survives unchanged, or fails as it should and names its fault.
+        tally.tries, tally.survived = report.episodes, report.survived + report.failed
+        tally.lost, tally.silent = report.lost + report.misnamed, report.wrong
+        yield tally

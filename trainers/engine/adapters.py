@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sdar_envs.bounded_files import load_json
 from sdar_envs.randomness import counted_generator
 
 from .whole_tensors import copy_into, whole
@@ -337,7 +338,7 @@ def same_base(model: Any, folder: str | os.PathLike[str], *, unknown: bool = Fal
     path = Path(folder) / BASE
     if not path.is_file():
         return unknown
-    fingerprint = json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
+    fingerprint = load_json(path)["fingerprint"]
     return bool(fingerprint == state_digest(base_state(model.state_dict())))
 
 
@@ -349,12 +350,12 @@ def attach_saved(model: Any, folder: str | os.PathLike[str]) -> None:
     """
     path = Path(folder)
     if not same_base(model, path, unknown=True):
-        base = json.loads((path / BASE).read_text(encoding="utf-8"))
+        base = load_json(path / BASE)
         raise AdapterError(
             f"{path}: these adapters were trained on another model: the weights of {base['model']} are not those that "
             "they belong to"
         )
-    config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    config = load_json(path / CONFIG)
     plain = {"peft_type": "LORA", "use_dora": False, "use_rslora": False, "bias": "none", "rank_pattern": {}}
     plain |= {"alpha_pattern": {}, "modules_to_save": None}
     for key, value in plain.items():

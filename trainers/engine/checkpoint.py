@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sdar_envs.bounded_files import load_json
+from sdar_envs.files import free_space
 
 from .optimizers import eight_bit_parts, is_eight_bit, load_eight_bit_part
 
@@ -30,6 +34,7 @@ logger = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 STATE = "training_state.json"
 OPTIMIZER = "optimizer.safetensors"
+LONGEST_STATE = 1 << 28  # bytes of training state
 _NAME = re.compile(r"step-(\d{8})")
 
 
@@ -46,8 +51,7 @@ class Checkpoint:
 
     def state(self) -> dict[str, Any]:
         """The training state, plain JSON values."""
-        content: dict[str, Any] = json.loads((self.path / STATE).read_text(encoding="utf-8"))
-        return content
+        return read_state(self.path / STATE)
 
 
 class CheckpointStore:
@@ -73,7 +77,8 @@ class CheckpointStore:
             tensors: ``name={key: tensor}``: each becomes ``name.safetensors``.
 
         Raises:
-            CheckpointError: The file system refused; the message says what and how much space is left.
+            CheckpointError: It could not be written, for whatever reason; the message says what, where and how much
+                space is left. Nothing of it is left on the disk.
         """
         final = self.folder / f"step-{step:08d}"
         temporary = self.folder / f".tmp-step-{step:08d}"
@@ -85,21 +90,20 @@ class CheckpointStore:
             write_model(temporary)
             for name, values in tensors.items():
                 _save_tensors(values, temporary / f"{name}.safetensors")
-            text = json.dumps({**state, "step": step}, indent=1, sort_keys=True, allow_nan=False)
-            (temporary / STATE).write_text(text, encoding="utf-8")
+            (temporary / STATE).write_text(state_text({**state, "step": step}), encoding="utf-8")
             _write_manifest(temporary)
             # Renamed in one step, and the folder flushed, so that the checkpoint is complete or absent.
             if final.exists():  # the same step again: an earlier one that did not verify, or a rerun
                 final.rename(self.folder / f".tmp-old-step-{step:08d}")
             temporary.rename(final)
             _sync(self.folder)
-        except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
-            free = shutil.disk_usage(self.folder if self.folder.exists() else self.folder.parent).free
+        except Exception as error:  # whoever writes a model's files has classes of its own for a full disk
             raise CheckpointError(
-                f"checkpoint {final} was not written: {error}; {free / 2**20:.0f} MiB are free there. Earlier "
-                "checkpoints are untouched"
+                f"checkpoint {final} was not written: {str(error) or type(error).__name__}; {free_space(self.folder)}. "
+                "Earlier checkpoints are untouched"
             ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
         self._prune()
         return final
 
@@ -109,17 +113,23 @@ class CheckpointStore:
             return []
         return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
 
-    def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that verifies; None when there is no checkpoint at all.
+    def newest(self, unfit: Callable[[Checkpoint], str] = lambda found: "") -> Checkpoint | None:
+        """The newest checkpoint that verifies and fits; None when there is no checkpoint at all.
+
+        Args:
+            unfit: Says why a checkpoint that verifies cannot be gone on from; nothing where it can.
 
         Raises:
-            CheckpointError: There are checkpoints and none verifies: starting over would lose a run silently.
+            CheckpointError: There are checkpoints and none is of use: starting over would lose a run silently.
         """
         paths = self.paths()
         reasons = []
         for path in reversed(paths):
             try:
-                return open_checkpoint(path)
+                found = open_checkpoint(path)
+                if reason := unfit(found):
+                    raise CheckpointError(f"{path}: {reason}")
+                return found
             except CheckpointError as error:
                 logger.warning("%s; trying the one before", error)
                 reasons.append(str(error))
@@ -165,7 +175,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     folder = Path(path)
     try:
         # The manifest's own digest first, then size and digest of every file that it lists.
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = load_json(folder / MANIFEST)
         files = manifest["files"]
         if manifest["digest"] != _digest_of(files):
             raise CheckpointError(f"{folder / MANIFEST}: its own checksum does not match")
@@ -175,12 +185,40 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
                 raise CheckpointError(f"{folder / name}: expected {expected['size']} bytes, got {size}")
             if _sha256(folder / name) != expected["sha256"]:
                 raise CheckpointError(f"{folder / name}: the checksum does not match, the content was changed")
-        step = json.loads((folder / STATE).read_text(encoding="utf-8"))["step"]
+        step = load_json(folder / STATE, limit=LONGEST_STATE)["step"]
     except FileNotFoundError as error:
         raise CheckpointError(f"{error.filename}: missing, so {folder} is no complete checkpoint") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder / MANIFEST}: not readable ({type(error).__name__}: {error})") from None
     return Checkpoint(folder, int(step))
+
+
+def state_text(state: Mapping[str, Any]) -> str:
+    """Training state as JSON that any reader takes; a number that is not finite is written as ``{"float": "nan"}``."""
+    return json.dumps(_to_json(state), indent=1, sort_keys=True, allow_nan=False)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What `state_text` wrote."""
+    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), object_hook=_from_json)
+    return state
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _to_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(each) for each in value]
+    if hasattr(value, "tolist"):  # numpy's and torch's numbers
+        value = value.tolist()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": str(value)}
+    return value
+
+
+def _from_json(value: dict[str, Any]) -> Any:
+    number = value.get("float")
+    return float(number) if len(value) == 1 and number in ("nan", "inf", "-inf") else value
 
 
 def _write_manifest(folder: Path) -> None:

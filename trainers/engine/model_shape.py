@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from sdar_envs.assets import asset_path
+from sdar_envs.bounded_files import load_json
+from sdar_envs.packaged_models import packaged_model
 
 # Of each known architecture: whether queries, keys and values have biases, and norms of their own.
 _ARCHITECTURES = {
@@ -151,13 +153,17 @@ def built_in_shapes() -> dict[str, dict[str, Any]]:
 def shape_of(model: str | os.PathLike[str]) -> ModelShape:
     """The sizes of a model.
 
-    Looked for in this order: a folder with ``config.json``; the Hub's cache on this machine; the built-in names, with
-    or without an owner and an ending such as ``-Instruct`` (``Qwen/Qwen2.5-3B-Instruct`` is ``qwen2.5-3b``); the Hub.
+    Looked for in this order: a folder with ``config.json``, for which the name of a packaged model may stand
+    (`packaged_models`); the Hub's cache on this machine; the built-in names, with or without an owner and an ending
+    such as ``-Instruct`` (``Qwen/Qwen2.5-3B-Instruct`` is ``qwen2.5-3b``); the Hub.
 
     Raises:
         UnknownShapeError: There is nothing of that name, or its architecture is not known.
     """
     text = os.fspath(model)
+    packaged = packaged_model(text)
+    if packaged is not None:
+        text = str(packaged.folder) if packaged.is_here else packaged.shape
     path = _config_file(text)
     if path is not None:
         return ModelShape.of_config(_read(path), text)
@@ -203,7 +209,7 @@ def _from_hub(text: str) -> Path | None:
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path)
     except (OSError, ValueError) as error:
         raise UnknownShapeError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(content, dict):

@@ -9,11 +9,12 @@ says so. Episodes are taken to use all their turns and completions all their tok
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sdar_envs.bounded_files import load_json
 
 from ..methods import get_method
 from ..options import Options
@@ -67,7 +68,7 @@ class Rates:
             ValueError: It is not that.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            content = load_json(path)
             values = (content.get("figures") or content)["rates"]
         except (ValueError, KeyError, AttributeError, TypeError):
             raise ValueError(f"{path}: expected the JSON of `python -m benchmarks.gpu`, with rates in it") from None

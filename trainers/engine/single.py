@@ -22,6 +22,7 @@ from ..forward.root import PolicyModel
 from ..options import MachineOptions, Options
 from ..options.option import AUTO
 from .adapters import attach_saved, base_state, state_digest
+from .finite_weights import require_finite_weights
 from .host_memory import give_freed_blocks_back
 
 SDAROptions = TypeVar("SDAROptions", bound=Options)
@@ -260,7 +261,7 @@ def load_model(
 
     Raises:
         ValueError: A model object without a tokenizer, a folder or name that is no model (`model_files`), adapters of
-            another model, or attention kernels that are not installed.
+            another model, attention kernels that are not installed, or weights that are not finite.
     """
     if isinstance(model, (str, Path)):
         tokenizer = processing_class
@@ -282,11 +283,13 @@ def load_model(
                 ) from None
             if base is not None:
                 attach_saved(loaded, model)
+        require_finite_weights(loaded)
         return loaded, tokenizer
     if processing_class is None:
         raise ValueError(
             "a model object was given without its tokenizer: pass processing_class=, or the model's name or folder"
         )
+    require_finite_weights(model)
     return model, processing_class
 
 

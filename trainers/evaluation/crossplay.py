@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,6 +21,10 @@ from sdar_envs.randomness import Key
 from ..rollout.collect import Rollout, TaskDraw
 from ..rollout.games import GamePlan, Seating, collect_games
 from .intervals import Interval, clustered, paired_difference
+
+CROSSPLAY_SCHEMA = "sdar/crossplay/1"
+# Where a run directory has its matrix.
+CROSSPLAY_FILE = "crossplay.json"
 
 # A player: from a role to who plays it.
 SeatPlayer = Callable[[str], Any]
@@ -40,6 +44,7 @@ class Cell:
         games: Games that did not fail.
         failed: Games that did.
         returns: Role -> return per task, in the order of the tasks; None where the game failed.
+        wins: Role -> per task, whether the seat was won; None where the game failed.
     """
 
     row: str
@@ -51,6 +56,12 @@ class Cell:
     games: int
     failed: int
     returns: dict[str, list[float | None]] = field(repr=False)
+    wins: dict[str, list[bool | None]] = field(repr=False)
+
+    def success(self, role: str) -> float | None:
+        """Share of games that a seat won; None where none was played."""
+        played = [won for won in self.wins[role] if won is not None]
+        return sum(played) / len(played) if played else None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, the returns of every task among them."""
@@ -61,8 +72,10 @@ class Cell:
 class CrossPlay:
     """A matrix of cells over one set of players and tasks.
 
-    `hash` is over everything that the numbers depend on besides the code: game, options, version of the world, tasks,
-    and the players with the fingerprints of those that are models.
+    A matrix is whole, or has the cells of one player alone (`play_against`); of such a one there is no regret and no
+    exploitability, because nothing is known of what others would have got. `hash` is over everything that the numbers
+    depend on besides the code: game, options, version of the world, tasks, and the players with the fingerprints of
+    those that are models.
     """
 
     game_id: str
@@ -118,17 +131,23 @@ class CrossPlay:
         pair = (player, other) if role == self.roles[0] else (other, player)
         return self.cells[pair].returns[role]
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every player has met every other in both seats."""
+        return len(self.cells) == len(self.players) ** 2
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
+        judged = self.players if self.is_whole else ()
         return {
-            "schema": "sdar/crossplay/1",
+            "schema": CROSSPLAY_SCHEMA,
             "game": self.game_id,
             "roles": list(self.roles),
             "players": list(self.players),
             "hash": self.hash,
             "cells": [cell.to_json() for cell in self.cells.values()],
-            "regret": {role: {player: self.regret(role, player) for player in self.players} for role in self.roles},
-            "exploitability": {player: self.exploitability(player) for player in self.players},
+            "regret": {role: {player: self.regret(role, player) for player in judged} for role in self.roles},
+            "exploitability": {player: self.exploitability(player) for player in judged},
         }
 
 
@@ -156,6 +175,62 @@ def cross_play(
     Raises:
         ValueError: The game has not two roles, or no player or task was named.
     """
+    pairs = [(row, column) for row in players for column in players]
+    return _play(games, players, pairs, task_ids, seed, identities or {}, settings or {}, advance)
+
+
+def play_against(
+    games: Sequence[TextGame],
+    name: str,
+    players: Mapping[str, SeatPlayer],
+    task_ids: Sequence[str],
+    *,
+    seats: Mapping[str, Collection[str]] | None = None,
+    seed: int = 0,
+    identities: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    advance: Callable[[int, int], None] | None = None,
+) -> CrossPlay:
+    """Play one player in both seats against every other, and against itself.
+
+    Draws are those of `cross_play`: a cell is the same in both, and policies that are compared so meet the same tasks
+    with the same draws.
+
+    Args:
+        games: As in `cross_play`.
+        name: Whose games are played, of `players`.
+        players: That player and the others, by name.
+        task_ids: As in `cross_play`.
+        seats: Player -> the roles that it knows how to play; one that is not named plays every role.
+        seed: As in `cross_play`.
+        identities: As in `cross_play`.
+        settings: As in `cross_play`.
+        advance: As in `cross_play`.
+
+    Raises:
+        ValueError: As `cross_play`.
+    """
+    first, second = games[0].roles if len(games[0].roles) == 2 else ("", "")
+    plays = {player: (seats or {}).get(player, (first, second)) for player in players}
+    pairs = [
+        (row, column)
+        for row in players
+        for column in players
+        if name in (row, column) and first in plays[row] and second in plays[column]
+    ]
+    return _play(games, players, pairs, task_ids, seed, identities or {}, settings or {}, advance)
+
+
+def _play(
+    games: Sequence[TextGame],
+    players: Mapping[str, SeatPlayer],
+    pairs: Sequence[tuple[str, str]],
+    task_ids: Sequence[str],
+    seed: int,
+    identities: Mapping[str, str],
+    settings: Mapping[str, Any],
+    advance: Callable[[int, int], None] | None,
+) -> CrossPlay:
     game = games[0]
     if len(game.roles) != 2 or not players or not task_ids:
         raise ValueError(
@@ -163,27 +238,26 @@ def cross_play(
             f"{len(game.roles)} roles, {len(players)} players and {len(task_ids)} tasks"
         )
     clusters = [game.cluster_of(task_id) for task_id in task_ids]
-    total = len(players) ** 2 * len(task_ids)
+    total = len(pairs) * len(task_ids)
     cells: dict[tuple[str, str], Cell] = {}
-    for row, of_row in players.items():
-        for column, of_column in players.items():
-            done = len(cells) * len(task_ids)
-            seated: Seating = {game.roles[0]: of_row(game.roles[0]), game.roles[1]: of_column(game.roles[1])}
-            draws = [TaskDraw(task, ("cross-play", seed, n), group=n) for n, task in enumerate(task_ids)]
-            rollouts = collect_games(
-                games,
-                draws,
-                partial(_seated, seated),
-                _plan(game, seated),
-                advance=partial(_count, advance, done, total),
-            )
-            cells[row, column] = _cell(row, column, game.roles, rollouts, clusters)
+    for row, column in pairs:
+        done = len(cells) * len(task_ids)
+        seated: Seating = {game.roles[0]: players[row](game.roles[0]), game.roles[1]: players[column](game.roles[1])}
+        draws = [TaskDraw(task, ("cross-play", seed, n), group=n) for n, task in enumerate(task_ids)]
+        rollouts = collect_games(
+            games,
+            draws,
+            partial(_seated, seated),
+            _plan(game, seated),
+            advance=partial(_count, advance, done, total),
+        )
+        cells[row, column] = _cell(row, column, game.roles, rollouts, clusters)
     identity = {
         "game": game.game_id,
-        "settings": dict(settings or {}),
+        "settings": dict(settings),
         "world_version": game.world_version,
         "tasks": list(task_ids),
-        "players": {name: (identities or {}).get(name, name) for name in players},
+        "players": {name: identities.get(name, name) for name in players},
         "seed": seed,
     }
     text = json.dumps(identity, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
@@ -213,10 +287,14 @@ def _cell(row: str, column: str, roles: Sequence[str], rollouts: Sequence[Rollou
     returns: dict[str, list[float | None]] = {
         role: [None if task in broken else 0.0 for task in range(tasks)] for role in roles
     }
+    wins: dict[str, list[bool | None]] = {
+        role: [None if task in broken else False for task in range(tasks)] for role in roles
+    }
     for rollout in rollouts:
         task = rollout.task.group // len(roles)
         if task not in broken:
             returns[rollout.episode.role][task] = rollout.episode.return_
+            wins[rollout.episode.role][task] = rollout.episode.success
     played = [task for task in range(tasks) if task not in broken]
     own = {role: [value for value in returns[role] if value is not None] for role in roles}
     sums = [sum(own[role][place] for role in roles) for place in range(len(played))]
@@ -232,4 +310,5 @@ def _cell(row: str, column: str, roles: Sequence[str], rollouts: Sequence[Rollou
         games=len(played),
         failed=len(broken),
         returns=returns,
+        wins=wins,
     )

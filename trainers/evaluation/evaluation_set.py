@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sdar_envs.bounded_files import load_json
 from sdar_envs.core import resolve_split
 from sdar_envs.files import write_file
 
@@ -87,8 +88,8 @@ class EvaluationSet:
             EvaluationSetError: Not JSON, keys missing or unknown, or the hash does not match the content.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            content = load_json(path)
+        except ValueError as error:
             raise EvaluationSetError(f"{path}: expected an evaluation set as JSON, got {error}") from None
         if not isinstance(content, dict) or set(content) != {*KEYS, "hash"}:
             got = sorted(content) if isinstance(content, dict) else type(content).__name__

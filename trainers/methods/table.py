@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 
 from sdar_envs.choices import require_choice
+from sdar_envs.references import load_object
 
-from ..options.references import load_object
 from .method import Method
 
 METHODS: dict[str, Method] = {}

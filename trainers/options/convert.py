@@ -9,6 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
+from sdar_envs.bounded_files import read_text
+
+_LONGEST_YAML = 1 << 22  # bytes
+
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file that must hold a mapping (or nothing).
@@ -19,8 +23,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     import yaml
 
     try:
-        loaded = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        loaded = yaml.safe_load(read_text(path, limit=_LONGEST_YAML))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a value such as 2026-13-45 is a ValueError
         raise ValueError(f"{path}: expected a YAML mapping of options, got text that is not YAML: {error}") from error
     if loaded is None:
         return {}

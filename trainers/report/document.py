@@ -103,8 +103,17 @@ class Headline:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reader came for, in a line: ``undecided``, the statement it is about, and the number behind it."""
+
+    word: str
+    statement: str
+    numbers: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
-    """A report. `warnings` are said on top and cannot be overlooked."""
+    """A report. It opens with `warnings`, which cannot be overlooked, and the `answers`; `lead` says what was done."""
 
     title: str
     kind: str
@@ -113,6 +122,7 @@ class Document:
     sections: tuple[Section, ...]
     warnings: tuple[str, ...] = ()
     made_with: str = ""
+    answers: tuple[Answer, ...] = ()
 
 
 def figures_of(document: Document) -> list[Figure]:

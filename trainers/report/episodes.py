@@ -3,16 +3,17 @@
 The choice depends on the order of the log alone: the tasks of the last evaluation from its beginning (types come in
 turn there, and arms of one seed play the same), the same tasks before training, and training episodes spread evenly
 over the iterations. Episodes with logged tokens go first; those whose text was withheld (they were acted under the
-privileged prompt) are not shown.
+privileged prompt) are not shown. Of a game of several roles all sides are taken that were logged.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sdar_envs.bounded_files import bounded_lines, parse_json
 
 from ..run.directory import EPISODE_SCHEMA, RunDirectoryError
 
@@ -31,6 +32,7 @@ class Place:
     task_id: str
     has_tokens: bool
     withheld: bool = False
+    game: int = -1
 
     @property
     def key(self) -> tuple[str, int, int, int, str]:
@@ -52,7 +54,7 @@ def load_episodes(run: Path, count: int) -> list[Record]:
     with path.open("rb") as file:
         for place in chosen:
             file.seek(place.offset)
-            records.append(json.loads(file.readline()))
+            records.append(parse_json(next(bounded_lines(file))))
     return records
 
 
@@ -77,10 +79,29 @@ def load_privileged(run: Path, episodes: Sequence[Record]) -> list[list[Any] | N
     return found
 
 
+def episodes_of_phase(run: Path, phase: str, iteration: int) -> dict[str, bool | None]:
+    """Whether each task of an evaluation was won, by task; None where its environment broke.
+
+    Args:
+        run: The run directory.
+        phase: Name of the evaluation.
+        iteration: Iterations done when it was played.
+
+    Raises:
+        RunDirectoryError: A line of the log is no record.
+    """
+    found: dict[str, bool | None] = {}
+    for _, record in _records(run / "episodes.jsonl"):
+        if record.get("phase") == phase and record.get("iteration") == iteration:
+            failed = record.get("stop_reason") == "failed"
+            found[str(record.get("task_id"))] = None if failed else bool(record.get("success"))
+    return found
+
+
 def choose(places: Sequence[Place], count: int) -> list[Place]:
     """At most `count` of a log's episodes: half from the end, a sixth from before training, the rest from training.
 
-    What one part does not have, the others get.
+    What one part does not have, the others get. A game counts once, with all of its sides.
     """
     panels = [place for place in places if place.phase != "train"]
     last = max((place.iteration for place in panels), default=0)
@@ -91,10 +112,27 @@ def choose(places: Sequence[Place], count: int) -> list[Place]:
     start = [place for place in panels if last and place.phase == split and not place.iteration]
     start = sorted((place for place in start if place.task_id in rank), key=lambda place: rank[place.task_id])
     train = [place for place in places if place.phase == "train"]
-    train = [place for place in train if place.has_tokens] or train
+    sides = sides_of(train)
+    train = [own[0] for own in sides.values() if any(place.has_tokens for place in own)] or [
+        own[0] for own in sides.values()
+    ]
     wanted = [count - count // 3 - count // 6, count // 6, count // 3]
     shares = shared_out(wanted, [len(end), len(start), len(train)])
-    return [*end[: shares[0]], *start[: shares[1]], *spread_over(train, shares[2])]
+    trained = [side for place in spread_over(train, shares[2]) for side in sides[game_of(place)]]
+    return [*end[: shares[0]], *start[: shares[1]], *trained]
+
+
+def game_of(place: Place) -> tuple[int, int]:
+    """What the sides of one game share; an episode outside games is by itself."""
+    return (place.iteration, place.game) if place.game >= 0 else (-1, place.offset)
+
+
+def sides_of(places: Sequence[Place]) -> dict[tuple[int, int], list[Place]]:
+    """The episodes of each game, in the order of the log."""
+    found: dict[tuple[int, int], list[Place]] = {}
+    for place in places:
+        found.setdefault(game_of(place), []).append(place)
+    return found
 
 
 def shared_out(wanted: Sequence[int], available: Sequence[int]) -> list[int]:
@@ -127,7 +165,7 @@ def _places(path: Path) -> Iterator[Place]:
             )
         tokens = any("tokens" in turn for turn in turns)
         withheld = any(turn.get("observation") is None for turn in turns)
-        yield Place(offset, *_key(record), tokens, withheld)
+        yield Place(offset, *_key(record), tokens, withheld, int(record.get("game", -1)))
 
 
 def _key(record: Record) -> tuple[str, int, int, int, str]:
@@ -144,10 +182,10 @@ def _records(path: Path) -> Iterator[tuple[int, Record]]:
     """Records with their byte offsets; a last line that a crash cut short is left out."""
     offset = 0
     with path.open("rb") as file:
-        for line in file:
+        for line in bounded_lines(file):
             if line.strip():
                 try:
-                    record = json.loads(line)
+                    record = parse_json(line)
                 except ValueError as error:
                     if not line.endswith(b"\n"):
                         return

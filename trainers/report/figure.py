@@ -114,7 +114,27 @@ class StackPanel:
     stacks: tuple[Stack, ...]
 
 
-Panel = LinePanel | BarPanel | IntervalPanel | StackPanel
+@dataclass(frozen=True, slots=True)
+class MatrixCell:
+    """A number of a matrix, None where nothing was measured; `said` is the whole of it, in words."""
+
+    value: float | None
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixPanel:
+    """Numbers from 0 to 1 by row and column, darker for more; `x` says what they are."""
+
+    title: str
+    x: Axis
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[MatrixCell, ...], ...]
+    colour: int = 1
+
+
+Panel = LinePanel | BarPanel | IntervalPanel | StackPanel | MatrixPanel
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +166,8 @@ def is_empty(panel: Panel) -> bool:
         return not any(line.points for line in panel.lines)
     if isinstance(panel, StackPanel):
         return not any(value > 0 for stack in panel.stacks for value in stack.values)
+    if isinstance(panel, MatrixPanel):
+        return all(cell.value is None for row in panel.cells for cell in row)
     return all(bar.value is None for bar in panel.bars)
 
 

@@ -19,8 +19,12 @@ def render_markdown(document: Document, images: Collection[str] = ()) -> str:
         document: What to write.
         images: Keys of figures that lie in ``figures/<key>.png``; others are written as tables.
     """
-    lines = [f"# {escaped(document.title)}", "", escaped(document.lead), ""]
+    lines = [f"# {escaped(document.title)}", ""]
     lines += [f"> **{escaped(warning)}**\n" for warning in document.warnings]
+    for answer in document.answers:
+        tail = f": {escaped(answer.numbers)}" if answer.numbers else ""
+        lines.append(f"- {escaped(answer.statement)}: **{escaped(answer.word)}**{tail}")
+    lines += [*([""] if document.answers else []), escaped(document.lead), ""]
     for headline in document.headlines:
         lines.append(f"- **{escaped(headline.value)}** {escaped(headline.label)} ({escaped(headline.note)})")
     for section in document.sections:

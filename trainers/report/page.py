@@ -21,13 +21,14 @@ from markupsafe import Markup
 from sdar_envs.assets import asset_path, asset_text
 
 from .document import Block, Cell, Column, DetailsBlock, Document, FigureBlock, TableBlock
-from .figure import Bar, LinePanel, Panel, StackPanel
+from .figure import Bar, LinePanel, MatrixPanel, Panel, StackPanel
 from .palette import DARK, LIGHT, colour_index
 from .plain_text import clean
 from .scales import number_text
 from .svg import NARROW, WIDTH, draw
 
 ROWS_OF_NUMBERS = 26  # of a line panel's table at most
+ROWS_UNFOLDED = 12  # a table with more is folded: on a phone it would be several screens that few readers want
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ def _drawn(document: Document) -> dict[str, Any]:
         "kind": document.kind,
         "lead": document.lead,
         "warnings": document.warnings,
+        "answers": document.answers,
         "headlines": document.headlines,
         "made_with": document.made_with,
         "sections": [
@@ -135,6 +137,7 @@ def _block(block: Block) -> dict[str, Any]:
         fields["blocks"] = [_block(inner) for inner in block.blocks]
     elif isinstance(block, TableBlock):
         fields["rows"] = [[_cell(cell) for cell in row] for row in block.rows]
+        fields["folded"] = len(block.rows) > ROWS_UNFOLDED
     return {"kind": type(block).__name__, **fields}
 
 
@@ -162,6 +165,12 @@ def panel_numbers(panel: Panel) -> tuple[tuple[Column, ...], list[tuple[Cell, ..
         return columns, [
             (Cell(stack.label, colour=stack.colour), *(Cell(number_text(value)) for value in stack.values))
             for stack in panel.stacks
+        ]
+    if isinstance(panel, MatrixPanel):
+        columns = (Column(panel.x.label, number=False), *(Column(name) for name in panel.columns))
+        return columns, [
+            (Cell(name), *(Cell("" if cell.value is None else f"{cell.value:.2f}") for cell in cells))
+            for name, cells in zip(panel.rows, panel.cells, strict=True)
         ]
     columns = (Column("", number=False), Column(panel.x.label), Column("95 % interval"))
     return columns, [_bar_numbers(bar) for bar in panel.bars if bar.value is not None]

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .figure import BarPanel, Figure, IntervalPanel, LinePanel, Panel, StackPanel, value_texts
+from .figure import BarPanel, Figure, IntervalPanel, LinePanel, MatrixPanel, Panel, StackPanel, value_texts
 from .palette import LIGHT, colour_index, dash_of
 from .plain_text import one_line
 from .scales import spread
@@ -100,6 +100,8 @@ def _heights(figure: Figure, columns: int) -> list[float]:
 def _height(panel: Panel) -> float:
     if isinstance(panel, LinePanel):
         return 3.0
+    if isinstance(panel, MatrixPanel):
+        return 1.5 + 0.32 * len(panel.rows)
     rows = len(panel.stacks) if isinstance(panel, StackPanel) else len(panel.bars)
     return 0.9 + 0.32 * rows
 
@@ -112,6 +114,8 @@ def draw(panel: Panel, axes: Axes) -> None:
         _lines(panel, axes)
     elif isinstance(panel, StackPanel):
         _stacks(panel, axes)
+    elif isinstance(panel, MatrixPanel):
+        _matrix(panel, axes)
     else:
         _bars(panel, axes)
 
@@ -180,6 +184,22 @@ def _bars(panel: BarPanel | IntervalPanel, axes: Axes) -> None:
         axes.axvline(panel.zero, color="#1b1f24", lw=0.9)
     else:
         axes.set_xlim(left=0.0 if all((bar.low or 0.0) >= 0 for bar in bars) else None, right=panel.x.high)
+
+
+def _matrix(panel: MatrixPanel, axes: Axes) -> None:
+    colour = LIGHT[colour_index(panel.colour)]
+    for row, cells in enumerate(panel.cells):
+        for column, cell in enumerate(cells):
+            if cell.value is not None:
+                share = min(max(cell.value, 0.0), 1.0)
+                axes.barh(row, 0.96, left=column - 0.48, height=0.94, color=colour, alpha=0.04 + 0.5 * share)
+                axes.annotate(f"{cell.value:.2f}", (column, row), ha="center", va="center", color="#1b1f24")
+    names = [one_line(name) for name in panel.columns]
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(panel.rows)), [one_line(name) for name in panel.rows])
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.set_ylim(len(panel.rows) - 0.5, -0.5)  # the first on top
+    axes.grid(visible=False)
 
 
 def _stacks(panel: StackPanel, axes: Axes) -> None:

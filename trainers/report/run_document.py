@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
+
+from sdar_envs import world_entry
 
 from ..evaluation.health import NAMES
 from .document import (
@@ -20,8 +23,10 @@ from .document import (
     TableBlock,
 )
 from .figure import Axis, Bar, BarPanel, Figure, Line, LinePanel, make_figure
+from .game_figures import RETURN, crossplay_blocks
 from .number_format import facts_of, percent, percent_range, plain_value, points, points_range
 from .plain_text import kind_name
+from .run_checks import RunFindings
 from .run_records import RunRecords
 from .series import count_line
 from .training_figures import EPISODES, TEACHER, Trace, phases_panel, policy_figure, quantity_panels, weights_figure
@@ -30,13 +35,19 @@ SUCCESS = Axis("success, %", low=0.0)
 STUDENT, TEACHER_COLOUR = 1, 2
 
 
-def run_document(run: RunRecords) -> Document:
-    """Everything the run wrote down, as a document."""
+def run_document(run: RunRecords, findings: RunFindings | None = None) -> Document:
+    """Everything the run wrote down, as a document.
+
+    Args:
+        run: What it wrote.
+        findings: Whether its files go together; None where that was not looked at.
+    """
     method, seed = str(run.config.get("method", "?")), run.config.get("seed", 0)
     trace = Trace(method, STUDENT, (run.training(),))
     sections = [
         _section("result", "Result", _result(run)),
-        _section("learning", "Learning", [_figure(_curves(run)), _figure(_task_types(run))]),
+        _section("crossplay", "Cross-play", crossplay_blocks(run.crossplay)),
+        _section("learning", "Learning", [_figure(_curves(run)), _figure(_returns(run)), _figure(_task_types(run))]),
         _section("tokens", "Weights", [_figure(weights_figure([trace]))]),
         _section("policy", "Policy", [_figure(policy_figure([trace]))]),
         _section("teacher", "Teacher", _teacher(run, trace)),
@@ -54,7 +65,7 @@ def run_document(run: RunRecords) -> Document:
         ),
         headlines=_headlines(run),
         sections=tuple(section for section in sections if section is not None),
-        warnings=_warnings(run),
+        warnings=(*(findings.sentences() if findings else ()), *_warnings(run)),
         made_with=f"Made by sdar report from {run.path.name}.",
     )
 
@@ -186,6 +197,29 @@ def _curves(run: RunRecords) -> Figure | None:
         "privileged-prompt policy is the same model under the prompt that the teacher reads."
     )
     return make_figure("curves", "Learning curve", caption, *panels)
+
+
+def _returns(run: RunRecords) -> Figure | None:
+    """Mean returns before and after beside what can be got at most, in worlds of which that is known exactly."""
+    entry, summary = world_entry(run.env_id), run.summary or {}
+    if entry is None or entry.reference_returns is None or not summary:
+        return None
+    module, _, name = entry.reference_returns.partition(":")
+    known: Mapping[str, float] = getattr(import_module(module), name)(run.config.get("env_kwargs") or {})
+    if not known:
+        return None
+    bars = [
+        Bar(f"student, {when}", STUDENT, float(rate["mean_return"]))
+        for when in ("before", "after")
+        if "mean_return" in (rate := summary.get(when) or {})
+    ]
+    bars += [Bar(label, 0, value) for label, value in known.items()]
+    split = (summary.get("after") or {}).get("split", "test")
+    caption = (
+        f"Mean return on {split} against the usual opponent, and the most that a player of each kind can get from it, "
+        "computed by backward induction over beliefs: the mean over all worlds, of which this run's is one."
+    )
+    return make_figure("returns", "Return beside what can be got", caption, BarPanel("", RETURN, tuple(bars)))
 
 
 def _task_types(run: RunRecords) -> Figure | None:

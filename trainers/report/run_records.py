@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdar_envs.bounded_files import load_json
+
+from ..evaluation.crossplay import CROSSPLAY_FILE, CROSSPLAY_SCHEMA
 from ..options.convert import read_yaml
 from ..run.directory import RunDirectoryError, read_identity, read_json_lines
 from ..study.result_records import Count, TrainingPoint
@@ -19,7 +21,8 @@ class RunRecords:
     """The files of a run, parsed.
 
     `config` has the plain values of `config.yaml`; `metrics` are the lines of `metrics.jsonl`; `summary` is None until
-    the run has finished; `panels` are by split.
+    the run has finished; `panels` are by split; `crossplay` is what ``sdar crossplay --json`` has written into the
+    directory as `crossplay.json`, or None.
     """
 
     path: Path
@@ -29,6 +32,7 @@ class RunRecords:
     summary: Mapping[str, Any] | None
     versions: Mapping[str, Any]
     panels: Mapping[str, Mapping[str, Any]]
+    crossplay: Mapping[str, Any] | None = None
 
     @property
     def episodes_per_iteration(self) -> int:
@@ -81,17 +85,36 @@ def read_run(path: Path) -> RunRecords:
     if not is_run_directory(path):
         raise RunDirectoryError(f"{path}: expected a run directory with run.json and config.yaml in it")
     identity = read_identity(path)
-    summary = _json(path / "summary.json")
-    panels = {file.stem: _json(file) or {} for file in sorted((path / "panels").glob("*.json"))}
+    summary = load_object(path / "summary.json")
+    panels = {file.stem: load_object(file) or {} for file in sorted((path / "panels").glob("*.json"))}
     return RunRecords(
         path=path,
         env_id=str(identity.get("env_id", "an environment that run.json does not name")),
         config=read_yaml(path / "config.yaml"),
         metrics=tuple(_lines(path / "metrics.jsonl")),
         summary=summary,
-        versions=_json(path / "versions.json") or {},
+        versions=load_object(path / "versions.json") or {},
         panels=panels,
+        crossplay=_crossplay(path / CROSSPLAY_FILE),
     )
+
+
+def _crossplay(path: Path) -> dict[str, Any] | None:
+    """A matrix of cross-play.
+
+    Raises:
+        RunDirectoryError: The file is something else.
+    """
+    content = load_object(path)
+    if content is None:
+        return None
+    missing = [name for name in ("game", "roles", "players", "hash", "cells") if name not in content]
+    if content.get("schema") != CROSSPLAY_SCHEMA or missing:
+        raise RunDirectoryError(
+            f"{path}: expected a matrix as sdar crossplay --json writes it ({CROSSPLAY_SCHEMA}), got "
+            f"{content.get('schema')!r}" + (f" without {', '.join(missing)}" if missing else "")
+        )
+    return content
 
 
 def metrics_csv(run: RunRecords) -> str:
@@ -109,11 +132,16 @@ def _lines(path: Path) -> Sequence[Mapping[str, Any]]:
         raise RunDirectoryError(f"{path}: expected one JSON object per line, got {error}") from None
 
 
-def _json(path: Path) -> dict[str, Any] | None:
+def load_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no file.
+
+    Raises:
+        RunDirectoryError: It holds something else.
+    """
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = load_json(path)
     except ValueError as error:
         raise RunDirectoryError(f"{path}: expected JSON, got {error}") from None
     if not isinstance(content, dict):

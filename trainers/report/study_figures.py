@@ -34,6 +34,10 @@ ENDPOINT_NAMES = {
     "test_fresh": "test, true statements",
     "test_stale": "test, wrong statements",
     "area_cpu": "area at the reference's CPU-seconds",
+    "fixed_success": "success against fixed opponents",
+    "fixed_return": "return against fixed opponents",
+    "self_success": "success against itself",
+    "self_deals": "deals with itself",
 }
 MAIN_ENDPOINTS = ("area", "test")
 TOGETHER = 9  # arms that one panel can show apart: the reference and eight colours

@@ -10,7 +10,21 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from .figure import Axis, Bar, BarPanel, IntervalPanel, Line, LinePanel, Panel, Point, StackPanel, extent, value_texts
+from .figure import (
+    Axis,
+    Bar,
+    BarPanel,
+    IntervalPanel,
+    Line,
+    LinePanel,
+    MatrixCell,
+    MatrixPanel,
+    Panel,
+    Point,
+    StackPanel,
+    extent,
+    value_texts,
+)
 from .markup import element
 from .palette import colour_index, dash_of
 from .scales import Scale, make_scale, number_text, spread, text_width
@@ -19,6 +33,7 @@ WIDTH = 480.0  # of a panel that shares its line with one other at most
 NARROW = 370.0  # of smaller ones
 SMALL = 12.0
 ROOMY_ROWS = 8  # estimates that have two lines each
+MATRIX_ROW = 26.0
 DOTS_UP_TO = 30  # points of a line that are marked one by one
 
 
@@ -30,6 +45,8 @@ def draw(panel: Panel, width: float = WIDTH) -> Markup:
         return draw_bars(panel, width)
     if isinstance(panel, IntervalPanel):
         return draw_intervals(panel, width)
+    if isinstance(panel, MatrixPanel):
+        return draw_matrix(panel, width)
     return draw_stacks(panel, width)
 
 
@@ -243,6 +260,47 @@ def _value_text(bar: Bar, said: Callable[[float], str]) -> str:
     """``3.1 (-0.4 to 6.6)``."""
     value = "-" if bar.value is None else said(bar.value)
     return value if bar.low is None or bar.high is None else f"{value} ({said(bar.low)} to {said(bar.high)})"
+
+
+# --- matrices ---
+
+
+def draw_matrix(panel: MatrixPanel, width: float = WIDTH) -> Markup:
+    """A cell per number, with the number in it; names of columns stand above them, turned where they are long."""
+    left = min(max(text_width(name, SMALL) for name in panel.rows) + 12, 0.4 * width)
+    step = (width - left) / len(panel.columns)
+    longest = max(text_width(name, SMALL) for name in panel.columns)
+    turned = longest > step - 4
+    top = 24.0 + (0.62 * longest + 10 if turned else 16)
+    parts = [_text(0, 13, panel.x.label, "label")]
+    for place, name in enumerate(panel.columns):
+        x, y = left + step * (place + 0.5), top - 8
+        anchor = "start" if turned else "middle"
+        attributes: dict[str, str | float] = {"x": x, "y": y, "class": "tick", "text-anchor": anchor}
+        if turned:
+            attributes["transform"] = f"rotate(-38 {x:g} {y:g})"
+        parts.append(element("text", attributes, name))
+    for down, (name, cells) in enumerate(zip(panel.rows, panel.cells, strict=True)):
+        y = top + MATRIX_ROW * down
+        parts.append(_text(left - 8, y + MATRIX_ROW / 2 + 3, name, "tick", anchor="end"))
+        parts += [_matrix_cell(cell, panel, left + step * along, y, step) for along, cell in enumerate(cells)]
+    height = top + MATRIX_ROW * len(panel.rows) + 6
+    summary = f"{len(panel.rows)} rows, {len(panel.columns)} columns; {panel.x.label}"
+    return _svg(width, panel.title, summary, height, parts)
+
+
+def _matrix_cell(cell: MatrixCell, panel: MatrixPanel, x: float, y: float, step: float) -> Markup:
+    share = 0.0 if cell.value is None else min(max(cell.value, 0.0), 1.0)
+    box: dict[str, str | float] = {"x": x + 1, "y": y + 1, "width": step - 2, "height": MATRIX_ROW - 2}
+    box |= {"class": "cell", "fill-opacity": f"{0.04 + 0.5 * share:.3f}"}
+    number = "" if cell.value is None else f"{cell.value:.2f}"
+    return element(
+        "g",
+        {"class": f"c{colour_index(panel.colour)}"},
+        _title(cell.said or number or "not played"),
+        element("rect", box),
+        _text(x + step / 2, y + MATRIX_ROW / 2 + 4, number, "cell-number", anchor="middle"),
+    )
 
 
 def _vertical_grid(x: Scale, top: float, bottom: float, label: str, right: float) -> Markup:

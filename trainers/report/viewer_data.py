@@ -1,7 +1,8 @@
 """What the page's episode viewer is given: chosen episodes, small and cleaned, with every text stored once.
 
-Numbers keep three decimals. Where the episodes of an arm would be larger than its share of the file, later ones are
-left out, and the page says so.
+Of a game of several roles the sides are put together, turn by turn, and each keeps its own prompts and its own
+privileged side. Numbers keep three decimals. Where the episodes of an arm would be larger than its share of the file,
+later ones are left out, and the page says so.
 """
 
 from __future__ import annotations
@@ -78,10 +79,10 @@ def viewer_data(arms: Sequence[ViewedArm], *, limit: int | None = None) -> dict[
     left_out = 0
     for index, arm in enumerate(arms):
         spent, kept = 0, []
-        for number, episode in enumerate(arm.episodes):
-            known = arm.privileged[number] if arm.privileged is not None else None
+        for sides in games_of(arm.episodes):
             size, count = texts.size, len(texts.texts)
-            compact = _episode(episode, known, index, arm.stale, texts)
+            known = [None if arm.privileged is None else arm.privileged[number] for number in sides]
+            compact = _game([arm.episodes[number] for number in sides], known, index, arm.stale, texts)
             wanted = len(json.dumps(compact, separators=(",", ":"))) + texts.size - size
             if spent + wanted > share:
                 left_out += 1
@@ -100,6 +101,52 @@ def viewer_data(arms: Sequence[ViewedArm], *, limit: int | None = None) -> dict[
         "texts": texts.texts,
         "episodes": shown,
     }
+
+
+def games_of(episodes: Sequence[Record]) -> list[list[int]]:
+    """The episodes that belong together, by their places: the sides of a game, else each by itself."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for number, record in enumerate(episodes):
+        game = record.get("game", -1)
+        alone = not isinstance(game, int) or game < 0
+        key = ("", number) if alone else (record.get("phase"), record.get("iteration"), game)
+        found.setdefault(key, []).append(number)
+    return list(found.values())
+
+
+def _game(
+    records: Sequence[Record],
+    privileged: Sequence[list[Any] | None],
+    arm: int,
+    stale: Mapping[str, bool],
+    texts: _Texts,
+) -> dict[str, Any]:
+    """An episode, or the sides of a game as one: its turns in the order of play, each with the number of its side."""
+    sides = [_episode(record, known, arm, stale, texts) for record, known in zip(records, privileged, strict=True)]
+    whole = dict(sides[0])
+    if not records[0].get("role"):
+        return whole
+    whole["sides"] = [
+        {
+            "role": clean(str(record.get("role"))),
+            **{name: side[name] for name in ("goal", "success", "score", "stop", "claims", "claim_ids")},
+        }
+        for record, side in zip(records, sides, strict=True)
+    ]
+    whole["success"] = any(side["success"] for side in sides)
+    turns = [
+        (_move(turn, place), number, {**side["turns"][place], "s": number})
+        for number, (record, side) in enumerate(zip(records, sides, strict=True))
+        for place, turn in enumerate(record.get("turns") or [])
+    ]
+    whole["turns"] = [turn for _, _, turn in sorted(turns, key=lambda each: each[:2])]
+    return whole
+
+
+def _move(turn: Record, place: int) -> int:
+    """Which turn of its game; logs from before it was noted have the seats in turn."""
+    move = turn.get("move")
+    return move if isinstance(move, int) else place
 
 
 def _episode(

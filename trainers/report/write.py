@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..evaluation.evaluation_set import EvaluationSet
 from ..run.directory import RunDirectoryError
 from ..study.records import Study, load_study
 from ..study.result_records import Result
@@ -17,6 +17,7 @@ from .episodes import load_episodes, load_privileged
 from .markdown import render_markdown
 from .page import Viewer, render_page
 from .png import MISSING, can_draw, save_figures
+from .run_checks import check_run
 from .run_document import run_document
 from .run_records import is_run_directory, metrics_csv, read_run
 from .study_document import study_document, study_view
@@ -62,19 +63,22 @@ def write_report(
         StudyError: The study is damaged.
     """
     root = Path(path)
+    notes: list[str] = []
     if (root / "study.json").is_file():
         view = study_view(load_study(root))
         document, arms = study_document(view), study_arms(view, episodes, with_privileged)
         sheet = ("results.csv", csv_text(view.study.results))
     elif is_run_directory(root):
         records = read_run(root)
-        document, arms = run_document(records), [run_arm(root, episodes, with_privileged)]
+        findings = check_run(root)
+        notes += findings.sentences()
+        document, arms = run_document(records, findings), [run_arm(root, episodes, with_privileged)]
         sheet = ("metrics.csv", metrics_csv(records))
     else:
         raise RunDirectoryError(
             f"{root}: expected the directory of a study (study.json in it) or of a run (run.json in it), found neither"
         )
-    return _write(document, arms, sheet, Path(output or root / "report.html"), with_privileged, images)
+    return _write(document, arms, sheet, Path(output or root / "report.html"), with_privileged, images, notes)
 
 
 def run_arm(root: Path, episodes: int, with_privileged: bool) -> ViewedArm:
@@ -124,7 +128,7 @@ def stale_tasks(run: Path, result: Result) -> dict[str, bool]:
     path = run / "panels" / "test.json"
     if result.after is None or not path.is_file():
         return {}
-    tasks = json.loads(path.read_text(encoding="utf-8")).get("task_ids", [])
+    tasks = EvaluationSet.load(path).task_ids
     pairs = zip(tasks, result.after.claims, strict=False)
     return {str(task): claim == "s" for task, claim in pairs if claim in "fs"}
 
@@ -136,6 +140,7 @@ def _write(
     target: Path,
     with_privileged: bool,
     images: bool,
+    notes: Sequence[str],
 ) -> Written:
     data = viewer_data(arms)
     viewer = None
@@ -157,7 +162,7 @@ def _write(
     markdown.write_text(text, encoding="utf-8", newline="\n")
     table = target.with_name(sheet[0])
     table.write_text(sheet[1], encoding="utf-8", newline="\n")
-    notes = [MISSING] if images and not drawn and figures else []
+    notes = [*notes, *([MISSING] if images and not drawn and figures else [])]
     if with_privileged and viewer is not None:
         notes.append(f"{target.name} shows privileged text: do not let it reach a student")
     return Written((target, markdown, table, *drawn), tuple(notes))

@@ -16,8 +16,8 @@ from typing import Any
 
 from sdar_envs.core import SPLITS, resolve_split
 from sdar_envs.privileged import split_info
+from sdar_envs.references import import_own
 
-from ..options.references import import_own
 from .faults import FAULT_TEXTS, Fault
 from .making import (
     CannotSendError,

@@ -238,6 +238,7 @@ def _look(game: TextGame, seat: _Seat, plan: GamePlan) -> StudentView:
 def _act(each: _Game, seat: _Seat, view: StudentView, action: Action) -> None:
     """Play an act, note the turn, and give every seat what it earned by it."""
     game = each.game
+    move = sum(game.turns_taken.values())
     understood = game.act(seat.role, action.text)
     rewards = dict(game.rewards)
     if seat.rollout is not None:
@@ -245,6 +246,7 @@ def _act(each: _Game, seat: _Seat, view: StudentView, action: Action) -> None:
         seat.late_reward = 0.0
         seat.rollout.episode.turns.append(Turn(view, action, reward, understood))
         seat.rollout.privileged.append(seat.known)
+        seat.rollout.moves.append(move)
     for role, other in each.seats.items():
         if role != seat.role and other.rollout is not None:
             if other.rollout.episode.turns:

@@ -18,10 +18,10 @@ from agents.sampling.base import Sampler
 from agents.sampling.local import BatchSampler
 from agents.teacher import EVERY_TURN, Teacher, split_privilege
 from sdar_envs.privileged import Privileged, StudentView
+from sdar_envs.references import load_object
 
 from ..methods.method import Method
 from ..options import Options
-from ..options.references import load_object
 from .environments import EnvironmentSource
 from .generation_server import make_server_sampler
 from .teacher_views import TEACHER, readings_of

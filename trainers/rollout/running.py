@@ -32,7 +32,8 @@ class Rollout:
     """An episode and, parallel to its turns, the sealed privileged fields before each action.
 
     `failure` says why the environment broke, and `fault` what kind of fault it was; None where it did not. `detail`
-    holds the environment's own words on it, which may be privileged.
+    holds the environment's own words on it, which may be privileged. Of a game of several roles, `moves` says of each
+    turn which of the game's it was, all seats counted; it is empty elsewhere.
     """
 
     episode: Episode
@@ -41,6 +42,7 @@ class Rollout:
     failure: str | None = None
     fault: FaultKind | None = None
     detail: str = ""
+    moves: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)

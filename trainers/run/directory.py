@@ -15,12 +15,14 @@ import os
 import platform
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
-from sdar_envs.files import write_file
+from sdar_envs.bounded_files import bounded_lines, load_json, parse_json
+from sdar_envs.files import free_space, write_file
 
 from ..options import Options
 
@@ -37,54 +39,100 @@ class RunDirectoryError(RuntimeError):
     """The directory cannot be used for this run; the message says why and what to do."""
 
 
-class JsonLines:
-    """An append-only file of one JSON object per line, whose length is known, so that a resume can cut it back."""
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into one that says what could not be written, and how much room is left.
 
-    def __init__(self, path: Path) -> None:
+    Raises:
+        RunDirectoryError: The file system refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{path}: could not be written: {error.strerror or error}; {free_space(path)}. Make room and resume: the "
+            "run goes on from its last checkpoint"
+        ) from error
+
+
+class JsonLines:
+    """An append-only file of one JSON object per line, whose length is known, so that a resume can cut it back.
+
+    Args:
+        path: The file; made when first written.
+        private: Whether it is for its owner alone to read and write.
+
+    All calls that write raise `RunDirectoryError` where the file system refuses.
+    """
+
+    def __init__(self, path: Path, *, private: bool = False) -> None:
         self.path = path
+        self.private = private
         self._file: IO[bytes] | None = None
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one line."""
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_plain)
-        self._open().write(line.encode("utf-8", "replace") + b"\n")
+        with _written(self.path):
+            self._open().write(line.encode("utf-8", "replace") + b"\n")
 
     def flush(self, *, sync: bool = False) -> int:
         """Write buffers to the operating system (and with `sync` to the disk); returns the length in bytes."""
-        file = self._open()
-        file.flush()
-        if sync:
-            os.fsync(file.fileno())
-        return file.tell()
+        with _written(self.path):
+            file = self._open()
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+            return file.tell()
+
+    def misfit(self, length: int) -> str:
+        """Why the file cannot be cut to `length` bytes and gone on with; nothing where it can.
+
+        It is the file's present content that counts: buffers should be flushed.
+        """
+        held = self.path.stat().st_size if self.path.is_file() else 0
+        if held < length:
+            return f"{self.path}: expected at least {length:,} bytes, got {held:,}: it was changed after the checkpoint"
+        if length:
+            with self.path.open("rb") as file:
+                file.seek(length - 1)
+                if file.read(1) != b"\n":
+                    return f"{self.path}: no line ends after {length:,} bytes: it was changed after the checkpoint"
+        return ""
 
     def cut(self, length: int) -> None:
         """Shorten the file to `length` bytes.
 
         Raises:
-            RunDirectoryError: The file is shorter: it is not the one that the checkpoint belongs to.
+            RunDirectoryError: The file is shorter, or no line ends there: it is not the one of the checkpoint.
         """
         file = self._open()
-        if file.tell() < length:
-            raise RunDirectoryError(
-                f"{self.path}: expected at least {length} bytes, got {file.tell()}: it was changed after the checkpoint"
-            )
+        file.flush()
+        if reason := self.misfit(length):
+            raise RunDirectoryError(reason)
         file.truncate(length)
         file.seek(length)
 
     def close(self) -> None:
         """Flush and close."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            with _written(self.path):
+                file.close()
 
     def _open(self) -> IO[bytes]:
         if self._file is None:
-            self._file = self.path.open("ab")
+            if self.private:  # made with these rights, so that at no moment it has others; one that is there gets them
+                self._file = os.fdopen(os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+                os.fchmod(self._file.fileno(), 0o600)
+            else:
+                self._file = self.path.open("ab")
         return self._file
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_file(path, json.dumps(content, indent=1, default=_plain) + "\n")
+    with _written(path):
+        write_file(path, json.dumps(content, indent=1, default=_plain) + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -99,15 +147,15 @@ def _plain(value: Any) -> Any:
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """All complete records of a log; a last line that was cut by a crash is left out."""
     records = []
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
-    for number, line in enumerate(lines):
-        if not line:
-            continue
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(lines) - 1:
-                raise
+    with Path(path).open(encoding="utf-8", newline="\n") as file:
+        for line in bounded_lines(file):
+            if line == "\n":
+                continue
+            try:
+                records.append(parse_json(line))
+            except ValueError:
+                if line.endswith("\n"):
+                    raise
     return records
 
 
@@ -161,7 +209,7 @@ class RunDirectory:
             raise
         self.metrics = JsonLines(self.path / "metrics.jsonl")
         self.episodes = JsonLines(self.path / "episodes.jsonl")
-        self.privileged = JsonLines(self.path / "privileged.jsonl") if options.log_privileged else None
+        self.privileged = JsonLines(self.path / "privileged.jsonl", private=True) if options.log_privileged else None
 
     @property
     def checkpoints(self) -> Path:
@@ -191,9 +239,10 @@ class RunDirectory:
 
     def close(self) -> None:
         """Close the logs and release the lock."""
-        for log in self.logs().values():
-            log.close()
-        self._lock.close()
+        with ExitStack() as closing:  # each is closed even where another one raises
+            closing.callback(self._lock.close)
+            for log in self.logs().values():
+                closing.callback(log.close)
 
     def _take_lock(self) -> IO[str]:
         """Lock the directory for this process; the open file holds the lock and names the process in it."""
@@ -277,7 +326,7 @@ def read_identity(path: Path) -> dict[str, Any]:
         RunDirectoryError: It is damaged.
     """
     try:
-        held = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        held = load_json(path / "run.json")
     except ValueError as error:
         held = error
     if not isinstance(held, dict):
@@ -324,7 +373,7 @@ def warm_start_of(model: object) -> dict[str, Any] | None:
     if not isinstance(model, str | Path):
         return None
     try:
-        found = json.loads((Path(model) / "warm_start.json").read_text(encoding="utf-8"))
+        found = load_json(Path(model) / "warm_start.json")
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

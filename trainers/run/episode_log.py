@@ -32,6 +32,8 @@ def episode_record(
     No text is kept of an episode that was acted under the privileged prompt, because completions may repeat the
     privileged context and observations may reveal it: its observations, completions and actions are null.
 
+    Of a game of several roles each turn has its number in the game, `move`, so that the sides can be put together.
+
     Args:
         rollout: The episode; of its privileged information only the ids of the skill statements are kept, and whether
             each was corrupted.
@@ -68,7 +70,10 @@ def episode_record(
         "claim_ids": claim_ids,
         "stale": stale,
         "turns": [
-            _turn_record(turn, arrays.get(number)) if view == "plain" else _withheld(turn)
+            {
+                **({"move": rollout.moves[number]} if number < len(rollout.moves) else {}),
+                **(_turn_record(turn, arrays.get(number)) if view == "plain" else _withheld(turn)),
+            }
             for number, turn in enumerate(episode.turns)
         ],
     }

@@ -115,6 +115,12 @@ def save_run(
     return store.save(state.step, write_model, content, **gathered)
 
 
+def misfit(checkpoint: Checkpoint, directory: RunDirectory) -> str:
+    """Why a directory's own logs do not go with a checkpoint of it; nothing where they do."""
+    offsets = checkpoint.state()["log_offsets"]
+    return next(filter(None, (log.misfit(offsets.get(name, 0)) for name, log in directory.logs().items())), "")
+
+
 def restore_run(
     checkpoint: Checkpoint | None,
     directory: RunDirectory,

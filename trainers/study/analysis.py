@@ -21,6 +21,8 @@ from .verdicts import verdicts
 
 # Every arm against the reference in these; the first is the primary one.
 COMPARED = (PRIMARY, "valid_B", "test", "test_stale", "test_fresh", "area_cpu")
+# And in these where policies meet fixed opponents.
+COMPARED_GAMES = ("fixed_success", "fixed_return", "self_success")
 
 # What may differ between machines and days, and moves results or the clock.
 MADE_WITH = ("commit", "python", "platform", "torch", "transformers", "numpy")
@@ -45,7 +47,7 @@ def analyse(study: Study) -> Table:
         contrast(_against(arm.key, reference, name), results, budget)
         for arm in plan.arms
         if arm.key != (reference := reference_of(plan, arm))
-        for name in COMPARED
+        for name in (*COMPARED, *(COMPARED_GAMES if plan.opponents is not None else ()))
     )
     judged = verdicts(
         [
@@ -107,7 +109,7 @@ def _row(study: Study, arm: Arm, results: Mapping[int, Result], budget: float) -
     seeds = tuple(sorted(results))
     values: dict[str, tuple[float | None, ...]] = {}
     for name, known in ENDPOINTS.items():
-        if not known.timed:
+        if not known.timed and not (known.of_games and study.plan.opponents is None):
             values[name] = tuple(endpoint(name, results[seed], budget) for seed in seeds)
     tests = [results[seed].after for seed in seeds]
     test = {

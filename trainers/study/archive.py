@@ -18,15 +18,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sdar_envs.bounded_files import ArchiveBounds, gzip_lines, parse_json
 from sdar_envs.files import replaced_file
 
-from .plain_json import DamagedFileError, decode, encode, write_text
+from .plain_json import DamagedFileError, decode, encode, no_json
 from .plan_records import Plan, StudyError
-from .records import Study, load_study, read_results, save_record
+from .records import Study, checksum, load_study, read_results, require_checksum, save_record, save_result
 from .result_records import Result, Tuned
 from .worker import WARM_FOLDER
 
 FORMAT = 1
+# A finished study of seven arms is 7 MB when it is unpacked, eight times its file, with 340,000 values.
+BOUNDS = ArchiveBounds(total=1 << 29, ratio=60)
+MOST_VALUES = 5_000_000
 _FOLDERS = ("jobs", "trials")
 
 
@@ -83,7 +87,8 @@ def _records(archive: Archive) -> Iterator[dict[str, Any]]:
         yield {"kind": "tuned", "tuned": encode(archive.tuned)}
     for folder, results in zip(_FOLDERS, (archive.jobs, archive.trials), strict=True):
         for result in results:
-            yield {"kind": folder, "result": encode(result)}
+            content = encode(result)
+            yield {"kind": folder, "result": content, "checksum": checksum(content)}
     for key, files in archive.warm.items():
         yield {
             "kind": "warm",
@@ -106,10 +111,12 @@ def read_archive(file: Path) -> Archive:
     """
     archive: Archive | None = None
     line = 0
+    left = MOST_VALUES
     try:
-        with gzip.open(file, "rt", encoding="utf-8") as packed:
-            for line, text in enumerate(packed, 1):
-                archive = _take(archive, json.loads(text), f"{file}, line {line}")
+        for line, text in enumerate(gzip_lines(file, BOUNDS), 1):
+            record = parse_json(text, values=left, parse_constant=no_json)
+            left -= text.count(b",") + text.count(b"[") + text.count(b"{")
+            archive = _take(archive, record, f"{file}, line {line}")
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StudyError(
             f"{file}: expected a study as sdar study export writes it; line {line + 1} or the one before: {error}"
@@ -128,6 +135,7 @@ def _take(archive: Archive | None, record: dict[str, Any], where: str) -> Archiv
     if kind == "tuned":
         archive.tuned = decode(Tuned, record["tuned"], where)
     elif kind in _FOLDERS:
+        require_checksum(record["result"], record.get("checksum"), where)
         result = decode(Result, record["result"], where)
         _plain_name(result.key, where)
         (archive.jobs if kind == "jobs" else archive.trials).append(result)
@@ -162,7 +170,7 @@ def unpack(archive: Archive, folder: Path) -> None:
     for name, results in zip(_FOLDERS, (archive.jobs, archive.trials), strict=True):
         for result in results:
             (folder / name / result.key).mkdir(parents=True)
-            write_text(folder / name / result.key / "result.json", json.dumps(encode(result), indent=1) + "\n")
+            save_result(folder / name / result.key / "result.json", result)
     for key, files in archive.warm.items():
         (folder / WARM_FOLDER / key).mkdir(parents=True)
         for name, content in files.items():

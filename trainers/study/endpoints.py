@@ -1,7 +1,8 @@
 """Endpoints: one number per run, by name, and the contrasts of them that are paired by seed.
 
 Curves are on `valid`, over training episodes; B is the study's budget in episodes. `test` is played before the first
-iteration and after the last; nothing is chosen by it.
+iteration and after the last; nothing is chosen by it. Studies of games have the trained policy's games against fixed
+opponents besides, in every seat; each seat against each opponent counts alike.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from sdar_envs.choices import require_choice
 
 from .plan_records import Claimed, Term
-from .result_records import Count, MeasuredTest, Result
+from .result_records import Count, MeasuredTest, Meeting, Result
 from .statistics import area, at, crossed_bootstrap, sign_flip_p, t_interval
 from .table_records import Contrast
 
@@ -21,11 +22,15 @@ PRIMARY = "area"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What an endpoint means, and how it is read off a result; `timed` when a clock has part in it."""
+    """What an endpoint means, and how it is read off a result.
+
+    `timed` when a clock has part in it; `of_games` when it is of games, which only plans that name opponents have.
+    """
 
     meaning: str
     value: Callable[[Result, float], float | None]
     timed: bool = False
+    of_games: bool = False
 
 
 def _points(result: Result, part: Callable[[Result], list[tuple[float, Count]]]) -> list[tuple[float, float]]:
@@ -79,6 +84,35 @@ def _test(part: Callable[[MeasuredTest], Count], when: str) -> Callable[[Result,
     return rate
 
 
+def _met(
+    part: Callable[[Meeting], float | None], against: Callable[[str | None], bool]
+) -> Callable[[Result, float], float | None]:
+    """The mean over the meetings with the opponents that are meant; None where one of them was not played."""
+
+    def mean(result: Result, b: float) -> float | None:
+        values = [part(each) for each in result.games.meetings if against(each.opponent)] if result.games else []
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known and len(known) == len(values) else None
+
+    return mean
+
+
+def _success(meeting: Meeting) -> float | None:
+    return meeting.overall.rate
+
+
+def _mean_return(meeting: Meeting) -> float | None:
+    return meeting.mean_return
+
+
+def _others(opponent: str | None) -> bool:
+    return opponent is not None
+
+
+def _itself(opponent: str | None) -> bool:
+    return opponent is None
+
+
 # Names as plans and tables use them.
 ENDPOINTS: dict[str, Endpoint] = {
     "area": Endpoint("mean success on valid over the first B episodes (area under the curve)", _area(_overall, 1)),
@@ -96,6 +130,24 @@ ENDPOINTS: dict[str, Endpoint] = {
     ),
     "test_fresh": Endpoint(
         "success on test at the end, tasks whose statements are true", _test(lambda p: p.fresh, "after")
+    ),
+    "fixed_success": Endpoint(
+        "success against the fixed opponents at the end, mean over opponents and seats",
+        _met(_success, _others),
+        of_games=True,
+    ),
+    "fixed_return": Endpoint(
+        "return against the fixed opponents at the end, mean over opponents and seats",
+        _met(_mean_return, _others),
+        of_games=True,
+    ),
+    "self_success": Endpoint(
+        "success against itself at the end, mean over seats", _met(_success, _itself), of_games=True
+    ),
+    "self_deals": Endpoint(
+        "games against itself at the end that give anything to anybody",
+        _met(lambda meeting: meeting.deals, _itself),
+        of_games=True,
     ),
     # Bounded by another run, so that it is computed for contrasts alone.
     "area_cpu": Endpoint(

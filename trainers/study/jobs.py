@@ -19,6 +19,7 @@ from typing import Any
 from ..config import SDARConfig
 from ..options.convert import merge
 from ..rollout.environments import EnvironmentSource
+from .plain_json import encode
 from .plan_records import FORMAT, Arm, Job, Plan, StudyError
 from .result_records import Tuned
 
@@ -129,6 +130,8 @@ class _Maker:
             "warm_start": warm_key,
             "derived": {name: [depends[d.arm], d.figure] for name, d in sorted(arm.derived.items())},
         }
+        if plan.opponents is not None:  # a job of a study without has the key that it always had
+            parts["opponents"] = encode(plan.opponents)
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return Job(
             key=hashlib.sha256(text.encode()).hexdigest()[:16],
@@ -142,6 +145,7 @@ class _Maker:
             warm_start=warm_options,
             warm_key=warm_key,
             depends=depends,
+            opponents=plan.opponents,
         )
 
     def _config(self, options: Mapping[str, Any], seed: int) -> SDARConfig:

@@ -220,4 +220,4 @@ def untimed(result: Mapping[str, Any]) -> dict[str, Any]:
             return {key: inner for key, inner in named.items() if not key.startswith("seconds/")}
         return [strip(inner) for inner in value] if isinstance(value, list) else value
 
-    return {key: strip(inner) for key, inner in result.items() if key not in (*_NAMES, "versions")}
+    return {key: strip(inner) for key, inner in result.items() if key not in (*_NAMES, "versions", "checksum")}

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
+from sdar_envs.bounded_files import load_json
 from sdar_envs.files import write_file
 
 T = TypeVar("T")
@@ -83,6 +84,15 @@ def _decode_dataclass(wanted: Any, value: Any, where: str) -> Any:
     return wanted(**{name: _decode(hints[name], inner, f"{where}.{name}") for name, inner in value.items()})
 
 
+def no_json(constant: str) -> None:
+    """Refuse a number that is not finite, for `json.loads`.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"{constant} is no JSON")
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
@@ -90,13 +100,9 @@ def read_json(path: Path) -> Any:
         DamagedFileError: It is not JSON, or has NaN in it.
         OSError: It cannot be read.
     """
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
-
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
+        return load_json(path, parse_constant=no_json)
+    except ValueError as error:
         raise DamagedFileError(f"{path}: expected JSON, got {error}") from None
 
 

@@ -10,16 +10,20 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdar_envs.assets import asset_path
-from sdar_envs.choices import require_choice, unknown_choice
+from sdar_envs.choices import require_choice, require_number, unknown_choice
 
 from ..options.convert import merge, nested, read_yaml
-from ..presets import load_preset, model_family, preset_for, scaled_coefficient
+from ..presets import load_preset, preset_of, scaled_coefficient
 from .endpoints import ENDPOINTS
+from .fixed_opponents import seats_of
 from .plain_json import DamagedFileError, decode
-from .plan_records import Arm, Claimed, Derived, Hypothesis, Plan, StudyError, Tuning
+from .plan_records import Arm, Claimed, Derived, FixedOpponents, Hypothesis, Plan, StudyError, Tuning
+
+if TYPE_CHECKING:
+    from ..config import SDARConfig
 
 DEFAULT_METHODS = ("grpo", "opsd", "grpo+opsd", "rlsd", "skill-sd", "sdar")
 DEFAULT_SEEDS = 5
@@ -45,7 +49,7 @@ STUDY_STALE = 0.25
 
 _KEYS = (
     *("name", "env_id", "preset", "model", "common", "warm_start", "seeded", "seeds", "budget", "reference"),
-    *("arms", "axes", "hypotheses", "tuning", "tuned"),
+    *("arms", "axes", "hypotheses", "tuning", "tuned", "opponents"),
 )
 _ARM_KEYS = ("method", "key", "label", "set", "warm_start", "role", "derive", "tuned", "seeds", "axes")
 
@@ -122,6 +126,7 @@ def make_plan(content: Mapping[str, Any], where: str) -> Plan:
         hypotheses=hypotheses,
         tuning=tuning,
         tuned=tuned,
+        opponents=_opponents(content.get("opponents"), env_id, base, where),
     )
     _check(plan, where)
     return plan
@@ -172,6 +177,10 @@ def _check(plan: Plan, where: str) -> None:
                 place = f"{where}: {hypothesis.id}, {claim.name}"
                 require_choice("arm", term.arm, keys, place)
                 require_choice("endpoint", term.endpoint, ENDPOINTS, place)
+                if ENDPOINTS[term.endpoint].of_games and plan.opponents is None:
+                    raise ValueError(
+                        f"{place}: {term.endpoint} is played against fixed opponents: name them, opponents"
+                    )
                 if term.reference is not None:
                     require_choice("arm", term.reference, keys, place)
 
@@ -263,13 +272,37 @@ def _seeded(value: Any, env_id: str, env_kwargs: Mapping[str, Any]) -> tuple[str
     return tuple(name for name in SEEDED if name in takes and name not in env_kwargs)
 
 
+def _opponents(value: Any, env_id: str, config: SDARConfig, where: str) -> FixedOpponents | None:
+    """Whom trained policies meet: a list of scripted players, or a mapping with more than that."""
+    if value is None:
+        return None
+    listed = {"players": value} if isinstance(value, list) else value
+    found: FixedOpponents = _decoded(FixedOpponents, listed, f"{where}: opponents")
+    if not found.players or len(set(found.players)) < len(found.players):
+        raise ValueError(f"{where}: opponents: expected different players, got {list(found.players)}")
+    for name in ("episodes", "together"):
+        require_number(name, getattr(found, name), f"{where}: opponents", low=1, whole=True)
+    from ..rollout.environments import EnvironmentSource
+    from ..rollout.seats import seat_env
+
+    source = EnvironmentSource(env_id, config.environment_kwargs)
+    try:
+        env = seat_env(source)
+        for name in found.players:
+            seats_of(env, name)
+        env.task_ids(found.split)
+    finally:
+        source.close()
+    return found
+
+
 def _preset_name(content: Mapping[str, Any], env_id: str, model: Any) -> str | None:
     named = content.get("preset")
     if named == "none":
         return None
     if named is not None:
         return load_preset(str(named)).name
-    found = preset_for(model_family(model or None), env_id)
+    found = preset_of(model or None, env_id)
     return None if found is None else found.name
 
 

@@ -99,6 +99,24 @@ class Tuning:
 
 
 @dataclass(frozen=True, slots=True)
+class FixedOpponents:
+    """Whom every trained policy meets at its end, in every seat of its game, beside itself.
+
+    Attributes:
+        players: Scripted players of the game. They never learn, so what is got from them compares across arms. One that
+            knows one seat only is met in that seat.
+        split: Whose tasks are played, the first `episodes` of them.
+        episodes: Tasks of every pair.
+        together: Games played at once.
+    """
+
+    players: tuple[str, ...]
+    split: str = "test"
+    episodes: int = 200
+    together: int = 128
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a study is: `study.json`.
 
@@ -118,6 +136,7 @@ class Plan:
         hypotheses: What is asked.
         tuning: How tuned values are found.
         tuned: Tuned values by name, for a plan that comes with them; `tuned.json` wins over it.
+        opponents: Whom trained policies meet, for studies of games; None for none.
         jobs: The job of every arm and seed: ``jobs[arm.key][str(seed)]`` is its key. Arms that compute the same
             share it.
         versions: Python, packages and commit at planning.
@@ -140,6 +159,7 @@ class Plan:
     hypotheses: tuple[Hypothesis, ...] = ()
     tuning: Tuning | None = None
     tuned: dict[str, dict[str, Any]] = field(default_factory=dict)
+    opponents: FixedOpponents | None = None
     jobs: dict[str, dict[str, str]] = field(default_factory=dict)
     versions: dict[str, Any] = field(default_factory=dict)
     planned_at: str = ""
@@ -182,4 +202,5 @@ class Job:
     warm_start: dict[str, Any]
     warm_key: str | None
     depends: dict[str, str] = field(default_factory=dict)
+    opponents: FixedOpponents | None = None
     format: int = FORMAT

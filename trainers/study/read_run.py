@@ -5,18 +5,20 @@ Curves are counted from `episodes.jsonl` and metrics read from `metrics.jsonl`; 
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sdar_envs.bounded_files import bounded_lines, load_json, parse_json
+
 from ..config import SDARConfig
 from ..evaluation.evaluation_set import EvaluationSet
 from ..rollout.environments import EnvironmentSource
 from ..run.directory import read_identity, read_json_lines
 from .collapse import collapses_of
+from .fixed_opponents import read_games
 from .plan_records import Job
 from .result_records import Cost, Count, CurvePoint, MeasuredTest, Result, TrainingPoint, Warm
 from .stale_tasks import FRESH, STALE, statements_of_tasks
@@ -107,16 +109,17 @@ def harvest(run: Path, job: Job, *, warm: Warm | None, key: str) -> Result:
             updates=int(summary["updates"]),
             updates_skipped=int(summary["updates_skipped"]),
         ),
-        versions=json.loads((run / "versions.json").read_text(encoding="utf-8")),
+        versions=load_json(run / "versions.json"),
         view=view,
         after_privileged=both,
         watched_hash=files.sets[split].hash if curve else "",
+        games=None if job.opponents is None else read_games(run, job.opponents),
     )
 
 
 def _read_files(run: Path, job: Job) -> _RunFiles:
     config = SDARConfig.from_yaml(run / "config.yaml")
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = load_json(run / "summary.json")
     lines = read_json_lines(run / "metrics.jsonl")
     source = EnvironmentSource(job.env_id, config.environment_kwargs)
     try:
@@ -151,12 +154,19 @@ def _curve(files: _RunFiles, clock: Mapping[int, float], split: str, wanted: str
 
 
 def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _Played]]:
-    """Training episodes per iteration (from 1), and those of evaluations by phase and iterations done."""
+    """Training episodes per iteration (from 1), and those of evaluations by phase and iterations done.
+
+    Of a game that several seats have learned from, there is an episode per seat; it counts once.
+    """
     trained: dict[int, int] = defaultdict(int)
+    games: set[tuple[int, int]] = set()
     played: dict[tuple[str, int], _Played] = defaultdict(_Played)
     for record in episode_lines(path):
         if record["phase"] == "train":
-            trained[int(record["iteration"]) + 1] += 1
+            game = int(record["iteration"]), int(record.get("game", -1))
+            if game[1] < 0 or game not in games:
+                trained[game[0] + 1] += 1
+                games.add(game)
             continue
         evaluated = played[str(record["phase"]), int(record["iteration"])]
         failed = record["stop_reason"] == "failed"
@@ -168,8 +178,8 @@ def _count_episodes(path: Path) -> tuple[dict[int, int], dict[tuple[str, int], _
 def episode_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The records of `episodes.jsonl`, one at a time: a long run's file is tens of megabytes."""
     with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+        for line in bounded_lines(file):
+            yield parse_json(line)
 
 
 def _cumulative(trained: Mapping[int, int]) -> dict[int, int]:

@@ -18,6 +18,8 @@ all other numbers come out the same whenever and wherever a study is interrupted
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,8 +96,45 @@ def read_results(folder: Path) -> list[Result]:
         DamagedFileError: One does not hold what it should.
     """
     paths = sorted(folder.glob("[!.]*/result.json"))
-    results = [decode(Result, read_json(path), str(path)) for path in paths]
+    results = [read_result(path) for path in paths]
     return sorted(results, key=lambda result: (result.arm, result.seed, result.key))
+
+
+def read_result(path: Path) -> Result:
+    """A finished result, checked against its own checksum; results of older versions have none.
+
+    Raises:
+        DamagedFileError: It does not hold what it should, or was changed after it was written.
+    """
+    content = read_json(path)
+    stated = content.pop("checksum", None) if isinstance(content, dict) else None
+    require_checksum(content, stated, str(path))
+    return decode(Result, content, str(path))
+
+
+def save_result(path: Path, result: Result) -> None:
+    """Write a result with its checksum, in one step."""
+    content = encode(result)
+    write_json(path, {**content, "checksum": checksum(content)})
+
+
+def checksum(content: Any) -> str:
+    """SHA-256 of plain values as JSON with sorted keys and no white space."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def require_checksum(content: Any, stated: Any, where: str) -> None:
+    """Compare plain values with the checksum that was stored with them; None is of a version that wrote none.
+
+    Raises:
+        DamagedFileError: They differ.
+    """
+    if stated is not None and stated != checksum(content):
+        raise DamagedFileError(
+            f"{where}: the result was changed after it was written: its checksum is stated as {str(stated)[:12]}... "
+            f"and is {checksum(content)[:12]}...; run the job again, or take the result from where it was computed"
+        )
 
 
 def _optional(wanted: type[Any], path: Path) -> Any:

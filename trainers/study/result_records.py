@@ -71,6 +71,36 @@ class MeasuredTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Meeting:
+    """What a trained policy got in one seat against one fixed opponent, or against itself.
+
+    `opponent` is None for itself. `wins` has one character per task, as `MeasuredTest.outcomes`; `mean_return` is over
+    the games that did not fail, None where all did. `deals` is the share of games that gave anything to anybody, and
+    `joint` the mean of both returns.
+    """
+
+    role: str
+    opponent: str | None
+    overall: Count
+    mean_return: float | None
+    deals: float
+    joint: float
+    wins: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredGames:
+    """A trained policy in every seat against every fixed opponent, and against itself, all on the same tasks.
+
+    `set_hash` is over game, options, tasks, draws and the opponents' names; the policy is not in it.
+    """
+
+    split: str
+    meetings: tuple[Meeting, ...]
+    set_hash: str
+
+
+@dataclass(frozen=True, slots=True)
 class Collapse:
     """A collapse, flagged by rule: which, at which iteration first, the value and the threshold it fell under."""
 
@@ -124,6 +154,7 @@ class Result:
             method that is measured under no other.
         after_privileged: The test set at the end under the privileged prompt, for methods measured under both.
         watched_hash: Of the evaluation set that `curve` was measured on; empty in results from before it was kept.
+        games: What came of the fixed opponents; None where the plan names none.
     """
 
     key: str
@@ -149,6 +180,7 @@ class Result:
     view: str = "plain"
     after_privileged: MeasuredTest | None = None
     watched_hash: str = ""
+    games: MeasuredGames | None = None
     format: int = FORMAT
 
 

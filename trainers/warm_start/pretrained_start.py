@@ -24,6 +24,7 @@ from .behaviour_cloning import Cloner, FineTuningConfig
 from .demonstrations import (
     Advance,
     Report,
+    WorldScript,
     demonstration_views,
     no_reason,
     nothing,
@@ -293,7 +294,12 @@ class _Making:
         config = self.config
         self.say(f"warm start: playing {config.demonstrations:,} demonstrations")
         played = play_demonstrations(
-            self.args, self.env_id, config.demonstrations, config.hinted_share, self.advance, successful=True
+            WorldScript(self.env_id, self.args.environment_kwargs),
+            config.demonstrations,
+            config.hinted_share,
+            self.advance,
+            seed=self.args.seed,
+            successful=True,
         )
         thinks = self.plain.style.thinking and config.reasoning
         reason = reason_for if thinks else no_reason

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sdar_envs.bounded_files import load_json
 from sdar_envs.files import replaced_folder
 
 from .demonstrations import Report
@@ -43,7 +43,7 @@ def stored_or_made(
         The warm model, and its facts.
     """
     if (directory / RECORD).is_file():
-        facts = json.loads((directory / RECORD).read_text(encoding="utf-8"))
+        facts = load_json(directory / RECORD)
         say(f"warm start: from the cache ({directory.name})")
         return _result(directory, facts, cached=True), facts
     directory.parent.mkdir(parents=True, exist_ok=True)

@@ -83,9 +83,7 @@ def clone_until(
             keep()
             continue
         # Near the goal: a decaying learning rate settles what is measured, and what comes after the decay counts.
-        for step in range(schedule.decay_steps):
-            cloner.step(1.0 - 0.9 * (step + 1) / schedule.decay_steps)
-            advance("cloning", cloner.steps, target + schedule.decay_steps)
+        _decay(cloner, schedule.decay_steps, target + schedule.decay_steps, advance)
         found = measure()
         measured = f"{word(found)} at step {cloner.steps}"
         if reached(found):
@@ -93,3 +91,28 @@ def clone_until(
     raise WarmStartFailed(
         f"warm start: after {cloner.steps} steps expected {expected}; last measured: {measured}. {remedy}"
     )
+
+
+def clone_for(cloner: Steps, schedule: CloningSchedule, *, say: Report, advance: Advance = nothing) -> None:
+    """Clone for `min_steps` at the full learning rate and `decay_steps` of decay, where no goal is known.
+
+    Args:
+        cloner: Makes the steps.
+        schedule: How many; `gate_every` is how often the loss is said.
+        say: Reports progress.
+        advance: Called after every step.
+    """
+    total = schedule.min_steps + schedule.decay_steps
+    while cloner.steps < schedule.min_steps:
+        loss = cloner.step()
+        advance("cloning", cloner.steps, total)
+        if cloner.steps % schedule.gate_every == 0:
+            say(f"warm start: step {cloner.steps}, cloning loss {loss:.2f}")
+    _decay(cloner, schedule.decay_steps, total, advance)
+
+
+def _decay(cloner: Steps, steps: int, total: int, advance: Advance) -> None:
+    """Steps whose learning rate falls to a tenth."""
+    for step in range(steps):
+        cloner.step(1.0 - 0.9 * (step + 1) / steps)
+        advance("cloning", cloner.steps, total)

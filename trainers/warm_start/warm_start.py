@@ -19,30 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 from sdar_envs.cache import cache_folder
 from sdar_envs.choices import unknown_choice
-from sdar_envs.demonstrations import script_of
-from sdar_envs.privileged import split_info
 
 from .behaviour_cloning import Cloner, CloningConfig
-from .demonstrations import (
-    Advance,
-    Report,
-    demonstration_views,
-    nothing,
-    play_demonstrations,
-    rendered_texts,
-    success_rate_of,
-)
+from .demonstrations import Advance, Report, WorldScript, nothing, play_demonstrations
 from .stored import WarmStart, stored_or_made
-from .tiny_model import TinyModelConfig, build_model, build_tokenizer
+from .tiny_build import build_tiny, require_room, wording_policies
+from .tiny_model import TinyModelConfig
 from .until_measured import CloningSchedule, WarmStartFailed, clone_until
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from agents.chat import ChatAgent
-
     from ..options import Options
-    from ..rollout.environments import EnvironmentSource
 
 __all__ = ["WarmStart", "WarmStartConfig", "WarmStartFailed", "cache_key", "warm_start", "warm_start_config"]
 
@@ -167,19 +155,19 @@ def dependencies(args: Options, env_id: str) -> dict[str, Any]:
     finally:
         source.close()
     # An option that came later is left out at its default, so that models that were kept before are still found.
-    later = {name: value for name in _LATER_PROMPT_OPTIONS if (value := getattr(args, name)) is not None}
+    later = {name: value for name in LATER_PROMPT_OPTIONS if (value := getattr(args, name)) is not None}
     return {
         "format": 1,
         "seed": args.seed,
         "env_id": env_id,
         "env_kwargs": args.environment_kwargs,
         "world_version": version,
-        "prompt": {name: getattr(args, name) for name in _PROMPT_OPTIONS} | later,
+        "prompt": {name: getattr(args, name) for name in PROMPT_OPTIONS} | later,
         "versions": [torch.__version__, transformers.__version__, tokenizers.__version__],
     }
 
 
-_PROMPT_OPTIONS = (
+PROMPT_OPTIONS = (
     "prompt_style",
     "context",
     "history_length",
@@ -194,40 +182,25 @@ _PROMPT_OPTIONS = (
     "max_completion_length",
     "eval_temperature",
 )
-_LATER_PROMPT_OPTIONS = ("ask_for_thinking",)
+LATER_PROMPT_OPTIONS = ("ask_for_thinking",)
 
 
 def _warm(
     args: Options, env_id: str, config: WarmStartConfig, say: Report, advance: Advance
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, dict[str, Any]]:
     """Make a warm model; returns it with its tokenizer and the facts that are saved beside it."""
-    from ..evaluation.evaluate import evaluate
     from ..evaluation.evaluation_set import make_evaluation_set
-    from ..methods import METHODS
     from ..rollout.environments import EnvironmentSource
-    from ..rollout.policies import make_policies
 
     source = EnvironmentSource(env_id, args.environment_kwargs)
-    # Evaluator and privileged-prompt policy do not depend on the method; grpo has the fewest parts.
-    method = METHODS["grpo"]
-    # The tokenizer: agents with a provisional one word the demonstrations, which gives the corpus of the final one.
-    texts = list(script_of(env_id).texts())
-    provisional = build_tokenizer(texts, 512)
-    worded = make_policies(build_model(provisional, config.model, seed=0), provisional, args, method, source, None)
+    script = WorldScript(env_id, args.environment_kwargs)
+    worded = wording_policies(args, source, list(script.texts()))
     assert worded.privileged_policy is not None, "an environment with demonstrations has privileged information"
-    _require_room(source, worded.evaluator, args)
+    require_room(source, worded, args.max_prompt_length)
     say(f"warm start: playing {config.demonstrations:,} demonstrations")
-    demonstrations = play_demonstrations(args, env_id, config.demonstrations, config.hinted_share, advance)
-    corpus = rendered_texts(demonstrations, worded.privileged_policy)
-    tokenizer = build_tokenizer([*corpus, *texts], max(config.model.vocab_size, script_of(env_id).vocabulary))
-
-    # The model, its agents, and the demonstrations as token rows.
-    model = build_model(tokenizer, config.model, seed=args.seed)
-    policies = make_policies(model, tokenizer, args, method, source, None)
-    plain, privileged = policies.evaluator, policies.privileged_policy
-    assert privileged is not None
-    views = demonstration_views(demonstrations, plain, privileged, advance)
-    cloner = Cloner(model, views, config.cloning, key=("warm-start", args.seed), pad_id=policies.renderer.pad_id)
+    played = play_demonstrations(script, config.demonstrations, config.hinted_share, advance, seed=args.seed)
+    built = build_tiny(args, source, script, played, worded, config.model)
+    cloner, row_tokens = built.cloner(config.cloning, seed=args.seed, advance=advance)
 
     # Clone until both agents are in their bands on an evaluation set.
     evaluation_set = make_evaluation_set(
@@ -235,57 +208,27 @@ def _warm(
     )
 
     def measure() -> tuple[float, float]:
-        model.eval()
-        rates = [evaluate(agent, evaluation_set, source=source).success_rate for agent in (plain, privileged)]
-        say(f"warm start: step {cloner.steps}, {_rates(*rates)}")
-        return rates[0], rates[1]
+        student, teacher = built.success_rates(evaluation_set)
+        assert teacher is not None
+        say(f"warm start: step {cloner.steps}, {_rates(student, teacher)}")
+        return student, teacher
 
     try:
         student, teacher = _until_warm(cloner, config, measure, say, advance)
     finally:
         source.close()
     facts = {
+        **built.facts(),
         "steps": cloner.steps,
         "student_success": student,
         "teacher_success": teacher,
         "gate_episodes": config.gate_episodes,
         "panel_hash": evaluation_set.hash,
-        "demonstrations": len(demonstrations),
-        "demonstration_success": {
-            "hinted": success_rate_of(demonstrations, privileged=True),
-            "unhinted": success_rate_of(demonstrations, privileged=False),
-        },
-        "tokens_per_demonstration": round(sum(len(view.ids) for view in views) / len(views), 1),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "vocabulary": len(tokenizer),
+        "tokens_per_demonstration": row_tokens,
         "seed": args.seed,
         "env_id": env_id,
     }
-    return model, tokenizer, facts
-
-
-def _require_room(source: EnvironmentSource, agent: ChatAgent, args: Options) -> None:
-    """Refuse a length that not even a first prompt fits into, before minutes are spent on demonstrations.
-
-    A tokenizer splits at blanks, so a text has at least as many tokens as words.
-
-    Raises:
-        ValueError: The first prompt of the first training task has more words than a prompt may have tokens.
-    """
-    from ..rollout.making import reset_to
-
-    env = source.make("train")
-    try:
-        observation, info = reset_to(env, source.task_ids("train")[0], source.enumerates_tasks)
-    finally:
-        env.close()
-    view, _ = split_info(observation, info)
-    words = sum(len(message["content"].split()) for message in agent.style.opening(view))
-    if words > args.max_prompt_length:
-        raise ValueError(
-            f"no prompt fits: the first of a task has more than {words} tokens, and max_prompt_length is "
-            f"{args.max_prompt_length}: raise it"
-        )
+    return built.model, built.tokenizer, facts
 
 
 def _until_warm(

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,6 +124,29 @@ def informed(table: SizeTable, regularity: float = REGULARITY) -> Bound:
         share += weight * bound.share
         acts += weight * bound.acts
     return Bound(share, acts)
+
+
+# Keyword arguments of `env.HaggleEnv` that change what can be got, with the values that the bounds hold for.
+_ASSUMED = {"opponent": "limiter", "regularity": REGULARITY, "patience": None, "horizon": None}
+
+
+def reference_returns(options: Mapping[str, Any]) -> dict[str, float]:
+    """The two bounds as mean returns by what the player knows, for reports.
+
+    Args:
+        options: Keyword arguments of `env.HaggleEnv`.
+
+    Returns:
+        Nothing where an argument changes the game that they are computed for.
+    """
+    size = options.get("size", "small")
+    if size not in SIZE_TABLES or any(options.get(name, usual) != usual for name, usual in _ASSUMED.items()):
+        return {}
+    found = reference(str(size))
+    return {
+        "best uninformed, exact": found["uninformed"].share,
+        "best informed, exact": found["informed"].share,
+    }
 
 
 @cache

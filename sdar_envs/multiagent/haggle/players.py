@@ -8,6 +8,7 @@ What `statements` are is what a player was told about the world: short lines of 
 
 from __future__ import annotations
 
+import abc
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def _heard(view: StudentView) -> int | None:
     return int(found[-1]) if found else None
 
 
-class Script:
+class Script(abc.ABC):
     """A player that follows a rule of one seat: subclasses say what to do now."""
 
     def __init__(self, statements: Sequence[str] = ()) -> None:
@@ -110,8 +111,9 @@ class Script:
             seat.standing = seat.own(price)
         return self._move(seat, view)
 
+    @abc.abstractmethod
     def _move(self, seat: Seat, view: StudentView) -> str:
-        raise NotImplementedError
+        """What to do now."""
 
     def told(self, seat: Seat) -> int | None:
         """The other's limit as a statement names it, seen from the own side; None without one about this thing."""

@@ -6,6 +6,7 @@ finishes. Runners differ in what they know: `informed` ones read statements abou
 
 from __future__ import annotations
 
+import abc
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 
@@ -32,7 +33,7 @@ _HOME = re.compile(r"the (\w+) is usually in the (\w+)\.")
 Turns = Generator[str, StudentView, None]
 
 
-class Script:
+class Script(abc.ABC):
     """A player that follows a generator of actions; when it ends, it waits."""
 
     def __init__(self, statements: Sequence[str] = ()) -> None:
@@ -67,8 +68,9 @@ class Script:
                 return "wait"
         return action
 
+    @abc.abstractmethod
     def _play(self, view: StudentView) -> Turns:
-        raise NotImplementedError
+        """The turns of a game, from its first view on; each further view is sent in."""
 
 
 class Cook(Script):
@@ -214,7 +216,7 @@ class Listener(Runner):
     listens = True
 
 
-class Random(Script):
+class Random(Player):
     """Draws from what can be done."""
 
     def act(self, view: StudentView) -> str:
@@ -224,7 +226,7 @@ class Random(Script):
         return actions[int(rng.integers(len(actions)))]
 
 
-class Silent(Script):
+class Silent(Player):
     """Never does anything."""
 
     def act(self, view: StudentView) -> str:
@@ -250,15 +252,15 @@ def _shared(view: StudentView) -> str:
 Maker = Callable[[Sequence[str]], Player]
 # Role -> name -> player. The first of each role is its usual one.
 PLAYERS: Mapping[str, Mapping[str, Maker]] = {
-    COOK: {"cook": Cook, "teller": Teller, "random": Random, "silent": Silent},
+    COOK: {"cook": Cook, "teller": Teller, "random": lambda _: Random(), "silent": lambda _: Silent()},
     RUNNER: {
         "informed": Runner,
         "carrier": Carrier,
         "homes": Homely,
         "wishes": Wishful,
         "listener": Listener,
-        "random": Random,
-        "silent": Silent,
+        "random": lambda _: Random(),
+        "silent": lambda _: Silent(),
     },
 }
 # The word for a role's usual player.

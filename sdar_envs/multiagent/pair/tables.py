@@ -25,7 +25,7 @@ PASSES = ("coffeetable", "countertop", "desk", "diningtable", "dresser", "shelf"
 FEWEST_PLACES = 3
 
 # Turns of each role until a game is truncated, and the longest joint plan of a task. Chosen with scripted runners: what
-# they know decides, see docs/multiagent.md.
+# they know decides, see docs/pair.md.
 HORIZON = 10
 
 # What the cook may say: nothing, one word at a time, or a line.

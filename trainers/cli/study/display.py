@@ -39,14 +39,14 @@ def show_plan(console: Console, path: Path, plan: Plan, jobs: dict[tuple[str, in
 
 def show_table_of(console: Console, path: Path) -> None:
     """Analyse, write the table's files, and show it."""
-    from ...study.table_files import HEADINGS, collapse_words, mixed_words, table_rows, untuned_words, write_table
+    from ...study.table_files import collapse_words, headings, mixed_words, table_rows, untuned_words, write_table
 
     table = write_table(path)
     console.print("")
     show_table(
         console,
         f"success in %, mean over seeds, 95 % t intervals; B = {table.budget} iterations",
-        HEADINGS,
+        headings(table),
         table_rows(table),
     )
     for verdict in table.verdicts:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sdar_envs.choices import unknown_choice
+from .choices import unknown_choice
 
 
 def import_own(name: str) -> ModuleType:

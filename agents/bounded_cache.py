@@ -1,0 +1,60 @@
+"""A memory of results that is bounded in bytes: texts of worlds may be long, and a run meets ever new ones."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Hashable, Mapping
+from typing import Any, Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+_ENTRY = 120  # bytes that a dictionary takes for an entry, about
+_INT = 36  # of a number in a tuple or list, with its place there
+
+
+class BoundedCache(Generic[Key, Value]):
+    """Results by key. What is too much is forgotten, the oldest first.
+
+    Args:
+        most: Bytes that keys and results may take, as far as they can be counted. A result that alone takes more than
+            an eighth of that is not kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.bytes = 0
+        self._kept: dict[Key, tuple[Value, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, key: Key) -> Value | None:
+        """The result of a key; None where there is none."""
+        kept = self._kept.get(key)
+        return None if kept is None else kept[0]
+
+    def put(self, key: Key, value: Value) -> Value:
+        """Keep a result; returns it."""
+        size = _ENTRY + size_of(key) + size_of(value)
+        if (before := self._kept.pop(key, None)) is not None:
+            self.bytes -= before[1]
+        if size > self.most // 8:
+            return value
+        while self._kept and self.bytes + size > self.most:
+            self.bytes -= self._kept.pop(next(iter(self._kept)))[1]
+        self._kept[key] = (value, size)
+        self.bytes += size
+        return value
+
+
+def size_of(value: Any) -> int:
+    """Bytes of a value of texts, numbers and containers of them, about; what several hold is counted for each."""
+    if isinstance(value, tuple | list):
+        own = sys.getsizeof(value)
+        if value and type(value[0]) is int and type(value[-1]) is int:
+            return own + _INT * len(value)
+        return own + sum(map(size_of, value))
+    if isinstance(value, Mapping):
+        return sys.getsizeof(value) + sum(size_of(key) + size_of(each) for key, each in value.items())
+    return sys.getsizeof(value)

@@ -1,0 +1,55 @@
+"""Links that are right in the repository, made right on the site, where some pages lie elsewhere."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+# Files of the repository outside docs/ -> their pages. The README is the site's home.
+PAGES_OF = {
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "CODE_OF_CONDUCT.md": "code-of-conduct.md",
+}
+_LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?\)")
+_FENCE = re.compile(r"^(```.*?^```)", re.M | re.S)
+
+
+def for_the_site(markdown: str, page: str) -> str:
+    """The page with its links into the repository's root led to the pages that hold those files.
+
+    Args:
+        markdown: The text; code blocks stay as they are.
+        page: Its path below docs/, such as ``cli/train.md``.
+    """
+    parts = _FENCE.split(markdown)
+    return "".join(part if part.startswith("```") else _rewritten(part, page) for part in parts)
+
+
+def from_the_root(markdown: str) -> str:
+    """A page of the repository's root as a page of docs/: links lose the folder they name."""
+
+    def moved(found: re.Match[str]) -> str:
+        opening, target, anchor = found[1], found[2], found[3] or ""
+        if re.match(r"\w+:", target):
+            return found[0]
+        inside = target.removeprefix("docs/")
+        return f"{opening}{PAGES_OF.get(target, inside if inside != target else '../' + target)}{anchor})"
+
+    parts = _FENCE.split(markdown)
+    return "".join(part if part.startswith("```") else _LINK.sub(moved, part) for part in parts)
+
+
+def _rewritten(text: str, page: str) -> str:
+    folder = posixpath.dirname(page)
+
+    def moved(found: re.Match[str]) -> str:
+        opening, target, anchor = found[1], found[2], found[3] or ""
+        path = posixpath.normpath(posixpath.join("docs", folder, target))
+        if re.match(r"\w+:", target) or path not in PAGES_OF:
+            return found[0]
+        return f"{opening}{posixpath.relpath(PAGES_OF[path], folder or '.')}{anchor})"
+
+    return _LINK.sub(moved, text)

@@ -1,0 +1,1 @@
+"""Other stacks' environments in this one."""

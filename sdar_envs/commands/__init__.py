@@ -1,0 +1,1 @@
+"""Commands about environments that need only this package: `python -m sdar_envs` and `sdar` run the same ones."""

@@ -1,0 +1,182 @@
+"""Check anybody's text environment to the end: what held, what failed and how to mend it, and what nobody looked at.
+
+TARGET is a Gymnasium id (`sdar/WebShop-v0`, or `module:Id-v0` where a module registers it), or `module:factory`, a
+class or function that makes one. Leaks are looked for as far as somebody says what a secret is: --plant, --secret and
+--variants name functions of yours, as module:function. Nothing else is known about them, and the report says so.
+
+With --scan, files of a run of any stack are looked through for secrets that were planted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+USAGE = "TARGET [options] | --scan FOLDER --secrets FILE"
+EPILOGUE = """examples:
+  sdar check sdar/Household-v0 --env-kwargs size=small
+  sdar check my_module:MyEnv --oracle my_module:solve --secret my_module:answers
+  sdar check my_module:MyEnv --format json --output report.json
+  sdar check --scan runs/other-stack --secrets planted.txt
+
+Status: 0 when no check failed and no secret was found, 1 when one did, 2 for a mistake of the caller."""
+
+FORMATS = ("text", "json", "openenv")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    from ..conformance import PROFILES
+
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="Gymnasium id, or module:factory")
+    parser.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the environment")
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="auto", help="contract: all of it; text: Gymnasium's part"
+    )
+    parser.add_argument("--episodes", type=int, default=8, help="episodes that the checks play [8]")
+    parser.add_argument("--hostile-actions", type=int, default=500, help="hostile texts that are sent [500]")
+    parser.add_argument("--step-seconds", type=float, default=1.0, help="longest time of a step on hostile text [1]")
+    parser.add_argument("--sessions", type=int, default=32, help="environments that play at once [32]")
+    parser.add_argument("--split-tasks", type=int, default=60, help="tasks of a split compared by content [60]")
+    parser.add_argument("--seed", type=int, default=0, help="of the episodes [0]")
+    parser.add_argument(
+        "--plant", metavar="REF", help="(env, canary): puts the canary where the teacher's side is made"
+    )
+    parser.add_argument("--secret", metavar="REF", help="(env) -> texts that the agent's side must not have now")
+    parser.add_argument("--variants", metavar="REF", help="(0 or 1) -> the environment with its secret exchanged")
+    parser.add_argument("--oracle", metavar="REF", help="(env, observation, info) -> the right action")
+    parser.add_argument("--tolerate", nargs="+", default=[], metavar="TEXT", help="warnings that Gymnasium may give")
+    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="run these checks alone")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="CHECK", help="leave these out")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="openenv: a report in OpenEnv's schema")
+    parser.add_argument("--output", metavar="FILE", help="write the report there, and its summary to the terminal")
+    parser.add_argument("--list", action="store_true", help="the checks, one line each, and what they cannot see")
+    parser.add_argument("--scan", metavar="FOLDER", help="look through files for secrets, in plain text and disguised")
+    parser.add_argument("--secrets", metavar="FILE", help="with --scan: the secrets, one in a line")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check, report, and say by the status whether anything is wrong."""
+    if options.list:
+        print(listing())
+        return 0
+    if (options.scan is None) == (options.target is None):
+        raise ValueError("expected a TARGET to check, or --scan FOLDER to look through: give one of the two")
+    if options.scan is not None:
+        return _scan(options)
+    from ..conformance import run_checks
+    from ..references import load_object
+
+    def own(reference: str | None, kind: str) -> Any:
+        return None if reference is None else load_object(reference, kind)
+
+    report = run_checks(
+        target_of(options.target, read_pairs(options.env_kwargs)),
+        episodes=options.episodes,
+        hostile_actions=options.hostile_actions,
+        step_seconds=options.step_seconds,
+        sessions=options.sessions,
+        split_tasks=options.split_tasks,
+        seed=options.seed,
+        plant=own(options.plant, "plant"),
+        secret=own(options.secret, "secret"),
+        variants=own(options.variants, "variants"),
+        oracle=own(options.oracle, "oracle"),
+        tolerated=tuple(options.tolerate),
+        profile=options.profile,
+        only=tuple(options.only),
+        skip=tuple(options.skip),
+    )
+    if options.format == "openenv":
+        from ..conformance.openenv_report import validation_report
+
+        shown = json.dumps(validation_report(report, options.target), indent=1)
+    else:
+        shown = json.dumps(report.as_json(), indent=1) if options.format == "json" else str(report)
+    if options.output:
+        Path(options.output).write_text(shown + "\n", encoding="utf-8")
+        print(str(report).rpartition("\n")[2].strip())
+    else:
+        print(shown)
+    return 1 if report.failures else 0
+
+
+def _scan(options: argparse.Namespace) -> int:
+    from ..conformance.scan import scan
+
+    if options.secrets is None:
+        raise ValueError("--scan: expected --secrets FILE with one secret in a line")
+    secrets = [line.strip() for line in Path(options.secrets).read_text(encoding="utf-8").splitlines() if line.strip()]
+    found = scan(Path(options.scan), secrets)
+    if options.format == "json":
+        print(json.dumps(found.as_json(), indent=1))
+    else:
+        for place in found.found:
+            print(place)
+        for name, why in found.left.items():
+            print(f"not looked into: {name} ({why})")
+        print(
+            f"{len(found.found)} found in {found.files} files, {found.bytes:,} bytes, {len(found.left)} not looked into"
+        )
+    return 1 if found.found else 0
+
+
+def listing() -> str:
+    """The checks by name."""
+    from ..conformance.checks import BLIND, CHECKS
+
+    lines = []
+    for name, check in CHECKS.items():
+        lines.append(f"  {name:<22} {str(check.__doc__).partition(chr(10))[0]}")
+        if name in BLIND:
+            lines.append(f"{'':25}cannot see: {BLIND[name]}")
+    return "\n".join(lines)
+
+
+def target_of(target: str, kwargs: dict[str, Any]) -> Callable[..., Any]:
+    """What makes the environment that a word on the command line names.
+
+    Raises:
+        ValueError: The word names no module, or nothing in it; the message names the nearest.
+        gymnasium.error.Error: There is no such id.
+    """
+    import gymnasium as gym
+
+    from ..references import import_own, load_object
+
+    module_name, colon, name = target.partition(":")
+    factory: Any = gym.make
+    if colon and "/" not in module_name:
+        module = import_own(module_name)
+        if name not in gym.registry:
+            factory = vars(module).get(name) or load_object(target, "environment")
+    if factory is gym.make:
+        env_id = name if colon else target
+        gym.spec(env_id)  # an unknown id is refused here, with the nearest
+        make: Any = functools.partial(gym.make, env_id, **kwargs)
+    else:
+        make = functools.partial(factory, **kwargs)
+    make.__name__ = target + "".join(f" {key}={value}" for key, value in kwargs.items())
+    return make  # type: ignore[no-any-return]
+
+
+def read_pairs(words: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` words; a value is read as JSON, and is text where it is none.
+
+    Raises:
+        ValueError: A word has no ``=`` or no key.
+    """
+    pairs: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ValueError(f"--env-kwargs expects key=value, got {word!r}")
+        try:
+            pairs[key] = json.loads(value)
+        except ValueError:
+            pairs[key] = value
+    return pairs

@@ -1,0 +1,133 @@
+"""Whether episodes and sets of tasks are apart: many sessions at once, and splits that share no task by content."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ..core import SPLITS
+from ..randomness import counted_generator
+from .subject import Subject, failure, require_same, strings_of
+from .walks import Moment, Skipped, Walk, act, actions_of, begin, is_over
+
+_LONGEST_SESSION = 40  # actions of an episode that sessions repeat
+_GRAM = 8  # words
+_NEAR = 0.9
+# Tasks may look alike whose hidden parts differ, so a few that do are counted and no failure.
+_SHARED = 0.02
+
+
+def check_sessions(subject: Subject) -> dict[str, Any]:
+    """Many environments of one process, stepped in turns and in threads, play as each does alone."""
+    walks = [walk[: _LONGEST_SESSION + 1] for walk in subject.walks]
+    chosen = [number % len(walks) for number in range(subject.sessions)]
+    with contextlib.ExitStack() as stack:
+        envs = [stack.enter_context(contextlib.closing(subject.build())) for _ in chosen]
+        played: list[Walk] = [[begin(env, seed=subject.seeds[which])] for env, which in zip(envs, chosen, strict=True)]
+        scripts = [actions_of(walks[which]) for which in chosen]
+
+        def turn(number: int, at: int) -> None:
+            script, walk = scripts[number], played[number]
+            if at < len(script) and not is_over(walk[-1]):
+                walk.append(act(envs[number], str(script[at])))
+
+        # In turns: every session takes its step before any takes the next; then whole episodes in threads.
+        for at in range(1, max(map(len, scripts))):
+            for number in range(len(chosen)):
+                turn(number, at)
+        _require_alone(walks, chosen, played, "in turns with")
+
+        def episode(number: int) -> Walk:
+            walk = [begin(envs[number], seed=subject.seeds[chosen[number]])]
+            for action in scripts[number][1:]:
+                if is_over(walk[-1]):
+                    break
+                walk.append(act(envs[number], str(action)))
+            return walk
+
+        with ThreadPoolExecutor(len(chosen)) as pool:
+            _require_alone(walks, chosen, list(pool.map(episode, range(len(chosen)))), "in threads beside")
+    return {"sessions": len(chosen)}
+
+
+def _require_alone(walks: Sequence[Walk], chosen: Sequence[int], played: Sequence[Walk], how: str) -> None:
+    for which, walk in zip(chosen, played, strict=True):
+        require_same(
+            walks[which],
+            walk,
+            f"an episode played {how} {len(chosen) - 1} others, and alone",
+            "Keep all state of an episode in the instance: nothing in the class, the module or a file",
+        )
+
+
+def check_unknown_option(subject: Subject) -> dict[str, Any]:
+    """A reset option that there is not is refused, since whoever misspells one would get another task in silence."""
+    with contextlib.closing(subject.build()) as env:
+        try:
+            env.reset(seed=subject.seed, options={"no_such_option": 1})
+        except Exception as error:
+            if isinstance(error, ValueError | TypeError | KeyError):
+                return {}
+            raise failure(
+                f"expected a ValueError from an unknown reset option, got {type(error).__name__}", "Raise a ValueError"
+            ) from error
+    raise failure("expected an unknown reset option to be refused, got an episode", "Raise a ValueError that names it")
+
+
+def content_of(moment: Moment) -> str:
+    """What a task is, whatever its id: the first observation, the instruction, and what the teacher knows of it."""
+    privileged = moment.snapshot.get("privileged")
+    known = [privileged.get(key) for key in ("facts", "plan")] if isinstance(privileged, dict) else []
+    return "\n".join([str(moment.observation), str(moment.snapshot.get("instruction", "")), *strings_of(known)])
+
+
+def check_splits(subject: Subject) -> dict[str, Any]:
+    """Tasks of one split are not tasks of another by their content, whatever their ids; near-duplicates are counted."""
+    contents: dict[str, dict[str, str]] = {}  # split -> hash of the content -> task id
+    grams: dict[str, list[set[str]]] = {}
+    for split in SPLITS:
+        with contextlib.closing(subject.build()) as env:
+            tasks_of = getattr(env.unwrapped, "task_ids", None)
+            if not callable(tasks_of):
+                raise Skipped("the environment does not enumerate tasks (task_ids(split))")
+            tasks = tasks_of(split)
+            picked = _some(tasks, subject.split_tasks, subject.seed)
+            contents[split], grams[split] = {}, []
+            for task in picked:
+                text = content_of(begin(env, task_id=task))
+                contents[split][hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()] = task
+                grams[split].append(_grams(text))
+    near = shared = 0
+    for first, second in (("train", "valid"), ("train", "test"), ("valid", "test")):
+        both = contents[first].keys() & contents[second].keys()
+        shared += len(both)
+        if len(both) > _SHARED * min(len(contents[first]), len(contents[second])):
+            some = min(both)
+            raise failure(
+                f"expected splits without a common task, got {len(both)} of {len(contents[first])} of {first} in "
+                f"{second}: {contents[first][some]!r} is {contents[second][some]!r}",
+                "Split by what a task is, and not by its id",
+            )
+        near += _near_duplicates(grams[first], grams[second])
+    return {"tasks": sum(map(len, contents.values())), "shared": shared, "near-duplicates": near}
+
+
+def _some(tasks: Sequence[str], most: int, seed: int) -> list[str]:
+    """At most so many tasks, drawn without an order that the split might be made by."""
+    if len(tasks) <= most:
+        return list(tasks)
+    places = counted_generator("split content", seed).choice(len(tasks), size=most, replace=False)
+    return [tasks[int(place)] for place in sorted(places)]
+
+
+def _grams(text: str) -> set[str]:
+    words = text.casefold().split()
+    return {" ".join(words[at : at + _GRAM]) for at in range(max(len(words) - _GRAM + 1, 1))}
+
+
+def _near_duplicates(first: Iterable[set[str]], second: Sequence[set[str]]) -> int:
+    """Tasks of the first split that share nine tenths of their runs of eight words with one of the second."""
+    return sum(any(len(one & other) > _NEAR * len(one | other) for other in second) for one in first)

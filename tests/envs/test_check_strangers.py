@@ -1,0 +1,205 @@
+"""Twelve broken environments of other people, each found by exactly its check; three clean ones are clean."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import json
+import re
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from strangers import BROKEN, CLEAN, Unwinnable, Vault, answers, solve
+
+from sdar_envs.__main__ import main
+from sdar_envs.conformance import ConformanceError, Status, check_text_env, run_checks
+from sdar_envs.conformance.disguises import find
+from sdar_envs.conformance.scan import scan
+from sdar_envs.conformance.scores import wilson_high
+
+QUICK = {"episodes": 4, "hostile_actions": 80, "step_seconds": 5.0, "sessions": 8}
+
+
+def checked(kind: type[Vault]):
+    return run_checks(kind, secret=answers, variants=lambda v: kind(exchange=v), oracle=solve, **QUICK)
+
+
+@pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
+def test_a_broken_environment_is_found_by_exactly_its_check(kind: type[Vault]):
+    report = checked(kind)
+    assert [result.name for result in report.failures] == [BROKEN[kind]], str(report)
+    assert all(result.remedy for result in report.failures)
+
+
+@pytest.mark.parametrize("kind", CLEAN, ids=lambda kind: kind.__name__)
+def test_a_clean_environment_is_clean(kind: type[Vault]):
+    report = checked(kind)
+    assert report.failures == [] and report.by_status(Status.WARNED) == [], str(report)
+    assert {"declared_secret", "counterfactual", "oracle", "floor_gap", "sessions"} <= set(
+        report.by_status(Status.HELD)
+    )
+
+
+def test_what_nobody_looked_at_is_never_said_to_hold():
+    report = run_checks(Vault, **QUICK)
+    skipped = {result.name: result.skipped for result in report.results if result.skipped}
+    assert {"canary", "declared_secret", "counterfactual", "oracle", "floor_gap", "plan"} <= skipped.keys()
+    assert "nothing is known" in skipped["declared_secret"] and all(skipped.values())
+
+
+def test_all_faults_are_reported_and_the_first_is_raised():
+    class Worse(Unwinnable):
+        def __repr__(self) -> str:
+            return self.password
+
+    options = {"secret": answers, "oracle": solve, **QUICK}
+    assert [result.name for result in run_checks(Worse, **options).failures] == ["declared_secret", "oracle"]
+    with pytest.raises(ConformanceError, match=r"\[declared_secret\] .*1 more failed: oracle") as caught:
+        check_text_env(Worse, **options)
+    assert [result.name for result in caught.value.report.failures] == ["declared_secret", "oracle"]
+
+
+def test_an_environment_that_cannot_be_played_fails_one_check_and_the_others_say_why():
+    class Raising(Vault):
+        def step(self, action):
+            raise RuntimeError("out of order")
+
+    report = run_checks(Raising, **QUICK)
+    assert [(result.name, result.status) for result in report.failures] == [("plays", Status.ERROR)]
+    assert "out of order" in report.failures[0].what
+    assert all("plays failed" in result.skipped for result in report.results[1:])
+
+
+def test_a_promise_of_this_suite_alone_is_a_warning_elsewhere():
+    class Lax(Vault):
+        def begin(self, number, options):
+            super().begin(number, None)
+
+    assert run_checks(Lax, **QUICK).by_status(Status.WARNED) == ["unknown_option"]
+    strict = run_checks(Lax, profile="contract", **QUICK)
+    assert [result.name for result in strict.failures] == ["unknown_option"]
+
+
+SECRET = "cobalt harbour"
+WRITTEN: dict[str, tuple[str, ...]] = {
+    "plain": ("the answer is Cobalt Harbour.",),
+    "spelled": ("c-o-b-a-l-t h a r b o u r",),
+    "zero width": ("co\u200bbalt har\u200bbour",),
+    "reversed": ("it reads ruobrah tlaboc",),
+    "words turned": ("harbour cobalt",),
+    "hexadecimal": (f"0x{SECRET.encode().hex()}!",),
+    "base64": ("id=" + "eA" + __import__("base64").b64encode(SECRET.encode()).decode(),),
+    "rot13": ("pbonyg uneobhe",),
+    "percent": ("cobalt%20harbour",),
+    "escapes": ("".join(f"\\u{ord(c):04x}" for c in SECRET),),
+    "codes": (" ".join(str(ord(c)) for c in SECRET),),
+    "two fields": ("first: cobalt ", "harbour is the second"),
+    # In other words: beyond what reading can find.
+    "acrostic": ("Cats often bring a little treat, hoping Anna returns before Oscar understands rats.",),
+    "number": (f"{len(SECRET)} letters",),
+}
+BEYOND = {"acrostic", "number"}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_a_secret_is_found_as_it_is_and_in_disguise(how: str):
+    assert (find([SECRET], WRITTEN[how]) is not None) == (how not in BEYOND)
+
+
+def test_texts_that_only_speak_of_the_same_things_hold_no_secret():
+    texts = [
+        "The harbour is blue, a kind of cobalt.",
+        "4d7953656372657454657874",
+        "aGVsbG8gdGhlcmUgZ2VuZXJhbA==",
+        "1 2 3",
+    ]
+    assert find([SECRET, "short"], texts) is None
+
+
+def write_plain(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_gzip(path: Path, text: str) -> None:
+    with gzip.open(path, "wt", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def write_zip(path: Path, text: str) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("inner/log.jsonl", text)
+
+
+def write_parquet(path: Path, text: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pa.table({"prompt": text.split("\n")}), path)
+
+
+@pytest.mark.parametrize("write", [write_plain, write_gzip, write_zip, write_parquet], ids=lambda f: f.__name__)
+def test_a_scan_finds_a_planted_secret_in_the_files_of_a_run(tmp_path: Path, write: Callable[[Path, str], None]):
+    lines = [json.dumps({"prompt": f"look {number}"}) for number in range(2000)]
+    write(tmp_path / "clean", "\n".join(lines))
+    write(tmp_path / "leaky", "\n".join([*lines[:1500], json.dumps({"prompt": SECRET[::-1]}), *lines[1500:]]))
+    result = scan(tmp_path, [SECRET])
+    assert [(place.path.partition("!")[0], place.disguise) for place in result.found] == [("leaky", "reversed")]
+    assert result.left == {} and result.files == 2
+    if write is write_plain:
+        assert result.found[0].line == 1501
+
+
+def test_a_scan_finds_what_lies_between_two_pieces(tmp_path: Path):
+    (tmp_path / "log").write_text("x " * (2**19 - 3) + SECRET + " y" * 9, encoding="utf-8")
+    assert [place.disguise for place in scan(tmp_path, [SECRET]).found] == ["plain"]
+
+
+def test_a_scan_names_what_it_did_not_look_into(tmp_path: Path):
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and then nothing")
+    (tmp_path / "link").symlink_to(tmp_path / "broken.zip")
+    assert scan(tmp_path, [SECRET]).left.keys() == {"broken.zip", "link"}
+    with pytest.raises(ValueError, match="at least 8 letters"):
+        scan(tmp_path, ["abc"])
+
+
+def test_the_command_ends_with_a_status_that_says_what_it_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    common = ["--episodes", "2", "--hostile-actions", "40", "--sessions", "4", "--oracle", "strangers:solve"]
+    assert main(["check", "strangers:Vault", *common]) == 0
+    assert re.search(r"\d+ held, \d+ skipped", capsys.readouterr().out)
+    out = tmp_path / "report.json"
+    words = ["check", "strangers:LeakyInfo", *common, "--secret", "strangers:answers", "--format", "json"]
+    assert main([*words, "--output", str(out)]) == 1
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert written["verdict"] == "fail"
+    assert [r["name"] for r in written["results"] if r["status"] == "failed"] == ["declared_secret"]
+    capsys.readouterr()
+    for words, said in (
+        (["check", "strangers:Valt"], "Vault"),
+        (["check", "sdar/Household-v1"], "sdar/Household"),
+        (["check"], "expected a TARGET"),
+        (["check", "strangers:Vault", "--only", "canry"], 'the nearest is "canary"'),
+        (["chek"], 'the nearest is "check"'),
+    ):
+        assert main(words) == 2
+        assert said in capsys.readouterr().err
+    (tmp_path / "secrets").write_text(f"{SECRET}\n", encoding="utf-8")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "log").write_text(f"prompt: {SECRET}\n", encoding="utf-8")
+    assert main(["check", "--scan", str(tmp_path / "runs"), "--secrets", str(tmp_path / "secrets")]) == 1
+    assert "log:1: 'cobalt harbour' (plain)" in capsys.readouterr().out
+
+
+def test_an_interval_for_the_floor_is_wilsons():
+    # Wilson (1927): for 0 of n the upper end is z^2 / (n + z^2).
+    assert wilson_high(0.0, 20) == pytest.approx(1.96**2 / (20 + 1.96**2))
+    assert wilson_high(1.0, 20) == pytest.approx(1.0)
+
+
+def test_arguments_of_the_environment_reach_it():
+    report = run_checks(functools.partial(Vault, exchange=1), only=("plays",), **QUICK)
+    assert report.failures == []

@@ -1,0 +1,181 @@
+"""The drill of servers: both servers of the suite on the loopback, asked by honest clients while others attack them.
+
+Every honest request must get its right answer: hits and scores that this process finds itself, or the page of the step
+that was played. One that is told to come back (503 with ``Retry-After``) does. Every attack (`attacks`) must be refused
+or ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from sdar_envs.randomness import counted_generator
+
+from .attacks import ATTACKS
+from .small_run import DrillSubject
+from .tally import Tally
+
+REQUESTS = 400  # honest ones of a round, to the retrieval server
+VISITS = 12  # to the store, each of several requests
+CLIENTS = 8
+ATTACKERS = 8
+_RETRIEVAL = ("serve-retrieval", "--size", "small", "--port", "0")
+_STORE = ("serve-store", "--port", "0", "--no-record", "--env-kwargs", "size=small", "num_products=300")
+
+
+def drill_servers(subject: DrillSubject, seed: int = 0) -> Iterator[Tally]:
+    """Rounds of honest requests and attacks, without end; the subject's environment does not matter.
+
+    Raises:
+        RuntimeError: A server did not start; the message has what it said.
+    """
+    from sdar_envs.searchqa.library import open_library
+
+    library = open_library("small", "train", 0, 0.85)
+    queries = [passage.contents.split("\n")[0].strip('"') for passage in library.world.passages[:200]]
+    with _server(_RETRIEVAL) as retrieval, _server(_STORE) as store:
+        for number in itertools.count(seed):
+            tally = Tally("servers", "sdar serve-retrieval, sdar serve-store", rounds=1)
+            _round(retrieval, store, library.retriever.inner, queries, number, tally)
+            yield tally
+
+
+def _round(retrieval: int, store: int, retriever: Any, queries: Sequence[str], number: int, tally: Tally) -> None:
+    lock, over = threading.Lock(), threading.Event()
+
+    def note(kind: str, outcome: str = "survived", said: str = "") -> None:
+        with lock:
+            tally.count(kind, outcome, said)
+
+    def attack(who: int) -> None:
+        names = sorted(ATTACKS)
+        for turn in itertools.count():
+            if over.is_set():
+                return
+            name = names[(who * 2 + turn + number) % len(names)]
+            port, path = ((retrieval, b"/retrieve"), (store, b"/start"))[(who + turn) % 2]
+            try:
+                said = ATTACKS[name](port, path)
+            except ConnectionRefusedError:
+                said = "the server is gone"
+            except OSError:
+                said = ""  # ended in the middle
+            note(f"attack: {name}", *(() if not said else ("lost", said)))
+
+    def search(who: int) -> None:
+        client = _Client(retrieval)
+        for turn in range(REQUESTS // CLIENTS):
+            draw = counted_generator("drill", "servers", number, who, turn)
+            asked = [queries[int(i)] for i in draw.integers(len(queries), size=int(draw.integers(1, 4)))]
+            body = json.dumps({"queries": asked, "topk": 3, "return_scores": True}).encode()
+            status, content = client.ask("POST", "/retrieve", body, {"Content-Type": "application/json"})
+            if status != 200:
+                note("search", "lost", f"status {status}: {content[:100]!r}")
+                continue
+            got = [[(hit["document"]["id"], hit["score"]) for hit in hits] for hits in json.loads(content)["result"]]
+            with lock:
+                expected = [[(str(h.passage.id), h.score) for h in hits] for hits in retriever.search(asked, 3)]
+            same = [[name for name, _ in hits] for hits in got] == [[name for name, _ in hits] for hits in expected]
+            note("search", *(() if same else ("silent", f"{asked}: {got}")))
+
+    def shop(who: int) -> None:
+        for visit in range(VISITS // CLIENTS + 1):
+            try:
+                said = _visit(_Client(store), f"shirt {who} {visit}")
+            except (OSError, http.client.HTTPException) as error:
+                said = f"{type(error).__name__}: {error}"
+            note("visit", *(() if not said else ("lost", said)))
+
+    honest = [threading.Thread(target=work, args=(who,)) for work in (search, shop) for who in range(CLIENTS)]
+    hostile = [threading.Thread(target=attack, args=(who,)) for who in range(ATTACKERS)]
+    for thread in (*hostile, *honest):
+        thread.start()
+    for thread in honest:
+        thread.join()
+    over.set()
+    for thread in hostile:
+        thread.join()
+
+
+def _visit(client: _Client, query: str) -> str:
+    """Take an errand, search, look at the page again; what went wrong, empty for nothing."""
+    origin = {"Origin": f"http://127.0.0.1:{client.port}"}
+    status, _ = client.ask("POST", "/start", b"", origin)
+    address = client.location
+    if status != 303 or not address.startswith("/visit/"):
+        return f"an errand was answered with {status}"
+    form = {**origin, "Content-Type": "application/x-www-form-urlencoded"}
+    status, _ = client.ask("POST", address, urlencode({"step": 0, "query": query}).encode(), form)
+    if status != 303:
+        return f"a search was answered with {status}"
+    status, page = client.ask("GET", address)
+    if status != 200 or b"Traceback" in page:
+        return f"the page was answered with {status}"
+    status, _ = client.ask("POST", address, urlencode({"step": 0, "query": query}).encode(), form)
+    return "" if status == 303 and client.location.endswith("?old") else "a step was played twice"
+
+
+class _Client:
+    """Asks one server over a connection that it keeps, and comes back when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.location = ""
+        self._connection: http.client.HTTPConnection | None = None
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Status and content of an answer; after ten tries the last refusal, 0 where there was no answer at all."""
+        last: tuple[int, bytes] = (0, b"")
+        for _ in range(10):
+            try:
+                if self._connection is None:
+                    self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+                self._connection.request(method, path, body, headers or {})
+                response = self._connection.getresponse()
+                last = response.status, response.read()
+                self.location = response.headers.get("Location", "")
+                if response.status != 503:
+                    return last
+                time.sleep(min(float(response.headers.get("Retry-After", "1")), 2.0))
+            except (http.client.HTTPException, OSError) as error:
+                last = 0, repr(error).encode()
+            # A connection that rested was ended: only what the server has not begun is asked again.
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+        return last
+
+
+@contextlib.contextmanager
+def _server(words: Sequence[str]) -> Iterator[int]:
+    """A server in a process of its own; its port."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "trainers", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+    assert process.stdout is not None
+    try:
+        said = ""
+        for line in process.stdout:
+            said += line
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)/", line):
+                yield int(found[1])
+                return
+        raise RuntimeError(f"{' '.join(command)} did not start: {said}")
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
