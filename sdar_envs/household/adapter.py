@@ -16,6 +16,7 @@ from ..core import PublicFields, TextEnv, Transition
 from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ..randomness import Key
 from ..skills import RETRIEVALS, SkillBank
+from ..tool_sets import ToolSet
 from . import tables
 from .domain import Domain
 from .engine import NativeGame
@@ -23,6 +24,7 @@ from .grammar import Grammar
 from .hints import BOTH, hints
 from .planner import NoPlanError, Planner, PlayableGame, Statics
 from .problem import Problem
+from .tools import TOOLS
 
 
 class Game(PlayableGame, Protocol):
@@ -40,6 +42,10 @@ class Game(PlayableGame, Protocol):
     @property
     def won(self) -> bool:
         """Whether the goal holds now."""
+
+    def tool_set(self) -> ToolSet:
+        """The verbs as tools, for agents that call tools."""
+        return TOOLS
 
     def close(self) -> None:
         """Release what the engine holds."""

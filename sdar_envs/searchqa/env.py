@@ -17,6 +17,7 @@ from ..core import PublicFields, TextEnv, Transition, clean_action
 from ..privileged import PrivilegedFields, copied_skills
 from ..skills import RETRIEVALS
 from ..spaces import FreeText
+from ..tool_sets import ToolSet
 from . import rewards, tables, wording
 from .answers import exact_match
 from .client import ClientLimits
@@ -26,6 +27,7 @@ from .protocol import READINGS, Fault, Turn, answer_action, read_turn, search_ac
 from .retriever import MAX_TOPK, Hit, RetrievalError, Retriever, clean_query
 from .setup import AUTO, SearchOptions, Setup, make_setup
 from .sources import DATASET_SPLITS, TaskSource
+from .tools import TOOLS
 from .version import world_version
 
 ON_ERROR = ("raise", "truncate")
@@ -251,6 +253,10 @@ class SearchQAEnv(TextEnv):
     def task_ids(self, split: str | None = None) -> Sequence[str]:
         """The task ids of a split, e.g. ``train:000123``; in generated worlds, task types come in turn."""
         return self._setup.tasks.task_ids(self.split if split is None else split)
+
+    def tool_set(self) -> ToolSet:
+        """Searching and answering as tools, for agents that call tools."""
+        return TOOLS
 
     def cluster_of(self, task_id: str) -> str:
         """The passages that a task hangs on: success rates of tasks that share them are not independent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, TypedDict
 
 from .. import TRIP
@@ -13,6 +13,7 @@ from ..choices import require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition, resolve_split
 from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ..skills import RETRIEVALS, SkillBank
+from ..tool_sets import CallTools, ToolSet
 from . import generator, judge, wording
 from .planner import LONGEST_PLAN, Planner
 from .regularities import regularities
@@ -58,6 +59,11 @@ class TripFields(PublicFields):
 def _skill_bank(size: str, world_seed: int, stale: float, stale_seed: int) -> SkillBank:
     statements = regularities(size, world_seed).statements()
     return SkillBank.from_assets(TRIP.skill_folder, statements, stale=stale, stale_seed=stale_seed)
+
+
+@cache
+def _tool_set(size: str) -> ToolSet:
+    return CallTools(json.dumps(tool_schemas(size)))
 
 
 @lru_cache(maxsize=2_048)
@@ -164,9 +170,9 @@ class TripEnv(TextEnv):
         trip = self._planner(task_id).trip
         return f"{trip.company} {trip.city}"
 
-    def tools(self) -> list[dict[str, Any]]:
-        """The tools with the JSON schemas of their arguments, as chat templates take them."""
-        return tool_schemas(self.size)
+    def tool_set(self) -> ToolSet:
+        """The tools with the JSON schemas of their arguments, for agents that call tools."""
+        return _tool_set(self.size)
 
     @property
     def trip(self) -> Trip:

@@ -17,6 +17,7 @@ from ..choices import require_bool, require_choice, require_number
 from ..core import PublicFields, TextEnv, Transition, clean_action, resolve_split
 from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ..skills import RETRIEVALS, SkillBank
+from ..tool_sets import ToolSet
 from .facts import state_facts
 from .goals import SHUFFLE_SEED
 from .hints import hints
@@ -28,6 +29,7 @@ from .reward import Purchase
 from .session import Session
 from .tasks import GeneratedTasks, Task, TaskSource
 from .taxonomy import SIZE_TABLES, SIZES, taxonomy
+from .tools import TOOLS
 from .verdict import verdict
 
 OBSERVATION_MODES = ("text", "text_rich", "html", "url")
@@ -256,6 +258,10 @@ class WebShopEnv(TextEnv):
         """The task ids of a split, e.g. ``train:000123``; departments come in turn."""
         chosen = self.split if split is None else resolve_split(split, self.env_id)
         return self.source.ids(chosen, self.task_type)
+
+    def tool_set(self) -> ToolSet:
+        """Searching and clicking as tools, for agents that call tools."""
+        return TOOLS
 
     def cluster_of(self, task_id: str) -> str:
         """The family of products that a task is about: success rates of tasks that share one are not independent."""

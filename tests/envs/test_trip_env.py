@@ -19,7 +19,7 @@ from sdar_envs.trip import judge
 from sdar_envs.trip.env import TripEnv
 from sdar_envs.trip.planner import LONGEST_PLAN
 from sdar_envs.trip.tables import SIZES
-from sdar_envs.trip.tools import call_text
+from sdar_envs.trip.tools import call_text, parameters
 
 ENV_ID = "sdar/Trip-v0"
 gym.register_envs(sdar_envs)
@@ -203,7 +203,8 @@ def test_corrupted_statements_change_what_is_said_and_not_the_trips() -> None:
 def test_each_size_has_its_version_and_the_tools_of_it() -> None:
     small, full = TripEnv(size="small"), TripEnv(size="full")
     assert small.world_version != full.world_version and len(small.world_version) == 12
-    assert [tool["function"]["name"] for tool in small.tools()] == [tool["function"]["name"] for tool in full.tools()]
+    names = [[tool["function"]["name"] for tool in env.tool_set().schemas()] for env in (small, full)]
+    assert names[0] == names[1] == list(parameters("full"))
     assert small.cluster_of("train:000000") == f"{_trip(small).company} {_trip(small).city}"
 
 
