@@ -43,10 +43,6 @@ class Game(PlayableGame, Protocol):
     def won(self) -> bool:
         """Whether the goal holds now."""
 
-    def tool_set(self) -> ToolSet:
-        """The verbs as tools, for agents that call tools."""
-        return TOOLS
-
     def close(self) -> None:
         """Release what the engine holds."""
 
@@ -145,6 +141,10 @@ class GameEnv(TextEnv):
         self.engine = require_choice("engine", engine, ENGINES, self.env_id)
         self.skill_bank = skill_bank
         self._episode: Episode | None = None
+
+    def tool_set(self) -> ToolSet:
+        """The verbs as tools, for agents that call tools."""
+        return TOOLS
 
     def close(self) -> None:
         """Release what the engine holds."""
