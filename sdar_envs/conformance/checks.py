@@ -441,6 +441,9 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "vector": ("determinism", "episode_isolation", "sessions"),
 }
 
+# Skipped unless the caller gives a function of his own.
+ASKS_FOR_A_FUNCTION = frozenset({"declared_secret", "counterfactual", "oracle"})
+
 # Promises of this suite's contract that Gymnasium does not ask for: elsewhere a warning.
 CONTRACT_ONLY = frozenset({"info_keys", "not_text", "unknown_option"})
 

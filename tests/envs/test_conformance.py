@@ -9,17 +9,17 @@ import pytest
 import toy_world
 
 from sdar_envs.conformance import ConformanceError, check_text_env
+from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
 from sdar_envs.hostile import FIXED, MEGABYTE, hostile_actions
 
 # The toy's splits are the same few boxes, which `splits` would name.
 QUICK = {"episodes": 6, "hostile_actions": 220, "step_seconds": 0.2, "sessions": 6, "skip": ("splits",)}
-SAYS_MORE = {"declared_secret", "counterfactual", "oracle"}  # need functions of the user's
 
 
 def test_a_world_that_keeps_the_contract_passes_every_check():
     toy_world.register()
     report = check_text_env("toy/Boxes-v0", **QUICK)
-    assert {result.name for result in report.results if result.skipped} == SAYS_MORE
+    assert {result.name for result in report.results if result.skipped} == ASKS_FOR_A_FUNCTION
     assert len(report.results) == 25
     assert "hostile_actions" in str(report)
 
@@ -117,7 +117,7 @@ def test_a_third_partys_world_is_checked_as_far_as_it_goes():
     )
     skipped = {result.name for result in report.results if result.skipped}
     needs_more = {"task_replay", "splits", "privileged_off", "canary", "plan", "horizon", "floor_gap", "render"}
-    assert skipped == needs_more | SAYS_MORE
+    assert skipped == needs_more | ASKS_FOR_A_FUNCTION
 
 
 def test_hostile_actions_are_enumerable_and_hold_what_is_known_to_hurt():
