@@ -132,3 +132,12 @@ def trained(folder: Path, method: str) -> tuple[dict[str, torch.Tensor], dict[st
     trainer = make_trainer(folder, method=method, beta=0.0, distill_coef=0.5)
     figures = trainer.iteration()
     return weights(trainer), figures
+
+
+def test_the_sites_data_are_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "--json"]) == 0
+    stored = Path(__file__).resolve().parents[2] / "docs" / "data" / "methods.json"
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == json.loads(stored.read_text(encoding="utf-8")), (
+        "the table of methods has changed: sdar methods --json > docs/data/methods.json"
+    )

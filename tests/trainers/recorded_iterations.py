@@ -113,7 +113,15 @@ def apart(left: Arrays, right: Arrays, counts: Mapping[str, Any] | None = None) 
     return max(differences) / max(largest, 1e-30)
 
 
-def above_noise(result: Result) -> dict[str, Any]:
-    """The entries whose second moment is above rounding from the first step on."""
+def above_noise(result: Result, share: float = NOISE) -> dict[str, Any]:
+    """The entries whose second moment is above rounding from the first step on.
+
+    AdamW moves an entry by its gradient over the root of its second moment, so that the error of a small root is that
+    of the gradient many times over.
+
+    Args:
+        result: Of one process.
+        share: How large a root has to be, of the largest.
+    """
     largest = max(float(array.max()) for array in result.roots.values())
-    return {name: array > NOISE * largest for name, array in result.roots.items()}
+    return {name: array > share * largest for name, array in result.roots.items()}
