@@ -16,7 +16,7 @@ import pytest
 
 import sdar_envs
 from sdar_envs.conformance import check_text_env
-from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION, CHECKS
+from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
 from sdar_envs.hostile import hostile_actions
 from sdar_envs.multiagent.pair.demonstrator import SCRIPT
 from sdar_envs.multiagent.pair.env import PairEnv
@@ -421,8 +421,8 @@ def test_the_runners_seat_passes_the_whole_checker():
 @pytest.mark.parametrize("kwargs", [{"role": COOK, "channel": "free"}, {"role": "both", "shaping": True, "stale": 0.5}])
 def test_the_other_seats_pass_all_but_the_plan_which_needs_a_partner_that_follows_it(kwargs: dict):
     make = functools.partial(gym.make, ENV_ID, **kwargs)
-    only = tuple(name for name in CHECKS if name != "plan")
-    check_text_env(make, episodes=3, hostile_actions=120, only=only)
+    # Without a partner that follows it, the plan is no oracle; and a cook's first view is little more than the recipe.
+    check_text_env(make, episodes=3, hostile_actions=120, sessions=6, skip=("plan", "floor_gap", "splits"))
 
 
 KNOWN_WARNINGS = {

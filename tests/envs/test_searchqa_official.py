@@ -122,7 +122,7 @@ def test_the_official_side_keeps_the_contract(tmp_path: Path):
         episodes=3,
         hostile_actions=100,
         sessions=6,
-        split_tasks=20,
+        skip=("splits",),
     )
     assert {result.name for result in report.results if result.skipped} == ASKS_FOR_A_FUNCTION
 

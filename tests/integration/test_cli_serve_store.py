@@ -186,7 +186,7 @@ def test_nothing_of_the_teachers_side_is_computed_unless_it_is_shown(monkeypatch
     visits: list[Any] = []
     monkeypatch.setattr("sdar_envs.webshop.server.make_app", lambda *given: visits.append(given))
 
-    def visit_once(app: Any, listener: Any) -> None:
+    def visit_once(app: Any, listener: Any, **patience: Any) -> None:
         everyone, _ = visits[0]
         visit = everyone.find(everyone.open())
         everyone.act(visit, "search[shirt]")

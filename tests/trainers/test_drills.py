@@ -169,7 +169,7 @@ def test_an_environment_that_cannot_be_made_is_one_error() -> None:
 
 
 def test_planted_secrets_stay_where_they_belong() -> None:
-    mine, _ = run_drill("leaks", DrillSubject("sdar/Household-v0", {"size": "small"}, 0), tries=40, minutes=9)
+    mine, _ = run_drill("leaks", DrillSubject("sdar/Household-v0", {"size": "small"}, 0), tries=60, minutes=9)
     assert mine.passed, mine.examples
     assert mine.kinds["output"] == 2 and mine.rounds == 2
 
@@ -196,7 +196,7 @@ def test_a_secret_in_a_file_of_the_run_is_silent_damage(tmp_path: Path) -> None:
             file.write(content + "\n")
     tally = Tally("leaks")
     leaks._search(place, "abcdefgh", "qrstuvwx", False, tally)
-    assert sorted(example.split()[2] for example in tally.examples) == ["run/episodes.jsonl", "run/privileged.jsonl"]
+    assert sorted(example.split()[3] for example in tally.examples) == ["run/episodes.jsonl", "run/privileged.jsonl"]
 
 
 def _tokens_of(secret: str) -> str:
