@@ -1,0 +1,130 @@
+"""sdar-envs is the worlds of this tree without the trainer: it installs into an empty environment, and they play."""
+
+from __future__ import annotations
+
+import email
+import subprocess
+import sys
+import venv
+import warnings
+import zipfile
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+import pytest
+from test_wheel import CLEAN, ROOT, call
+
+from sdar_envs.distribution import installed, warn_of_two
+
+PACKAGE = ROOT / "packages" / "sdar-envs"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("build", reason="building needs the `build` dependency group: tox -e packaging")
+    pytest.importorskip("hatchling", reason="building needs the `build` dependency group: tox -e packaging")
+    out = tmp_path_factory.mktemp("worlds")
+    result = call(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, PACKAGE, cwd=out)
+    assert result.returncode == 0, result.stdout + result.stderr
+    (path,) = out.glob("*.whl")  # built from the sdist, so the sdist is complete
+    return path
+
+
+def test_it_holds_the_worlds_their_assets_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (metadata_name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(metadata_name))
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "sdar_envs").rglob("*.py")}
+    assets = {
+        f"sdar_envs/_assets/{path.relative_to(ROOT / 'assets').as_posix()}"
+        for path in (ROOT / "assets").rglob("*")
+        if path.is_file()
+    }
+    assert names == modules | assets | {"sdar_envs/py.typed"}
+    assert (metadata["Name"], metadata["License-Expression"]) == ("sdar-envs", "Apache-2.0")
+    always = [line for line in metadata.get_all("Requires-Dist") if "extra ==" not in line]
+    assert {line.partition(">")[0] for line in always} == {
+        "beautifulsoup4",
+        "gymnasium",
+        "jinja2",
+        "nltk",
+        "numpy",
+        "rapidfuzz",
+    }
+    assert (PACKAGE / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+PLAY = """
+import sys
+from importlib.util import find_spec
+import gymnasium as gym, sdar_envs
+assert "site-packages" in sdar_envs.__file__, sdar_envs.__file__
+assert not [name for name in ("torch", "transformers", "faiss", "textworld", "trainers", "agents") if find_spec(name)]
+for world in ("Household", "WebShop", "Trip", "Haggle", "Pair"):
+    env = gym.make(f"sdar/{world}-v0")
+    observation, info = env.reset(seed=0)
+    over = False
+    while not over:
+        observation, reward, terminated, truncated, info = env.step(info["privileged"]["next_action"])
+        over = terminated or truncated
+    print(world, info["success"])
+"""
+
+
+def test_it_installs_into_an_empty_environment_and_every_generated_world_is_won(wheel: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "env", with_pip=False)
+    python = tmp_path / "env" / "bin" / "python"
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "--quiet",
+        "-c",
+        str(ROOT / "constraints.txt"),
+    ]
+    done = subprocess.run([*pip, str(wheel)], capture_output=True, text=True, env=CLEAN, check=False)
+    assert done.returncode == 0, done.stderr
+    result = call(python, "-c", PLAY, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [
+        "Household",
+        "True",
+        "WebShop",
+        "True",
+        "Trip",
+        "True",
+        "Haggle",
+        "True",
+        "Pair",
+        "True",
+    ]
+    installed_size = sum(path.stat().st_size for path in (tmp_path / "env").rglob("*") if path.is_file())
+    own = sum(path.stat().st_size for path in (tmp_path / "env").rglob("sdar_envs/**/*") if path.is_file())
+    assert own < 60e6 and installed_size > own
+    checked = call(
+        python, "-m", "sdar_envs", "check", "sdar/Household-v0", "--episodes", "1", "--only", "plan", cwd=tmp_path
+    )
+    assert checked.returncode == 0 and "1 held" in checked.stdout, checked.stderr
+    served = call(python, "-m", "sdar_envs", "serve", "sdar/Household-v0", cwd=tmp_path)
+    assert served.returncode == 2 and 'pip install "sdar-envs[openenv]"' in served.stderr
+
+
+def test_both_in_one_environment_are_told_in_one_sentence() -> None:
+    def has(*names: str):
+        def version(name: str) -> str:
+            if name not in names:
+                raise PackageNotFoundError(name)
+            return "0.1.0"
+
+        return version
+
+    assert installed(has()) == [] and installed(has("sdar-envs")) == ["sdar-envs"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_two(has("sdar-gym"))
+    with pytest.warns(UserWarning, match="both installed and hold the same package"):
+        warn_of_two(has("sdar-gym", "sdar-envs"))
