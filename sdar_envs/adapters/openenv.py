@@ -49,7 +49,7 @@ class OpenEnvText(gym.Env[str, str]):
         ValueError: A teacher's channel without a token, or an unknown split.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}  # type: ignore[misc]
     env_id = "sdar/OpenEnv-v0"
 
     def __init__(
