@@ -152,7 +152,7 @@ def test_an_idle_workers_death_costs_nothing() -> None:
     for line in source.pool._lines:  # type: ignore[union-attr]
         pid = line.process.pid  # type: ignore[union-attr]
         os.kill(pid, signal.SIGKILL)
-        while alive(pid):
+        while not line.process.ended:  # type: ignore[union-attr]  # all of its threads, and not its first one alone
             time.sleep(0.001)
     second = batch_env.step(range(4), ["open 1"] * 4)
     assert not any(reply.failure for reply in [*first, *second]) and batch_env.replayed == 0
