@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from .sessions import ALL_SPLITS, Environment, RefusedError, Registry, Session, Worlds, split_type
+from .sessions import Environment, RefusedError, Registry, Session, Worlds
 
 try:
     from fastapi import FastAPI, Header, HTTPException
@@ -26,6 +26,7 @@ except ImportError as missing:
     ) from missing
 
 LISTED_TASKS = 1000  # more are counted and not listed
+SPLIT_TYPES = {"train": "train", "valid": "validation", "test": "test"}  # in OpenEnv's words
 PROTOCOL = 1  # of the teacher's channel: docs/teacher-channel.md
 LONGEST_ACTION = 65_536  # characters
 
@@ -107,8 +108,7 @@ def build(
         # The task API.
 
         def list_splits(self) -> list[dict[str, str]]:
-            splits = ALL_SPLITS if worlds.enumerates else ()
-            return [{"name": split, "type": split_type(split)} for split in splits]
+            return [{"name": name, "type": kind} for name, kind in SPLIT_TYPES.items()] if worlds.enumerates else []
 
         def num_tasks(self, split: str) -> int:
             return len(worlds.tasks(split))

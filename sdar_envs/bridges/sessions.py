@@ -6,6 +6,7 @@ for by `teacher_view`, with the number of steps, so that it can be told when tea
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import secrets
@@ -20,7 +21,7 @@ from typing import Any
 import gymnasium as gym
 
 from ..choices import unknown_choice
-from ..core import SPLITS, TextEnv, resolve_split
+from ..core import TextEnv, resolve_split
 
 Environment = gym.Env[Any, Any]
 
@@ -201,8 +202,9 @@ class Session:
         with self._lock:
             self.over = True
             if self._env is not None:
-                self._guarded(self._env.close)
-                self._env = None
+                env, self._env = self._env, None
+                with contextlib.suppress(RuntimeError):  # what closing said is in the log
+                    self._guarded(env.close)
 
     def _task(self, split: str | None, index: int | None, task_id: str | None) -> str | None:
         if task_id is not None and index is not None:
@@ -268,11 +270,3 @@ class Session:
 
 def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else 0.0
-
-
-def split_type(split: str) -> str:
-    """The kind of a split in OpenEnv's words."""
-    return {"train": "train", "valid": "validation", "test": "test"}[split]
-
-
-ALL_SPLITS = SPLITS

@@ -1,8 +1,9 @@
 """Check anybody's text environment to the end: what held, what failed and how to mend it, and what nobody looked at.
 
-TARGET is a Gymnasium id (`sdar/WebShop-v0`, or `module:Id-v0` where a module registers it), or `module:factory`, a
-class or function that makes one. Leaks are looked for as far as somebody says what a secret is: --plant, --secret and
---variants name functions of yours, as module:function. Nothing else is known about them, and the report says so.
+TARGET is a Gymnasium id (`sdar/WebShop-v0`, or `module:Id-v0` where a module registers it), `module:factory`, a class
+or function that makes one, or the address of an OpenEnv server (`http://...`). Leaks are looked for as far as somebody
+says what a secret is: --plant, --secret and --variants name functions of yours, as module:function. Nothing else is
+known about them, and the report says so.
 
 With --scan, files of a run of any stack are looked through for secrets that were planted.
 """
@@ -26,13 +27,14 @@ EPILOGUE = """examples:
 Status: 0 when no check failed and no secret was found, 1 when one did, 2 for a mistake of the caller."""
 
 FORMATS = ("text", "json", "openenv")
+_AS_JSON = {"True": "true", "False": "false", "None": "null"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from ..conformance import PROFILES
 
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="Gymnasium id, or module:factory")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="Gymnasium id, module:factory, or http://...")
     parser.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the environment")
     parser.add_argument(
         "--profile", choices=PROFILES, default="auto", help="contract: all of it; text: Gymnasium's part"
@@ -127,7 +129,7 @@ def _scan(options: argparse.Namespace) -> int:
 
 def listing() -> str:
     """The checks by name."""
-    from ..conformance.checks import BLIND, CHECKS
+    from ..conformance.catalogue import BLIND, CHECKS
 
     lines = []
     for name, check in CHECKS.items():
@@ -148,24 +150,23 @@ def target_of(target: str, kwargs: dict[str, Any]) -> Callable[..., Any]:
 
     from ..references import import_own, load_object
 
+    if target.startswith(("http://", "https://")):
+        return functools.partial(gym.make, "sdar/OpenEnv-v0", url=target, **kwargs)
     module_name, colon, name = target.partition(":")
     factory: Any = gym.make
-    if colon and "/" not in module_name:
+    if colon:
         module = import_own(module_name)
         if name not in gym.registry:
             factory = vars(module).get(name) or load_object(target, "environment")
     if factory is gym.make:
         env_id = name if colon else target
         gym.spec(env_id)  # an unknown id is refused here, with the nearest
-        make: Any = functools.partial(gym.make, env_id, **kwargs)
-    else:
-        make = functools.partial(factory, **kwargs)
-    make.__name__ = target + "".join(f" {key}={value}" for key, value in kwargs.items())
-    return make  # type: ignore[no-any-return]
+        return functools.partial(gym.make, env_id, **kwargs)
+    return functools.partial(factory, **kwargs)
 
 
 def read_pairs(words: Sequence[str]) -> dict[str, Any]:
-    """``key=value`` words; a value is read as JSON, and is text where it is none.
+    """``key=value`` words; a value is read as JSON or as Python's True, False or None, and is text where it is neither.
 
     Raises:
         ValueError: A word has no ``=`` or no key.
@@ -176,7 +177,7 @@ def read_pairs(words: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise ValueError(f"--env-kwargs expects key=value, got {word!r}")
         try:
-            pairs[key] = json.loads(value)
+            pairs[key] = json.loads(_AS_JSON.get(value, value))
         except ValueError:
             pairs[key] = value
     return pairs

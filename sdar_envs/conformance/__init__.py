@@ -18,9 +18,9 @@ from typing import Any
 
 import gymnasium as gym
 
-from ..choices import require_choice
+from ..choices import require_choice, require_number
 from ..core import TextEnv
-from .checks import BLIND, CHECKS, CONTRACT_ONLY, NEEDS
+from .catalogue import BLIND, CHECKS, CONTRACT_ONLY, NEEDS
 from .report import CheckResult, ConformanceReport, Status
 from .subject import Subject
 from .walks import ConformanceError, Skipped
@@ -87,13 +87,19 @@ def run_checks(
         Each check's result, in the order in which they ran.
 
     Raises:
-        ValueError: `only` or `skip` names a check that there is not, or there is no such profile.
+        ValueError: `only` or `skip` names a check that there is not, there is no such profile, or nothing to play.
     """
     for wanted in (*only, *skip):
         require_choice("check", wanted, CHECKS, "check_text_env")
     require_choice("profile", profile, PROFILES, "check_text_env")
     build = functools.partial(gym.make, make) if isinstance(make, str) else make
-    name = make if isinstance(make, str) else getattr(make, "__name__", repr(make))
+    for option, number, least in (
+        ("episodes", episodes, 1),
+        ("sessions", sessions, 1),
+        ("split_tasks", split_tasks, 1),
+        ("hostile_actions", hostile_actions, 0),
+    ):
+        require_number(option, number, "check_text_env", low=least, whole=True)
     subject = Subject(
         build=build,
         episodes=episodes,
@@ -110,7 +116,15 @@ def run_checks(
         split_tasks=split_tasks,
     )
     chosen = [check for check in CHECKS if check not in skip and (not only or check in only)]
-    return ConformanceReport(name, tuple(_run(subject, chosen, profile)))
+    return ConformanceReport(name_of(make), tuple(_run(subject, chosen, profile)))
+
+
+def name_of(make: Any) -> str:
+    """What a report calls an environment: its id or the name of its class, and the arguments that are bound."""
+    if isinstance(make, functools.partial):
+        own = make.args[0] if make.func is gym.make and make.args else make.func
+        return " ".join([name_of(own), *(f"{key}={value}" for key, value in make.keywords.items())])
+    return make if isinstance(make, str) else str(getattr(make, "__name__", repr(make)))
 
 
 def _run(subject: Subject, chosen: list[str], profile: str) -> Iterator[CheckResult]:

@@ -1,4 +1,4 @@
-"""The conformance checks, one function each; `CHECKS` names them in the order in which they run."""
+"""The checks of the contract, one function each; `catalogue` names them, and those of other files, in their order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pickle
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -19,10 +19,6 @@ from gymnasium.utils.env_checker import check_env
 from ..core import INFO_KEYS, TextEnv
 from ..hostile import hostile_actions
 from ..privileged import PRIVILEGED_KEYS, SKILL_KEYS
-from .barrier import check_canary, check_plan, check_privileged_off
-from .leaks import check_counterfactual, check_declared_secret
-from .scores import check_floor_gap, check_oracle, check_verifier_determinism
-from .separation import check_sessions, check_splits, check_unknown_option
 from .subject import Subject, failure, first_difference, require_same, strings_of
 from .walks import LONGEST_WALK, NONSENSE, Moment, Skipped, act, actions_of, begin, is_over, legal_actions, replay
 
@@ -393,64 +389,3 @@ def _containers(value: Any) -> Iterator[Any]:
         yield value
         for part in value.values() if isinstance(value, dict) else value:
             yield from _containers(part)
-
-
-Check = Callable[[Subject], dict[str, Any] | None]
-
-CHECKS: dict[str, Check] = {
-    "plays": check_plays,
-    "determinism": check_determinism,
-    "verifier_determinism": check_verifier_determinism,
-    "text": check_text,
-    "info_json": check_info_json,
-    "info_keys": check_info_keys,
-    "info_fresh": check_info_fresh,
-    "episode_isolation": check_episode_isolation,
-    "gymnasium": check_gymnasium,
-    "sessions": check_sessions,
-    "task_replay": check_task_replay,
-    "unknown_option": check_unknown_option,
-    "splits": check_splits,
-    "privileged_off": check_privileged_off,
-    "canary": check_canary,
-    "declared_secret": check_declared_secret,
-    "counterfactual": check_counterfactual,
-    "plan": check_plan,
-    "oracle": check_oracle,
-    "floor_gap": check_floor_gap,
-    "horizon": check_horizon,
-    "hostile_actions": check_hostile_actions,
-    "not_text": check_not_text,
-    "spaces": check_spaces,
-    "vector": check_vector,
-    "render": check_render,
-}
-
-# A check that replays says nothing where replaying is what failed: check -> checks that must not have failed.
-NEEDS: dict[str, tuple[str, ...]] = {
-    "verifier_determinism": ("determinism",),
-    "gymnasium": ("determinism", "verifier_determinism", "episode_isolation"),
-    "episode_isolation": ("determinism", "verifier_determinism"),
-    "sessions": ("determinism", "verifier_determinism", "episode_isolation"),
-    "task_replay": ("determinism",),
-    "splits": ("task_replay",),
-    "privileged_off": ("determinism", "verifier_determinism"),
-    "counterfactual": ("determinism", "verifier_determinism", "declared_secret"),
-    "oracle": ("plan",),
-    "floor_gap": ("plan", "oracle"),
-    "vector": ("determinism", "episode_isolation", "sessions"),
-}
-
-# Skipped unless the caller gives a function of his own.
-ASKS_FOR_A_FUNCTION = frozenset({"declared_secret", "counterfactual", "oracle"})
-
-# Promises of this suite's contract that Gymnasium does not ask for: elsewhere a warning.
-CONTRACT_ONLY = frozenset({"info_keys", "not_text", "unknown_option"})
-
-# What a check that holds has not seen.
-BLIND: dict[str, str] = {
-    "canary": "the same in other words, and what does not pass through the planted place",
-    "declared_secret": "paraphrases, acrostics, numbers computed from the secret",
-    "counterfactual": "what is shown only after an action that an environment understands",
-    "splits": "tasks that were not among those drawn from a larger split",
-}

@@ -68,6 +68,10 @@ class Scan:
         }
 
 
+class NotReadError(Exception):
+    """A file that is not looked into; the message says why."""
+
+
 def scan(folder: Path, secrets: Sequence[str]) -> Scan:
     """Look through a file, or everything below a folder.
 
@@ -94,6 +98,8 @@ def scan(folder: Path, secrets: Sequence[str]) -> Scan:
             continue
         try:
             _look_into(path, name, secrets, result)
+        except NotReadError as error:
+            result.left[name] = str(error)
         except (OSError, EOFError, zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError) as error:
             result.left[name] = f"it cannot be read: {type(error).__name__}"
     return result
@@ -128,7 +134,7 @@ def _pieces(stream: Any) -> Iterator[bytes]:
     while piece := stream.read(_PIECE):
         read += len(piece)
         if read > _LARGEST:
-            raise ValueError("more than is read")
+            raise NotReadError(f"it unpacks to more than {_LARGEST >> 30} GiB")
         yield piece
 
 
@@ -136,7 +142,7 @@ def _parquet(path: Path) -> Iterator[bytes]:
     try:
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError:
-        raise NotImplementedError("pyarrow is not installed") from None
+        raise NotReadError("parquet, and pyarrow is not installed") from None
     with parquet.ParquetFile(path) as table:
         for batch in table.iter_batches(batch_size=256):
             yield "\n".join(str(row) for row in batch.to_pylist()).encode("utf-8", "replace") + b"\n"

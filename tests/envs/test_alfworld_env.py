@@ -19,7 +19,7 @@ from game_writer import with_mangled_ids, write_game
 import sdar_envs
 from sdar_envs.cache import cache_folder
 from sdar_envs.conformance import check_text_env
-from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
+from sdar_envs.conformance.catalogue import ASKS_FOR_A_FUNCTION
 from sdar_envs.household import official
 from sdar_envs.household.alfworld import ALFWorldEnv
 from sdar_envs.household.engine import household_rules

@@ -11,10 +11,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 from strangers import BROKEN, CLEAN, Unwinnable, Vault, answers, solve
 
 from sdar_envs.__main__ import main
+from sdar_envs.commands.check import read_pairs
 from sdar_envs.conformance import ConformanceError, Status, check_text_env, run_checks
 from sdar_envs.conformance.disguises import find
 from sdar_envs.conformance.scan import scan
@@ -162,6 +164,31 @@ def test_a_scan_names_what_it_did_not_look_into(tmp_path: Path):
     assert scan(tmp_path, [SECRET]).left.keys() == {"broken.zip", "link"}
     with pytest.raises(ValueError, match="at least 8 letters"):
         scan(tmp_path, ["abc"])
+
+
+def test_parquet_without_its_reader_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1" + bytes(40))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    result = scan(tmp_path, [SECRET])
+    assert result.left == {"rows.parquet": "parquet, and pyarrow is not installed"} and result.files == 0
+
+
+@pytest.mark.parametrize("option", ["episodes", "sessions", "split_tasks"])
+def test_nothing_to_play_is_refused_and_no_fault_of_the_environment(option: str):
+    with pytest.raises(ValueError, match=f"expects {option} >= 1"):
+        run_checks(Vault, **{**QUICK, option: 0})
+
+
+def test_a_report_names_the_environment_and_its_arguments():
+    make = functools.partial(gym.make, "sdar/Household-v0", size="small")
+    assert run_checks(make, only=("unknown_option",), **QUICK).env == "sdar/Household-v0 size=small"
+    assert run_checks(functools.partial(Vault, exchange=1), only=("unknown_option",), **QUICK).env == "Vault exchange=1"
+
+
+def test_values_on_the_command_line_are_json_or_pythons_own_words():
+    words = ["a=1", "b=0.5", "c=true", "d=False", "e=None", "f=small", "g=[1, 2]", "h=x=y"]
+    read = {"a": 1, "b": 0.5, "c": True, "d": False, "e": None, "f": "small", "g": [1, 2], "h": "x=y"}
+    assert read_pairs(words) == read
 
 
 def test_the_command_ends_with_a_status_that_says_what_it_found(

@@ -9,7 +9,7 @@ import pytest
 import toy_world
 
 from sdar_envs.conformance import ConformanceError, check_text_env
-from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
+from sdar_envs.conformance.catalogue import ASKS_FOR_A_FUNCTION
 from sdar_envs.hostile import FIXED, MEGABYTE, hostile_actions
 
 # The toy's splits are the same few boxes, which `splits` would name.

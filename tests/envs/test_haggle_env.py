@@ -14,7 +14,7 @@ import pytest
 
 import sdar_envs
 from sdar_envs.conformance import check_text_env
-from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
+from sdar_envs.conformance.catalogue import ASKS_FOR_A_FUNCTION
 from sdar_envs.multiagent.aec_role import AECRoleEnv
 from sdar_envs.multiagent.haggle.demonstrator import SCRIPT
 from sdar_envs.multiagent.haggle.env import HaggleEnv

@@ -10,7 +10,7 @@ import pytest
 
 import sdar_envs
 from sdar_envs.conformance import check_text_env
-from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
+from sdar_envs.conformance.catalogue import ASKS_FOR_A_FUNCTION
 
 ENV_ID = "sdar/Household-v0"
 gym.register_envs(sdar_envs)

@@ -16,7 +16,7 @@ import pytest
 
 import sdar_envs
 from sdar_envs.conformance import check_text_env
-from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
+from sdar_envs.conformance.catalogue import ASKS_FOR_A_FUNCTION
 from sdar_envs.hostile import hostile_actions
 from sdar_envs.multiagent.pair.demonstrator import SCRIPT
 from sdar_envs.multiagent.pair.env import PairEnv

@@ -20,7 +20,7 @@ pytest.importorskip("faiss")
 from searchqa_episodes import SMALL, Broken, Shelf, answer, begin, search
 
 from sdar_envs.conformance import check_text_env
-from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
+from sdar_envs.conformance.catalogue import ASKS_FOR_A_FUNCTION
 from sdar_envs.privileged import split_info
 from sdar_envs.searchqa.env import SearchQAEnv
 from sdar_envs.searchqa.library import open_library

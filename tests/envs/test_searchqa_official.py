@@ -114,7 +114,7 @@ def test_the_official_side_keeps_the_contract(tmp_path: Path):
 
     import sdar_envs  # noqa: F401  # registers the id
     from sdar_envs.conformance import check_text_env
-    from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
+    from sdar_envs.conformance.catalogue import ASKS_FOR_A_FUNCTION
 
     kwargs = official(tmp_path)
     report = check_text_env(

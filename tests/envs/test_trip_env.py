@@ -13,7 +13,7 @@ from trip_play import play
 
 import sdar_envs
 from sdar_envs.conformance import check_text_env
-from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
+from sdar_envs.conformance.catalogue import ASKS_FOR_A_FUNCTION
 from sdar_envs.core import SPLITS
 from sdar_envs.hostile import hostile_actions
 from sdar_envs.trip import judge

@@ -10,7 +10,7 @@ from hash_seeds import printed_under_hash_seeds
 
 import sdar_envs
 from sdar_envs.conformance import check_text_env
-from sdar_envs.conformance.checks import ASKS_FOR_A_FUNCTION
+from sdar_envs.conformance.catalogue import ASKS_FOR_A_FUNCTION
 from sdar_envs.hostile import hostile_actions
 from sdar_envs.webshop.env import WebShopEnv
 from sdar_envs.webshop.shoppers import read_results

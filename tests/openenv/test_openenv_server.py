@@ -341,6 +341,13 @@ def test_a_remote_environment_keeps_the_contract_of_text_worlds(world):
     }, str(report)
 
 
+def test_a_server_is_checked_by_its_address(world, capsys: pytest.CaptureFixture[str]):
+    _, _, running = world
+    words = ["check", running.url, "--episodes", "1", "--only", "text", "info_json", "determinism", "task_replay"]
+    assert main(words) == 0
+    assert "4 held" in capsys.readouterr().out
+
+
 def test_what_openenv_itself_checks_passes(world, tmp_path: Path):
     env_id, kwargs, running = world
     command = [str(Path(sys.executable).with_name("openenv")), "validate", "--url", running.url]
