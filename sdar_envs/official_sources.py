@@ -29,6 +29,7 @@ from .files import replaced_file, replaced_folder
 
 TIMEOUT_S = 20.0  # for an answer, and between two parts of it
 _BLOCK = 1 << 20
+_COUNTED = 1 << 28  # bytes of a JSON file whose entries are counted; a store's attributes are many million short values
 # The largest is a corpus of 14 GB; the games are texts that are much alike, and are packed tightly.
 _BOUNDS = ArchiveBounds(total=1 << 36, ratio=300)
 
@@ -203,9 +204,9 @@ def _count(path: Path) -> int | None:
             return int(ParquetFile(path).metadata.num_rows)
         except Exception as error:  # whatever pyarrow raises on a file that is none of its own
             raise ValueError(f"{path}: expected a Parquet file ({error})") from None
-    if path.suffix == ".json" and path.stat().st_size < 1 << 28:
+    if path.suffix == ".json" and path.stat().st_size < _COUNTED:
         try:
-            return len(load_json(path, limit=1 << 28))
+            return len(load_json(path, limit=_COUNTED, values=_COUNTED))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path}: expected a JSON array or mapping ({error})") from None
     return None

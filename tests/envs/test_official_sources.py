@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from sdar_envs import official_sources
+from sdar_envs.bounded_files import MAX_VALUES, load_json
 from sdar_envs.official_sources import DataSet, SourceError, SourceFile, data_sets, fetch, look, places
 
 CONTENT = json.dumps([1, 2, 3]).encode()
@@ -189,3 +191,11 @@ def test_the_parts_that_are_at_hand_are_counted() -> None:
     products = look(table["webshop"], official_folder("webshop"))
     assert {found.what: found.count for found in products}["items_shuffle_1000.json"] == 300
     assert not any(found.complete for found in products if found.expected)
+
+
+def test_a_published_file_of_more_values_than_a_strangers_may_have_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "items_ins_v2.json"
+    path.write_text(f"[{','.join(['0'] * (MAX_VALUES + 2))}]", encoding="utf-8")
+    assert official_sources._count(path) == MAX_VALUES + 2
+    with pytest.raises(ValueError, match="values"):
+        load_json(path)
