@@ -1,8 +1,11 @@
-"""Drills find what they look for, add up, and end within their bounds; a short form of each passes."""
+"""Drills find what they look for, add up, and end within their bounds; a short form of each passes.
+
+What is found when something is broken on purpose is in `test_drill_controls.py`. Some 20 CPU seconds in all, of which a
+third are imports.
+"""
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 import tempfile
@@ -11,16 +14,14 @@ from typing import Any
 
 import pytest
 from breaking_envs import GoneEnv
-from made_up_run import write_run
 from scripted_agents import ParityWorld
 
 from sdar_envs.files import write_file
 from trainers.cli import main
-from trainers.drills import faults, hostile, leaks, resume, servers
+from trainers.drills import faults, hostile, resume, servers
 from trainers.drills.catalogue import DRILLS, run_drill
-from trainers.drills.small_run import STEPS, DrillSubject, Ended, SmallRun
+from trainers.drills.small_run import STEPS, DrillSubject, Ended, SmallRun, wait
 from trainers.drills.tally import Tally, markdown_table, read_records
-from trainers.engine import checkpoint
 
 SUBJECT = DrillSubject(ParityWorld, workers=0)
 
@@ -105,43 +106,12 @@ def test_faults_of_an_environment_cost_no_episode_that_is_not_named(monkeypatch:
 def test_honest_clients_get_their_answers_while_others_attack(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("uvicorn")
     pytest.importorskip("faiss")
-    for name, few in (("REQUESTS", 16), ("VISITS", 3), ("CLIENTS", 4), ("ATTACKERS", 4)):
+    for name, few in (("REQUESTS", 40), ("VISITS", 3), ("CLIENTS", 4), ("ATTACKERS", 4)):
         monkeypatch.setattr(servers, name, few)
     mine, _ = run_drill("servers", SUBJECT, tries=1)
     assert mine.passed, mine.examples
-    assert (mine.kinds["search"], mine.kinds["visit"]) == (16, 4)
+    assert (mine.kinds["search"], mine.kinds["visit"]) == (40, 4)
     assert any(kind.startswith("attack: ") for kind in mine.kinds)
-
-
-class FragileWorld(ParityWorld):
-    """Breaks on a NUL, and answers otherwise every time it is asked."""
-
-    calls = itertools.count()
-
-    def step(self, action: str) -> Any:
-        if "\x00" in action:
-            raise ValueError("a NUL")
-        observation, *rest = super().step(action)
-        return f"{observation} {next(self.calls)}", *rest
-
-
-def test_the_hostile_drill_finds_an_environment_that_breaks_or_differs() -> None:
-    mine, _ = run_drill("hostile", DrillSubject(FragileWorld, workers=0), tries=200)
-    assert mine.lost and mine.silent and not mine.passed
-    assert any("ValueError at test_drills.py" in example for example in mine.examples)
-
-
-def test_damaged_files_are_found_and_so_is_a_reader_that_believes_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine, _ = run_drill("corrupt", SUBJECT, tries=30)
-    assert mine.passed, mine.examples
-    assert {kind.partition(":")[0] for kind in mine.kinds} >= {"checkpoint", "evaluation set", "log"}
-
-    def believing(path: str | Path) -> checkpoint.Checkpoint:
-        return checkpoint.Checkpoint(Path(path), int(Path(path).name[5:]))
-
-    monkeypatch.setattr(checkpoint, "open_checkpoint", believing)
-    mine, _ = run_drill("corrupt", SUBJECT, tries=20)
-    assert mine.silent and not mine.passed
 
 
 def test_a_killed_run_comes_to_the_same_bytes_and_a_different_one_is_found(tmp_path: Path) -> None:
@@ -152,6 +122,8 @@ def test_a_killed_run_comes_to_the_same_bytes_and_a_different_one_is_found(tmp_p
     peace = run.outcome("one")
     assert {"metrics", "episodes", "model.safetensors", "optimizer.safetensors"} <= set(peace)
     assert len(peace["metrics"]) == STEPS + 1
+    assert wait(run.start_anew("two")).status == 0, run.said("two")
+    assert run.outcome("two") == peace
     (tmp_path / "one").rename(tmp_path / "killed")
     for change, outcome in ((lambda: None, "survived"), (lambda: peace.update(metrics=[]), "silent")):
         change()
@@ -171,36 +143,7 @@ def test_an_environment_that_cannot_be_made_is_one_error() -> None:
 def test_planted_secrets_stay_where_they_belong() -> None:
     mine, _ = run_drill("leaks", DrillSubject("sdar/Household-v0", {"size": "small"}, 0), tries=60, minutes=9)
     assert mine.passed, mine.examples
-    assert mine.kinds["output"] == 2 and mine.rounds == 2
-
-
-def test_a_secret_is_found_however_it_is_disguised() -> None:
-    secret = "abcdefghijklmnop"
-    coded = [base64.b64encode(b"x" * shift + secret.encode() + b"yz") for shift in range(4)]
-    for content in (
-        secret.encode(),
-        secret.upper().encode(),
-        secret[::-1].encode(),
-        secret.encode().hex().encode(),
-        *coded,
-    ):
-        assert leaks._holds(b"before " + content + b" after", secret)
-    assert not leaks._holds(b"nothing of abcdefghijklmno", secret)
-
-
-def test_a_secret_in_a_file_of_the_run_is_silent_damage(tmp_path: Path) -> None:
-    place = write_run(tmp_path / "run", iterations=1).parent
-    write_file(place / "output.txt", "the exception said qrstuvwx")
-    for name, content in (("privileged.jsonl", "abcdefgh"), ("episodes.jsonl", _tokens_of("abcdefgh"))):
-        with (place / "run" / name).open("a", encoding="utf-8") as file:
-            file.write(content + "\n")
-    tally = Tally("leaks")
-    leaks._search(place, "abcdefgh", "qrstuvwx", False, tally)
-    assert sorted(example.split()[3] for example in tally.examples) == ["run/episodes.jsonl", "run/privileged.jsonl"]
-
-
-def _tokens_of(secret: str) -> str:
-    return json.dumps({"schema": "sdar/episode/1", "turns": [{"tokens": {"text": list(secret)}, "observation": ""}]})
+    assert mine.kinds["output, with an exception"] == 2 and mine.rounds == 2
 
 
 def test_a_subject_without_a_privileged_side_cannot_leak() -> None:

@@ -35,7 +35,7 @@ DRILLS: dict[str, Entry] = {
     "faults": Entry("faults:rounds", "exceptions, hangs, exits, lies of an environment, episodes compared", 50),
     "hostile": Entry("hostile:drill_hostile", "hostile actions, completions and observations", 5_000),
     "corrupt": Entry("corrupt:drill_corrupt", "damaged checkpoints, evaluation sets and logs", 100),
-    "servers": Entry("servers:drill_servers", "both servers, asked while they are attacked", 2_000),
+    "servers": Entry("servers:drill_servers", "both servers, asked while they are attacked", 4_000),
     "leaks": Entry("leaks:drill_leaks", "planted secrets, searched for in all that a run leaves behind", 40),
 }
 

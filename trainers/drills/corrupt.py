@@ -88,12 +88,13 @@ def _newest_checkpoint(store: CheckpointStore, draw: np.random.Generator, kind: 
 
 
 def _every_checkpoint(store: CheckpointStore, draw: np.random.Generator, kind: str, tally: Tally) -> None:
+    kind = kind if kind != "swap" else "flip"
     name = f"all checkpoints: {kind}"
     paths = [_drawn_file(folder, draw) for folder in store.paths()]
     kept = {path: path.read_bytes() for path in paths}
     try:
         for path in paths:
-            _damage(path, draw, kind if kind != "swap" else "flip")
+            _damage(path, draw, kind)
         found = store.newest()
         tally.count(name, "silent", f"{found} was taken")
     except CheckpointError:

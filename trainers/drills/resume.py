@@ -65,7 +65,7 @@ def _one_kill(run: SmallRun, number: int, peace: Any, operations: int, seconds: 
     if number % 2:
         child = run.start_anew("killed") if anew else run.start("killed")
         if anew:
-            _wait_for(run.place / "killed" / "run")  # what is before, imports, is of no interest
+            _wait_for(run.place / "killed" / "run", child)  # what is before, imports, is of no interest
         time.sleep(float(draw.uniform(0.02, seconds)))
         os.kill(child, signal.SIGKILL)
     else:
@@ -90,9 +90,12 @@ def _can_be_sent(subject: DrillSubject) -> bool:
     return True
 
 
-def _wait_for(folder: Path) -> None:
+def _wait_for(folder: Path, child: int) -> None:
+    """Wait until a process has made a folder, or has ended."""
     began = time.monotonic()
     while not folder.exists() and time.monotonic() - began < PATIENCE:
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
         time.sleep(0.02)
 
 
