@@ -15,7 +15,7 @@ HELD = {
     ),
     "A checkpoint is used only": (
         "tests/trainers/test_checkpoint.py::test_any_single_changed_byte_is_found",
-        "tests/trainers/test_drills.py::test_damaged_files_are_found_and_so_is_a_reader_that_believes_them",
+        "tests/trainers/test_drill_controls.py::test_damaged_files_are_found_and_so_is_a_reader_that_believes_them",
     ),
     "A model's own code": (
         "tests/agents/test_model_files.py::test_code_of_a_model_folder_never_runs_and_nobody_is_asked",
@@ -48,7 +48,10 @@ HELD = {
         "tests/envs/test_household_hostile.py::test_five_thousand_hostile_texts_leave_the_native_game_as_it_is",
         "tests/trainers/test_drills.py::test_hostile_text_is_a_step_and_no_more",
     ),
-    "Text inside an observation": ("tests/trainers/test_drills.py::test_hostile_text_is_a_step_and_no_more",),
+    "Text inside an observation": (
+        "tests/trainers/test_drills.py::test_hostile_text_is_a_step_and_no_more",
+        "tests/trainers/test_drill_controls.py::test_a_text_that_becomes_a_control_token_and_one_that_raises_are_found",
+    ),
     "What an environment returns": (
         "tests/trainers/test_replies.py::test_what_no_episode_can_be_made_of_is_refused_and_named",
         "tests/trainers/test_workers.py::test_every_kind_of_fault_costs_one_episode_at_most_and_is_named",

@@ -31,7 +31,7 @@ from .planted_env import make_planted
 from .small_run import OUTPUT, DrillSubject, SmallRun, forked, spawned, wait
 from .tally import Tally
 
-METHODS = ("sdar", "skill-prompt", "skill-grpo")  # read by a teacher, acted under, learned from
+METHODS = ("sdar", "skill-prompt", "skill-grpo")  # skills are read by a teacher, acted under, learned from
 LOG = "privileged.jsonl"
 REPORT = "report.html"
 _OF, _ANEW = 12, 7  # of so many rounds one has whole new interpreters
@@ -70,8 +70,10 @@ def _one_run(
     secrets = place / "secrets.json"
     secrets.write_text(json.dumps({"secret": secret, "told": told}), encoding="utf-8")
     planted = DrillSubject(make_planted, {"recipe": fields, "secrets": str(secrets)}, subject.workers)
-    logs, method, anew = bool(number % 2), METHODS[number // 2 % len(METHODS)], number % _OF == _ANEW
-    run = SmallRun(planted, place, model, method=method, log_privileged=logs)
+    logs, anew = bool(number % 2), number % _OF == _ANEW
+    run = SmallRun(planted, place, model, log_privileged=logs)
+    method = METHODS[number // 2 % len(METHODS)] if run.privilege == "skill" else run.options["method"]
+    run.options["method"] = method
     ended = wait(run.start_anew("run")) if anew else run.run("run")
     if ended.status != 0:
         tally.count(f"run of {method}", "lost", f"it ended with {ended.status}: {run.said('run')}")

@@ -52,6 +52,8 @@ _OPTIONS: dict[str, Any] = {
     "device": "cpu",
     "bf16": False,
 }
+# Key of privileged fields -> the privilege that shows it.
+_PRIVILEGES = {"skills": "skill", **{name: name for name in ("plan", "next_action", "hints", "facts")}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +105,15 @@ class SmallRun:
         self.model = place / "model" if model is None else model
         source = subject.source()
         try:
-            self.has_privileged = source.has_privileged
+            self.privilege = _readable(source.privileged_keys)
             if model is None:
                 _save_model(self.model, _texts_of(source))
         finally:
             source.close()
-        method = "sdar" if self.has_privileged else "grpo"
+        learned = {"method": "grpo"} if self.privilege is None else {"method": "sdar", "privilege": self.privilege}
         kwargs = dict(subject.env_kwargs)
         own = {} if subject.workers is None else {"env_workers": subject.workers}
-        self.options = {**_OPTIONS, "method": method, "env_kwargs": kwargs, **own, **options}
+        self.options = {**_OPTIONS, **learned, "env_kwargs": kwargs, **own, **options}
 
     def start(self, name: str, first: Callable[[], object] = lambda: None) -> int:
         """Start a run, or go on with it, in the folder `name`; its process id.
@@ -261,6 +263,11 @@ def wait(child: int, seconds: float = PATIENCE) -> Ended:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return Ended(None, time.monotonic() - began)
+
+
+def _readable(keys: Sequence[str]) -> str | None:
+    """The first privilege that an environment's privileged fields have all of; None where a teacher reads nothing."""
+    return next((name for key, name in _PRIVILEGES.items() if key in keys), None)
 
 
 def _texts_of(source: EnvironmentSource) -> list[str]:
