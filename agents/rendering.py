@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _SLOT = re.compile("\ue000(\\d+):(\\d+)\ue001")
 _THINK_TAGS = re.compile(r"(</?think>)")
 # Bytes of what is remembered: ids of texts, shapes of chats, and texts of completions.
-_TEXT_BYTES, _SHAPE_BYTES, _DECODED_BYTES = 1 << 22, 1 << 21, 1 << 20
+_TEXT_BYTES, _SHAPE_BYTES, _DECODED_BYTES = 1 << 21, 1 << 20, 1 << 19
 
 # A rendered shape: ids of the template, and ("content", message, segment) where a content goes.
 _Piece = tuple[int, ...] | tuple[str, int, int]

@@ -28,28 +28,31 @@ class BoundedCache(Generic[Key, Value]):
         self.most = most
         self._largest = share * most
         self.bytes = 0
-        self._kept: dict[Key, tuple[Value, int]] = {}
+        self._kept: dict[Key, Value] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, key: Key) -> Value | None:
         """The result of a key; None where there is none."""
-        kept = self._kept.get(key)
-        return None if kept is None else kept[0]
+        return self._kept.get(key)
 
     def put(self, key: Key, value: Value) -> Value:
-        """Keep a result; returns it."""
-        size = _ENTRY + size_of(key) + size_of(value)
-        if (before := self._kept.pop(key, None)) is not None:
-            self.bytes -= before[1]
+        """Keep a result, which is not changed from now on; returns it."""
+        if key in self._kept:
+            self._forget(key)
+        size = _size(key, value)
         if size > self._largest:
             return value
         while self._kept and self.bytes + size > self.most:
-            self.bytes -= self._kept.pop(next(iter(self._kept)))[1]
-        self._kept[key] = (value, size)
+            self._forget(next(iter(self._kept)))
+        self._kept[key] = value
         self.bytes += size
         return value
+
+    def _forget(self, key: Key) -> None:
+        # Counted again and not remembered: the count would take as much as a short text.
+        self.bytes -= _size(key, self._kept.pop(key))
 
 
 def remembered(most: int) -> Callable[[Callable[P, Value]], Callable[P, Value]]:
@@ -79,6 +82,10 @@ def remembered(most: int) -> Callable[[Callable[P, Value]], Callable[P, Value]]:
         return call
 
     return decorate
+
+
+def _size(key: Any, value: Any) -> int:
+    return _ENTRY + size_of(key) + size_of(value)
 
 
 def size_of(value: Any) -> int:

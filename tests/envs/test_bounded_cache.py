@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sdar_envs.bounded_cache import BoundedCache, remembered, size_of
+from sdar_envs.bounded_cache import BoundedCache, _size, remembered, size_of
 from sdar_envs.webshop import store
 from sdar_envs.webshop.analysis import _short_term, _term, term_of
 from sdar_envs.webshop.generator import generate
@@ -24,7 +24,7 @@ def test_it_holds_no_more_than_its_bytes_and_never_a_wrong_value(puts: list[tupl
         assert cache.bytes <= cache.most
         for known, value in latest.items():
             assert cache.get(known) in (None, value)
-    assert cache.bytes == sum(size for _, size in cache._kept.values())
+    assert cache.bytes == sum(_size(key, value) for key, value in cache._kept.items())
 
 
 def test_the_oldest_is_forgotten_first_and_what_is_too_large_is_not_kept() -> None:

@@ -8,6 +8,7 @@ or ended.
 from __future__ import annotations
 
 import contextlib
+import html
 import http.client
 import itertools
 import json
@@ -29,12 +30,13 @@ from .small_run import DrillSubject
 from .tally import Tally
 
 REQUESTS = 4_000  # honest ones of a round, to the retrieval server
-VISITS = 80  # to the store, each of several requests
+VISITS = 40  # to the store, each of several requests
 CLIENTS = 8
 ATTACKERS = 8
 TOP = 3
 _RETRIEVAL = ("serve-retrieval", "--size", "small", "--port", "0")
 _STORE = ("serve-store", "--port", "0", "--no-record", "--env-kwargs", "size=small", "num_products=300")
+_HIT = re.compile(rb'class="open" type="submit" name="action" value="(click\[[^"]*\])"')
 
 Answer = list[tuple[str, float]]  # ids and scores of hits
 
@@ -134,21 +136,33 @@ def _round(retrieval: int, store: int, right: Mapping[str, Answer], number: int,
 
 
 def _visit(client: _Client, query: str) -> str:
-    """Take an errand, search, look at the page again; what went wrong, empty for nothing."""
+    """Take an errand, search, and buy the first hit; what went wrong, empty for nothing.
+
+    A visit that is not ended keeps its place in the store for minutes, and the store has not many.
+    """
     origin = {"Origin": f"http://127.0.0.1:{client.port}"}
     status, _ = client.ask("POST", "/start", b"", origin)
     address = client.location
     if status != 303 or not address.startswith("/visit/"):
         return f"an errand was answered with {status}"
     form = {**origin, "Content-Type": "application/x-www-form-urlencoded"}
-    status, _ = client.ask("POST", address, urlencode({"step": 0, "query": query}).encode(), form)
-    if status != 303:
-        return f"a search was answered with {status}"
+    actions = [("query", query), ("action", ""), ("action", "click[buy now]")]
+    for step, (name, action) in enumerate(actions):
+        status, page = client.ask("GET", address)
+        if status != 200 or b"Traceback" in page:
+            return f"the page of step {step} was answered with {status}"
+        if step == 1:
+            found = _HIT.search(page)
+            if found is None:
+                return f"the search for {query!r} shows no product"
+            action = html.unescape(found[1].decode())
+        body = urlencode({"step": step, name: action}).encode()
+        if client.ask("POST", address, body, form)[0] != 303 or client.location != address:
+            return f"step {step}, {action!r}, was not played"
+        if client.ask("POST", address, body, form)[0] != 303 or not client.location.endswith("?old"):
+            return f"step {step}, {action!r}, was played twice"
     status, page = client.ask("GET", address)
-    if status != 200 or b"Traceback" in page:
-        return f"the page was answered with {status}"
-    status, _ = client.ask("POST", address, urlencode({"step": 0, "query": query}).encode(), form)
-    return "" if status == 303 and client.location.endswith("?old") else "a step was played twice"
+    return "" if status == 200 and b'name="step"' not in page else "the purchase did not end the visit"
 
 
 class _Client:
