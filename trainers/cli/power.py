@@ -25,7 +25,7 @@ EPILOGUE = """examples:
 
 # Seeds that the table of needs goes through, and sizes that are common, shown where none is asked for.
 SEEDS = (1, 2, 3, 5, 8, 10, 20)
-USUAL = (
+USUAL: tuple[dict[str, Any], ...] = (
     {"tasks": 128, "paired": False},
     {"tasks": 134},
     {"tasks": 500, "seeds": 3},

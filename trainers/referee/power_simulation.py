@@ -67,7 +67,7 @@ def _arm(rate: float, shares: Shares, task_XST: Floats, design: Design, generato
         latent_XST = latent_XST + math.sqrt(shares.residual) * generator.standard_normal(size)
     scale = math.sqrt(max(shares.episode, 1e-12))
     chances_XST = special.ndtr((special.ndtri(rate) - latent_XST) / scale)
-    return generator.binomial(design.samples, chances_XST) / design.samples
+    return np.asarray(generator.binomial(design.samples, chances_XST) / design.samples, dtype=np.float64)
 
 
 def simulate(claim: Claim, design: Design, *, comparisons: int = 1000, key: tuple[int | str, ...] = ()) -> Found:

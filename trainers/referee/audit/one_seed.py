@@ -28,30 +28,19 @@ def by_chance(spread: Spread, design: Design, key: KeyPart) -> np.ndarray:
         differences(Claim(RATE, 0.0, spread), design, count, generator).mean(axis=(1, 2))
         for _ in range(-(-COMPARISONS // count))
     ]
-    return np.abs(np.concatenate(parts))[:COMPARISONS]
+    return np.asarray(np.abs(np.concatenate(parts))[:COMPARISONS])
 
 
 def measure(key: KeyPart) -> tuple[Figure, ...]:
     """The difference that chance alone makes in 95 of 100 comparisons, and how often it makes the claimed one."""
     one, many = by_chance(SPREAD, PUBLISHED, key), by_chance(SPREAD, FIXED, key)
     coins = by_chance(Spread(0.0, 0.0, 0.0, 0.0), PUBLISHED, key)
+    apart = [100 * float(np.quantile(found, 0.95)) for found in (one, many, coins)]
+    claimed = [100 * float((found >= CLAIMED).mean()) for found in (one, many)]
     return (
-        Figure(
-            "by which two equal methods differ (95 % of comparisons)",
-            *(100 * float(np.quantile(x, 0.95)) for x in (one, many)),
-            "points",
-        ),
-        Figure(
-            "the same for a coin of 80 %, 128 tosses each, no seeds",
-            100 * float(np.quantile(coins, 0.95)),
-            None,
-            "points",
-        ),
-        Figure(
-            "of comparisons of equal methods show 9.4 points or more",
-            *(100 * float((x >= CLAIMED).mean()) for x in (one, many)),
-            "%",
-        ),
+        Figure("by which two equal methods differ (95 % of comparisons)", apart[0], apart[1], "points"),
+        Figure("the same for a coin of 80 %, 128 tosses each, no seeds", apart[2], None, "points"),
+        Figure("of comparisons of equal methods show 9.4 points or more", claimed[0], claimed[1], "%"),
     )
 
 
