@@ -102,7 +102,8 @@ class Episode:
     """One episode on the student's side of the information barrier: it holds no privileged information.
 
     `role` is the seat in a world of several, "" elsewhere; episodes of one iteration with the same `game` were played
-    against each other, -1 for none.
+    against each other, -1 for none. `first_wrong_turn` is the turn, from 0, after which the best that could still be
+    reached was less, -1 for none; it is None where the world does not say.
     """
 
     env_id: str
@@ -115,6 +116,7 @@ class Episode:
     stop_reason: StopReason = StopReason.HORIZON
     role: str = ""
     game: int = -1
+    first_wrong_turn: int | None = None
 
     @property
     def return_(self) -> float:

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "envs": ("envs", "the environments and their options"),
     "check": ("sdar_envs.commands.check", "anybody's text environment: its contract, its scores, its leaks"),
     "serve-env": ("sdar_envs.commands.serve_env", "an environment to other stacks: OpenEnv server, teacher's channel"),
+    "serve-mcp": ("sdar_envs.commands.serve_mcp", "a world's tools to an assistant, over the Model Context Protocol"),
     "export-env": ("sdar_envs.commands.export_env", "the folder from which OpenEnv builds an image of a world"),
     "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
     "doctor": ("doctor", "is this machine ready: a minute or two, one verdict, one JSON for an issue"),
