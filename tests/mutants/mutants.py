@@ -391,14 +391,14 @@ MUTANTS: tuple[Mutant, ...] = (
         T + "test_distributions.py",
     ),
     _mutant(
-        "a row reads behind its own prompt",
+        "a row reads the keys and values of its own prompt",
         "trainers/forward/shared_prompts.py",
         "rows = torch.tensor(divided.prompt_of_row)",
         "rows = torch.tensor(divided.prompt_of_row) * 0",
         T + "test_shared_prompts.py",
     ),
     _mutant(
-        "the rest of a row has the positions behind its prompt",
+        "the rest of a row has the positions that follow its prompt",
         "trainers/forward/shared_prompts.py",
         "starts_B[:, None] + torch",
         "starts_B[:, None] * 0 + torch",

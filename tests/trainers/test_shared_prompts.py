@@ -29,7 +29,7 @@ def root_of(model: Any, **changes: Any) -> Any:
 
 
 def grouped_views(prompts: list[int], members: int, seed: int = 0) -> list[View]:
-    """`members` rows behind each prompt of the given length, of unequal length, loss tokens scattered after it."""
+    """`members` rows after each prompt of the given length, of unequal length, loss tokens scattered after it."""
     draw = random.Random(seed)
     views = []
     for length in prompts:
