@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .bounded_cache import BoundedCache
+from sdar_envs.bounded_cache import BoundedCache
 
 # Eight letters and digits or more, at least one of each.
 _ID = re.compile(r"(?<![a-z0-9])(?=[a-z]*[0-9])(?=[0-9]*[a-z])[a-z0-9]{8,}(?![a-z0-9])", re.IGNORECASE)
 _ITEM = re.compile(r"(?<!\w)item ([1-9][0-9]{0,2})(?!\w)")
 
 
-_NUMBERED: BoundedCache[tuple[str, ...], dict[str, str]] = BoundedCache(1 << 21)
+_NUMBERED: BoundedCache[tuple[str, ...], dict[str, str]] = BoundedCache(1 << 19)
 
 
 def numbered_ids(actions: Sequence[str]) -> dict[str, str]:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 from sdar_envs.assets import asset_text
+from sdar_envs.bounded_cache import BoundedCache
 from sdar_envs.choices import require_choice, unknown_choice
 from sdar_envs.privileged import StudentView
 
 from .base import Message, Parse
-from .bounded_cache import BoundedCache
 from .item_aliases import with_ids, with_numbers
 from .parsing import parse_bare, parse_tagged
 
@@ -312,7 +312,7 @@ def _rule_pattern(said: str) -> re.Pattern[str]:
     return re.compile("".join(parts))
 
 
-_ABRIDGED: BoundedCache[str, str] = BoundedCache(1 << 22)
+_ABRIDGED: BoundedCache[str, str] = BoundedCache(1 << 20)
 
 
 def _abridged(observation: str) -> str:

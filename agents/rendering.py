@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sdar_envs.bounded_cache import BoundedCache
+
 from .base import Message
-from .bounded_cache import BoundedCache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _SLOT = re.compile("\ue000(\\d+):(\\d+)\ue001")
 _THINK_TAGS = re.compile(r"(</?think>)")
 # Bytes of what is remembered: ids of texts, shapes of chats, and texts of completions.
-_TEXT_BYTES, _SHAPE_BYTES, _DECODED_BYTES = 1 << 23, 1 << 22, 1 << 21
+_TEXT_BYTES, _SHAPE_BYTES, _DECODED_BYTES = 1 << 22, 1 << 21, 1 << 20
 
 # A rendered shape: ids of the template, and ("content", message, segment) where a content goes.
 _Piece = tuple[int, ...] | tuple[str, int, int]

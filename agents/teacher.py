@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from sdar_envs.bounded_cache import BoundedCache
 from sdar_envs.choices import require_choice
 from sdar_envs.privileged import Privileged, PrivilegedFields, RetrievedSkills, StudentView
 
@@ -55,7 +56,7 @@ def split_privilege(privilege: str) -> tuple[str, ...]:
 # These change from state to state and are read at every turn; all others are read once per episode.
 EVERY_TURN = frozenset({"plan", "next_action", "facts", "hints"})
 
-_REMEMBERED_EPISODES = 4096
+_CONTEXT_BYTES = 1 << 23  # of contexts of episodes, the oldest of which are over
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Teacher:
         self.teacher_context = teacher_context
         self.skill_bank = skill_bank
         self.skill_choice = skill_choice if privilege == "skill" else None
-        self._contexts: dict[tuple[Any, ...], str] = {}
+        self._contexts: BoundedCache[tuple[Any, ...], str] = BoundedCache(_CONTEXT_BYTES, share=1)
 
     # What the teacher reads.
 
@@ -209,13 +210,10 @@ class Teacher:
             return None if privileged is None else self.block(privileged, view)
         # Read once per episode, and remembered; the oldest episode is forgotten first.
         key = (view.task_id, view.slot, *view.draw)
-        if view.turn == 0 or key not in self._contexts:
-            if privileged is None:
-                return None
-            if len(self._contexts) >= _REMEMBERED_EPISODES:
-                self._contexts.pop(next(iter(self._contexts)))
-            self._contexts[key] = self.block(privileged, view)
-        return self._contexts[key]
+        known = None if view.turn == 0 else self._contexts.get(key)
+        if known is not None or privileged is None:
+            return known
+        return self._contexts.put(key, self.block(privileged, view))
 
     def plan_length(self, privileged: Privileged | None) -> int | None:
         """Actions that the shortest known plan still needs from a state, whatever the privileged context holds.

@@ -18,7 +18,7 @@ import gymnasium as gym
 import sdar_envs
 from benchmarks.measure import emit, parser, table
 from sdar_envs.randomness import counted_generator
-from sdar_envs.webshop.analysis import term_of, terms
+from sdar_envs.webshop.analysis import _short_term, terms
 from sdar_envs.webshop.generator import generate
 from sdar_envs.webshop.search import SearchIndex
 from sdar_envs.webshop.shoppers import read_request
@@ -114,7 +114,7 @@ def main() -> None:
             rows.append((name, *figures[name].values()))
     searched = []
     for count in (int(word) for word in arguments.products.split(",")):
-        term_of.cache_clear()
+        _short_term.cache_clear()
         figures[f"{count} products"] = found = measure_search(count, 200)
         searched.append((f"{count:,} products", *found.values()))
     headers = ["store", "build, s", "of it index, s", "index, MB", "memory, MB", "short query, ms", "sentence, ms"]

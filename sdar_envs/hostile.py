@@ -88,7 +88,7 @@ FIXED = (
 )
 
 
-def hostile_actions(count: int, *, seed: Key = 0, legal: Sequence[str] = ()) -> Iterator[str]:
+def hostile_actions(count: int, *, seed: Key = 0, legal: Sequence[str] = (), first: int = 0) -> Iterator[str]:
     """Yield `count` hostile actions.
 
     The fixed list and, once in a hundred, a megabyte come in turn with random text; with `legal` actions given, also
@@ -98,9 +98,10 @@ def hostile_actions(count: int, *, seed: Key = 0, legal: Sequence[str] = ()) -> 
         count: How many.
         seed: The same seed and `legal` give the same texts.
         legal: Actions that the world understands.
+        first: Where in the turns of the list and of the megabytes to begin; several short calls see all of them.
     """
     generator = counted_generator("hostile", seed)
-    for number in range(count):
+    for number in range(first, first + count):
         if number % 100 == 93:
             piece = ("look ", "\x00", "\ud800", "é")[number // 100 % 4]
             yield piece * (MEGABYTE // len(piece) + 1)

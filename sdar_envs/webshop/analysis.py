@@ -22,6 +22,9 @@ STOP_WORDS = frozenset(_STOP.split())
 # Longer words are cut into pieces of this length.
 LONGEST_WORD = 255
 
+# Terms of words up to this length are remembered, so that what is remembered is bounded in bytes.
+_REMEMBERED_LENGTH = 32
+
 # One letter per code point, so that word boundaries are a regular expression over classes:
 # A letter, N digit, _ connector, K katakana, H a script written without spaces (a word per character),
 # S South-East Asian letter, E picture, M skin tone, R half a flag, x what joins whatever it follows, Z the joiner of
@@ -119,9 +122,17 @@ def terms(text: str) -> list[str]:
     return [term for word in words(text) if (term := term_of(word)) is not None]
 
 
-@lru_cache(maxsize=1 << 18)
 def term_of(word: str) -> str | None:
     """The term of one word, None for a stop word."""
+    return _short_term(word) if len(word) <= _REMEMBERED_LENGTH else _term(word)
+
+
+@lru_cache(maxsize=1 << 16)
+def _short_term(word: str) -> str | None:
+    return _term(word)
+
+
+def _term(word: str) -> str | None:
     if word[-2:] in ("'s", "'S", "\u2019s", "\u2019S", "\uff07s", "\uff07S"):
         word = word[:-2]
     # Letter by letter: Python's own would make two characters of a dotted capital I, and a final sigma of a sigma.

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from functools import lru_cache
 
 from rapidfuzz import fuzz, utils
 
+from ..bounded_cache import remembered
 from .analysis import STOP_WORDS
 
 # Two texts are the same when their token set ratio, in whole percent, is above this.
@@ -49,24 +49,24 @@ _TITLE_WORD = re.compile(r"(?<!\w)[^\W\d_]\w*")
 TitleTokens = Callable[[str], Collection[str]]
 
 
-@lru_cache(maxsize=1 << 18)
+@remembered(1 << 22)
 def similar(one: str, other: str) -> bool:
     """Whether two texts count as the same: token set ratio above 85, letters of ASCII only, case ignored."""
     return round(fuzz.token_set_ratio(_comparable(one), _comparable(other))) > SAME_ABOVE
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 21)
 def _comparable(text: str) -> str:
     return utils.default_process(text.encode("ascii", "ignore").decode())
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 21)
 def base_color(value: str) -> str:
     """The value, or the first colour word that it contains, anywhere: ``standard`` becomes ``tan``."""
     return next((color for color in COLORS if color in value), value)
 
 
-@lru_cache(maxsize=1 << 16)
+@remembered(1 << 21)
 def title_nouns(title: str) -> tuple[str, ...]:
     """The words of a title that are taken for nouns, in lower case, in order, as often as they occur.
 

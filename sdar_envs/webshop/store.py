@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
+from ..bounded_cache import remembered
 from .catalog import Catalog
 from .goals import Goal
 from .matching import TitleTokens, title_nouns
@@ -15,8 +15,8 @@ from .search import SearchIndex
 # The original shows no more hits than these.
 MOST_HITS = 50
 
-# How many results, and how many pages of each kind, are kept ready.
-_KEPT = 1 << 13
+# Bytes of results, and of pages of each kind, that are kept ready.
+_KEPT = 1 << 22
 
 
 class Store:
@@ -51,11 +51,11 @@ class Store:
         self.strict_options = strict_options
         self.title_tokens = title_tokens
         # Caches of the instance, so that they go when the store goes.
-        self.product = lru_cache(_KEPT)(catalog.product)
-        self.hits = lru_cache(_KEPT)(self._hits)
-        self.results_page = lru_cache(_KEPT)(self._results_page)
-        self.item_page = lru_cache(_KEPT)(self._item_page)
-        self.sub_page = lru_cache(_KEPT)(self._sub_page)
+        self.product = remembered(_KEPT)(catalog.product)
+        self.hits = remembered(_KEPT)(self._hits)
+        self.results_page = remembered(_KEPT)(self._results_page)
+        self.item_page = remembered(_KEPT)(self._item_page)
+        self.sub_page = remembered(_KEPT)(self._sub_page)
 
     def variant(self, *, show_attributes: bool, strict_options: bool) -> Store:
         """The same goods under other rules; itself when the rules are the same."""

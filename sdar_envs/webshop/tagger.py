@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from ..bounded_cache import remembered
 from ..choices import unknown_choice
 from .matching import TitleTokens, title_nouns
 
@@ -52,7 +53,7 @@ def spacy_nouns(model: str) -> TitleTokens:
     """
     pipeline = load(model)
 
-    @lru_cache(maxsize=1 << 16)
+    @remembered(1 << 24)
     def nouns(title: str) -> tuple[str, ...]:
         return tuple(token.text.lower() for token in pipeline(title) if token.pos_ in _NOUNS)
 

@@ -26,6 +26,8 @@ from .tally import Tally
 
 SLOTS = 8
 STEPS = 25  # of a round, in every slot
+_ACTIONS = SLOTS * STEPS
+_TEXTS = 10  # of a round
 _READ = 2000  # characters of a text that are read as a completion and as an observation
 
 
@@ -72,7 +74,7 @@ def _round(batch_env: BatchEnv, again: BatchEnv, tasks: Any, number: int, tally:
     legal = [
         str(each) for _, _, replies in episodes.values() for each in replies[0].info.get("admissible_actions") or ()
     ]
-    texts = hostile_actions(SLOTS * STEPS, seed=f"drill {number}", legal=legal[:40])
+    texts = hostile_actions(_ACTIONS, seed=f"drill {number}", legal=legal[:40], first=number * _ACTIONS)
     for _ in range(STEPS):
         slots = list(episodes)
         actions = [next(texts) for _ in slots]
@@ -106,7 +108,7 @@ def _shown(reply: Reply) -> tuple[Any, ...]:
 
 
 def _read_texts(renderer: ChatRenderer, number: int, tally: Tally) -> None:
-    for text in hostile_actions(10, seed=f"drill, texts {number}"):
+    for text in hostile_actions(_TEXTS, seed=f"drill, texts {number}", first=number * _TEXTS):
         cut = text[:_READ]
         try:
             for form in (cut, f"<action>{cut}</action>", f"<think>{cut}</think><action>{cut}</action>"):

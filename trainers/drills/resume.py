@@ -5,6 +5,9 @@ the same command again; then every tensor file of the last checkpoint must be th
 the same but for clocks. Every second try is killed from outside at a drawn time; the others end themselves directly
 before a drawn one of all operations on files that the run in peace made (writes, flushes, renames, removals), so that
 the middle of a checkpoint comes up as often as it takes operations.
+
+The run that is killed and the one that goes on are processes of their own, forked from this one, which has made a whole
+run before: neither reads anything of the other but files. Of `_OF` tries two are whole new interpreters instead.
 """
 
 from __future__ import annotations
@@ -15,21 +18,19 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sdar_envs.randomness import counted_generator
 
-from ..run.directory import JsonLines
-from .small_run import DrillSubject, Ended, SmallRun, wait
+from ..rollout.making import CannotSendError, recipe_of
+from .file_operations import count_operations, die_before
+from .small_run import PATIENCE, DrillSubject, Ended, SmallRun, wait
 from .tally import Tally
 
-_OPERATIONS: tuple[tuple[Any, str], ...] = (
-    *((os, name) for name in ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")),
-    *((Path, name) for name in ("write_text", "write_bytes", "unlink")),
-    *((JsonLines, name) for name in ("write", "flush", "cut")),
-)
+_OF = 40
+_ANEW = (9, 28)  # of as many tries, by number: one at a moment, one before an operation
 
 
 def drill_resume(subject: DrillSubject, seed: int = 0) -> Iterator[Tally]:
@@ -45,7 +46,8 @@ def drill_resume(subject: DrillSubject, seed: int = 0) -> Iterator[Tally]:
     with tempfile.TemporaryDirectory(prefix="sdar-drill-") as place:
         run = SmallRun(subject, Path(place))
         counted = Path(place) / "operations"
-        ended = run.run("peace", lambda: _count_operations(counted))
+        run.warm_up()
+        ended = run.run("peace", lambda: count_operations(counted))
         if ended.status != 0:
             raise RuntimeError(f"the run in peace ended with {ended.status}: {run.said('peace')}")
         peace, operations = run.outcome("peace"), counted.stat().st_size
@@ -58,22 +60,40 @@ def drill_resume(subject: DrillSubject, seed: int = 0) -> Iterator[Tally]:
 
 def _one_kill(run: SmallRun, number: int, peace: Any, operations: int, seconds: float, tally: Tally) -> None:
     draw = counted_generator("drill", "resume", number)
+    anew = number % _OF in _ANEW and _can_be_sent(run.subject)
+    kind = "at a moment" if number % 2 else "before a file operation"
     if number % 2:
-        kind = "at a moment"
-        child = run.start("killed")
+        child = run.start_anew("killed") if anew else run.start("killed")
+        if anew:
+            _wait_for(run.place / "killed" / "run")  # what is before, imports, is of no interest
         time.sleep(float(draw.uniform(0.02, seconds)))
         os.kill(child, signal.SIGKILL)
-        killed = wait(child)
     else:
-        kind = "before a file operation"
         at = int(draw.integers(operations))
-        killed = run.run("killed", lambda: _die_before(at))
+        child = run.start_anew("killed", at) if anew else run.start("killed", lambda: die_before(at))
+    killed = wait(child)
+    kind += ", in new interpreters" if anew else ""
     if killed.status != -signal.SIGKILL:
         if killed.status == 0:
             return  # it had ended: no try
         tally.count(kind, "lost", f"the run ended with {killed.status}: {run.said('killed')}")
         return
-    _judge(run, run.run("killed"), kind, peace, tally)
+    _judge(run, wait(run.start_anew("killed")) if anew else run.run("killed"), kind, peace, tally)
+
+
+def _can_be_sent(subject: DrillSubject) -> bool:
+    """Whether another interpreter can make the environment."""
+    try:
+        recipe_of(subject.env_id, dict(subject.env_kwargs))
+    except CannotSendError:
+        return False
+    return True
+
+
+def _wait_for(folder: Path) -> None:
+    began = time.monotonic()
+    while not folder.exists() and time.monotonic() - began < PATIENCE:
+        time.sleep(0.02)
 
 
 def _judge(run: SmallRun, resumed: Ended, kind: str, peace: Any, tally: Tally) -> None:
@@ -89,35 +109,3 @@ def _judge(run: SmallRun, resumed: Ended, kind: str, peace: Any, tally: Tally) -
         tally.count(kind, "lost", f"left behind: {', '.join(left)}")
     else:
         tally.count(kind)
-
-
-def _count_operations(file: Path) -> None:
-    """Let `file` grow by a byte with every operation on files in this process."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    _before_each(lambda: os.write(descriptor, b"."))
-
-
-def _die_before(at: int) -> None:
-    """Kill this process directly before the operation of number `at`, counted from 0."""
-    numbers = itertools.count()
-
-    def look() -> None:
-        if next(numbers) == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    _before_each(look)
-
-
-def _before_each(look: Callable[[], object]) -> None:
-    owner = os.getpid()
-
-    def wrapped(real: Callable[..., Any]) -> Callable[..., Any]:
-        def operation(*args: Any, **kwargs: Any) -> Any:
-            if os.getpid() == owner:
-                look()
-            return real(*args, **kwargs)
-
-        return operation
-
-    for place, name in _OPERATIONS:
-        setattr(place, name, wrapped(getattr(place, name)))

@@ -1,7 +1,8 @@
 """A run of seconds on any text environment, for drills: a tiny model with random weights, in a process of its own.
 
-Processes are forked from this one, which has torch imported and one thread, so that a run costs its own seconds and not
-those of imports. What it writes to the terminal goes into a file.
+Processes are forked from this one, which has everything imported and one thread, so that a run costs its own seconds
+and not those of imports; `start_anew` takes a whole new interpreter instead. What a run writes to the terminal goes
+into a file.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,10 @@ from ..rollout.making import Environment
 from ..rollout.opening import open_batch_env
 from ..rollout.running import TaskDraw
 from .drawn_agent import DrawnAgent
+from .own_process import write_order
 
 STEPS = 3
+OUTPUT = "output.txt"
 PATIENCE = 300.0  # seconds for a run
 _OPTIONS: dict[str, Any] = {
     "max_steps": STEPS,
@@ -89,16 +93,19 @@ class SmallRun:
 
     Args:
         subject: The environment.
-        place: A folder for the model and for runs.
+        place: A folder for runs, and for the model.
+        model: A folder that has one already.
         options: Changes to the configuration.
     """
 
-    def __init__(self, subject: DrillSubject, place: Path, **options: Any) -> None:
+    def __init__(self, subject: DrillSubject, place: Path, model: Path | None = None, **options: Any) -> None:
         self.subject, self.place = subject, place
+        self.model = place / "model" if model is None else model
         source = subject.source()
         try:
             self.has_privileged = source.has_privileged
-            _save_model(place / "model", _texts_of(source))
+            if model is None:
+                _save_model(self.model, _texts_of(source))
         finally:
             source.close()
         method = "sdar" if self.has_privileged else "grpo"
@@ -113,35 +120,53 @@ class SmallRun:
             name: Of the folder.
             first: Called in the run's process before it begins.
         """
-        folder = self.place / name
-        folder.mkdir(exist_ok=True)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        child = os.fork()
-        if child:
-            return child
-        status = 1
-        try:
-            output = os.open(folder / "output.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
+        folder = self._folder(name)
+
+        def train() -> None:
             first()
             self._train(folder)
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(status)
+
+        return forked(train, folder / OUTPUT)
+
+    def start_anew(self, name: str, die_before: int | None = None) -> int:
+        """The same in a whole new interpreter.
+
+        Args:
+            name: Of the folder.
+            die_before: The number of the operation on files before which it kills itself.
+
+        Raises:
+            CannotSendError: The environment is made by something that another process cannot import.
+        """
+        folder = self._folder(name)
+        order = folder / "order.json"
+        write_order(
+            order,
+            model=self.model,
+            output=folder / "run",
+            env_id=self.subject.env_id,
+            options=self.options,
+            die_before=die_before,
+        )
+        return spawned(["-m", "trainers.drills.own_process", str(order)], folder / OUTPUT)
+
+    def warm_up(self) -> None:
+        """Do a whole run in this process, so that those forked from it find code imported and worlds built."""
+        with _terminal_into(self._folder("warm") / OUTPUT):
+            self._train(self.place / "warm")
+        shutil.rmtree(self.place / "warm")
+
+    def _folder(self, name: str) -> Path:
+        folder = self.place / name
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def _train(self, folder: Path) -> None:
         from ..config import SDARConfig
         from ..trainer import SDARTrainer
 
         config = SDARConfig(**self.options, output_dir=str(folder / "run"))
-        SDARTrainer(str(self.place / "model"), self.subject.env_id, config).train(resume_from_checkpoint=True)
+        SDARTrainer(str(self.model), self.subject.env_id, config).train(resume_from_checkpoint=True)
 
     def run(self, name: str, first: Callable[[], object] = lambda: None) -> Ended:
         """Run to the end."""
@@ -149,7 +174,7 @@ class SmallRun:
 
     def said(self, name: str) -> str:
         """What a run wrote to the terminal, from its end."""
-        return (self.place / name / "output.txt").read_text(encoding="utf-8", errors="replace")[-2000:]
+        return (self.place / name / OUTPUT).read_text(encoding="utf-8", errors="replace")[-2000:]
 
     def outcome(self, name: str) -> dict[str, Any]:
         """The tensor files of a run's last checkpoint, and the lines of its logs without what a clock says."""
@@ -162,6 +187,65 @@ class SmallRun:
                 {key: v for key, v in line.items() if not key.startswith("seconds") and key != "run"} for line in lines
             ]
         return found
+
+
+def environment() -> dict[str, str]:
+    """The environment variables of an interpreter that finds what this one finds, with one thread."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def forked(act: Callable[[], object], output: Path) -> int:
+    """Fork a process that does `act`, with both streams into a file; its id. An error is its status 1."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        act()
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def spawned(words: Sequence[str], output: Path) -> int:
+    """Start a whole new interpreter with some words, and both streams into a file; its id."""
+    appended = (os.POSIX_SPAWN_OPEN, 1, str(output), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, *words],
+        environment(),
+        file_actions=[appended, (os.POSIX_SPAWN_DUP2, 1, 2)],
+    )
+
+
+@contextlib.contextmanager
+def _terminal_into(output: Path) -> Iterator[None]:
+    """Both streams of this process go into a file, libraries' too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        for number in (1, 2):
+            os.dup2(descriptor, number)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, number)
+            os.close(before)
+        os.close(descriptor)
 
 
 def wait(child: int, seconds: float = PATIENCE) -> Ended:
