@@ -208,3 +208,24 @@ def test_the_fallback_is_one_json_object() -> None:
     words = ToolStyle("tools", False, False, TOOLS, JSON)
     assert json.loads(words.completion_for("look")) == {"name": "look", "arguments": {}}
     assert words.turn(view("You see."), "") == [{"role": "user", "content": "You see."}]
+
+
+@pytest.mark.parametrize("heading", ["Qwen2.5", "SmolLM2", "Plain JSON"])
+def test_the_pages_examples_are_what_is_rendered(heading: str) -> None:
+    from sdar_envs.webshop.tools import TOOLS as STORE
+
+    text = {"Qwen2.5": "qwen2_5", "SmolLM2": CHATML_SMOLLM2, "Plain JSON": CHATML}[heading]
+    r = ChatRenderer(make_tokenizer(template(text) if heading == "Qwen2.5" else text), tools=STORE.schemas())
+    assert r.tool_format is not None
+    words = ToolStyle("tools", False, False, STORE, r.tool_format)
+    opening = words.opening(StudentView("[Search]", instruction="a red mug under 10 dollars"))
+    call = words.completion_for("search[red mug]")
+    result = words.turn(StudentView("Page 1. b0f00 red mug, 8 dollars"), call)
+    rendered = r.tokenizer.decode(
+        r.begin(opening) + r.encode_completion(call) + (r.extend(opening, call, True, result) or [])
+    )
+    page = (Path(__file__).parents[2] / "docs" / "tools.md").read_text("utf-8")
+    shown = page[page.index(f"\n{heading}") :].split("```text\n", 1)[1].split("\n```", 1)[0]
+    parts = [part.strip("\n") for part in shown.split("[...]")]  # what a page leaves out is the template's own wording
+    assert all(part in rendered for part in parts) and len(parts) == (3 if heading == "Qwen2.5" else 1)
+    assert rendered.startswith(parts[0]) and rendered.rstrip("\n").endswith(parts[-1])
