@@ -70,7 +70,7 @@ class ActionTool:
         names = _PLACEHOLDER.findall(self.template)
         parts = [re.escape(part) for part in _PLACEHOLDER.split(self.template)[::2]]
         groups = [f"(?P<{name}>.+{'' if name == names[-1] else '?'})" for name in names]
-        return re.compile("".join(part + group for part, group in zip(parts, [*groups, ""], strict=True)))
+        return re.compile("".join(part + group for part, group in zip(parts, [*groups, ""], strict=True)), re.DOTALL)
 
 
 class ActionTools:
