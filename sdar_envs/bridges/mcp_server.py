@@ -6,7 +6,9 @@ environment, made without a teacher's side; nothing privileged is computed, so t
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -142,15 +144,20 @@ def build(player: ToolPlayer, name: str, *, version: str = "") -> Server[Any]:
 
 
 def serve_stdio(make: Callable[..., Environment], name: str, *, version: str = "", seed: int = 0) -> None:
-    """Serve one client over standard input and output until it leaves."""
-    player = ToolPlayer(make, seed=seed)
-    server = build(player, name, version=version)
+    """Serve one client over standard input and output until it leaves.
 
-    async def serve() -> None:
+    Whatever a world prints goes to the error stream: kept back in a buffer, it would reach the client at the end.
+    """
+
+    async def serve(server: Server[Any]) -> None:
         async with stdio_server() as (reading, writing):
-            await server.run(reading, writing, server.create_initialization_options())
+            with contextlib.redirect_stdout(sys.stderr):
+                await server.run(reading, writing, server.create_initialization_options())
 
+    with contextlib.redirect_stdout(sys.stderr):
+        player = ToolPlayer(make, seed=seed)
     try:
-        anyio.run(serve)
+        anyio.run(serve, build(player, name, version=version))
     finally:
-        player.close()
+        with contextlib.redirect_stdout(sys.stderr):
+            player.close()

@@ -26,7 +26,7 @@ from trainers.referee.power import (
     variances_of,
 )
 from trainers.referee.power_simulation import differences, simulate
-from trainers.referee.tests_of_tables import by_rows, by_tasks, crossed
+from trainers.referee.significance import by_rows, by_tasks, crossed
 
 NOTHING = Spread(0.0, 0.0, 0.0, 0.0)
 USUAL = Spread(task=0.28, effect=0.05, seed=0.027, residual=0.1)

@@ -17,7 +17,7 @@ _SEED_POINTS, _TASK_POINTS = 96, 24
 
 @dataclass(frozen=True, slots=True)
 class MeanSquares:
-    """What the mean squares of a table of differences are on average (`tests_of_tables.crossed`).
+    """What the mean squares of a table of differences are on average (`significance.crossed`).
 
     Attributes:
         seed: Between seeds, ``T V_s + V_r``.

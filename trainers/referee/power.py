@@ -7,7 +7,7 @@ follow exactly from `outcomes`; the difference of the arms' success rates then h
     V_s / seeds + V_t / tasks + V_r / (seeds tasks)          the same tasks for every seed
     V_s / seeds + (V_t + V_r) / (seeds tasks)                tasks of its own for every seed, as in this suite's studies
 
-and is tested as a table of that kind is (`tests_of_tables`; for crossed designs see J. Westfall, D. A. Kenny, C. M.
+and is tested as a table of that kind is (`significance`; for crossed designs see J. Westfall, D. A. Kenny, C. M.
 Judd, 2014). One run per arm shows no spread between runs, so its test is blind to ``V_s``, and the share of differences
 that it finds where there is none is not 5 %. `power_simulation` draws such comparisons and tests them.
 """

@@ -1,7 +1,7 @@
 """Comparisons drawn and tested: how often a design finds a difference, counted and not computed.
 
 Every outcome is drawn as `outcomes` says, from its task, its run and its episode, and every table is tested as
-`tests_of_tables` says; nothing here knows the variances that `power` computes with.
+`significance` says; nothing here knows the variances that `power` computes with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sdar_envs.randomness import counted_generator
 
 from .outcomes import Shares
 from .power import ALPHA, Claim, Design
-from .tests_of_tables import RULES
+from .significance import RULES
 
 Floats = NDArray[np.float64]
 
