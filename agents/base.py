@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from sdar_envs.privileged import Privileged, StudentView
 
-Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": ...}
+Message = dict[str, str]  # {"role": "system" | "user" | "assistant" | "tool", "content": ...}
 
 
 class Parse(StrEnum):
@@ -25,6 +25,11 @@ class Parse(StrEnum):
     MANY_ACTION_TAGS = "many_action_tags"
     NO_THINK_TAG = "no_think_tag"  # the style asks for <think>...</think> and there is none
     TRUNCATED = "truncated"  # the token limit ended the completion
+    NO_TOOL_CALL = "no_tool_call"  # the style asks for a tool call and there is none, or it is not closed
+    BROKEN_TOOL_CALL = "broken_tool_call"  # what should be a call is no JSON, or no object with a name and arguments
+    MANY_TOOL_CALLS = "many_tool_calls"
+    UNKNOWN_TOOL = "unknown_tool"
+    BAD_ARGUMENTS = "bad_arguments"  # the arguments are not those of the tool's schema
 
 
 class StopReason(StrEnum):
@@ -75,8 +80,8 @@ class Action:
     """What an agent did in one turn: the text for the environment, and how it came about.
 
     `messages` are the chat messages that are new in this turn, as the student read them (system and user at the start
-    of a row, one user message when the row continues); the privileged prompt is built from them. `context_full` says
-    that no prompt fits any more, so that the episode ends.
+    of a row, one user or tool message when the row continues); the privileged prompt is built from them.
+    `context_full` says that no prompt fits any more, so that the episode ends.
     """
 
     text: str
@@ -102,7 +107,8 @@ class Episode:
     """One episode on the student's side of the information barrier: it holds no privileged information.
 
     `role` is the seat in a world of several, "" elsewhere; episodes of one iteration with the same `game` were played
-    against each other, -1 for none.
+    against each other, -1 for none. `first_wrong_turn` is the turn, from 0, after which the best that could still be
+    reached was less, -1 for none; it is None where the world does not say.
     """
 
     env_id: str
@@ -115,6 +121,7 @@ class Episode:
     stop_reason: StopReason = StopReason.HORIZON
     role: str = ""
     game: int = -1
+    first_wrong_turn: int | None = None
 
     @property
     def return_(self) -> float:

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from sdar_envs.choices import require_choice
 from sdar_envs.privileged import Privileged, StudentView
+from sdar_envs.tool_sets import ToolSet
 
 from .base import Action, Message, Parse, TurnTokens
-from .prompts import CONTEXTS, WHEN_FULL, prompt_style
+from .prompts import CONTEXTS, WHEN_FULL, PromptStyle, prompt_style
 from .rendering import ChatRenderer
 from .sampling.base import Sample, Sampler, SampleRequest, SampleStream
 from .sampling.local import BatchSampler
 from .streaming import ActionStream, BatchedActions
 from .teacher import Teacher, shorter_histories
+from .tool_style import ToolStyle
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,7 +33,7 @@ class _Memory:
     """What the agent keeps of one episode."""
 
     views: list[StudentView] = field(default_factory=list)
-    actions: list[str] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)  # as later windows show them
     row: list[Message] = field(default_factory=list)  # the plain messages of the present row, answers included
     completion: str = ""  # the last one, without its end token
     ended: bool = False  # whether it was closed by the template's end of a turn
@@ -73,9 +75,10 @@ class ChatAgent:
             history (half of the room, whole turns, the task kept), ``stop`` ends the episode as CONTEXT_FULL.
         stop: Texts that end a completion, such as ``</action>``: nothing after them is sampled, or trained on.
         sampler: Samples instead of a `BatchSampler` of the model, which may then be None.
+        tools: What can be called, for the style ``tools`` (`sdar_envs.tool_sets.tool_set_of`).
 
     Raises:
-        ValueError: An unknown choice, or lengths that exceed the model's positions.
+        ValueError: An unknown choice, the style ``tools`` without tools, or lengths that exceed the model's positions.
     """
 
     def __init__(
@@ -97,19 +100,25 @@ class ChatAgent:
         when_full: str = "new_row",
         stop: Sequence[str] = (),
         sampler: Sampler | None = None,
+        tools: ToolSet | None = None,
     ) -> None:
-        asks = enable_thinking is not False if ask_for_thinking is None else ask_for_thinking
-        self.style = prompt_style(style, list_actions=list_actions, thinking=asks)
         self.context = require_choice("context", context, CONTEXTS, "ChatAgent")
         self.when_full = require_choice("when_full", when_full, WHEN_FULL, "ChatAgent")
         self.history_length = history_length
         self.teacher = teacher
         self.reads_privileged = teacher is not None
         self.renderer = (
-            ChatRenderer(tokenizer, enable_thinking=enable_thinking, append_history=append_history)
+            ChatRenderer(
+                tokenizer,
+                enable_thinking=enable_thinking,
+                append_history=append_history,
+                tools=tools.schemas() if tools is not None and style == "tools" else None,
+            )
             if teacher is None
             else teacher.renderer
         )
+        asks = enable_thinking is not False if ask_for_thinking is None else ask_for_thinking
+        self.style = style_of(style, self.renderer, tools, list_actions=list_actions, thinking=asks)
         # Lengths: within the model's positions, and for a teacher with room for its privileged context.
         config = None if model is None else model.config.get_text_config()
         positions = getattr(config, "max_position_embeddings", None)
@@ -191,7 +200,7 @@ class ChatAgent:
 
     def _continued(self, memory: _Memory, view: StudentView) -> _Prompt | None:
         """The next prompt of a transcript: what continues the row, or a new row; None when it does not fit."""
-        new = self.style.turn(view)
+        new = self.style.turn(view, memory.completion)
         # A context that does not change by the turn stands in the row already.
         context = memory.context if self.teacher is not None and self.teacher.every_turn else ""
         if self.teacher is not None and context:
@@ -244,7 +253,7 @@ class ChatAgent:
         completion = self.renderer.decode(sample.ids)
         text, parse = self.style.parse(completion, sample.truncated, view)
         memory = self._memory[view.slot]
-        memory.actions.append(text)
+        memory.actions.append(self.style.remembered(text, completion))
         memory.completion = completion
         memory.ended = sample.ids[-1] == self.renderer.turn_end_id
         tokens = TurnTokens(
@@ -284,6 +293,31 @@ class _ChatStream:
                 view, prompt = self._asked.pop(slot)
                 found.append((slot, self._agent._action(view, prompt, sample)))
         return found
+
+
+def style_of(
+    name: str,
+    renderer: ChatRenderer,
+    tools: ToolSet | None = None,
+    *,
+    list_actions: bool | None = None,
+    thinking: bool = True,
+) -> PromptStyle:
+    """The style of a name; ``tools`` is in the form of the renderer's template.
+
+    Args:
+        name: One of `prompts.STYLES`.
+        renderer: Of the prompts; for ``tools`` one that was made with the tools' schemas.
+        tools: What can be called, for ``tools``.
+        list_actions: As for `prompt_style`; possible calls are listed only where it is asked for.
+        thinking: As for `prompt_style`; with tools thinking is the chat template's alone.
+
+    Raises:
+        ValueError: An unknown style, or ``tools`` without tools.
+    """
+    if name == "tools" and tools is not None and renderer.tool_format is not None:
+        return ToolStyle(name, bool(list_actions), False, tools, renderer.tool_format)
+    return prompt_style(name, list_actions=list_actions, thinking=thinking)
 
 
 def end_ids(renderer: ChatRenderer, model: Any) -> list[int]:

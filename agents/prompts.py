@@ -1,9 +1,10 @@
 """What a student reads: chat messages from observations, in a style whose wording stands in ``assets/prompts``.
 
-Three styles. ``paper`` asks for thinking and an action in tags and lists the admissible actions, as the published
+Four styles. ``paper`` asks for thinking and an action in tags and lists the admissible actions, as the published
 templates for such worlds do. ``compact`` abridges observations by a table of rules and takes the bare completion as
 the action, for tiny models. ``plain`` adds nothing: observations as they are, bare completions, no system message, for
-environments and chat templates that word everything themselves. Nothing in this file can see privileged information.
+environments and chat templates that word everything themselves. ``tools`` calls a world's tools in the form of the chat
+template, and stands in `tool_style`. Nothing in this file can see privileged information.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .base import Message, Parse
 from .item_aliases import with_ids, with_numbers
 from .parsing import parse_bare, parse_tagged
 
-STYLES = ("paper", "compact", "plain")
+STYLES = ("paper", "compact", "plain", "tools")
 CONTEXTS = ("window", "transcript")
 WHEN_FULL = ("new_row", "stop")
 
@@ -40,6 +41,12 @@ _SECTIONS: dict[str, frozenset[str]] = {
     "action_item": frozenset({"action"}),
     "answer_thinking": frozenset(),
     "answer": frozenset(),
+    "listing_json": frozenset({"tools"}),
+    "listing_smollm2": frozenset({"tools"}),
+    **{
+        f"problem_{kind}": frozenset[str]()
+        for kind in ("empty", "no_tool_call", "broken_tool_call", "many_tool_calls", "unknown_tool", "bad_arguments")
+    },
     **{f"block_{kind}": frozenset({"text"}) for kind in ("skill", "plan", "next_action", "facts", "hints", "context")},
 }
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
@@ -83,8 +90,13 @@ class PromptStyle:
         """The messages that begin a transcript."""
         return [*self.system(), self._user("opening", view, task=self._task(view, [view]))]
 
-    def turn(self, view: StudentView) -> list[Message]:
-        """The message that continues a transcript."""
+    def turn(self, view: StudentView, answered: str = "") -> list[Message]:
+        """The message that continues a transcript.
+
+        Args:
+            view: What is seen now.
+            answered: The completion before; the style ``tools`` says what was wrong with it.
+        """
         return [self._user("turn", view)]
 
     def window(self, views: Sequence[StudentView], actions: Sequence[str], history_length: int) -> list[Message]:
@@ -92,7 +104,7 @@ class PromptStyle:
 
         Args:
             views: What was seen, the present view last.
-            actions: What was done at all views but the last.
+            actions: What was done at all views but the last, as `remembered` keeps it.
             history_length: Turns to show.
         """
         shown = min(history_length, len(actions))
@@ -121,7 +133,7 @@ class PromptStyle:
         """A user message of a section, with the observation, the admissible actions and the form of the answer."""
         actions = ""
         if self.list_actions and view.admissible_actions:
-            items = [self._section("action_item", action=self.said(one, view)) for one in view.admissible_actions]
+            items = [self._section("action_item", action=self.listed(one, view)) for one in view.admissible_actions]
             joined = ("\n" if self.name == "paper" else "").join(items)
             actions = self._section("actions", actions=joined)
         answer = ""
@@ -148,6 +160,10 @@ class PromptStyle:
         """A text of the world as the prompt words it: in the compact style the view's ids are numbers."""
         return with_numbers(text, view.admissible_actions) if self.name == "compact" else text
 
+    def listed(self, action: str, view: StudentView) -> str:
+        """An action as prompts word it where it is offered or advised."""
+        return self.said(action, view)
+
     def abridge(self, observation: str) -> str:
         """An observation as the prompt words it: the same text, or in the compact style a shorter one."""
         return _abridged(observation) if self.name == "compact" else observation
@@ -160,6 +176,10 @@ class PromptStyle:
         if view is not None and self.name == "compact":
             action = with_ids(action, view.admissible_actions)
         return action, parse
+
+    def remembered(self, action: str, completion: str) -> str:
+        """What later windows show of an answer: here the action that was read in it."""
+        return action
 
     def completion_for(self, action: str, view: StudentView | None = None, *, reason: str = "") -> str:
         """A well-formed completion that does `action` at `view`, for demonstrations.
@@ -179,7 +199,7 @@ class PromptStyle:
 
     def _section(self, name: str, **values: str) -> str:
         template = _style_sections(self.name)[name]
-        if self.name == "paper" and values.get("task") == "":
+        if self.name in ("paper", "tools") and values.get("task") == "":
             # An environment that states no task of its own has it in its observations, and no empty heading for it.
             template = "\n\n".join(part for part in template.split("\n\n") if "{task}" not in part)
         return _PLACEHOLDER.sub(lambda match: values[match[1]], template) if "{" in template else template
@@ -190,7 +210,7 @@ def prompt_style(name: str, *, list_actions: bool | None = None, thinking: bool 
     """The style of a name.
 
     Args:
-        name: One of `STYLES`.
+        name: One of `STYLES` but ``tools``, which depends on more than a name (`tool_style.ToolStyle`).
         list_actions: Whether admissible actions are shown; None for the style's own default (paper shows them).
         thinking: Whether thinking is asked for, where the style has it.
 
@@ -198,6 +218,11 @@ def prompt_style(name: str, *, list_actions: bool | None = None, thinking: bool 
         ValueError: Unknown style; the message lists the choices and the nearest.
     """
     require_choice("prompt style", name, STYLES, "prompt_style")
+    if name == "tools":
+        raise ValueError(
+            "prompt style 'tools' is expected with the tools of an environment and the form of a chat template: pass "
+            "tools=tool_set_of(env.unwrapped) to the agent, or make an agents.tool_style.ToolStyle"
+        )
     return PromptStyle(name, name == "paper" if list_actions is None else list_actions, thinking and name == "paper")
 
 
@@ -219,7 +244,8 @@ def student_messages(
     Args:
         style: A style or its name.
         views: What was seen so far, the present view last.
-        completions: What was answered to all views but the last: actions in a window, completions in a transcript.
+        completions: What was answered to all views but the last: actions in a window (as `PromptStyle.remembered` keeps
+            them), completions in a transcript.
         context: ``window`` or ``transcript``.
         history_length: Turns that a window shows.
 
@@ -234,7 +260,7 @@ def student_messages(
         return style.window(views, completions, history_length)
     messages = style.opening(views[0])
     for completion, view in zip(completions, views[1:], strict=True):
-        messages += [{"role": "assistant", "content": completion}, *style.turn(view)]
+        messages += [{"role": "assistant", "content": completion}, *style.turn(view, completion)]
     return messages
 
 

@@ -8,22 +8,22 @@ tokenised again: `ChatRenderer.extend` returns only the ids between a completion
 
 from __future__ import annotations
 
+import json
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sdar_envs.bounded_cache import BoundedCache
 
 from .base import Message
+from .chat_shapes import SLOT, ChatShapes, Skeletons, slot
+from .tool_formats import ToolFormat, find_tool_format
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Private-use characters: no template writes them, none trims them, and contents never meet the template.
-_SLOT = re.compile("\ue000(\\d+):(\\d+)\ue001")
-_THINK_TAGS = re.compile(r"(</?think>)")
 # Bytes of what is remembered: ids of texts, shapes of chats, and texts of completions.
 _TEXT_BYTES, _SHAPE_BYTES, _DECODED_BYTES = 1 << 21, 1 << 20, 1 << 19
 
@@ -72,18 +72,26 @@ class ChatRenderer:
         append_history: What to do with a template that rewrites history (Qwen3 strips thinking from earlier turns).
             False: keep to the template, so that `extend` returns None and a new row begins. True: keep what was
             sampled as it is and append, so that one row holds the whole transcript.
+        tools: JSON schemas of the tools that every chat is about; a template that knows tools is handed them.
 
     Attributes:
         end_ids: Ids that end a completion; the first is the template's own end of a turn where it has one.
         turn_end_id: The id that the template writes after an assistant's text, or None.
         pad_id: An id to fill with; it may equal an end id, since nothing here interprets it.
+        tool_format: How the template has tools told, called and answered; None without tools.
 
     Raises:
-        ValueError: The tokenizer has no chat template, or no way to end a completion.
+        ValueError: The tokenizer has no chat template, or no way to end a completion, or a schema holds the name of a
+            control token.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, *, enable_thinking: bool | None = None, append_history: bool = False
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        enable_thinking: bool | None = None,
+        append_history: bool = False,
+        tools: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         if not getattr(tokenizer, "chat_template", None):
             raise ValueError(
@@ -102,7 +110,10 @@ class ChatRenderer:
         self._texts: BoundedCache[str, array[int]] = BoundedCache(_TEXT_BYTES)
         self._shapes: BoundedCache[Any, Any] = BoundedCache(_SHAPE_BYTES)
         self._decoded: BoundedCache[bytes, str] = BoundedCache(_DECODED_BYTES)
-        # The two properties of the template are found by rendering short chats with it.
+        # The properties of the template are found by rendering short chats with it.
+        self.tool_format: ToolFormat | None = None
+        self._tools: list[dict[str, Any]] | None = None
+        self._shape = ChatShapes()
         self._merges_system = not self._accepts_system()
         self.turn_end_id = self._find_turn_end()
         eos = tokenizer.eos_token_id
@@ -111,6 +122,8 @@ class ChatRenderer:
         if not self.end_ids:
             raise ValueError("the tokenizer is expected to have an eos token, or a template that ends turns with one")
         self.pad_id: int = int(self.end_ids[-1] if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+        if tools is not None:
+            self._learn_tools(tools)
 
     # Rendering.
 
@@ -124,7 +137,7 @@ class ChatRenderer:
         Raises:
             ValueError: The template leaves out a system or user message, or writes it twice.
         """
-        skeletons, segments = _skeletons(messages)
+        skeletons, segments = self._shape.of(messages)
         key = ("begin", skeletons)
         pieces = self._shapes.get(key)
         if pieces is None:
@@ -169,10 +182,10 @@ class ChatRenderer:
     ) -> Rendered | None:
         """`extend`, with the place of each new message's content."""
         answer: Message = {"role": "assistant", "content": completion_text}
-        skeletons, segments = _skeletons([*messages, answer, *new_messages])
+        skeletons, segments = self._shape.of([*messages, answer, *new_messages])
         known = len(messages)
         if self.append_history:
-            skeletons = (*skeletons[:known], ("assistant", _slot(known, 0)), *skeletons[known + 1 :])
+            skeletons = (*skeletons[:known], ("assistant", slot(known, 0)), *skeletons[known + 1 :])
         key = ("extend", completion_ended, known, skeletons)
         kept = self._shapes.get(key)
         if kept is None:
@@ -182,7 +195,7 @@ class ChatRenderer:
             return None
         return self._assemble(pieces, segments, range(known + 1, known + 1 + len(new_messages)))
 
-    def _between(self, skeletons: _Skeletons, known: int, ended: bool) -> tuple[_Piece, ...] | None:
+    def _between(self, skeletons: Skeletons, known: int, ended: bool) -> tuple[_Piece, ...] | None:
         """The pieces after the answer (message `known`) of a chat; None where the template rewrites what came before.
 
         Args:
@@ -223,11 +236,12 @@ class ChatRenderer:
     def encode_completion(self, text: str) -> list[int]:
         """The ids of a completion as a model would have sampled it.
 
-        Thinking tags become the tokenizer's own tokens, all other text ordinary ones, and `end_ids[0]` closes it.
+        Thinking tags and those of a tool call become the tokenizer's own tokens, all other text ordinary ones, and
+        `end_ids[0]` closes it.
         """
         ids: list[int] = []
-        for part in _THINK_TAGS.split(text):
-            ids += self._template_ids(part) if _THINK_TAGS.fullmatch(part) else self.encode_text(part)
+        for number, part in enumerate(self._shape.split(text)):
+            ids += self._template_ids(part) if number % 2 else self.encode_text(part)
         return [*ids, self.end_ids[0]]
 
     def decode(self, completion_ids: Sequence[int]) -> str:
@@ -263,7 +277,7 @@ class ChatRenderer:
         """The ids of the template's own text, in which names of control tokens become control tokens."""
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
-    def _render(self, skeletons: _Skeletons) -> str:
+    def _render(self, skeletons: Skeletons) -> str:
         """The template's text for a chat of placeholders, up to where the assistant begins to write."""
         messages = [{"role": role, "content": content} for role, content in skeletons]
         if self._merges_system and len(messages) > 1 and messages[0]["role"] == "system":
@@ -271,13 +285,15 @@ class ChatRenderer:
             system, first, *rest = messages
             messages = [{"role": first["role"], "content": system["content"] + "\n\n" + first["content"]}, *rest]
         options: dict[str, Any] = {} if self.enable_thinking is None else {"enable_thinking": self.enable_thinking}
+        if self._tools is not None:
+            options["tools"] = self._tools
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **options))
 
     def _split(self, text: str) -> tuple[_Piece, ...]:
         """Rendered text as ids of the template and placeholders, in turn; empty pieces are left out."""
         pieces: list[_Piece] = []
         end = 0
-        for match in _SLOT.finditer(text):
+        for match in SLOT.finditer(text):
             pieces.append(tuple(self._template_ids(text[end : match.start()])))
             pieces.append(("content", int(match[1]), int(match[2])))
             end = match.end()
@@ -301,63 +317,41 @@ class ChatRenderer:
 
     # What kind of template this is.
 
+    def _learn_tools(self, tools: Sequence[Mapping[str, Any]]) -> None:
+        """Find the template's format of tools, and take its tags for control tokens where they are some."""
+        found = self._control_text and self._control_text.search(json.dumps(tools, ensure_ascii=False))
+        if found:
+            raise ValueError(
+                f"the tools' schemas are expected to be plain text, and hold the control token {found[0]!r} of the "
+                "tokenizer, which a chat template would make the token itself: word that tool otherwise"
+            )
+
+        def render(messages: Sequence[Mapping[str, Any]], schemas: Sequence[Mapping[str, Any]] | None) -> str:
+            chat = [dict(message) for message in messages]
+            options: dict[str, Any] = {} if schemas is None else {"tools": list(schemas)}
+            return str(self.tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True, **options))
+
+        self.tool_format = find_tool_format(render)
+        if self.tool_format.in_template:
+            self._tools = [dict(tool) for tool in tools]
+        tags = self.tool_format.tags
+        if all(tag and not self._control_ids.isdisjoint(self._template_ids(tag)) for tag in tags):
+            self._shape = ChatShapes(tags)
+
     def _accepts_system(self) -> bool:
         """Whether the template shows the content of a system message."""
         from jinja2.exceptions import TemplateError
 
         self._merges_system = False
         try:
-            text = self._render((("system", _slot(0, 0)), ("user", _slot(1, 0))))
+            text = self._render((("system", slot(0, 0)), ("user", slot(1, 0))))
         except TemplateError:  # some templates raise an error for the role
             return False
-        return _slot(0, 0) in text
+        return slot(0, 0) in text
 
     def _find_turn_end(self) -> int | None:
         """The control id that the template writes directly after an assistant's text; None where there is none."""
-        chat = (("user", _slot(0, 0)), ("assistant", _slot(1, 0)), ("user", _slot(2, 0)))
-        rest = self._render(chat).partition(_slot(1, 0))[2].partition(_slot(2, 0))[0]
+        chat = (("user", slot(0, 0)), ("assistant", slot(1, 0)), ("user", slot(2, 0)))
+        rest = self._render(chat).partition(slot(1, 0))[2].partition(slot(2, 0))[0]
         ids = self._template_ids(rest)
         return ids[0] if ids and ids[0] in self._control_ids else None
-
-
-_Skeletons = tuple[tuple[str, str], ...]
-
-
-def _slot(message: int, segment: int) -> str:
-    return f"\ue000{message}:{segment}\ue001"
-
-
-def _skeletons(messages: Sequence[Message]) -> tuple[_Skeletons, list[list[str]]]:
-    """Each message with placeholders for its text, and the texts.
-
-    An assistant's thinking tags and outer white space stay as they are, because templates act on them.
-    """
-    shapes: list[tuple[str, str]] = []
-    texts: list[list[str]] = []
-    for index, message in enumerate(messages):
-        role, content = message["role"], message["content"]
-        if not content:
-            shape, segments = "", []
-        elif role != "assistant":
-            shape, segments = _slot(index, 0), [content]
-        else:
-            shape, segments = _assistant_skeleton(index, content)
-        shapes.append((role, shape))
-        texts.append(segments)
-    return tuple(shapes), texts
-
-
-def _assistant_skeleton(index: int, content: str) -> tuple[str, list[str]]:
-    """The shape of an assistant's message `index`, and the text of each of its segments."""
-    shape: list[str] = []
-    segments: list[str] = []
-    for part in _THINK_TAGS.split(content):
-        body = part.strip()
-        if not body or _THINK_TAGS.fullmatch(part):
-            shape.append(part)
-            continue
-        lead = part[: len(part) - len(part.lstrip())]
-        tail = part[len(part.rstrip()) :]
-        shape.append(f"{lead}{_slot(index, len(segments))}{tail}")
-        segments.append(body)
-    return "".join(shape), segments

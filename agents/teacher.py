@@ -85,9 +85,9 @@ class Teacher:
         style: The style of the student's prompts; it words the privileged context.
         privilege: What the privileged context holds, one of `PRIVILEGES`.
         position: Where the privileged context stands. ``system``: at the end of the system message, once per row.
-            ``user_prefix`` and ``user_suffix``: in the user messages; what changes by the turn stands in each turn's,
-            what does not in the row's first. ``auto``: ``user_prefix`` for what changes by the turn and for styles
-            without a system message, ``system`` for the rest.
+            ``user_prefix`` and ``user_suffix``: in the messages of the user and of tools; what changes by the turn
+            stands in each turn's, what does not in the row's first. ``auto``: ``user_prefix`` for what changes by the
+            turn and for styles without a system message, ``system`` for the rest.
         budget_tokens: Tokens of one privileged context at most.
         max_length: Tokens in front of a row's last completion at most; None for no limit.
         teacher_context: A user's own function from the revealed dict to text; it replaces the content of the context.
@@ -165,9 +165,10 @@ class Teacher:
         compact = self.style.name == "compact"
         match self.privilege:
             case "plan":
-                return self.style.block("plan", _listed(fields["plan"], compact, numbered=True))
+                plan = [self._advised(action, view) for action in fields["plan"]]
+                return self.style.block("plan", _listed(plan, compact, numbered=True))
             case "next_action":
-                return self.style.block("next_action", fields["next_action"])
+                return self.style.block("next_action", self._advised(fields["next_action"], view))
             case "facts":
                 return self.style.block("facts", _facts(fields["facts"], compact))
             case "hints":
@@ -178,6 +179,10 @@ class Teacher:
                 return self.style.block("skill", _skill(fields["skills"], compact))
             case _:
                 return self.style.block("skill", _skill(self._other_skills(fields, view), compact))
+
+    def _advised(self, action: str, view: StudentView | None) -> str:
+        """An action as the student's prompts word it."""
+        return action if view is None or not action else self.style.listed(action, view)
 
     def _other_skills(self, fields: PrivilegedFields, view: StudentView | None) -> RetrievedSkills:
         """Another skill of the bank than the environment retrieved: a chosen, a random or a wrong one."""
@@ -285,11 +290,11 @@ class Teacher:
         """The rendered ids with the privileged context in the last message of the role that `position` names."""
         if not text:
             return list(layout.ids)
-        role = "system" if self.position == "system" else "user"
-        places = [index for index, message in enumerate(messages) if message["role"] == role]
+        roles = ("system",) if self.position == "system" else ("user", "tool")
+        places = [index for index, message in enumerate(messages) if message["role"] in roles]
         if not places:
             raise ValueError(
-                f"position={self.position!r} expects a {role} message to hold the privileged context, got "
+                f"position={self.position!r} expects a {roles[0]} message to hold the privileged context, got "
                 f"{[message['role'] for message in messages]}: every prompt should have one"
             )
         return layout.with_block(places[-1], self.block_ids(text), suffix=self.position != "user_prefix")

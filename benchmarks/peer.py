@@ -1,6 +1,6 @@
 """Sampled tokens per CPU second, end to end: our GRPO against TRL's, one after the other from the same weights.
 
-    python -m benchmarks.peer --trl-python PATH [--model DIR] [--rounds 5] [--lookup 8] [--json]
+    python -m benchmarks.peer --trl-python PATH [--model DIR] [--rounds 5] [--lookup 8] [--whole-rows] [--json]
 
 PATH is an interpreter that has TRL (``pip install trl``); it runs `benchmarks/peer_trl.py`, ours runs
 `benchmarks.peer_workload`. Without ``--model``, TRL's program first builds and warm-starts the common weights. Each
@@ -108,6 +108,7 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=STEPS, help=f"optimiser steps, of which {DROPPED} do not count")
     options.add_argument("--threads", type=int, default=1, help="threads of torch, on both sides")
     options.add_argument("--lookup", type=int, default=8, help="our prompt_lookup_num_tokens; 0 for our defaults")
+    options.add_argument("--whole-rows", action="store_true", help="our share_prompts off, as it is by default")
     options.add_argument("--peer-script", default=str(ROOT / "benchmarks/peer_trl.py"), help="TRL's program")
     options.add_argument("--peer-arguments", default="", help="further arguments of another --peer-script, quoted")
     options.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
@@ -125,7 +126,7 @@ def main() -> None:
         length = ["--steps", str(chosen.steps)]
         model = str(Path(chosen.model or folder).resolve())
         ours = [sys.executable, "-m", "benchmarks.peer_workload", "--threads", str(chosen.threads)]
-        ours += ["--lookup", str(chosen.lookup)]
+        ours += ["--lookup", str(chosen.lookup), *(() if chosen.whole_rows else ("--share",))]
         rounds = []
         for number in range(chosen.rounds):
             pair: dict[str, dict[str, Any]] = {}

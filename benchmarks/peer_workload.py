@@ -176,7 +176,14 @@ class StepClock:
 
 
 def run(
-    model: str, *, steps: int = STEPS, threads: int = 1, dropped: int = DROPPED, lookup: int = 0, micro: int = 1_000_000
+    model: str,
+    *,
+    steps: int = STEPS,
+    threads: int = 1,
+    dropped: int = DROPPED,
+    lookup: int = 0,
+    share: bool = False,
+    micro: int = 1_000_000,
 ) -> dict[str, Any]:
     """Train `steps` iterations from the weights in the folder `model`; the first `dropped` do not count.
 
@@ -186,6 +193,7 @@ def run(
         threads: Threads of torch.
         dropped: Iterations that are warm-up.
         lookup: The option `prompt_lookup_num_tokens`.
+        share: The option `share_prompts`.
         micro: The option `micro_batch_tokens`; by default one micro-batch holds all rows.
 
     Returns:
@@ -220,6 +228,7 @@ def run(
             num_mini_batches=1,
             micro_batch_tokens=micro,
             prompt_lookup_num_tokens=lookup,
+            share_prompts=share,
             max_steps=steps,
             tasks_per_step=PROMPTS,
             num_generations=GROUP,
@@ -276,10 +285,12 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=STEPS, help=f"iterations, of which {DROPPED} do not count")
     options.add_argument("--threads", type=int, default=1, help="threads of torch")
     options.add_argument("--lookup", type=int, default=0, help="prompt_lookup_num_tokens")
+    options.add_argument("--share", action="store_true", help="share_prompts")
     options.add_argument("--micro", type=int, default=1_000_000, help="micro_batch_tokens")
     chosen = options.parse_args()
     # The trainer shows its progress on the terminal's error stream; the one line of figures goes to the output.
-    figures = run(chosen.model, steps=chosen.steps, threads=chosen.threads, lookup=chosen.lookup, micro=chosen.micro)
+    given = vars(chosen)
+    figures = run(given.pop("model"), **given)
     sys.stdout.write(json.dumps({"benchmark": "peer_workload", "machine": machine(), "figures": figures}) + "\n")
 
 

@@ -148,7 +148,10 @@ VECTORS: dict[str, str] = {e.env_id: e.vector_entry_point for e in WORLDS.values
 GAMES: dict[str, WorldEntry] = {entry.game_id: entry for entry in WORLDS.values() if entry.game_id}
 
 # Other people's environments behind this suite's contract: they have tasks and words of their own.
-ADAPTERS: dict[str, str] = {"sdar/OpenEnv-v0": "sdar_envs.adapters.openenv:OpenEnvText"}
+ADAPTERS: dict[str, str] = {
+    "sdar/OpenEnv-v0": "sdar_envs.adapters.openenv:OpenEnvText",
+    "sdar/TextWorld-v0": "sdar_envs.adapters.textworld:TextWorldEnv",
+}
 
 
 def world_entry(env_id: str) -> WorldEntry | None:

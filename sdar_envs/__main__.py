@@ -13,6 +13,7 @@ from .command_line import Parser
 COMMANDS = {
     "check": ("check", "anybody's text environment: its contract, its scores, its leaks"),
     "serve": ("serve_env", "an environment to other stacks, as an OpenEnv server with a teacher's channel"),
+    "serve-mcp": ("serve_mcp", "a world's tools to an assistant, over the Model Context Protocol"),
     "export-env": ("export_env", "the folder from which OpenEnv builds an image"),
 }
 

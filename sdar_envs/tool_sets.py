@@ -70,7 +70,7 @@ class ActionTool:
         names = _PLACEHOLDER.findall(self.template)
         parts = [re.escape(part) for part in _PLACEHOLDER.split(self.template)[::2]]
         groups = [f"(?P<{name}>.+{'' if name == names[-1] else '?'})" for name in names]
-        return re.compile("".join(part + group for part, group in zip(parts, [*groups, ""], strict=True)))
+        return re.compile("".join(part + group for part, group in zip(parts, [*groups, ""], strict=True)), re.DOTALL)
 
 
 class ActionTools:
@@ -89,7 +89,10 @@ class ActionTools:
         tool = self.tools.get(name)
         if tool is None:
             return "", ToolProblem.UNKNOWN_TOOL
-        texts = {key: str(value) if type(value) is int else value for key, value in arguments.items()}
+        try:
+            texts = {key: str(value) if type(value) is int else value for key, value in arguments.items()}
+        except ValueError:  # Python words no number of thousands of digits
+            return "", ToolProblem.BAD_ARGUMENTS
         if texts.keys() != tool.arguments.keys() or not all(isinstance(text, str) and text for text in texts.values()):
             return "", ToolProblem.BAD_ARGUMENTS
         return _PLACEHOLDER.sub(lambda match: texts[match[1]], tool.template), ToolProblem.NONE
@@ -128,7 +131,10 @@ class CallTools:
     def action_of(self, name: str, arguments: Mapping[str, Any]) -> tuple[str, ToolProblem]:
         """The call as JSON, whatever it is: the world itself says what is wrong with arguments."""
         problem = ToolProblem.NONE if name in self._names else ToolProblem.UNKNOWN_TOOL
-        return json.dumps({"name": name, "arguments": arguments}), problem
+        try:
+            return json.dumps({"name": name, "arguments": arguments}), problem
+        except (ValueError, RecursionError):  # a number of thousands of digits, or nested as deep
+            return "", ToolProblem.BAD_ARGUMENTS
 
     def call_of(self, action: str) -> tuple[str, dict[str, Any]] | None:
         """The call that the JSON says."""

@@ -2,13 +2,14 @@
 
 A run starts from a preset; files and flags change it. Its options are under ``config``, with the names of
 `options.joined.Options`; its other keys are a one-line ``summary``, the ``family`` and the ``env_id`` that it is for,
-and, where it only changes some options of another one, that preset's name as ``base``. This file imports no torch.
+where its tiny model is warmed up otherwise than others are, what differs as ``warm_start`` (`WarmStartConfig`), and,
+where it only changes some options of another one, that preset's name as ``base``. This file imports no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from sdar_envs.model_files import adapter_base
 from sdar_envs.packaged_models import PACKAGED_MODELS, packaged_name
 
 from .options import Options
-from .options.convert import convert, merge, read_yaml
+from .options.convert import convert, merge, nested, read_yaml
 from .options.optimiser import adapter_rate
 from .options.option import options_of
 
@@ -46,8 +47,8 @@ class Preset:
 
     `family` is the kind of model that it is for: ``tiny`` is the model that the suite builds itself, ``smollm2`` the
     packaged SmolLM2, ``qwen3`` a Qwen3, ``qwen`` any other pretrained chat model (`model_family`). `config` holds the
-    options that differ from the defaults, as plain values, those of its ``base`` included. `env_id` is `ANY` where it
-    is for no environment in particular.
+    options that differ from the defaults, as plain values, those of its ``base`` included; `warm_start` those of the
+    tiny model's warm start. `env_id` is `ANY` where it is for no environment in particular.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Preset:
     family: str
     env_id: str
     config: Mapping[str, Any]
+    warm_start: Mapping[str, Any] = field(default_factory=dict)
 
     def is_for(self, env_id: str) -> bool:
         """Whether it is for this environment."""
@@ -85,8 +87,8 @@ def read_preset(path: Path) -> Preset:
     content = read_yaml(path)
     wanted = ("summary", "family", "env_id", "config")
     for key in content:
-        if key not in (*wanted, "base"):
-            raise unknown_choice("key", key, (*wanted, "base"), str(path))
+        if key not in (*wanted, "base", "warm_start"):
+            raise unknown_choice("key", key, (*wanted, "base", "warm_start"), str(path))
     for key in wanted:
         if key not in content:
             raise ValueError(f"{path}: expected the key {key!r}, which is missing")
@@ -98,8 +100,18 @@ def read_preset(path: Path) -> Preset:
     for key in config:
         if key not in options:
             raise unknown_choice("key", key, options, str(path))
+    warm_start = content.get("warm_start") or {}
+    if not isinstance(warm_start, Mapping) or (warm_start and content["family"] != "tiny"):
+        raise ValueError(f"{path}: expected a mapping under warm_start, in a preset of the family tiny alone")
     base = read_preset(path.parent / f"{content['base']}.yaml").config if "base" in content else {}
-    return Preset(path.stem, str(content["summary"]), content["family"], str(content["env_id"]), merge(base, config))
+    return Preset(
+        path.stem,
+        str(content["summary"]),
+        content["family"],
+        str(content["env_id"]),
+        merge(base, config),
+        nested(warm_start),
+    )
 
 
 def scaled_coefficient(coef: float | None, method: Method) -> float | None:

@@ -50,6 +50,48 @@
   const figure = (value) =>
     value === null || value === undefined ? "–" : (value < 0 ? "−" : "") + Math.abs(value).toFixed(3);
   const short = (value) => figure(value).replace(/\.?0+$/, "");
+  // Calls of tools and their results are JSON. They are laid out as such, a row of a list on a line of its own.
+  const readJson = (value) => {
+    if (!/^\s*[[{]/.test(value)) return null;
+    try {
+      return JSON.parse(value);
+    } catch {
+      return null;
+    }
+  };
+  const isBranch = (one) => one !== null && typeof one === "object";
+  const onOneLine = (one) => {
+    if (!isBranch(one)) return JSON.stringify(one);
+    if (Array.isArray(one)) return `[${one.map(onOneLine).join(", ")}]`;
+    return `{${Object.entries(one).map(([name, part]) => `${name}: ${onOneLine(part)}`).join(", ")}}`;
+  };
+  const laidOut = (one, indent = "") => {
+    if (!isBranch(one) || !Object.values(one).some(isBranch)) return onOneLine(one);
+    const deeper = `${indent}  `;
+    const rows = Array.isArray(one)
+      ? one.map((part) => `${deeper}${laidOut(part, deeper)}`)
+      : Object.entries(one).map(([name, part]) => `${deeper}${name}: ${laidOut(part, deeper)}`);
+    const [open, close] = Array.isArray(one) ? "[]" : "{}";
+    return [open, ...rows, indent + close].join("\n");
+  };
+  // A deep nest stays as it was written.
+  const formed = (read, value, form) => {
+    try {
+      return isBranch(read) ? form(read) : value;
+    } catch {
+      return value;
+    }
+  };
+  const readable = (value) => formed(readJson(value), value, laidOut);
+  const isCall = (read) => isBranch(read) && typeof read.name === "string" && isBranch(read.arguments);
+  const callOf = (value) => formed(readJson(value), value, (read) => !isCall(read) ? value
+    : `${read.name}(${Object.entries(read.arguments).map(([name, part]) => `${name}: ${onOneLine(part)}`).join(", ")})`);
+  // A line about a result: its error, else what it has and how many.
+  const about = (value) => formed(readJson(value), firstLine(value), (read) => {
+    if (isBranch(read.error) && typeof read.error.code === "string") return `error: ${read.error.code}`;
+    return Object.entries(read).map(([name, part]) =>
+      Array.isArray(part) ? `${name}: ${part.length}` : `${name}: ${onOneLine(part)}`).join(", ");
+  });
   const firstLine = (value) => value.split("\n").filter((line) => line.trim()).pop() ?? "";
 
   const valuesOf = (turn, signal) => {
@@ -172,8 +214,9 @@
         make("span", { class: "number" }, String(index + 1)),
         make("span", {},
           ...(episode.sides ? [make("span", { class: `role side${turn.s}` }, roleName(sideOf(episode, turn).role))] : []),
-          make("span", { class: "seen" }, firstLine(text(turn.o))),
-          make("span", { class: "said tokens" }, ...tokens(turn, data.arms[episode.arm]))),
+          make("span", { class: "seen" }, about(text(turn.o))),
+          make("span", { class: "said tokens" }, ...tokens(turn, data.arms[episode.arm])),
+          ...(episode.wrong === index ? [make("span", { class: "first-wrong" }, "the first wrong turn")] : [])),
         make("span", { class: turn.r > 0 ? "won" : turn.v ? "" : "lost" }, turn.r > 0 ? "✓" : turn.v ? "" : "✕")))));
     showTurn();
   };
@@ -192,6 +235,7 @@
     const sides = (episode.sides ?? []).map((side, index) => make("p", { class: "badges side" },
       make("b", { class: `role side${index}` }, roleName(side.role)), make("em", {}, side.goal),
       outcome(side.success), badge(`score ${short(side.score)}`), ...statements(side)));
+    if (episode.wrong >= 0 && episode.wrong !== null) badges.append(badge(`first wrong turn: ${episode.wrong + 1}`, "lost"));
     if (episode.failure) badges.append(badge(episode.failure, "lost"));
     // Arms that share a start play the same before training, so of then the arm's own episode is enough.
     const siblings = data.episodes.filter((other) =>
@@ -250,7 +294,7 @@
   };
 
   const tokens = (turn, arm, explain) => {
-    if (!turn.t) return [text(turn.c)];
+    if (!turn.t) return [explain ? text(turn.c) : callOf(text(turn.c))];
     const values = valuesOf(turn, filters.signal.value) ?? [];
     const shown = turn.t.map((number, index) => {
       const said = text(number);
@@ -293,7 +337,7 @@
       make("h4", {}, `Completion${side ? ` of ${who}` : ""}, turn ${state.turn + 1} of ${episode.turns.length}`),
       make("div", { class: "tokens" }, ...tokens(turn, arm, true)),
       make("p", { class: "outcome" },
-        `${turn.v ? "understood" : "not understood"} as “${text(turn.a)}”${turn.p === "ok" ? "" : ` (${turn.p})`}, reward ${short(turn.r)}`));
+        `${turn.v ? "understood" : "not understood"} as “${callOf(text(turn.a))}”${turn.p === "ok" ? "" : ` (${turn.p})`}, reward ${short(turn.r)}`));
     if (turn.t) blocks.push(table(turn));
     parts.turn.replaceChildren(...blocks);
   };
@@ -306,9 +350,15 @@
   const prompt = (turn) => {
     const box = make("div", { class: "prompt" });
     if (turn.m) {
-      for (const [role, said] of turn.m) box.append(make("b", {}, role), `${text(said)}\n`);
+      for (const [role, said] of turn.m) {
+        const value = text(said);
+        const read = readJson(value);
+        const kind = isCall(read) ? "call" : isBranch(read) ? "result" : "";
+        const name = kind ? `${role} · ${kind}` : role;
+        box.append(make("div", { class: kind }, make("b", {}, name), kind === "call" ? callOf(value) : readable(value), "\n"));
+      }
     } else {
-      box.append(text(turn.o));
+      box.append(readable(text(turn.o)));
     }
     return box;
   };

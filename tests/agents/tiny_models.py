@@ -71,6 +71,50 @@ NO_SYSTEM = (
     "{%- endfor -%}"
 )
 
+# As Qwen's templates have tools: told after the system message, calls in tags, results in a user turn. The second one
+# strips thinking from answers before the last message that a person wrote, and keeps it between calls (Qwen3).
+_TELLS = (
+    "{%- set front = messages[0]['content'] if messages[0]['role'] == 'system' else 'You are a default assistant.' -%}"
+    "{{- '<|im_start|>system\n' + front -}}"
+    "{%- if tools -%}"
+    "{{- '\n\nTools:' -}}{%- for tool in tools -%}{{- '\n' + (tool | tojson) -}}{%- endfor -%}"
+    '{{- \'\nCall as <tool_call>\n{"name": ..., "arguments": ...}\n</tool_call>\' -}}'
+    "{%- endif -%}{{- '<|im_end|>\n' -}}"
+)
+_TURNS = (
+    "{%- for message in messages -%}"
+    "{%- if message['role'] == 'tool' -%}"
+    "{{- '<|im_start|>user\n<tool_response>\n' + message['content'] + '\n</tool_response><|im_end|>\n' -}}"
+    "{%- elif message['role'] == 'assistant' -%}"
+    "{%- set text = message['content'] -%}STRIP"
+    "{{- '<|im_start|>assistant\n' + text -}}"
+    "{%- for call in message['tool_calls'] or [] -%}"
+    "{{- '\n' if text else '' -}}"
+    '{{- \'<tool_call>\n{"name": "\' + call.function.name + \'", "arguments": \' -}}'
+    "{{- (call.function.arguments | tojson) + '}\n</tool_call>' -}}"
+    "{%- endfor -%}{{- '<|im_end|>\n' -}}"
+    "{%- elif message['role'] == 'user' -%}"
+    "{{- '<|im_start|>user\n' + message['content'] + '<|im_end|>\n' -}}"
+    "{%- endif -%}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\n' -}}{%- endif -%}"
+)
+CHATML_TOOLS = _TELLS + _TURNS.replace("STRIP", "")
+CHATML_TOOLS_THINKING = (
+    "{%- set ns = namespace(last=-1) -%}{%- for message in messages -%}"
+    "{%- if message['role'] == 'user' -%}{%- set ns.last = loop.index0 -%}{%- endif -%}{%- endfor -%}"
+    + _TELLS
+    + _TURNS.replace(
+        "STRIP",
+        "{%- if '</think>' in text and loop.index0 < ns.last -%}"
+        "{%- set text = text.split('</think>')[-1].lstrip('\n') -%}{%- endif -%}",
+    )
+)
+
+# Knows no tools, and introduces itself as SmolLM2's template does.
+CHATML_SMOLLM2 = CHATML.replace(
+    "You are a default assistant.", "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+)
+
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
@@ -85,6 +129,8 @@ def make_tokenizer(template: str = CHATML, *, pad: str = "<|endoftext|>") -> Pre
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.add_tokens(["<think>", "</think>", "<tool_call>"])
+    if "tools" in template:
+        tokenizer.add_tokens(["</tool_call>", "<tool_response>", "</tool_response>"])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",

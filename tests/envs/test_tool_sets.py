@@ -73,3 +73,17 @@ def test_a_trips_call_goes_to_the_world_as_it_is_so_that_the_world_says_what_is_
     assert problem is ToolProblem.UNKNOWN_TOOL and getattr(read_call(action, "small"), "code", "") == "unknown_tool"
     for text in ("", "look", "[]", '{"name": "book"}', "[" * 5_000):
         assert tools.call_of(text) is None
+
+
+@pytest.mark.parametrize("env_id", ["sdar/Trip-v0", "sdar/Household-v0"])
+def test_numbers_of_thousands_of_digits_and_deep_nests_are_bad_arguments(env_id: str) -> None:
+    tools = gym.make(env_id).unwrapped.tool_set()
+    name, arguments = {
+        "sdar/Trip-v0": ("book", ["id"]),
+        "sdar/Household-v0": ("go_to", ["place"]),
+    }[env_id]
+    nest: list = []
+    for _ in range(100_000):
+        nest = [nest]
+    for value in (10**5_000, nest):
+        assert tools.action_of(name, dict.fromkeys(arguments, value)) == ("", ToolProblem.BAD_ARGUMENTS)

@@ -208,3 +208,34 @@ def test_ordinary_text_of_any_language_is_left_alone() -> None:
     text = "You open the Kühlschrank 1.\n\tIn it: 苹果, تفاحة."
     assert clean(text) == text
     assert one_line(text) == "You open the Kühlschrank 1. In it: 苹果, تفاحة."
+
+
+def test_a_preset_says_how_its_tiny_model_is_warmed_up_and_the_command_line_has_the_last_word(monkeypatch) -> None:
+    # A cook reads the task itself, so that it wins more without being told than the usual band allows.
+    from io import StringIO
+    from types import SimpleNamespace
+
+    from rich.console import Console
+
+    from trainers.cli.warm_models import warm_tiny_model
+    from trainers.warm_start import warm_start as module
+
+    asked = []
+
+    def warmed(*_: object, config: module.WarmStartConfig, **__: object) -> object:
+        asked.append(config)
+        return SimpleNamespace(from_cache=True, path="warm", record={"student": 0.4, "teacher": 0.8, "step": 1})
+
+    monkeypatch.setattr(module, "warm_start", warmed)
+    monkeypatch.setattr("trainers.cli.warm_models._show", lambda *_: None)
+    for words, pairs in ((["--env", "sdar/Pair-v0"], {}), (["--env", "sdar/Pair-v0"], {"student_high": 0.2})):
+        warm_tiny_model(Console(file=StringIO()), resolve(*words), pairs, None)
+    warm_tiny_model(Console(file=StringIO()), resolve("--env", "sdar/Household-v0"), {}, None)
+    assert [config.student_high for config in asked] == [0.55, 0.2, module.WarmStartConfig().student_high]
+
+
+def test_a_preset_for_other_models_has_no_warm_start_of_a_tiny_one(tmp_path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("summary: own\nfamily: qwen\nenv_id: sdar/Pair-v0\nconfig: {}\nwarm_start: {student_high: 0.5}\n")
+    with pytest.raises(ValueError, match="expected a mapping under warm_start, in a preset of the family tiny alone"):
+        read_preset(path)

@@ -11,17 +11,10 @@ import torch
 from scripted_agents import ParityWorld
 from small_runs import make_trainer, weights
 from test_resume import StopAfter, equal, story
-from toy_world import BANK
 
 from trainers.methods import METHODS
 
 OPTIONS: dict[str, Any] = {"learning_rate": 1e-2, "save_steps": 2, "eval_steps": 2, "max_steps": 4}
-
-
-class BankedWorld(ParityWorld):
-    """The same with a bank to ask again."""
-
-    skill_bank = BANK
 
 
 def figures(folder: Path, name: str) -> list[Any]:
@@ -40,10 +33,10 @@ def figures(folder: Path, name: str) -> list[Any]:
 def test_an_interrupted_run_goes_on_as_if_nothing_had_stopped(tmp_path: Path, options: dict[str, Any]) -> None:
     options = {**OPTIONS, **options}
     (tmp_path / "straight").mkdir()
-    straight = make_trainer(tmp_path / "straight", BankedWorld, **options)
+    straight = make_trainer(tmp_path / "straight", ParityWorld, **options)
     straight.train()
-    make_trainer(tmp_path, BankedWorld, trainer={"callbacks": [StopAfter(2)]}, **options).train()
-    resumed = make_trainer(tmp_path, BankedWorld, **options)
+    make_trainer(tmp_path, ParityWorld, trainer={"callbacks": [StopAfter(2)]}, **options).train()
+    resumed = make_trainer(tmp_path, ParityWorld, **options)
     resumed.train(resume_from_checkpoint=True)
     assert equal(weights(straight), weights(resumed))
     assert story(tmp_path, "metrics") == story(tmp_path / "straight", "metrics")
@@ -103,7 +96,7 @@ def test_two_contexts_are_two_readings_and_one_teacher(tmp_path: Path, how: str)
 
 def test_a_skill_that_the_student_acts_with_is_judged_by_the_groups_that_gave_way_too(tmp_path: Path) -> None:
     options = {"method": "skill-grpo", "retrieval": "ucb", "dynamic_sampling": 2, "num_generations": 2, "max_steps": 2}
-    trainer = make_trainer(tmp_path, BankedWorld, **options)
+    trainer = make_trainer(tmp_path, ParityWorld, **options)
     trainer.train()
     replaced = sum(figures(tmp_path, "groups/replaced"))
     pulls = [arm[0] for arms in trainer.bandit.state().values() for arm in arms.values()]
@@ -111,15 +104,18 @@ def test_a_skill_that_the_student_acts_with_is_judged_by_the_groups_that_gave_wa
 
 
 def test_a_bandit_where_nothing_is_chosen_from_is_refused_before_the_run(tmp_path: Path) -> None:
+    class World(ParityWorld):
+        skill_bank = None
+
     with pytest.raises(ValueError, match="two skills or more"):
-        make_trainer(tmp_path, retrieval="ucb")
+        make_trainer(tmp_path, World, retrieval="ucb")
     with pytest.raises(ValueError, match="chooses what privilege='skill' shows"):
-        make_trainer(tmp_path, BankedWorld, retrieval="ucb", privilege="plan")
+        make_trainer(tmp_path, ParityWorld, retrieval="ucb", privilege="plan")
 
 
 @pytest.fixture(scope="module")
 def plain_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    trainer = make_trainer(tmp_path_factory.mktemp("plain"), BankedWorld, max_steps=2)
+    trainer = make_trainer(tmp_path_factory.mktemp("plain"), ParityWorld, max_steps=2)
     trainer.train()
     return weights(trainer)
 
@@ -136,6 +132,6 @@ def plain_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_what_is_switched_off_leaves_a_run_bit_for_bit(
     tmp_path: Path, off: dict[str, Any], plain_run: dict[str, Any]
 ) -> None:
-    trainer = make_trainer(tmp_path, BankedWorld, max_steps=2, **off)
+    trainer = make_trainer(tmp_path, ParityWorld, max_steps=2, **off)
     trainer.train()
     assert equal(plain_run, weights(trainer))

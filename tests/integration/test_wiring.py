@@ -336,3 +336,23 @@ def test_the_episodes_of_an_evaluation_are_counted_on_the_screen(
     # Before and after, and each set to its last episode.
     assert seen["evaluation on valid, plain prompt"] == [(n, 6) for n in range(1, 7)] * 2
     assert seen["evaluation on test, plain prompt"] == [(n, 4) for n in range(1, 5)] * 2
+
+
+# Prompts that rows share.
+
+
+def test_a_run_with_shared_prompts_reads_fewer_tokens_and_learns_the_same(tmp_path: Path) -> None:
+    moved, read = {}, {}
+    for share in (False, True):
+        trainer = make_trainer(
+            tmp_path / str(share), method="sdar", optim="sgd", context="transcript", share_prompts=share
+        )
+        tokens: list[int] = []
+        trainer.model.get_decoder().register_forward_pre_hook(
+            lambda _, __, given, tokens=tokens: tokens.append(given["input_ids"].numel()), with_kwargs=True
+        )
+        trainer.iteration()
+        moved[share], read[share] = weights(trainer), sum(tokens)
+    assert read[True] < read[False]
+    for name, tensor in moved[False].items():
+        torch.testing.assert_close(moved[True][name], tensor, atol=1e-6, rtol=0)

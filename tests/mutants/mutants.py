@@ -364,8 +364,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "micro-batches hold every row once",
         "trainers/batch/token_batch.py",
-        "tokens + more <= token_budget",
-        "tokens + more <= token_budget + lengths[index]",
+        "wanted <= token_budget",
+        "wanted <= token_budget + lengths[index]",
         T + "test_token_batch.py",
     ),
     # --- forward passes ---
@@ -389,6 +389,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "torch.log_softmax(head(hidden_NH[part]).float() / temperature, -1)",
         "torch.log_softmax(head(hidden_NH[part]).float(), -1)",
         T + "test_distributions.py",
+    ),
+    _mutant(
+        "a row reads the keys and values of its own prompt",
+        "trainers/forward/shared_prompts.py",
+        "rows = torch.tensor(divided.prompt_of_row)",
+        "rows = torch.tensor(divided.prompt_of_row) * 0",
+        T + "test_shared_prompts.py",
+    ),
+    _mutant(
+        "the rest of a row has the positions that follow its prompt",
+        "trainers/forward/shared_prompts.py",
+        "starts_B[:, None] + torch",
+        "starts_B[:, None] * 0 + torch",
+        T + "test_shared_prompts.py",
+    ),
+    _mutant(
+        "padding of a shorter prompt is not seen",
+        "trainers/forward/shared_prompts.py",
+        "None if bool(real_UP.all()) else to_device(seen_BL.long(), device)",
+        "None",
+        T + "test_shared_prompts.py",
     ),
     # --- the wiring of an iteration ---
     _mutant(

@@ -30,6 +30,8 @@ def test_python_blocks_run_in_order_in_a_fresh_interpreter(page: Path, tmp_path:
         pytest.importorskip("torch")
     if "SearchQA" in code:
         pytest.importorskip("faiss")
+    if "TextWorld-v0" in code:
+        pytest.importorskip("textworld")
     path = os.pathsep.join(entry for entry in sys.path if entry)
     result = subprocess.run(
         [sys.executable, "-c", code],

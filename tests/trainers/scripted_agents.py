@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
-from toy_world import ToyWorld
+from toy_world import BANK, ToyWorld
 
 from agents.base import Action, TurnTokens
 from sdar_envs.core import Transition
@@ -123,6 +123,7 @@ class ParityWorld(ToyWorld):
     """A world of this suite's contract that pays for an even number of characters and ends after two steps."""
 
     env_id = "toy/Parity-v0"
+    skill_bank = BANK  # asked again by methods that contrast a right skill with a wrong one
 
     def __init__(self, *, horizon: int = 2, **kwargs: Any) -> None:
         super().__init__(horizon=horizon, **kwargs)

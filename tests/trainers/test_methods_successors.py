@@ -18,6 +18,7 @@ from agents.base import View
 from trainers.batch.row import WeighedRow
 from trainers.batch.token_batch import TokenBatch, collate, loss_tokens
 from trainers.config import SDARConfig
+from trainers.maths import signals
 from trainers.methods import METHODS, apply
 from trainers.methods.objective import objective
 
@@ -41,6 +42,7 @@ def row_of(
     gaps = [gap for turn in turns for gap in turn]
     count = len(gaps)
     read = {"teacher": [behaviour + gap for gap in gaps], "hints": [behaviour + gap + 1 for gap in gaps]}
+    read["wrong_skill"] = [behaviour] * count  # a wrong hint that changes nothing: the contrast is the gap
     row = WeighedRow(
         student=View([0] * (count + 1), list(range(1, count + 1))),
         teacher_logprobs_T=read,
@@ -107,7 +109,7 @@ def random_episodes(seed: int, windows: bool = False) -> list[WeighedRow]:
 @pytest.mark.parametrize("name", SUCCESSORS)
 def test_every_row_says_what_was_checked_and_which_choices_are_ours(name: str) -> None:
     method = METHODS[name]
-    assert method.fidelity in ("code", "digest") and "arXiv 260" in method.source and len(method.note) > 100
+    assert method.fidelity in ("code", "digest", "paper") and "arXiv 260" in method.source and len(method.note) > 100
     assert plan_of(method, CONFIG, 0.1).reads_teacher and not plan_of(method, CONFIG, 0.0).reads_teacher
 
 
@@ -359,3 +361,56 @@ def test_the_gate_cancels_where_whitening_is_within_the_group() -> None:
     weights = _weights("adrs", prepared("adrs", rows))
     assert [abs(w) for w in weights[0]] == pytest.approx([abs(w) for w in weights[2]])
     assert not any(weights[4])
+
+
+# --- rlcsd ---
+
+
+def test_a_contrast_shifts_the_advantage_by_lambda_and_never_across_0() -> None:
+    # tanh(0.02 / 0.02) = 0.7616; far out it is 1; below the threshold of 0.04 it is nothing.
+    gaps = [[0.02, 3.0, -3.0, 0.0007, -0.02]]
+    found = [advantages("rlcsd", [row_of(gaps, advantage=a)], 0.5)[0] for a in (1.0, 0.3, -1.0, -0.3, 0.0)]
+    step = 0.5 * math.tanh(1.0)
+    assert found[0] == pytest.approx([1 + step, 1.5, 0.5, 1.0, 1 - step])
+    assert found[1] == pytest.approx([0.3 + step, 0.8, 0.0, 0.3, 0.0])
+    assert found[2] == pytest.approx([-1 + step, -0.5, -1.5, -1.0, -1 - step])
+    assert found[3] == pytest.approx([0.0, 0.0, -0.8, -0.3, -0.3 - step])
+    assert found[4] == [0.0] * 5  # a group without variance stays silent, whatever the hints say
+
+
+def test_what_both_hints_do_to_a_token_cancels() -> None:
+    row = row_of([[2.0, -1.0]])
+    same = changed(row, teacher_logprobs_T={"teacher": [-1.0, -3.0], "wrong_skill": [-1.0, -3.0]})
+    assert advantages("rlcsd", [same], 0.5) == [[1.0, 1.0]]
+    right = changed(row, teacher_logprobs_T={"teacher": [-1.0, -3.0], "wrong_skill": [-2.0, -2.0]})
+    assert advantages("rlcsd", [right], 0.5)[0] == pytest.approx([1.5, 0.5])
+
+
+def test_a_contrast_needs_both_readings() -> None:
+    row = row_of([[2.0]])
+    one = changed(row, teacher_logprobs_T={"teacher": row.teacher_logprobs_T["teacher"]})
+    assert advantages("rlcsd", [one], 0.5) == [[1.0]]
+
+
+def test_several_wrong_hints_count_as_their_mean_probability() -> None:
+    wrong = torch.log(torch.tensor([[[0.1]], [[0.5]]]))
+    found = signals.contrast(torch.log(torch.tensor([[0.6]])), wrong)
+    assert found.item() == pytest.approx(math.log(0.6 / 0.3), abs=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(-3, 3, width=32, allow_subnormal=False), st.floats(-3, 3), st.floats(-6, 0), st.floats(0, 1))
+def test_a_shifted_advantage_is_that_of_the_published_formula(
+    advantage: float, right: float, wrong: float, coef: float
+) -> None:
+    """The published order of steps: residual, mask, sum, and a clamp by the sign of the advantage."""
+    contrast = (-abs(right)) - wrong
+    residual = coef * math.tanh(contrast / 0.02) if abs(math.tanh(contrast / 0.02)) > 0.04 else 0.0
+    moved = advantage + residual
+    expected = max(moved, 0.0) if advantage > 0 else min(moved, 0.0) if advantage < 0 else 0.0
+    row = changed(
+        row_of([[0.0]], advantage=advantage), teacher_logprobs_T={"teacher": [-abs(right)], "wrong_skill": [wrong]}
+    )
+    found = advantages("rlcsd", [row], coef)[0][0] if coef else expected
+    near = abs(abs(math.tanh(contrast / 0.02)) - 0.04) < 1e-3  # float32 may fall on either side of the threshold
+    assert near or found == pytest.approx(expected, abs=1e-5)

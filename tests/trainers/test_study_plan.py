@@ -114,6 +114,12 @@ def test_the_warm_start_can_be_an_axis() -> None:
     assert keys["grpo[student_high=0.2]"] == keys["sdar[student_high=0.2]"] != keys["sdar[student_high=0.6]"]
 
 
+def test_a_study_warms_models_up_as_its_preset_says_unless_the_plan_does() -> None:
+    assert read_plan("pair").warm_start == {"student_high": 0.55}
+    assert read_plan("haggle").warm_start == {"min_steps": 50, "gate_every": 50, "decay_steps": 50}
+    assert plan(env_id="sdar/Pair-v0", warm_start={"student_high": 0.4}).warm_start == {"student_high": 0.4}
+
+
 def test_an_axis_can_have_named_points_of_several_options() -> None:
     weak = {"warm_start.min_steps": 100, "warm_start.teacher_lead": 0.1}
     found = plan(axes={"strength": {"weak": weak, "standard": {}}})

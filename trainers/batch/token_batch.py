@@ -6,7 +6,7 @@ length. That changes only the speed of a step, because losses are divided by the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -196,7 +196,9 @@ def _weights(row: ScoredRow) -> Sequence[float]:
     return (row.weights_T or ()) if isinstance(row, WeighedRow) else ()
 
 
-def micro_batches(lengths: Sequence[int], token_budget: int, *, packed: bool = False) -> list[list[int]]:
+def micro_batches(
+    lengths: Sequence[int], token_budget: int, *, packed: bool = False, together: Sequence[Hashable] = ()
+) -> list[list[int]]:
     """Cut indices into micro-batches of at most `token_budget` tokens, padding included, longest first.
 
     A sequence that is longer than the budget is a micro-batch of its own. Every index occurs exactly once; ties keep
@@ -206,19 +208,31 @@ def micro_batches(lengths: Sequence[int], token_budget: int, *, packed: bool = F
         lengths: Tokens per sequence, prompt included.
         token_budget: Largest ``rows x longest row`` of a micro-batch.
         packed: Rows stand one after another without padding: the budget is for the sum of their lengths.
+        together: A key per sequence. Sequences of one key follow one another, the key with the longest sequence first;
+            none keeps to the lengths alone.
     """
     if token_budget < 1:
         raise ValueError(f"token_budget: expected at least 1, got {token_budget}")
+    longest: dict[Hashable, int] = {}
+    for key, length in zip(together, lengths, strict=False):
+        longest[key] = max(length, longest.get(key, 0))
+    place = {key: at for at, key in enumerate(longest)}
+
+    def order(index: int) -> tuple[int, int, int]:
+        key = together[index] if together else None
+        return (-longest[key], place[key], -lengths[index]) if together else (0, 0, -lengths[index])
+
     batches: list[list[int]] = []
-    tokens = 0  # of the last micro-batch
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        more = lengths[index] if packed or not batches else lengths[batches[-1][0]]
-        if batches and tokens + more <= token_budget:
+    tokens = widest = 0  # of the last micro-batch: its tokens, and its longest row
+    for index in sorted(range(len(lengths)), key=order):
+        wider = max(widest, lengths[index])
+        wanted = tokens + lengths[index] if packed else wider * (len(batches[-1]) + 1 if batches else 1)
+        if batches and wanted <= token_budget:
             batches[-1].append(index)
-            tokens += more
+            tokens, widest = wanted, wider
         else:
             batches.append([index])
-            tokens = lengths[index]
+            tokens = widest = lengths[index]
     return batches
 
 

@@ -261,7 +261,10 @@ def _parts(
     """Tokens by part; what no message and no completion accounts for is the chat template's own."""
     count = policies.renderer.encode_text
     messages = [message for turn in turns for message in turn.action.messages]
-    sizes = {role: sum(len(count(m["content"])) for m in messages if m["role"] == role) for role in ("system", "user")}
+    roles = {"system": ("system",), "user": ("user", "tool")}
+    sizes = {
+        name: sum(len(count(m["content"])) for m in messages if m["role"] in these) for name, these in roles.items()
+    }
     sampled = sum(len(turn.action.tokens.completion_ids) for turn in turns if turn.action.tokens)
     earlier = sum(len(count(m["content"])) for m in messages if m["role"] == "assistant")
     template = total - sum(sizes.values()) - sampled - earlier
@@ -289,9 +292,11 @@ def _notes(
     notes = []
     if row_turns[0] > 0 and config.context == "transcript":
         notes.append(f"the student's chat was begun anew at turn {row_turns[0] + 1}; earlier turns may be cut from it")
-    first = turns[row_turns[0]].action.messages[-1]["content"]
+    first = turns[row_turns[0]].action.messages
     longest = min(config.history_length, row_turns[0]) if config.context == "window" else 0
-    left = len(getattr(first, "shorter", ()))
+    # A window is one message that knows its shorter forms, or, of an agent that calls tools, a chat.
+    chat = sum(message["role"] == "assistant" for message in first)
+    left = max(len(getattr(first[-1]["content"], "shorter", ())), chat)
     if left < longest:
         notes.append(f"CUT: {longest - left} of {longest} turns of the student's history, to fit max_prompt_length")
     if not readings:

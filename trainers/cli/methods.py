@@ -31,13 +31,15 @@ its defaults."""
 LEGEND = (
     "S, O, T: log-prob of the sampled token by the student, the weights that sampled, the teacher. H: the student's "
     "entropy. A: advantage. reward: whether the policy gradient is in the loss. aux: -w S is added to it; divergence: "
-    "w D of whole distributions is; adv_mul, adv_add: A is multiplied, or added to. coef: its coefficient."
+    "w D of whole distributions is; adv_mul, adv_add: A is multiplied, or added to "
+    "(adv_add_signed: but keeps its sign). coef: its coefficient."
 )
 ENTERS = {
     "none": "nowhere",
     "aux": "loss + c (-w S)",
     "adv_mul": "A ((1 - c) + c w) in place of A",
     "adv_add": "A + c w in place of A",
+    "adv_add_signed": "A + c w in place of A, which keeps its sign: at most down to 0, and 0 stays 0",
     "divergence": "loss + c w D, D the divergence of whole next-token distributions",
 }
 WEIGHTS = {

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sdar_envs.privileged import split_info
 
+from .calls import readable_result, short_forms, typed_action
 from .flags import add_environment_argument, add_trust_argument, chosen_environment, read_pairs
 from .game_ids import seat_id
 from .seats import seat_options
@@ -23,7 +24,7 @@ from .terminal import clean, make_console, one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from agents.base import Action, Agent
+    from agents.base import Action, Agent, Episode
     from sdar_envs.privileged import Privileged, StudentView
 
     from ..rollout.batch_env import BatchEnv
@@ -126,7 +127,7 @@ class Screen:
 
     def show(self, observation: str, info: Mapping[str, Any], *, begins: bool) -> None:
         """Show one state; of the teacher's side, what has changed since the state before."""
-        self.console.print(clean(observation))
+        self.console.print(clean(readable_result(observation)))
         if self.privileged:
             lines = privileged_lines(split_info(observation, info)[1])
             fresh = lines if begins else [line for line in lines if line not in self._known]
@@ -195,7 +196,20 @@ def play(
     screen.console.print(
         f"\n{outcome} after {counted}, return {episode.return_:g}, {invalid} not understood", style="bold"
     )
+    if said := ending(episode):
+        screen.console.print(said)
     return rollout
+
+
+def ending(episode: Episode) -> str:
+    """What a world says of the calls of an episode that is over; "" where it says nothing."""
+    wrong = episode.first_wrong_turn
+    if wrong is None:
+        return ""
+    if wrong < 0:
+        return f"score {episode.score:.2f}; no step was wrong"
+    action = one_line(episode.turns[wrong].action.text)
+    return f"score {episode.score:.2f}; the first wrong step was step {wrong + 1}: {action}"
 
 
 class ShownEnv:
@@ -279,17 +293,22 @@ class HumanPlayer:
             except EOFError:
                 raise Leave from None
             if not line.startswith(":"):
-                return line
+                return typed_action(line, view.admissible_actions)
             command = line[1:].strip()
             if command == "quit":
                 raise Leave
             if command == "actions":
-                listed = [one_line(action) for action in view.admissible_actions]
+                listed = [one_line(action) for action in typed_words(view)]
                 self._console.print("; ".join(listed[:SHOWN_ACTIONS]) or "this environment lists none", style="dim")
                 if len(listed) > SHOWN_ACTIONS:
                     self._console.print(f"... and {len(listed) - SHOWN_ACTIONS} more", style="dim")
             else:
                 self._console.print(HELP, style="dim")
+
+
+def typed_words(view: StudentView) -> Sequence[str]:
+    """What can be typed now: calls of tools in their short form, any other actions as they are."""
+    return list(short_forms(view.admissible_actions)) or view.admissible_actions
 
 
 def read_line(console: Console) -> Callable[[StudentView], str]:
@@ -313,7 +332,7 @@ def _prompt_with_completion() -> Callable[[StudentView], str]:
     session: PromptSession[str] = PromptSession(history=InMemoryHistory(), complete_while_typing=True)
 
     def prompt(view: StudentView) -> str:
-        actions = [one_line(action) for action in view.admissible_actions]
+        actions = [one_line(action) for action in typed_words(view)]
         # The whole line is one candidate: "go to fri" completes to "go to fridge 1".
         completer = WordCompleter([*actions, ":actions", ":help", ":quit"], sentence=True, match_middle=True)
         return session.prompt("\n> ", completer=completer, bottom_toolbar=HELP)

@@ -26,7 +26,7 @@ class Setup:
     """A run before anything is built: `model` is None where the embedded tiny model is meant.
 
     `given` has the names of the options that stand on the command line itself, not in a preset or a file.
-    `teacher_context` is a user's own, as ``module:function``.
+    `teacher_context` is a user's own, as ``module:function``. `warm_start` is the preset's.
     """
 
     env_id: str
@@ -35,6 +35,7 @@ class Setup:
     preset: str | None
     given: tuple[str, ...] = ()
     teacher_context: str | None = None
+    warm_start: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def add_setup_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +81,8 @@ def resolve_setup(options: argparse.Namespace) -> Setup:
     given = merge(of_game, from_file, pairs, flags)
     chosen = merge(preset_config(preset, given.get("method"), lora=asks_for_lora(given)), given)
     named = preset.name if preset else None
-    return Setup(env_id, model, build_config(chosen), named, tuple({**pairs, **flags}), teacher_context)
+    warm_start = preset.warm_start if preset else {}
+    return Setup(env_id, model, build_config(chosen), named, tuple({**pairs, **flags}), teacher_context, warm_start)
 
 
 def seat_of_game(game: str | None, env_id: str | None, flags: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:

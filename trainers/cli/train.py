@@ -113,7 +113,7 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
         console.print(f"  note: {line}")
     check_env_kwargs(setup.env_id, setup.config.environment_kwargs)
     if setup.model is None:
-        require_demonstrations(setup, tiny_positions(warm_pairs))
+        require_demonstrations(setup, tiny_positions(setup, warm_pairs))
         require_environment(setup)  # with a model, the trainer makes it before it reads the model
     elif demonstrations:
         require_demonstrations(setup, None)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..options.convert import nested
+from ..options.convert import merge, nested
 from .flags import read_pairs
 from .terminal import duration, one_line, percent
 
@@ -30,15 +30,15 @@ def read_warm_start(words: Sequence[str]) -> tuple[bool, dict[str, Any]]:
     return asked, nested(read_pairs([word for word in words if word != DEMONSTRATIONS], "--warm-start"))
 
 
-def tiny_positions(pairs: dict[str, Any]) -> int:
-    """The positions of the tiny model that options of its warm start describe.
+def tiny_positions(setup: Setup, pairs: dict[str, Any]) -> int:
+    """The positions of the tiny model that options of its warm start describe, a preset's and those of a command.
 
     Raises:
         ValueError: An unknown key.
     """
     from ..warm_start.warm_start import warm_start_config
 
-    return warm_start_config(pairs, "--warm-start").model.max_position_embeddings
+    return warm_start_config(merge(setup.warm_start, pairs), "--warm-start").model.max_position_embeddings
 
 
 def require_demonstrations(setup: Setup, positions: int | None) -> None:
@@ -94,7 +94,7 @@ def warm_tiny_model(console: Console, setup: Setup, pairs: dict[str, Any], cache
         warm = warm_start(
             setup.config,
             setup.env_id,
-            config=warm_start_config(pairs, "--warm-start"),
+            config=warm_start_config(merge(setup.warm_start, pairs), "--warm-start"),
             cache_dir=Path(cache_dir) if cache_dir else None,
             report=report,
             advance=advance,

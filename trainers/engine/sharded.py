@@ -57,7 +57,15 @@ class FullySharded(SeveralProcesses):
         """Cut a model over the processes, layer by layer, so that no device ever holds all of it in float32.
 
         The parameters begin as they are in the precision that computes, as those of other engines do.
+
+        Raises:
+            ValueError: ``share_prompts`` is on, or ``packing`` cannot be.
         """
+        if self.local.share_prompts:
+            raise ValueError(
+                "share_prompts: expected the whole model in every process, got sharding fsdp, which gathers parameters "
+                "anew for each reading of a prompt: set sharding to ddp, or leave share_prompts out"
+            )
         packs = packs_rows(model, self.local.packing)
         disable_dropout(model)
         _round(model, self.dtype)

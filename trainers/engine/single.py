@@ -41,6 +41,7 @@ class SingleProcess:
     dtype: torch.dtype
     gradient_checkpointing: bool
     packing: bool | str = AUTO
+    share_prompts: bool = False
 
     @classmethod
     def of(cls, options: MachineOptions) -> SingleProcess:
@@ -55,7 +56,7 @@ class SingleProcess:
         on_gpu = device.type == "cuda"
         bf16 = on_gpu if options.bf16 == AUTO else bool(options.bf16)
         recompute = on_gpu if options.gradient_checkpointing == AUTO else bool(options.gradient_checkpointing)
-        return cls(device, torch.bfloat16 if bf16 else torch.float32, recompute, options.packing)
+        return cls(device, torch.bfloat16 if bf16 else torch.float32, recompute, options.packing, options.share_prompts)
 
     @property
     def rank(self) -> int:
@@ -79,7 +80,8 @@ class SingleProcess:
         their precision: rotary frequencies of 16 bits are wrong by up to .2 %, which at position 1,000 is a radian.
 
         Raises:
-            ValueError: ``packing`` is on, and the model's attention does not keep rows apart by their positions.
+            ValueError: ``packing`` is on, and the model's attention does not keep rows apart by their positions; or
+                ``share_prompts`` is on, and cannot be (`shares_prompts`).
         """
         if self.device.type == "cpu" and sum(p.numel() for p in model.parameters()) > LARGE_ON_CPU:
             give_freed_blocks_back()
@@ -92,7 +94,9 @@ class SingleProcess:
         disable_dropout(model)
         if self.gradient_checkpointing:
             recompute_activations(model)
-        return PolicyModel(model, packs_rows=packs_rows(model, self.packing)).eval()
+        packs = packs_rows(model, self.packing)
+        shares = shares_prompts(model, self.share_prompts, packs=packs, recompute=self.gradient_checkpointing)
+        return PolicyModel(model, packs_rows=packs, shares_prompts=shares).eval()
 
     def reader(self, model: Any) -> PolicyModel:
         """A root module around a model of its own that only reads."""
@@ -237,6 +241,37 @@ def packs_rows(model: Any, packing: bool | str) -> bool:
             f"layers of {', '.join(sorted(layers))}: leave packing at auto"
         )
     return bool(packing)
+
+
+def shares_prompts(model: Any, asked: bool, *, packs: bool, recompute: bool) -> bool:
+    """Whether prompts that rows have in common are read once.
+
+    Args:
+        model: A causal LM of transformers.
+        asked: The option ``share_prompts``.
+        packs: Whether rows stand one after another.
+        recompute: Whether activations are recomputed.
+
+    Raises:
+        ValueError: It is asked for, and the rest of a row cannot be read behind kept keys and values.
+    """
+    if not asked:
+        return False
+    layers = set(getattr(model.config.get_text_config(), "layer_types", None) or ["full_attention"])
+    rotary = hasattr(model.config.get_text_config(), "rope_parameters")
+    for wrong, expected, remedy in (
+        (recompute, "kept activations, got gradient_checkpointing, which keeps no keys and values", "switch one off"),
+        (packs, "padded rows, got packed ones", "set packing to false, or leave share_prompts out"),
+        (
+            layers != {"full_attention"} or not rotary,
+            "full attention in every layer and rotary positions, got "
+            f"{type(model).__name__} with layers of {', '.join(sorted(layers))}",
+            "leave it out",
+        ),
+    ):
+        if wrong:
+            raise ValueError(f"share_prompts: expected {expected}: {remedy}")
+    return True
 
 
 def load_model(

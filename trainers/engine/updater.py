@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batch.row import SampledRow, WeighedRow, require_stage
-from ..batch.token_batch import collate, loss_tokens, micro_batches, mini_batches
+from ..batch.token_batch import collate, loss_tokens, mini_batches
 from ..forward.distributions import against
 from ..forward.passes import score_views
 from ..forward.root import PolicyModel
@@ -285,8 +285,7 @@ class Updater:
         denominator = loss_denominator(tokens, options)
         views = plan.method.teacher_views if plan.coefficient else ()
         parts = []
-        lengths = [len(row.student.ids) for row in rows]
-        batches = micro_batches(lengths, options.micro_batch_tokens, packed=self.root.packs_rows)
+        batches = self.root.cut([row.student for row in rows], options.micro_batch_tokens)
         for indices in self.root.in_step(batches):
             if not indices:
                 self.root.idle_pass(self.pad_id)

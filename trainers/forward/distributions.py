@@ -28,7 +28,6 @@ from agents.base import View
 
 from ..batch.row import ScoredRow
 from ..batch.teacher_tokens import TeacherTokens
-from ..batch.token_batch import micro_batches
 from ..batch.transfer import arrived, to_device, to_host
 from ..maths.divergences import divergence, with_tail
 from ..options import MethodOptions, Options
@@ -105,8 +104,7 @@ def read_distributions(
     scores: list[list[float]] = [[] for _ in views]
     tokens = [TeacherTokens()] * len(views)
     found: list[tuple[list[int], Tensor, list[Tensor]]] = []
-    lengths = [len(view.ids) for view in views]
-    batches = micro_batches(lengths, options.micro_batch_tokens, packed=root.packs_rows)
+    batches = root.cut(views, options.micro_batch_tokens)
     for indices in root.in_step([own for own in batches if any(views[index].loss_positions for index in own)]):
         if not indices:
             root.idle_pass(pad_id)

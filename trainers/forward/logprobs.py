@@ -5,6 +5,7 @@ The backbone runs once over the right-padded batch; hidden states are taken at t
 Logits are divided by the sampling temperature in float32 before the log-softmax. Right padding under causal
 attention cannot reach a real token, so no padding mask is built and the fast causal kernels stay available. Where the
 attention keeps rows apart by their positions, they can stand in one row instead, one after another, without padding.
+Prompts that rows have in common can be read once (`shared_prompts`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from agents.base import View
 
 from ..batch.transfer import to_device
+from .shared_prompts import rest_states, shared_prompts
 
 # With a smaller vocabulary the logits of a micro-batch take little memory, and recomputing them would only cost time.
 CHUNKED_VOCABULARY = 8192
@@ -102,6 +104,7 @@ def score(
     look: Look | None = None,
     keep_hidden: bool = False,
     packed: bool = False,
+    share_prompts: bool = False,
 ) -> Scored:
     """Score the sampled tokens of `views` in one pass of the backbone.
 
@@ -118,6 +121,7 @@ def score(
         keep_hidden: Whether to return the hidden states that the head read.
         packed: Put the views one after another instead of padding them. Position ids that begin anew keep them apart:
             flash attention takes them as they are; other attention builds a mask of all tokens by all tokens.
+        share_prompts: Read prompts that rows have in common once (`shared_prompts`); not together with `packed`.
 
     Returns:
         Float32 ``[B, T]`` log-probs (0 outside the mask), the mask, entropies or None, and what `look` returned; T is
@@ -131,7 +135,7 @@ def score(
     if not temperature > 0:
         raise ValueError(f"temperature: expected above 0 to score samples, got {temperature}")
     check_head(model)
-    states = loss_states(model, views, pad_id=pad_id, packed=packed)
+    states = loss_states(model, views, pad_id=pad_id, packed=packed, share_prompts=share_prompts)
     output = head_logprobs(
         model.get_output_embeddings(),
         states.hidden_NH,
@@ -146,22 +150,36 @@ def score(
     return scored._replace(logprobs_BT=scored.spread(output.logprobs_N), entropy_BT=entropy_BT)
 
 
-def loss_states(model: Any, views: Sequence[View], *, pad_id: int, packed: bool = False) -> LossStates:
-    """Run the backbone once over `views` and take what the LM head needs.
+def loss_states(
+    model: Any, views: Sequence[View], *, pad_id: int, packed: bool = False, share_prompts: bool = False
+) -> LossStates:
+    """Run the backbone once over `views`, or once over their prompts and once over the rest; take what the head needs.
 
     Raises:
         ValueError: A loss position outside its sequence.
     """
     device = model.get_output_embeddings().weight.device
     ids_BL, flat_N, counts = _padded(views, pad_id)
+    mask_BT = to_device(torch.arange(max(counts))[None, :] < torch.tensor(counts)[:, None], device)
+    decoder = model.get_decoder()
+    divided = shared_prompts(views) if share_prompts else None
+    if divided is not None:
+        states_BSH = rest_states(decoder, divided, pad_id=pad_id, device=device)
+        # A rest begins one token before its row's first loss token, whose predicting state is therefore its first.
+        width = states_BSH.shape[1]
+        before = [
+            row * width + position - view.loss_positions[0]
+            for row, view in enumerate(views)
+            for position in view.loss_positions
+        ]
+        states_NH = states_BSH.reshape(-1, states_BSH.shape[-1])[to_device(torch.tensor(before), device)]
+        return LossStates(states_NH, to_device(ids_BL.reshape(-1)[flat_N], device), mask_BT)
     position_ids = torch.arange(ids_BL.shape[1], device=device)[None, :]
     if packed and len(views) > 1:
         lengths = [len(view.ids) for view in views]
         ids_BL, flat_N = _packed(ids_BL, flat_N, lengths, counts)
         position_ids = to_device(torch.cat([torch.arange(length) for length in lengths])[None, :], device)
     ids_BL, flat = to_device(ids_BL, device), to_device(flat_N, device)
-    mask_BT = to_device(torch.arange(max(counts))[None, :] < torch.tensor(counts)[:, None], device)
-    decoder = model.get_decoder()
     hidden_BLH = decoder(input_ids=ids_BL, position_ids=position_ids, use_cache=False).last_hidden_state
     # The token at position p is predicted from the state at p - 1; positions are at least 1, so rows do not mix.
     hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[flat - 1]

@@ -8,7 +8,6 @@ import torch
 
 from agents.base import View
 
-from ..batch.token_batch import micro_batches
 from ..batch.transfer import arrived, to_host
 from .logprobs import Look, Scored
 from .root import PolicyModel
@@ -70,7 +69,7 @@ def score_rows(
     """
     results: list[list[float]] = [[] for _ in views]
     found: list[tuple[list[int], torch.Tensor]] = []
-    batches = micro_batches([len(view.ids) for view in views], token_budget, packed=root.packs_rows)
+    batches = root.cut(views, token_budget)
     for indices in root.in_step([own for own in batches if any(views[index].loss_positions for index in own)]):
         if not indices:
             root.idle_pass(pad_id)

@@ -17,7 +17,9 @@ from torch import nn
 
 from agents.base import View
 
+from ..batch.token_batch import micro_batches
 from .logprobs import Look, Scored, score
+from .shared_prompts import prompt_key
 
 
 def _as_many(passes: int) -> int:
@@ -30,6 +32,7 @@ class PolicyModel(nn.Module):
     Args:
         language_model: A causal LM of transformers (``get_decoder``, ``get_output_embeddings``).
         packs_rows: Rows of a pass stand one after another instead of being padded (`logprobs.score`).
+        shares_prompts: Prompts that rows of a pass have in common are read once (`shared_prompts`).
 
     Attributes:
         passes_of_all: From the passes that this process needs to those that every process makes. Where parameters are
@@ -38,11 +41,18 @@ class PolicyModel(nn.Module):
 
     passes_of_all: Callable[[int], int]
 
-    def __init__(self, language_model: Any, *, packs_rows: bool = False) -> None:
+    def __init__(self, language_model: Any, *, packs_rows: bool = False, shares_prompts: bool = False) -> None:
         super().__init__()
         self.language_model = language_model
         self.packs_rows = packs_rows
+        self.shares_prompts = shares_prompts
         self.passes_of_all = _as_many
+
+    def cut(self, views: Sequence[View], token_budget: int) -> list[list[int]]:
+        """The micro-batches of `views`: indices of those that one pass reads; see `token_batch.micro_batches`."""
+        lengths = [len(view.ids) for view in views]
+        together = [prompt_key(view) for view in views] if self.shares_prompts else ()
+        return micro_batches(lengths, token_budget, packed=self.packs_rows, together=together)
 
     def in_step(self, batches: Sequence[list[int]]) -> list[list[int]]:
         """The micro-batches of this process, and empty ones for the passes that only others need (`idle_pass`)."""
@@ -76,6 +86,7 @@ class PolicyModel(nn.Module):
             look=look,
             keep_hidden=keep_hidden,
             packed=self.packs_rows,
+            share_prompts=self.shares_prompts,
         )
 
     @property

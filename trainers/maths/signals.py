@@ -87,3 +87,29 @@ def mean_of_teachers(teachers_VBT: Tensor) -> Tensor:
 def max_of_teachers(teachers_VBT: Tensor) -> Tensor:
     """Several readings as one: the highest log-prob of each token over the first axis."""
     return teachers_VBT.max(dim=0).values
+
+
+def contrast(right_BT: Tensor, wrong_VBT: Tensor) -> Tensor:
+    """``e = T_right - log mean_v exp(T_wrong,v)``: how much likelier a right hint makes the token than wrong ones do.
+
+    What any hint does to the wording, right or wrong, cancels (RLCSD, arXiv 2606.11709). Detached.
+
+    Args:
+        right_BT: Log-probs given the right hint.
+        wrong_VBT: Log-probs given each of the wrong hints.
+    """
+    return right_BT.detach() - mean_of_teachers(wrong_VBT.detach())
+
+
+def squashed(signal_BT: Tensor, tau: float, least: float) -> Tensor:
+    """``tanh(x / tau)``, and 0 where that is no larger than `least`: a bounded push, or none. Detached."""
+    bounded_BT = torch.tanh(signal_BT.detach() / tau)
+    return torch.where(bounded_BT.abs() > least, bounded_BT, torch.zeros_like(bounded_BT))
+
+
+def without_crossing(advantages_BT: Tensor, shift_BT: Tensor) -> Tensor:
+    """``A + shift``, stopped at 0: the sign stays that of A, and an A of 0 stays 0."""
+    shifted_BT = advantages_BT + shift_BT
+    up_BT, down_BT = shifted_BT.clamp(min=0.0), shifted_BT.clamp(max=0.0)
+    kept_BT = torch.where(advantages_BT < 0.0, down_BT, torch.zeros_like(shifted_BT))
+    return torch.where(advantages_BT > 0.0, up_BT, kept_BT)

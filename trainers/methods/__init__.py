@@ -7,6 +7,7 @@ its kind, which is imported here; `register` adds one from anywhere else.
 
 from __future__ import annotations
 
+from . import contrastive as contrastive
 from . import core as core
 from . import information as information
 from . import successors as successors

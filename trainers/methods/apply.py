@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..batch.row import ScoredRow, WeighedRow, advanced, require_stage
 from ..batch.token_batch import TokenBatch, collate
-from ..maths import losses
+from ..maths import losses, signals
 from .method import COMBINES, IterationPlan, Method
 
 
@@ -140,6 +140,8 @@ def apply(plan: IterationPlan, batch: TokenBatch) -> Injected:
     aux         loss + c (-w S)                                        -c w
     adv_mul     A becomes A ((1 - c) + c w)                            through the clipped policy gradient
     adv_add     A becomes A + c w                                      through the clipped policy gradient
+    adv_add_    the same, but A never changes its sign, and 0 stays 0  through the clipped policy gradient
+    signed
     divergence  loss + c w D, D a live divergence of whole             c w dD/dS, all tokens of the vocabulary
                 next-token distributions (``batch.divergence_BT``)
     ==========  =====================================================  ======================================
@@ -163,6 +165,8 @@ def apply(plan: IterationPlan, batch: TokenBatch) -> Injected:
         injected.advantages_BT = batch.advantages_BT * factor
     elif method.injection == "adv_add":
         injected.advantages_BT = batch.advantages_BT + coef * weight
+    elif method.injection == "adv_add_signed":
+        injected.advantages_BT = signals.without_crossing(batch.advantages_BT, coef * weight)
     else:
         if batch.divergence_BT is None:
             raise ValueError(

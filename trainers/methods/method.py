@@ -30,7 +30,7 @@ from .schedules import Schedule, constant, linear_decay
 
 VIEWS = ("plain", "privileged")
 GROUPS = ("core", "ours", "equal information", "control", "successor")
-INJECTIONS = ("none", "aux", "adv_mul", "adv_add", "divergence")
+INJECTIONS = ("none", "aux", "adv_mul", "adv_add", "adv_add_signed", "divergence")
 NEEDS = frozenset({"privileged", "entropy", "vocabulary", "step_rewards", "plan"})
 FIDELITIES = ("code", "paper", "digest", "ours")
 TEACHER_WEIGHTS = ("current", "initial", "ema")

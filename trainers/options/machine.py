@@ -73,6 +73,12 @@ class MachineOptions(OptionGroup):
         "rows of a forward pass one after another in the place of padding; auto: with flash attention",
         maths=False,
     )
+    share_prompts: bool = _option(
+        False,
+        "read prompts that rows of a forward pass have in common once, as those of a group do in a transcript; changes "
+        "speed, memory and rounding only",
+        maths=False,
+    )
 
     def fill(self) -> None:
         """The tokens of a forward pass, where none were given (`engine.single.fitted` lowers them for large models)."""

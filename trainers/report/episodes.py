@@ -79,6 +79,18 @@ def load_privileged(run: Path, episodes: Sequence[Record]) -> list[list[Any] | N
     return found
 
 
+def records_of(path: Path) -> Iterator[Record]:
+    """The episodes of a log, one at a time; none where there is no log.
+
+    Raises:
+        RunDirectoryError: A line of the log is no record.
+    """
+    if path.is_file():
+        for _, record in _records(path):
+            if isinstance(record.get("turns"), list):
+                yield record
+
+
 def episodes_of_phase(run: Path, phase: str, iteration: int) -> dict[str, bool | None]:
     """Whether each task of an evaluation was won, by task; None where its environment broke.
 

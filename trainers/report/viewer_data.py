@@ -154,6 +154,7 @@ def _episode(
 ) -> dict[str, Any]:
     turns = record.get("turns") or []
     known = [*(privileged or ()), *[None] * len(turns)]
+    wrong = record.get("first_wrong_turn")
     return {
         "arm": arm,
         "phase": clean(str(record.get("phase"))),
@@ -168,6 +169,7 @@ def _episode(
         "claims": staleness(record, stale),
         "claim_ids": [texts.number(claim) for claim in record.get("claim_ids") or []],
         "member": int(record.get("member", 0)),
+        "wrong": wrong if type(wrong) is int else None,
         "turns": [_turn(turn, known[number], texts) for number, turn in enumerate(turns)],
     }
 

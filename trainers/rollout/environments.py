@@ -17,6 +17,7 @@ from typing import Any
 from sdar_envs.core import SPLITS, resolve_split
 from sdar_envs.privileged import split_info
 from sdar_envs.references import import_own
+from sdar_envs.tool_sets import ANY_ACTION, ToolSet, tool_set_of
 
 from .faults import FAULT_TEXTS, Fault
 from .making import (
@@ -281,6 +282,13 @@ class EnvironmentSource:
         if self._stated is not None and not self._stated.has_objects:
             return None
         return getattr(self._probe.unwrapped, "skill_bank", None)
+
+    @property
+    def tool_set(self) -> ToolSet:
+        """The environment's tools; one that takes any action where it has none of its own."""
+        if self._stated is not None and not self._stated.has_objects:
+            return ANY_ACTION
+        return tool_set_of(self._probe.unwrapped)
 
     def close(self) -> None:
         """End the workers, and close the environment that was made to answer questions; both can be used again."""

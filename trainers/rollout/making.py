@@ -178,7 +178,8 @@ class Statement:
         parameters: Names of its constructor's arguments.
         world_version: Its own, or ``"unknown"``.
         reward_threshold: Of its registration.
-        has_objects: Whether it has a skill bank, or names clusters of tasks, which only its own process can ask.
+        has_objects: Whether it has a skill bank or tools, or names clusters of tasks, which only its own process can
+            ask.
         first_info: `info` of its first task; empty where that cannot be begun.
     """
 
@@ -216,7 +217,8 @@ def statement_of(env: Environment, splits: Sequence[str], seeds: Sequence[str]) 
         sorted(constructor_names(env)),
         world_version_of(env),
         reward_threshold_of(env),
-        getattr(own, "skill_bank", None) is not None or callable(getattr(own, "cluster_of", None)),
+        getattr(own, "skill_bank", None) is not None
+        or any(callable(getattr(own, name, None)) for name in ("cluster_of", "tool_set")),
         dict(first),
     )
 

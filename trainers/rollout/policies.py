@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.base import Turn, View
-from agents.chat import ChatAgent, end_ids
+from agents.chat import ChatAgent, end_ids, style_of
 from agents.relabel import plain_view
 from agents.rendering import ChatRenderer
 from agents.sampling.base import Sampler
@@ -118,12 +118,19 @@ def make_policies(
         raise ValueError(without_privileged(method, options, source, needed))
     if teaches and "plan" in method.needs and "plan" not in source.privileged_keys:
         raise ValueError(without_plan(method, source))
-    renderer = ChatRenderer(tokenizer, enable_thinking=options.enable_thinking, append_history=options.append_history)
+    tools = source.tool_set if options.prompt_style == "tools" else None
+    renderer = ChatRenderer(
+        tokenizer,
+        enable_thinking=options.enable_thinking,
+        append_history=options.append_history,
+        tools=None if tools is None else tools.schemas(),
+    )
+    wording = style_of(options.prompt_style, renderer, tools)
 
     def teacher_of(privilege: str) -> Teacher:
         return Teacher(
             renderer,
-            options.prompt_style,
+            wording,
             privilege=privilege,
             position=options.position,
             budget_tokens=options.teacher_budget,
@@ -178,6 +185,7 @@ def make_policies(
             when_full=options.when_full,
             stop=options.stop,
             sampler=sampler,
+            tools=tools,
         )
 
     return Policies(

@@ -142,6 +142,7 @@ class RunningEpisodes:
         if reason is StopReason.TERMINATED and episode.success:
             reason = StopReason.SUCCESS
         episode.stop_reason = reason
+        episode.first_wrong_turn = None if reason is StopReason.FAILED else first_wrong_turn(state.info)
         self._ended += 1
         if self._advance is not None:
             self._advance(self._ended, self._tasks)
@@ -156,3 +157,12 @@ class RunningEpisodes:
         """`info` that cannot be read or copied fails the episode."""
         fault = Fault(FaultKind.INVALID, f"info cannot be read or copied: {fault_of(error).what}")
         return Reply(failure=f"{where}: {fault}", fault=fault.kind, detail=fault_of(error).text)
+
+
+def first_wrong_turn(info: Mapping[str, Any]) -> int | None:
+    """The turn that a world's ``info["breakdown"]`` names once an episode is over; None where it names none."""
+    breakdown = info.get("breakdown")
+    if not isinstance(breakdown, Mapping) or breakdown.get("over") is not True:
+        return None
+    named = breakdown.get("first_wrong_call")
+    return named if type(named) is int else None

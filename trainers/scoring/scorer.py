@@ -16,7 +16,7 @@ from agents.base import View
 
 from ..batch.row import SampledRow, ScoredRow, WeighedRow, advanced
 from ..batch.teacher_tokens import TeacherTokens
-from ..batch.token_batch import collate, micro_batches
+from ..batch.token_batch import collate
 from ..engine.base import Engine, owns
 from ..forward.distributions import read_distributions
 from ..forward.passes import score_rows, score_views
@@ -143,7 +143,7 @@ class Scorer:
             return list(rows)
         own = [at for at in places if owns(self.engine, rows[at].group_id)]
         found: dict[int, list[float]] = {}
-        batches = micro_batches([len(rows[at].student.ids) for at in own], self.options.micro_batch_tokens)
+        batches = self.root.cut([rows[at].student for at in own], self.options.micro_batch_tokens)
         for indices in self.root.in_step(batches):
             if not indices:
                 with torch.no_grad():

@@ -116,7 +116,7 @@ def make_plan(content: Mapping[str, Any], where: str) -> Plan:
         preset=_preset_name(content, env_id, model),
         model=None if model is None else str(model),
         common=common,
-        warm_start=nested(content.get("warm_start") or {}),
+        warm_start=_warm_start(content, env_id, model),
         seeded=_seeded(content.get("seeded"), env_id, base.env_kwargs),
         arms=tuple(arms),
         seeds=seeds,
@@ -304,6 +304,13 @@ def _preset_name(content: Mapping[str, Any], env_id: str, model: Any) -> str | N
         return load_preset(str(named)).name
     found = preset_of(model or None, env_id)
     return None if found is None else found.name
+
+
+def _warm_start(content: Mapping[str, Any], env_id: str, model: Any) -> dict[str, Any]:
+    """What the plan says of the tiny model's warm start, over what its preset says."""
+    name = _preset_name(content, env_id, model)
+    preset = {} if name is None or model is not None else load_preset(name).warm_start
+    return merge(preset, nested(content.get("warm_start") or {}))
 
 
 def _preset(content: Mapping[str, Any], env_id: str, model: Any) -> dict[str, Any] | None:
