@@ -47,8 +47,8 @@ class Preset:
 
     `family` is the kind of model that it is for: ``tiny`` is the model that the suite builds itself, ``smollm2`` the
     packaged SmolLM2, ``qwen3`` a Qwen3, ``qwen`` any other pretrained chat model (`model_family`). `config` holds the
-    options that differ from the defaults, as plain values, those of its ``base`` included; `warm_start` those of the
-    tiny model's warm start. `env_id` is `ANY` where it is for no environment in particular.
+    options that differ from the defaults, as plain values, `warm_start` those of the tiny model's warm start; those of
+    its ``base`` are included. `env_id` is `ANY` where it is for no environment in particular.
     """
 
     name: str
@@ -103,14 +103,14 @@ def read_preset(path: Path) -> Preset:
     warm_start = content.get("warm_start") or {}
     if not isinstance(warm_start, Mapping) or (warm_start and content["family"] != "tiny"):
         raise ValueError(f"{path}: expected a mapping under warm_start, in a preset of the family tiny alone")
-    base = read_preset(path.parent / f"{content['base']}.yaml").config if "base" in content else {}
+    base = read_preset(path.parent / f"{content['base']}.yaml") if "base" in content else None
     return Preset(
         path.stem,
         str(content["summary"]),
         content["family"],
         str(content["env_id"]),
-        merge(base, config),
-        nested(warm_start),
+        merge(base.config if base else {}, config),
+        merge(base.warm_start if base else {}, nested(warm_start)),
     )
 
 

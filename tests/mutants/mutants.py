@@ -400,8 +400,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "the rest of a row has the positions that follow its prompt",
         "trainers/forward/shared_prompts.py",
-        "starts_B[:, None] + torch",
-        "starts_B[:, None] * 0 + torch",
+        "lengths_U[rows][:, None] + torch",
+        "lengths_U[rows][:, None] * 0 + torch",
         T + "test_shared_prompts.py",
     ),
     _mutant(

@@ -99,11 +99,11 @@ def test_it_plays_an_episode_by_tool_calls_once_it_was_shown_their_form(smollm2:
     agent = player(model.eval(), tokenizer, tool_set_of(env.unwrapped))
     before, _ = play(agent, env)
     assert Parse.OK not in before
-    played = play_demonstrations(WorldScript(*QUESTIONS), 16, 0.0, seed=1, successful=True)
+    played = play_demonstrations(WorldScript(*QUESTIONS), 48, 0.0, seed=1, successful=True)
     views = demonstration_views(played, agent, None)
     tuning = FineTuningConfig(batch_size=2, warmup_steps=2)
     cloner = Cloner(model, views, tuning, key=("tools",), pad_id=agent.renderer.pad_id)
-    losses = [cloner.step() for _ in range(24)]
+    losses = [cloner.step() for _ in range(72)]
     print(f"loss {losses[0]:.2f} to {losses[-1]:.2f}, {cloner.tokens} tokens in {cloner.steps} steps")
     model.eval()
     parses, valid = play(agent, env)

@@ -124,3 +124,12 @@ def test_a_preset_with_a_base_holds_the_bases_options_and_its_own_over_them(tmp_
     assert read_preset(tmp_path / "second.yaml").config == {
         "seed": 1, "beta": 0.25, "env_kwargs": {"size": "full", "a": 2},
     }  # fmt: skip
+
+
+def test_a_warm_start_of_a_base_is_kept_and_its_values_can_be_replaced(tmp_path: Path) -> None:
+    head = "summary: s\nfamily: tiny\nenv_id: sdar/Pair-v0\n"
+    (tmp_path / "first.yaml").write_text(
+        f"{head}config: {{}}\nwarm_start: {{student_high: 0.55, model.hidden_size: 64}}\n"
+    )
+    (tmp_path / "second.yaml").write_text(f"{head}base: first\nconfig: {{}}\nwarm_start: {{student_high: 0.4}}\n")
+    assert read_preset(tmp_path / "second.yaml").warm_start == {"student_high": 0.4, "model": {"hidden_size": 64}}

@@ -213,18 +213,15 @@ def micro_batches(
     """
     if token_budget < 1:
         raise ValueError(f"token_budget: expected at least 1, got {token_budget}")
+    keys = together or [None] * len(lengths)
     longest: dict[Hashable, int] = {}
-    for key, length in zip(together, lengths, strict=False):
+    for key, length in zip(keys, lengths, strict=True):
         longest[key] = max(length, longest.get(key, 0))
     place = {key: at for at, key in enumerate(longest)}
-
-    def order(index: int) -> tuple[int, int, int]:
-        key = together[index] if together else None
-        return (-longest[key], place[key], -lengths[index]) if together else (0, 0, -lengths[index])
-
+    order = [(-longest[key], place[key], -length) for key, length in zip(keys, lengths, strict=True)]
     batches: list[list[int]] = []
     tokens = widest = 0  # of the last micro-batch: its tokens, and its longest row
-    for index in sorted(range(len(lengths)), key=order):
+    for index in sorted(range(len(lengths)), key=order.__getitem__):
         wider = max(widest, lengths[index])
         wanted = tokens + lengths[index] if packed else wider * (len(batches[-1]) + 1 if batches else 1)
         if batches and wanted <= token_budget:

@@ -164,7 +164,7 @@ def loss_states(
     decoder = model.get_decoder()
     divided = shared_prompts(views) if share_prompts else None
     if divided is not None:
-        states_BSH = rest_states(decoder, divided, pad_id=pad_id, device=device)
+        states_BSH = rest_states(decoder, divided, device=device)
         # A rest begins one token before its row's first loss token, whose predicting state is therefore its first.
         width = states_BSH.shape[1]
         before = [

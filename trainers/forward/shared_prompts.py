@@ -17,6 +17,7 @@ from torch import Tensor
 
 from agents.base import View
 
+from ..batch.token_batch import pad_rows
 from ..batch.transfer import to_device
 
 # A second pass of the backbone has costs of its own: sharing must spare at least this share of a pass's padded tokens.
@@ -72,35 +73,35 @@ def shared_prompts(views: Sequence[View]) -> SharedPrompts | None:
     return divided
 
 
-def rest_states(decoder: Any, divided: SharedPrompts, *, pad_id: int, device: torch.device) -> Tensor:
+def rest_states(decoder: Any, divided: SharedPrompts, *, device: torch.device) -> Tensor:
     """The last hidden states above every row's rest: ``[B, S, H]``, S the longest rest, values in padding undefined.
 
     Args:
         decoder: The backbone of a causal LM of transformers, with full attention and rotary positions.
         divided: The rows.
-        pad_id: Any valid id.
         device: Of the model.
     """
     from transformers import DynamicCache
 
-    prompts_UP, real_UP = _padded(divided.prompts, pad_id)
-    rests_BS, _ = _padded(divided.rests, pad_id)
+    lengths_U = torch.tensor([len(prompt) for prompt in divided.prompts])
+    prompts_UP = pad_rows(divided.prompts, int(lengths_U.max()), torch.long, device)
+    rests_BS = pad_rows(divided.rests, max(map(len, divided.rests)), torch.long, device)
+    real_UP = torch.arange(prompts_UP.shape[1])[None, :] < lengths_U[:, None]
     rows = torch.tensor(divided.prompt_of_row)
     cache = DynamicCache(config=decoder.config)
     decoder(
-        input_ids=to_device(prompts_UP, device),
+        input_ids=prompts_UP,
         position_ids=to_device(torch.arange(prompts_UP.shape[1])[None, :], device),
         past_key_values=cache,
         use_cache=True,
     )
     # Every row gets the keys and values of its own prompt.
     cache.batch_select_indices(to_device(rows, device))
-    starts_B = real_UP.sum(-1)[rows]
-    positions_BS = starts_B[:, None] + torch.arange(rests_BS.shape[1])[None, :]
+    positions_BS = lengths_U[rows][:, None] + torch.arange(rests_BS.shape[1])[None, :]
     # Padding of shorter prompts stands before the rests, so it must not be seen; padding of rests comes last.
-    seen_BL = torch.cat([real_UP[rows], torch.ones_like(rests_BS, dtype=torch.bool)], dim=1)
+    seen_BL = torch.cat([real_UP[rows], torch.ones(rests_BS.shape, dtype=torch.bool)], dim=1)
     found = decoder(
-        input_ids=to_device(rests_BS, device),
+        input_ids=rests_BS,
         position_ids=to_device(positions_BS, device),
         attention_mask=None if bool(real_UP.all()) else to_device(seen_BL.long(), device),
         past_key_values=cache,
@@ -108,11 +109,3 @@ def rest_states(decoder: Any, divided: SharedPrompts, *, pad_id: int, device: to
     )
     states_BSH: Tensor = found.last_hidden_state
     return states_BSH
-
-
-def _padded(sequences: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Sequences padded on the right, and where they are real: both ``[B, L]``."""
-    length = max(len(sequence) for sequence in sequences)
-    ids_BL = torch.tensor([[*sequence, *[pad_id] * (length - len(sequence))] for sequence in sequences])
-    real_BL = torch.arange(length)[None, :] < torch.tensor([len(sequence) for sequence in sequences])[:, None]
-    return ids_BL, real_BL
