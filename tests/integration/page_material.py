@@ -96,7 +96,7 @@ class Material:
         self.folder = folder
         # The embedded tiny model, and one that stands for any pretrained one.
         self.tiny = save_random_model(folder / "material-tiny")
-        self.pretrained = save_model(folder / "material-pretrained")
+        self.pretrained = save_model(folder / "material-pretrained", positions=32_768)  # of Qwen2.5
         (folder / "my_methods.py").write_text(blocks(ROOT / "docs" / "methods.md", "python")[0][0])
         (folder / "mine.py").write_text(OWN_ENVIRONMENT)
         for example in (ROOT / "examples").glob("*.py"):
@@ -161,16 +161,19 @@ class Material:
         """What stands for a run or a study of the reader's."""
         if not re.fullmatch(r"(runs|studies)/\S+", word):
             return word
-        if kind not in self._made:
-            self._made[kind] = self._make(kind)
-        return str(self._made[kind])
+        # Players of a game are told apart by their folders; else one run stands for all.
+        key = f"game {word}" if kind == "game" else kind
+        if key not in self._made:
+            self._made[key] = self._make(kind)
+        return str(self._made[key])
 
     def _make(self, kind: str) -> Path:
         place = Path(self._free("given"))
         if kind == "study":
             done = main(["study", "merge", str(place), str(self.folder / "household.jsonl.gz")])
         else:
-            more = {"run": ["--set", "env_kwargs.size=small"], "game": ["--game", "sdar/haggle-v0"], "lora": ["--lora"]}
+            run = ["--set", "env_kwargs.size=small", "log_privileged=true"]
+            more = {"run": run, "game": ["--game", "sdar/haggle-v0"], "lora": ["--lora"]}
             words = ["train", *more[kind], "--model", str(self.tiny), *SHORT_TRAIN]
             done = main([*words, "--output-dir", str(place)])
         assert done == 0, f"a {kind} of the reader's could not be made"

@@ -12,10 +12,10 @@ from trainers.config import SDARConfig
 from trainers.trainer import SDARTrainer
 
 
-def save_model(folder: Path) -> Path:
+def save_model(folder: Path, positions: int = 2048) -> Path:
     """A random Qwen2 model; a third of all ids ends a completion, so that random completions are actions."""
     tokenizer = make_tokenizer(CHATML)
-    model = make_model("qwen2", len(tokenizer))
+    model = make_model("qwen2", len(tokenizer), positions=positions)
     model.generation_config.eos_token_id = list(range(3, len(tokenizer), 3))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
