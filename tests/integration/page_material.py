@@ -104,6 +104,7 @@ class Material:
         (folder / "docs").mkdir()
         shutil.copy(ROOT / "docs" / "glossary.md", folder / "docs" / "glossary.md")
         (folder / "docs" / "studies").symlink_to(ROOT / "docs" / "studies")
+        shutil.copytree(ROOT / "docs" / "leaderboard", folder / "docs" / "leaderboard")
         for name in ("house.jsonl.gz", "household.jsonl.gz"):
             shutil.copy(ROOT / "docs" / "studies" / "household.jsonl.gz", folder / name)
         self._made: dict[str, Path] = {}

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "study": ("study", "compare methods over seeds: paired runs, intervals, verdicts"),
     "power": ("power", "how many tasks, samples and seeds a claim needs, and what a size can see"),
     "audit": ("audit", "defects of published protocols, simulated: how large each is, and the fixed form"),
+    "leaderboard": ("leaderboard", "one row per method and protocol, rebuilt from outcomes, ordered by intervals"),
     "methods": ("methods", "the table of training methods; with a name, one of them whole"),
     "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
     "crossplay": ("crossplay", "players of a game against each other in every seat: the payoff matrix"),
