@@ -38,6 +38,11 @@ def pages() -> dict[str, str]:
     return made
 
 
+def files() -> dict[str, bytes]:
+    """Path below the site -> content of the files that are served as they are."""
+    return {name: (ROOT / name).read_bytes() for name in links.FILES}
+
+
 def notebook_page(path: Path) -> str:
     """A notebook's cells as a page, without what they printed."""
     parts = [f"*The notebook `examples/{path.name}`.*"]
