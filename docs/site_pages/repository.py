@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -32,7 +33,7 @@ def pages() -> dict[str, str]:
             text = links.from_the_root(text)
             made[page] = _HOME + text if page == "index.md" else text
     for path in EXAMPLES.glob("*.py"):
-        made[f"examples/{path.stem}.md"] = f"# {path.name}\n\n```python\n{path.read_text(encoding='utf-8')}```\n"
+        made[f"examples/{path.stem}.md"] = program_page(path)
     for path in EXAMPLES.glob("*.ipynb"):
         made[f"examples/{path.stem}.md"] = notebook_page(path)
     return made
@@ -40,12 +41,26 @@ def pages() -> dict[str, str]:
 
 def files() -> dict[str, bytes]:
     """Path below the site -> content of the files that are served as they are."""
-    return {name: (ROOT / name).read_bytes() for name in links.FILES}
+    examples = sorted((*EXAMPLES.glob("*.py"), *EXAMPLES.glob("*.ipynb")))
+    paths = [*(ROOT / name for name in links.FILES), *examples]
+    return {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in paths}
+
+
+def program_page(path: Path) -> str:
+    """A program as a page: what it is for, where to get it, and the whole of it."""
+    code = path.read_text(encoding="utf-8")
+    summary = (ast.get_docstring(ast.parse(code)) or "").partition("\n\n")[0]
+    return f'# {path.name}\n\n{summary}\n\n{_download(path)}\n\n```python title="{path.name}"\n{code}```\n'
+
+
+def _download(path: Path) -> str:
+    """The link that saves an example's file."""
+    return f'[Download {path.name}]({path.name}){{ .md-button download="{path.name}" }}'
 
 
 def notebook_page(path: Path) -> str:
     """A notebook's cells as a page, without what they printed."""
-    parts = [f"*The notebook `examples/{path.name}`.*"]
+    parts = [_download(path)]
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
         prose = cell["cell_type"] == "markdown"

@@ -207,6 +207,22 @@ def test_the_exact_versions_can_be_had_from_the_site(site_pages: None) -> None:
     assert links.from_the_root("[c](constraints.txt)") == "[c](constraints.txt)"
 
 
+def test_every_example_can_be_read_and_downloaded_from_the_site(site_pages: None) -> None:
+    from site_pages import links, repository
+
+    served, made = repository.files(), repository.pages()
+    paths = [path for path in (ROOT / "examples").iterdir() if path.suffix in (".py", ".ipynb")]
+    assert len(paths) > 7
+    for path in paths:
+        page = made[f"examples/{path.stem}.md"]
+        assert served[f"examples/{path.name}"] == path.read_bytes()
+        assert page.startswith("# ") and f']({path.name}){{ .md-button download="{path.name}" }}' in page
+        assert path.suffix == ".ipynb" or path.read_text(encoding="utf-8") in page
+        assert f"]({path.stem}.md)" in made["examples/index.md"]
+    assert links.for_the_site("[p](../examples/parcels.py)", "check.md") == "[p](examples/parcels.md)"
+    assert links.from_the_root("[p](examples/parcels.py)") == "[p](examples/parcels.md)"
+
+
 def test_commands_have_the_repositorys_address_where_it_is_known(site_pages: None) -> None:
     from site_pages.links import with_the_address
 
