@@ -2,8 +2,9 @@ r"""What `sdar check` wants to know of an environment of yours, for `parcels.py`
 
 In this folder:
 
-    sdar check parcels:Parcels-v0 --teacher-context parcels:context --plant check_parcels:plant \
-        --variants check_parcels:exchanged --oracle check_parcels:solve
+    sdar check parcels:Parcels-v0 \
+        --oracle check_parcels:solve --variants check_parcels:exchanged \
+        --teacher-context parcels:context --plant check_parcels:plant
 
 Without them the checks on leaks and on scores say that nobody looked. `secret` is for environments whose secret is a
 text of its own, and `--secret check_parcels:secret` says of this one that a shelf is too short to be looked for.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mkdocs.structure.files import File, InclusionLevel
@@ -36,6 +37,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, content in repository.files().items():  # `exclude_docs` keeps programs of docs/ out, and not these
         files.append(File.generated(config, name, content=content, inclusion=InclusionLevel.INCLUDED))
     return files
+
+
+_FLAG = re.compile(r"<code>(--?[\w-]{1,24})</code>")
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keep the name of an option in one line: browsers break behind its hyphens."""
+    return _FLAG.sub(r'<code class="whole">\1</code>', html)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -11,6 +11,7 @@ from . import links
 
 ROOT = Path(__file__).resolve().parents[2]
 _HOME = "---\nhide: [navigation]\n---\n\n"
+_WIDE = "---\nhide: [toc]\n---\n\n"  # room for lines of code
 
 
 EXAMPLES = ROOT / "examples"
@@ -50,7 +51,7 @@ def program_page(path: Path) -> str:
     """A program as a page: what it is for, where to get it, and the whole of it."""
     code = path.read_text(encoding="utf-8")
     summary = (ast.get_docstring(ast.parse(code)) or "").partition("\n\n")[0]
-    return f'# {path.name}\n\n{summary}\n\n{_download(path)}\n\n```python title="{path.name}"\n{code}```\n'
+    return f'{_WIDE}# {path.name}\n\n{summary}\n\n{_download(path)}\n\n```python title="{path.name}"\n{code}```\n'
 
 
 def _download(path: Path) -> str:
@@ -69,4 +70,4 @@ def notebook_page(path: Path) -> str:
         parts[0], parts[1] = parts[1], parts[0]
     else:
         parts.insert(0, f"# {path.name}")
-    return "\n\n".join(parts) + "\n"
+    return _WIDE + "\n\n".join(parts) + "\n"

@@ -274,7 +274,7 @@ NOT_LOOKED_AT = {"task_replay", "splits", "horizon", "render"}
 
 def check_parcels(capsys: Any, target: str = "parcels:Parcels-v0", *more: str) -> dict[str, Any]:
     """The results of the command at the top of `check_parcels.py`, by check."""
-    (command,) = re.findall(r"^    (sdar check .*?solve)$", (EXAMPLES / "check_parcels.py").read_text(), re.M | re.S)
+    (command,) = re.findall(r"^    (sdar check .*?plant)$", (EXAMPLES / "check_parcels.py").read_text(), re.M | re.S)
     words = command.replace("\\\n", " ").split()[1:]
     status = sdar([*(target if word == "parcels:Parcels-v0" else word for word in words), "--format", "json", *more])
     report = json.loads(capsys.readouterr().out)

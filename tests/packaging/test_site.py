@@ -216,7 +216,7 @@ def test_every_example_can_be_read_and_downloaded_from_the_site(site_pages: None
     for path in paths:
         page = made[f"examples/{path.stem}.md"]
         assert served[f"examples/{path.name}"] == path.read_bytes()
-        assert page.startswith("# ") and f']({path.name}){{ .md-button download="{path.name}" }}' in page
+        assert "\n# " in page and f']({path.name}){{ .md-button download="{path.name}" }}' in page
         assert path.suffix == ".ipynb" or path.read_text(encoding="utf-8") in page
         assert f"]({path.stem}.md)" in made["examples/index.md"]
     assert links.for_the_site("[p](../examples/parcels.py)", "check.md") == "[p](examples/parcels.md)"
