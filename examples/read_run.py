@@ -3,8 +3,8 @@
     python read_run.py runs/parcels
 
 Every file is plain: `metrics.jsonl` has a line per iteration, `episodes.jsonl` an episode per line with its turns, and
-a few episodes per iteration hold their tokens. Nothing here needs torch. `python -m pip install "sdar-gym[examples]"`
-brings pandas.
+a few episodes per iteration hold their tokens. Nothing here needs torch. `pip install "sdar-gym[examples]"` brings
+pandas.
 """
 
 from __future__ import annotations

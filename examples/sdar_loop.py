@@ -134,7 +134,7 @@ def train(model_folder: str, args: SDARConfig) -> list[float]:
     """Train the model of a folder on parcels; returns the success rate of each iteration's episodes."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(model_folder), AutoTokenizer.from_pretrained(model_folder)
     policy, reference = PolicyModel(model), PolicyModel(copy.deepcopy(model).requires_grad_(False))
-    source = EnvironmentSource("Parcels-v0", workers=0)
+    source = EnvironmentSource("Parcels-v0", workers=0)  # played in this process, and not in worker processes
     policies = make_policies(model, tokenizer, args, SDAR, source, parcels.context)
     pad_id = policies.renderer.pad_id
     environments = LoopBatchEnv.of(source, "train", args.episodes_together)

@@ -16,16 +16,15 @@ from typing import Any
 import parcels
 
 from trainers import SDARConfig, SDARTrainer, make_tiny_model
-from trainers.warm_start.own_environment import OWN_START
 from trainers.warm_start.warm_start import WarmStartConfig
 
 
-def main(folder: Path, start: WarmStartConfig = OWN_START, **options: Any) -> dict[str, Any]:
+def main(folder: Path, start: WarmStartConfig | None = None, **options: Any) -> dict[str, Any]:
     """Make the model, train it, and return what `summary.json` holds.
 
     Args:
         folder: Where model and run directory are written.
-        start: How many demonstrations are cloned, and for how long.
+        start: How many demonstrations are cloned, and for how long; None is what suits an environment of your own.
         **options: Options that win over the preset's.
     """
     tiny = make_tiny_model(
@@ -41,14 +40,33 @@ def main(folder: Path, start: WarmStartConfig = OWN_START, **options: Any) -> di
     trainer = SDARTrainer(
         model=str(tiny.folder),
         env_id=parcels.Parcels,
-        args={"output_dir": str(folder / "run"), "env_workers": 0, **options},
+        args={
+            "output_dir": str(folder / "run"),
+            # Play in this process. By default an environment that is not of this suite is played in worker processes,
+            # where one that hangs or dies costs an episode and not the run; this one does neither.
+            "env_workers": 0,
+            **options,
+        },
         preset="auto",
         teacher_context=parcels.context,
     )
     summary = trainer.train()
     trainer.save_model(folder / "trained")
-    print(f"success {summary['before']} -> {summary['after']}")
+    print(in_words(summary))
     return summary
+
+
+def in_words(summary: dict[str, Any]) -> str:
+    """The success rates before and after training, with their 95 % intervals."""
+    lines = []
+    for when in ("before", "after"):
+        if found := summary[when]:
+            low, high = found["ci95"]
+            lines.append(
+                f"{when:<7}{found['success_rate']:6.1%} of {found['episodes']} {found['split']} tasks "
+                f"(95 % interval {low:.1%} to {high:.1%})"
+            )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,12 @@ def installed(version: Callable[[str], str] = metadata.version) -> list[str]:
     return found
 
 
+def with_extra(extra: str, version: Callable[[str], str] = metadata.version) -> str:
+    """The command that adds an extra to the distribution that is installed: the other one holds the same files."""
+    name = next(iter(installed(version)), DISTRIBUTIONS[0])
+    return f'pip install "{name}[{extra}]"'
+
+
 def warn_of_two(version: Callable[[str], str] = metadata.version) -> None:
     """Say so where both are installed: the files are those of whichever was installed last."""
     if len(installed(version)) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class TreeHook(BuildHookInterface):  # type: ignore[type-arg]  # its type argume
 
 
 class VersionHook(MetadataHookInterface):
-    """The version is that of the package."""
+    """The version is that of the package; where the repository is, REPOSITORY_URL says, as for sdar-gym."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Read it without importing anything."""
@@ -53,3 +54,5 @@ class VersionHook(MetadataHookInterface):
         if found is None:
             raise ValueError('sdar_envs/__init__.py: expected a line __version__ = "...", and there is none')
         metadata["version"] = found.group(1)
+        if repository := os.environ.get("REPOSITORY_URL", "").rstrip("/"):
+            metadata["urls"] = {"Repository": repository, "Issues": f"{repository}/issues"}

@@ -18,6 +18,7 @@ import gymnasium as gym
 
 from ..choices import unknown_choice
 from ..core import ClosedError, clean_action, resolve_split
+from ..distribution import with_extra
 from ..spaces import FreeText
 
 _NAMES = ("task_id", "task_type", "instruction")
@@ -70,7 +71,7 @@ class OpenEnvText(gym.Env[str, str]):
             from openenv.core import GenericEnvClient
         except ImportError as missing:
             raise ImportError(
-                f'a remote environment needs OpenEnv, and there is no {missing.name}: pip install "sdar-gym[openenv]"'
+                f"a remote environment needs OpenEnv, and there is no {missing.name}: {with_extra('openenv')}"
             ) from missing
         if teacher_url is not None and not teacher_token:
             raise ValueError(f"{self.env_id} expects teacher_token with teacher_url, and there is none")

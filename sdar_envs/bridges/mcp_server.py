@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..distribution import with_extra
 from ..tool_sets import ToolProblem, ToolSet, tool_set_of
 from .sessions import Environment, RefusedError, Registry, Seen, Session, Worlds
 
@@ -22,7 +23,7 @@ try:
     from mcp.types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent, Tool
 except ImportError as missing:
     raise ImportError(
-        f'serving tools needs the Model Context Protocol, and there is no {missing.name}: pip install "sdar-envs[mcp]"'
+        f"serving tools needs the Model Context Protocol, and there is no {missing.name}: {with_extra('mcp')}"
     ) from missing
 
 RESET = "reset"

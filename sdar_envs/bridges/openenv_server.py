@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from ..distribution import with_extra
 from .sessions import Environment, RefusedError, Registry, Session, Worlds
 
 try:
@@ -22,7 +23,7 @@ try:
     from pydantic import Field
 except ImportError as missing:
     raise ImportError(
-        f'serving an environment needs OpenEnv, and there is no {missing.name}: pip install "sdar-envs[openenv]"'
+        f"serving an environment needs OpenEnv, and there is no {missing.name}: {with_extra('openenv')}"
     ) from missing
 
 LISTED_TASKS = 1000  # more are counted and not listed

@@ -2,8 +2,8 @@
 
 TARGET is a Gymnasium id (`sdar/WebShop-v0`, or `module:Id-v0` where a module registers it), `module:factory`, a class
 or function that makes one, or the address of an OpenEnv server (`http://...`). Leaks are looked for as far as somebody
-says what a secret is: --plant, --secret and --variants name functions of yours, as module:function. Nothing else is
-known about them, and the report says so.
+says what a secret is: --plant, --secret, --teacher-context and --variants name functions of yours, as module:function.
+Nothing else is known about them, and the report says so.
 
 With --scan, files of a run of any stack are looked through for secrets that were planted.
 """
@@ -21,6 +21,7 @@ USAGE = "TARGET [options] | --scan FOLDER --secrets FILE"
 EPILOGUE = """examples:
   sdar check sdar/Household-v0 --env-kwargs size=small
   sdar check my_module:MyEnv --oracle my_module:solve --secret my_module:answers
+  sdar check my_module:MyEnv --teacher-context my_module:context --variants my_module:exchanged
   sdar check my_module:MyEnv --format json --output report.json
   sdar check --scan runs/other-stack --secrets planted.txt
 
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plant", metavar="REF", help="(env, canary): puts the canary where the teacher's side is made"
     )
     parser.add_argument("--secret", metavar="REF", help="(env) -> texts that the agent's side must not have now")
+    parser.add_argument(
+        "--teacher-context", metavar="REF", help="(info) -> what the teacher is told; its sentences are secrets, too"
+    )
     parser.add_argument("--variants", metavar="REF", help="(0 or 1) -> the environment with its secret exchanged")
     parser.add_argument("--oracle", metavar="REF", help="(env, observation, info) -> the right action")
     parser.add_argument("--tolerate", nargs="+", default=[], metavar="TEXT", help="warnings that Gymnasium may give")
@@ -86,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
         plant=own(options.plant, "plant"),
         secret=own(options.secret, "secret"),
+        teacher_context=own(options.teacher_context, "teacher context"),
         variants=own(options.variants, "variants"),
         oracle=own(options.oracle, "oracle"),
         tolerated=tuple(options.tolerate),

@@ -48,6 +48,7 @@ def run_checks(
     seed: int = 0,
     plant: Callable[[gym.Env[Any, Any], str], None] | None = None,
     secret: Callable[[gym.Env[Any, Any]], list[str]] | None = None,
+    teacher_context: Callable[[dict[str, Any]], str] | None = None,
     variants: Callable[[int], gym.Env[Any, Any]] | None = None,
     oracle: Callable[[gym.Env[Any, Any], str, Mapping[str, Any]], str] | None = None,
     sessions: int = 32,
@@ -72,6 +73,8 @@ def run_checks(
             that are.
         secret: The texts that the agent's side must not have at present, given the unwrapped environment; a text that
             the agent has earned is no longer among them.
+        teacher_context: What the teacher is told, as text, of the whole `info`; its sentences are secrets until the
+            world has answered an action with them.
         variants: Makes the environment with its secret exchanged, for 0 and for 1, and all else the same.
         oracle: The right action, given the unwrapped environment, the observation and `info`; the head of the
             privileged plan where there is one.
@@ -108,6 +111,7 @@ def run_checks(
         seed=seed,
         plant=plant,
         secret=secret,
+        teacher_context=teacher_context,
         variants=variants,
         oracle=oracle,
         tolerated=tolerated,

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..hostile import hostile_actions
-from .disguises import find, letters, long_enough
+from .disguises import find
+from .secrets import Secrets
 from .subject import Env, Subject, failure, require_same, strings_of
 from .walks import NONSENSE, Moment, Skipped, act, actions_of, begin, is_over, legal_actions
 
@@ -68,11 +69,10 @@ def check_declared_secret(subject: Subject) -> dict[str, Any]:
     """No declared secret stands in anything that the agent's side has, in plain text or in one of many disguises.
 
     Looked at are observations, public `info`, frames, `repr` of the environment, its spaces, what is logged and
-    printed, and the texts of exceptions that hostile actions provoke.
+    printed, and the texts of exceptions that hostile actions provoke. Secrets are what `secret` names, and the
+    sentences of the teacher's context.
     """
-    secret_of = subject.secret
-    if secret_of is None:
-        raise Skipped("no secret was declared (--secret): nothing is known about leaks of one")
+    secrets_now = Secrets(subject)
     looked_for: set[str] = set()
     modes: list[str] = []
     with contextlib.closing(subject.build()) as env:
@@ -83,26 +83,19 @@ def check_declared_secret(subject: Subject) -> dict[str, Any]:
             for action in actions_of(walk):
                 with overheard() as (heard, printed):
                     moment = begin(env, seed=seed) if action is None or moment is None else act(env, action)
-                secrets = _private(secret_of(env.unwrapped), moment)
+                secrets = secrets_now.at(env, moment)
                 looked_for.update(secrets)
                 texts = [*shown_at(env, moment), *heard.lines, printed.getvalue()]
                 _require_none(secrets, texts, moment.where())
                 if is_over(moment):
                     break
-        _provoke(subject, env, looked_for)
+        _provoke(subject, env, secrets_now, looked_for)
     if not looked_for:
         raise Skipped(
-            "the declared secrets are shorter than 8 letters, or part of the instruction or of an admissible action: "
-            "nothing was looked for"
+            "the declared secrets have fewer than 8 letters or digits, or are part of the instruction or of an "
+            "admissible action: nothing was looked for"
         )
     return {"secrets": len(looked_for)}
-
-
-def _private(secrets: list[str], moment: Moment) -> list[str]:
-    """The secrets that the public side does not say of its own accord."""
-    public = [str(moment.snapshot.get("instruction", "")), *legal_actions(moment)]
-    said = [letters(text) for text in public]
-    return [secret for secret in secrets if long_enough(secret) and not any(letters(secret) in text for text in said)]
 
 
 def _require_none(secrets: list[str], texts: list[str], where: str) -> None:
@@ -116,13 +109,12 @@ def _require_none(secrets: list[str], texts: list[str], where: str) -> None:
         )
 
 
-def _provoke(subject: Subject, env: Env, looked_for: set[str]) -> None:
+def _provoke(subject: Subject, env: Env, secrets_now: Secrets, looked_for: set[str]) -> None:
     """Read what the environment says when it is sent hostile text and mistakes, exceptions included."""
-    assert subject.secret is not None
     moment = begin(env, seed=subject.seed)
     texts = hostile_actions(_PROVOKED, seed=subject.seed, legal=legal_actions(moment)[:4])
     for action in [*texts, *_MISTAKES]:
-        before = _private(subject.secret(env.unwrapped), moment)
+        before = secrets_now.at(env, moment)
         looked_for.update(before)
         with overheard() as (heard, printed):
             try:
@@ -132,12 +124,12 @@ def _provoke(subject: Subject, env: Env, looked_for: set[str]) -> None:
             else:
                 said = shown_at(env, moment)
         # What the action has earned is no secret any more.
-        after = _private(subject.secret(env.unwrapped), moment)
+        after = secrets_now.at(env, moment)
         still = [secret for secret in before if secret in after]
         _require_none(still, [*said, *heard.lines, printed.getvalue()], f"after hostile action {action!r:.60}")
         if is_over(moment):
             moment = begin(env, seed=subject.seed)
-    secrets = _private(subject.secret(env.unwrapped), moment)
+    secrets = secrets_now.at(env, moment)
     try:
         env.reset(options={"no_such_option": 1})
     except Exception as error:

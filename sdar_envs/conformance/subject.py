@@ -27,6 +27,7 @@ class Subject:
         seed: Of the walks.
         plant: Puts a canary into what the privileged side is made from.
         secret: The texts that the agent's side must not have at present, of an unwrapped environment.
+        teacher_context: What the teacher is told, as text, of `info`.
         variants: Makes the environment with its secret exchanged (0 or 1) and all else the same.
         oracle: The right action, of an unwrapped environment, an observation and `info`.
         tolerated: Parts of warnings that Gymnasium's checker may give.
@@ -42,6 +43,7 @@ class Subject:
     seed: int
     plant: Callable[[Env, str], None] | None = None
     secret: Callable[[Env], list[str]] | None = None
+    teacher_context: Callable[[dict[str, Any]], str] | None = None
     variants: Callable[[int], Env] | None = None
     oracle: Callable[[Env, str, Mapping[str, Any]], str] | None = None
     tolerated: tuple[str, ...] = ()

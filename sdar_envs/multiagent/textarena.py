@@ -198,7 +198,7 @@ def _maker(game_id: str) -> Callable[[], Any]:
     except ImportError as error:
         raise ImportError(
             f"{game_id} is expected to come from TextArena, which is not installed: "
-            "python -m pip install 'sdar-gym[textarena]', or pass a function that makes a game"
+            'pip install "sdar-gym[textarena]", or pass a function that makes a game'
         ) from error
 
     def make() -> Any:

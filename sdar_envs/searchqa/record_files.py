@@ -43,7 +43,7 @@ def parquet_records(
         import pyarrow.parquet as parquet
     except ImportError as cause:
         raise ImportError(
-            f"{path}: reading parquet needs pyarrow: python -m pip install 'sdar-gym[parquet]' (JSONL needs nothing)"
+            f'{path}: reading parquet needs pyarrow: pip install "sdar-gym[parquet]" (JSONL needs nothing)'
         ) from cause
     try:
         file = parquet.ParquetFile(path)

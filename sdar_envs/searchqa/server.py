@@ -37,7 +37,7 @@ try:
     from ..patient_http import Patience, serve_patiently
 except ImportError as error:
     raise ImportError(
-        "serving needs Starlette and uvicorn: python -m pip install 'sdar-gym[web]' (or: starlette uvicorn)"
+        'serving needs Starlette and uvicorn: pip install "sdar-gym[web]" (or: starlette uvicorn)'
     ) from error
 
 if TYPE_CHECKING:

@@ -10,14 +10,15 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
-from strangers import BROKEN, CLEAN, Unwinnable, Vault, answers, solve
+from strangers import ACTIONS, BROKEN, CLEAN, OPENING, Unwinnable, Vault, answers, solve
 
 from sdar_envs.__main__ import main
 from sdar_envs.commands.check import read_pairs
-from sdar_envs.conformance import ConformanceError, Status, check_text_env, run_checks
+from sdar_envs.conformance import CheckResult, ConformanceError, Status, check_text_env, run_checks
 from sdar_envs.conformance.disguises import find
 from sdar_envs.conformance.scan import scan
 from sdar_envs.conformance.scores import wilson_high
@@ -230,3 +231,81 @@ def test_an_interval_for_the_floor_is_wilsons():
 def test_arguments_of_the_environment_reach_it():
     report = run_checks(functools.partial(Vault, exchange=1), only=("plays",), **QUICK)
     assert report.failures == []
+
+
+# What only a teacher is told is a secret, too.
+
+
+def told(info: dict[str, Any]) -> str:
+    """A teacher's context that reads an entry of `info` of the stranger's own."""
+    return f"This door has a password.\nIt is the {info['hidden']}, and nothing else opens it."
+
+
+class Hiding(Vault):
+    """Its privileged side is an entry of `info` that no prompt shows."""
+
+    def info(self, won: bool) -> dict[str, Any]:
+        return {**super().info(won), "hidden": self.password}
+
+
+class LeakyOpening(Hiding):
+    def opening(self) -> str:
+        return f"{OPENING} {told({'hidden': self.password})}"
+
+
+class LeakyEntry(Hiding):
+    def info(self, won: bool) -> dict[str, Any]:
+        return {**super().info(won), "debug": told({"hidden": self.password})[::-1]}
+
+
+class LeakyRefusal(Hiding):
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if action not in (*ACTIONS, f"say {self.password}"):
+            super().step(action)
+            return self.ends(f"No. It is the {self.password}, and nothing else opens it.", False)
+        return super().step(action)
+
+
+class Telling(Hiding):
+    """The note says in the teacher's own words what it says: whoever reads it has earned it."""
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if action == "read the note":
+            self.taken += 1
+            return self.ends(told({"hidden": self.password}), False)
+        return super().step(action)
+
+
+def looked(kind: type[Vault], context: Callable[[dict[str, Any]], Any] = told) -> CheckResult:
+    report = run_checks(kind, teacher_context=context, only=("plays", "declared_secret"), **QUICK)
+    return report.results[-1]
+
+
+@pytest.mark.parametrize("kind", [LeakyOpening, LeakyEntry, LeakyRefusal], ids=lambda kind: kind.__name__)
+def test_a_sentence_of_the_teachers_context_is_found_on_the_agents_side(kind: type[Vault]):
+    result = looked(kind)
+    assert result.status is Status.FAILED and "declared secret" in result.what, result
+    assert ("reversed" in result.what) == (kind is LeakyEntry)
+
+
+@pytest.mark.parametrize("kind", [Hiding, Telling], ids=lambda kind: kind.__name__)
+def test_a_context_that_only_the_teacher_has_or_that_was_earned_is_no_leak(kind: type[Vault]):
+    result = looked(kind)
+    assert result.status is Status.HELD and (result.measured or {})["secrets"] >= 2, result
+
+
+def test_a_context_that_gives_no_text_is_named_as_such():
+    raising = looked(Vault)
+    assert raising.status is Status.FAILED and "given info at reset, got KeyError: 'hidden'" in raising.what
+    assert "got NoneType None" in looked(Hiding, lambda info: None).what
+    short = looked(Hiding, lambda info: "go")
+    assert short.status is Status.SKIPPED and "fewer than 8 letters" in short.skipped
+
+
+def test_the_command_takes_a_teacher_context_as_training_does(capsys: pytest.CaptureFixture[str]):
+    words = ["check", "test_check_strangers:LeakyOpening", "--only", "declared_secret", "--episodes", "2"]
+    assert main(words) == 0 and "--teacher-context" in capsys.readouterr().out
+    assert main([*words, "--teacher-context", "test_check_strangers:told"]) == 1
+    assert "'This door has a password.' nowhere on the agent's side at reset" in capsys.readouterr().out
+    assert main([*words, "--teacher-context", "test_check_strangers:toll"]) == 2
+    assert "told" in capsys.readouterr().err

@@ -40,7 +40,7 @@ def test_the_household_passes_the_checker(kwargs: dict[str, object]):
 
 def textworld_household() -> functools.partial[gym.Env]:
     if importlib.util.find_spec("fast_downward") is None or importlib.util.find_spec("textworld") is None:
-        pytest.skip("TextWorld's PDDL engine is not installed: python -m pip install 'sdar-gym[reference]'")
+        pytest.skip('the PDDL engine of TextWorld is not installed: pip install "sdar-gym[reference]"')
     return household(size="small", engine="textworld")
 
 

@@ -14,6 +14,7 @@ import gymnasium as gym
 import pytest
 import torch
 
+from sdar_envs.conformance import run_checks
 from trainers import SDARConfig, SDARTrainer, make_tiny_model
 from trainers.batch.row import SampledRow
 from trainers.cli import main as sdar
@@ -194,7 +195,11 @@ def parcels_run(tmp_path_factory: pytest.TempPathFactory, _folder: None) -> Path
 
 def test_the_own_environment_is_trained_from_python(parcels_run: Path) -> None:
     assert (parcels_run / "trained" / "model.safetensors").is_file()
-    assert (parcels_run / "run" / "summary.json").is_file()
+    from train_parcels import in_words
+
+    said = in_words(json.loads((parcels_run / "run" / "summary.json").read_text(encoding="utf-8"))).splitlines()
+    form = r"(before|after) +\d+\.\d% of 4 test tasks \(95 % interval \d+\.\d% to \d+\.\d%\)"
+    assert len(said) == 2 and all(re.fullmatch(form, line) for line in said), said
 
 
 def test_a_run_directory_is_read_with_pandas(parcels_run: Path, capsys: Any) -> None:
@@ -261,6 +266,53 @@ def test_the_cells_of_the_notebook_run_in_order(tmp_path: Path, monkeypatch: pyt
         if "parameters" in cell["metadata"].get("tags", ()):
             names |= {"FOLDER": tmp_path, "ITERATIONS": 1, "START": BRIEF}
     assert shown == 9 and names["summary"]["steps"] == 1
+
+
+# Everything that the checker can look at in an environment without tasks by name, a horizon or pictures.
+NOT_LOOKED_AT = {"task_replay", "splits", "horizon", "render"}
+
+
+def check_parcels(capsys: Any, target: str = "parcels:Parcels-v0", *more: str) -> dict[str, Any]:
+    """The results of the command at the top of `check_parcels.py`, by check."""
+    (command,) = re.findall(r"^    (sdar check .*?plant)$", (EXAMPLES / "check_parcels.py").read_text(), re.M | re.S)
+    words = command.replace("\\\n", " ").split()[1:]
+    status = sdar([*(target if word == "parcels:Parcels-v0" else word for word in words), "--format", "json", *more])
+    report = json.loads(capsys.readouterr().out)
+    assert status == (1 if report["verdict"] == "fail" else 0)
+    return {result["name"]: result for result in report["results"]}
+
+
+def test_the_own_environment_passes_every_check_that_can_be_made_of_it(capsys: Any) -> None:
+    results = check_parcels(capsys)
+    assert {name for name, result in results.items() if result["status"] != "held"} == NOT_LOOKED_AT
+    assert {"canary", "declared_secret", "counterfactual", "oracle", "floor_gap", "privileged_off"} <= results.keys()
+
+
+def test_a_leak_of_the_own_environment_would_be_found() -> None:
+    import check_parcels
+    import parcels
+
+    class Said(parcels.Parcels):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[str, dict[str, Any]]:
+            text, info = super().reset(seed=seed, options=options)
+            return f"{text} {parcels.context({'privileged': self.privileged()})}", info
+
+    class Listed(parcels.Parcels):
+        def _info(self, **given: bool) -> dict[str, Any]:
+            return {**super()._info(**given), "shelf": self.shelf}
+
+    def failed(kind: type[parcels.Parcels]) -> list[str]:
+        report = run_checks(
+            kind,
+            teacher_context=parcels.context,
+            plant=check_parcels.plant,
+            variants=lambda which: kind(exchange=which),
+            oracle=check_parcels.solve,
+        )
+        return [result.name for result in report.failures]
+
+    assert failed(Said) == ["canary", "declared_secret"]
+    assert failed(Listed) == ["counterfactual"]
 
 
 def test_every_example_is_listed_with_its_time() -> None:

@@ -239,10 +239,10 @@ def test_what_is_missing_is_said_before_anything_is_built(
 ) -> None:
     words = ["train", "--env", ENV_ID, "--output-dir", str(tmp_path / "run")]
     monkeypatch.setitem(sys.modules, "peft", None)
-    assert main([*words, "--lora"]) == 2 and "pip install 'sdar-gym[lora]'" in capsys.readouterr().err
+    assert main([*words, "--lora"]) == 2 and 'pip install "sdar-gym[lora]"' in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "torchao", None)
     assert main([*words, "--optim", "adamw_8bit"]) == 2
-    assert "pip install 'sdar-gym[adam8bit]'" in capsys.readouterr().err
+    assert 'pip install "sdar-gym[adam8bit]"' in capsys.readouterr().err
     assert main([*words, "--teacher-weights", "./nowhere"]) == 2
     assert "there is no folder ./nowhere" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -98,7 +98,7 @@ def test_a_demonstrator_is_given_what_its_prompt_shows_and_no_more() -> None:
     for number in range(12):
         before = len(given)
         played.append(episodes.play((0, number), hinted=number % 2 == 0))
-        assert all(("shelf" in info) == (number % 2 == 0) for info in given[before:])
+        assert all(("privileged" in info) == (number % 2 == 0) for info in given[before:])
     built = build_tiny(ARGS, source, episodes, played, worded, fitted(SMALL, ARGS), parcels.context)
     views = demonstration_views(played, built.policies.evaluator, built.policies.privileged_policy)
     for demonstration, view in zip(played, views, strict=True):

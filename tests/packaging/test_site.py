@@ -187,6 +187,51 @@ def test_links_of_the_repositorys_pages_lead_to_pages_of_the_site(site_pages: No
     assert links.for_the_site(fenced, "training.md") == fenced
 
 
+def test_sections_between_the_marks_are_tabs_on_the_site(site_pages: None) -> None:
+    from site_pages.tabs import in_tabs
+
+    page = "a\n\n<!-- tabs -->\n\n### One\n\nx\n\n    y\n\n### Two\n\nz\n\n<!-- end of tabs -->\n\n### Three\n"
+    assert in_tabs(page) == 'a\n\n=== "One"\n\n    x\n\n        y\n\n=== "Two"\n\n    z\n\n\n\n### Three\n'
+    with pytest.raises(ValueError, match="in pairs"):
+        in_tabs(page.replace("<!-- end of tabs -->", ""))
+    with pytest.raises(ValueError, match="expected a heading of level 3"):
+        in_tabs("<!-- tabs -->\nx\n<!-- end of tabs -->\n")
+
+
+def test_the_exact_versions_can_be_had_from_the_site(site_pages: None) -> None:
+    from site_pages import links, repository
+
+    assert repository.files()["constraints.txt"] == (ROOT / "constraints.txt").read_bytes()
+    assert "(../constraints.txt)" in (DOCS / "install.md").read_text(encoding="utf-8")
+    assert links.for_the_site("[c](../constraints.txt)", "install.md") == "[c](constraints.txt)"
+    assert links.from_the_root("[c](constraints.txt)") == "[c](constraints.txt)"
+
+
+def test_every_example_can_be_read_and_downloaded_from_the_site(site_pages: None) -> None:
+    from site_pages import links, repository
+
+    served, made = repository.files(), repository.pages()
+    paths = [path for path in (ROOT / "examples").iterdir() if path.suffix in (".py", ".ipynb")]
+    assert len(paths) > 7
+    for path in paths:
+        page = made[f"examples/{path.stem}.md"]
+        assert served[f"examples/{path.name}"] == path.read_bytes()
+        assert "\n# " in page and f']({path.name}){{ .md-button download="{path.name}" }}' in page
+        assert path.suffix == ".ipynb" or path.read_text(encoding="utf-8") in page
+        assert f"]({path.stem}.md)" in made["examples/index.md"]
+    assert links.for_the_site("[p](../examples/parcels.py)", "check.md") == "[p](examples/parcels.md)"
+    assert links.from_the_root("[p](examples/parcels.py)") == "[p](examples/parcels.md)"
+
+
+def test_commands_have_the_repositorys_address_where_it_is_known(site_pages: None) -> None:
+    from site_pages.links import with_the_address
+
+    command = 'pip install "sdar-gym @ git+ADDRESS"'
+    assert command in (DOCS / "install.md").read_text(encoding="utf-8")
+    assert with_the_address(command, None) == command
+    assert with_the_address(command, "https://e.org/a/b") == 'pip install "sdar-gym @ git+https://e.org/a/b"'
+
+
 def test_a_cell_of_a_table_holds_any_text(site_pages: None) -> None:
     from site_pages.tables import cell
 
@@ -205,6 +250,34 @@ def test_the_page_on_installing_has_every_extra() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     listed = re.findall(r"^\| `(\w+)` \|", (DOCS / "install.md").read_text(encoding="utf-8"), re.M)
     assert sorted(extras) == sorted(listed)
+
+
+def spelt_otherwise(text: str) -> list[str]:
+    """Installing an extra in any other form than `pip install "sdar-gym[web]"`."""
+    one_form = r'pip install (?:--no-cache-dir )?"(?:sdar-(?:gym|envs)|\{name\})\['
+    wrong = [each for each in re.findall(r"pip install [^\n]{0,40}?\[[^\n]{0,9}", text) if not re.match(one_form, each)]
+    return wrong + re.findall(r"-e [\"']?\.\[[^\n]{0,20}", text)
+
+
+def test_extras_are_spelt_one_way_and_exist() -> None:
+    extras = {
+        name: set(
+            tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+        )
+        for name, folder in (("sdar-gym", ROOT), ("sdar-envs", ROOT / "packages" / "sdar-envs"))
+    }
+    places = [path for folder in (*CODE, "docs", "examples", "packages") for path in (ROOT / folder).rglob("*")]
+    seen = 0
+    for path in (*places, *ROOT.glob("*.md")):
+        if path.suffix in (".py", ".md", ".ipynb"):
+            text = path.read_text(encoding="utf-8").replace("\\", "")
+            assert spelt_otherwise(text) == [], path
+            for name, listed in re.findall(r"(sdar-gym|sdar-envs)\[([\w,]+)\]", text):
+                seen += 1
+                assert set(listed.split(",")) <= extras[name], f"{path}: {name}[{listed}]"
+    assert seen > 15
+    for other in ("pip install 'sdar-gym[web]'", "pip install sdar-gym[web]", 'pip install -e ".[web]"'):
+        assert spelt_otherwise(other), other
 
 
 def test_the_build_counts_its_warnings() -> None:

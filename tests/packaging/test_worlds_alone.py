@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from test_wheel import CLEAN, ROOT, call
 
-from sdar_envs.distribution import installed, warn_of_two
+from sdar_envs.distribution import installed, warn_of_two, with_extra
 
 PACKAGE = ROOT / "packages" / "sdar-envs"
 
@@ -128,3 +128,17 @@ def test_both_in_one_environment_are_told_in_one_sentence() -> None:
         warn_of_two(has("sdar-gym"))
     with pytest.warns(UserWarning, match="both installed and hold the same package"):
         warn_of_two(has("sdar-gym", "sdar-envs"))
+
+
+def test_a_missing_extra_is_added_to_the_distribution_that_is_there() -> None:
+    def only(name: str):
+        def version(asked: str) -> str:
+            if asked != name:
+                raise PackageNotFoundError(asked)
+            return "0.1.0"
+
+        return version
+
+    assert with_extra("openenv", only("sdar-envs")) == 'pip install "sdar-envs[openenv]"'
+    for there in ("sdar-gym", ""):  # a checkout has neither
+        assert with_extra("openenv", only(there)) == 'pip install "sdar-gym[openenv]"'

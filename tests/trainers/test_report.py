@@ -321,7 +321,7 @@ def test_without_matplotlib_the_page_is_written_and_the_remedy_said(
     run = write_run(tmp_path / "run")
     monkeypatch.setattr("trainers.report.png.find_spec", lambda name: None)
     assert main(["report", str(run)]) == 0
-    assert "pip install 'sdar-gym[report]'" in capsys.readouterr().out
+    assert 'pip install "sdar-gym[report]"' in capsys.readouterr().out
     assert (run / "report.html").is_file() and not (run / "figures").exists()
     assert "](figures/" not in (run / "report.md").read_text(encoding="utf-8")
 

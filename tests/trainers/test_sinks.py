@@ -32,7 +32,7 @@ def test_every_sink_has_the_name_of_its_package():
 
 
 def test_tensorboard_gets_every_number_as_a_scalar(tmp_path: Path):
-    pytest.importorskip("tensorboard", reason="pip install 'sdar-gym[tensorboard]'")
+    pytest.importorskip("tensorboard", reason='pip install "sdar-gym[tensorboard]"')
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     write_lines(tmp_path / "run", "tensorboard")

@@ -115,7 +115,7 @@ def require_peft() -> Any:
     try:
         import peft
     except ImportError as error:
-        raise ImportError(f"lora needs peft, which is not installed: pip install 'sdar-gym[lora]' ({error})") from None
+        raise ImportError(f'lora needs peft, which is not installed: pip install "sdar-gym[lora]" ({error})') from None
     finally:
         noisy.setLevel(level)
     return peft

@@ -56,7 +56,7 @@ def require_torchao() -> Any:
         from torchao import optim
     except ImportError as error:
         raise ImportError(
-            f"optim=adamw_8bit needs torchao, which is not installed: pip install 'sdar-gym[adam8bit]' ({error})"
+            f'optim=adamw_8bit needs torchao, which is not installed: pip install "sdar-gym[adam8bit]" ({error})'
         ) from None
     finally:
         noisy.setLevel(level)

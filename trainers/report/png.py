@@ -18,7 +18,7 @@ from .scales import spread
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MISSING = "no figures/*.png: matplotlib is not installed (pip install 'sdar-gym[report]')"
+MISSING = 'no figures/*.png: matplotlib is not installed (pip install "sdar-gym[report]")'
 DPI = 144
 LONG_NAME = 30  # characters
 PARTS = ("#7d8896", "#b9c1cb", "#0b6bb8", "#46505c", "#dde2e7")
