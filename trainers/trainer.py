@@ -67,6 +67,7 @@ from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.model_card import write_card
 from .run.progress import NoProgress, Progress, make_progress
+from .run.provenance import provenance_of
 from .run.run_state import RunState, misfit, restore_run, save_run
 from .run.shared_start import common_facts, open_directory
 from .run.sinks import require_sinks
@@ -157,11 +158,12 @@ class SDARTrainer:
         )
         self.engine: Engine = engine or choose_engine(self.args, loaded)
         self._trusts_code = trust_remote_code
+        self._model = _place_of(model)
         self._warm_start = warm_start_of(model)
         if adapted_layers(loaded):
             loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model
         if self.args.lora:
-            self._base = base_identity(loaded, _place_of(model))
+            self._base = base_identity(loaded, self._model)
             attach(
                 loaded,
                 rank=self.args.lora_rank,
@@ -294,7 +296,14 @@ class SDARTrainer:
             if resume:
                 path = None if resume_from_checkpoint is True else Path(str(resume_from_checkpoint))
                 self._restore(directory, store, path)
-            log = RunLog(directory, self.args, lambda token: str(self.processing_class.decode([token])))
+            log = RunLog(
+                directory,
+                self.args,
+                lambda token: str(self.processing_class.decode([token])),
+                provenance_of(
+                    self.args, self.source, self.processing_class, model=self._model, initial_weights=self._initial
+                ),
+            )
             progress: Progress = NoProgress()
             if directory.written:
                 progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
