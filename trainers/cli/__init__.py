@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("evaluate", "success rates with intervals, of runs, models, the expert or a random agent"),
     "crossplay": ("crossplay", "players of a game against each other in every seat: the payoff matrix"),
     "export-model": ("export_model", "the model of a run as a folder; adapters merged in, or alone"),
+    "curate": ("curate", "choose among the logged episodes of runs: filters, counts, a card"),
+    "export": ("export", "curated episodes as a data set: chats, token ids, Parquet"),
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),
     "report": ("report", "a study or a run as one HTML page, with figures and an episode viewer"),
