@@ -51,7 +51,7 @@ from .methods import get_method
 from .methods.method import IterationPlan
 from .rollout import generation_server
 from .rollout.collect import Rollout
-from .rollout.collector import Collector
+from .rollout.collector import Collector, EpisodeSource
 from .rollout.making import Environment
 from .rollout.opening import collects_asynchronously, source_of
 from .rollout.policies import TeacherContext, load_teacher_context, make_policies
@@ -98,6 +98,8 @@ class SDARTrainer:
             that is trained, in this process.
         engine: Where and how the model computes; None is one process on the configured device, or the processes that
             a launcher such as torchrun has started.
+        episodes: What iterations learn from in the place of episodes that the student plays (stored ones:
+            `offline.supervised.StoredEpisodes`); evaluations are played in any case.
         trust_remote_code: Whether code that the model brings may run; the run's `versions.json` then says so.
 
     Raises:
@@ -121,6 +123,7 @@ class SDARTrainer:
         evaluation_sets: Mapping[str, EvaluationSet] | None = None,
         sampler: Sampler | None = None,
         engine: Engine | None = None,
+        episodes: EpisodeSource | None = None,
         trust_remote_code: bool = False,
     ) -> None:
         # Configuration, method and environment; `_identity` is what a run directory is checked against on a resume.
@@ -128,7 +131,7 @@ class SDARTrainer:
         require_sinks(self.args)
         self.method = get_method(self.args.method)
         self.source = source_of(env_id, self.args.environment_kwargs, self.args)
-        self._identity: dict[str, Any] = {"env_id": self.source.name}
+        self._identity: dict[str, Any] = {"env_id": self.source.name, **(episodes.identity() if episodes else {})}
         if isinstance(teacher_context, str):
             self._identity["teacher_context"] = teacher_context
             teacher_context = load_teacher_context(teacher_context)
@@ -234,7 +237,7 @@ class SDARTrainer:
             self.args,
             self.method,
             self.policies,
-            self.collector,
+            episodes or self.collector,
             self.scorer,
             self.updater,
             self.bandit,
