@@ -29,6 +29,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export-model": ("export_model", "the model of a run as a folder; adapters merged in, or alone"),
     "curate": ("curate", "choose among the logged episodes of runs: filters, counts, a card"),
     "export": ("export", "curated episodes as a data set: chats, token ids, Parquet"),
+    "sft": ("sft", "supervised steps on curated episodes: the method rft, without playing"),
+    "loop": ("loop", "act, keep what succeeded and was short, imitate, repeat"),
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),
     "report": ("report", "a study or a run as one HTML page, with figures and an episode viewer"),

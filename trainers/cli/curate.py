@@ -6,7 +6,7 @@ The runs must have logged all tokens (sdar train --log-tokens all). Episodes of 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..offline.filters import Rules
@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_rules(parser)
 
 
-def add_rules(parser: argparse.ArgumentParser) -> None:
-    """Declare what can be asked of an episode."""
+def add_rules(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """Declare what can be asked of an episode; `defaults` by the flags' names, where it is something by itself."""
     from ..offline.filters import MeanRange
 
     def mean_range(text: str) -> MeanRange:
@@ -36,18 +36,20 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    parser.add_argument(
-        "--keep", metavar="RANGE", type=mean_range, help='success rate of the episode\'s group, e.g. "0<mean<1" [any]'
-    )
-    parser.add_argument("--correct", action="store_true", help="only episodes that succeeded")
-    parser.add_argument("--min-return", metavar="R", type=float, help="only episodes with at least this return")
-    parser.add_argument("--turns-at-most", metavar="N", type=int, help="only episodes of at most so many turns")
-    parser.add_argument(
-        "--per-task", metavar="K", type=int, help="the K best of each task: by return, then by fewest turns [all]"
-    )
-    parser.add_argument(
-        "--near-duplicates", metavar="N", type=int, help="the N best whose actions are the same but for numbers [all]"
-    )
+    def flag(name: str, metavar: str, kind: Any, words: str) -> None:
+        default = defaults.get(name.strip("-").replace("-", "_"))
+        value = kind(default) if isinstance(default, str) else default
+        parser.add_argument(name, metavar=metavar, type=kind, default=value, help=f"{words} [{default or 'any'}]")
+
+    flag("--keep", "RANGE", mean_range, 'success rate of the episode\'s group, e.g. "0<mean<1"')
+    if "correct" in defaults:
+        parser.set_defaults(correct=defaults["correct"])
+    else:
+        parser.add_argument("--correct", action="store_true", help="only episodes that succeeded")
+    flag("--min-return", "R", float, "only episodes with at least this return")
+    flag("--turns-at-most", "N", int, "only episodes of at most so many turns")
+    flag("--per-task", "K", int, "at most the K best of each task: by return, then by fewest turns")
+    flag("--near-duplicates", "N", int, "at most the N best whose actions are the same but for numbers")
 
 
 def rules_of(options: argparse.Namespace) -> Rules:

@@ -60,7 +60,8 @@ class CardFacts:
 
 def curated_card(facts: CardFacts, choice: Choice, rules: Rules) -> str:
     """The text of a card: world, policy, counts, privilege, licence, evaluation sets."""
-    asked = ", ".join(f"{name} {value}" for name, value in rules.described().items() if value is not False)
+    described = {name: value for name, value in rules.described().items() if value is not False}
+    asked = ", ".join(name if value is True else f"{name} {value}" for name, value in described.items())
     parts = [
         "# Curated episodes",
         f"{facts.episodes:,} episodes of {len(facts.tasks):,} training tasks, {facts.turns:,} turns and "

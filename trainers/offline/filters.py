@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .stored import StoredEpisode, StoredEpisodesError
+from .stored import NothingKeptError, StoredEpisode, StoredEpisodesError
 
 # Reasons, in the order in which they are looked for.
 NOT_TRAINING = "played for an evaluation"
@@ -207,7 +207,8 @@ def require_some(choice: Choice) -> None:
     """Refuse a choice that keeps nothing, with the reason that cost most.
 
     Raises:
-        StoredEpisodesError: Nothing is kept.
+        NothingKeptError: Nothing is kept, though there were token ids.
+        StoredEpisodesError: The log has no token ids.
     """
     if choice.kept:
         return
@@ -217,4 +218,4 @@ def require_some(choice: Choice) -> None:
             "ids in the log; train with --log-tokens all"
         )
     counts = ", ".join(f"{reason} {count:,}" for reason, count in choice.thrown.items() if count)
-    raise StoredEpisodesError(f"of {choice.read:,} episodes none is kept ({counts}): use fewer or milder rules")
+    raise NothingKeptError(f"of {choice.read:,} episodes none is kept ({counts}): use fewer or milder rules")

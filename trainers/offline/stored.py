@@ -34,6 +34,10 @@ class StoredEpisodesError(ValueError):
     """Stored episodes that cannot be read or do not belong together; the message says where and what helps."""
 
 
+class NothingKeptError(StoredEpisodesError):
+    """All episodes were thrown away; the message has the counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredEpisode:
     """What is looked at of a logged episode when some are chosen; the line itself stays in its file.
