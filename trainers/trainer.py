@@ -322,6 +322,7 @@ class SDARTrainer:
                 log.close()
         finally:
             self.collector.close()
+            self._iteration.collector.close()
             self.source.close()
             generation_server.close(self.policies.sampler)
             directory.close()

@@ -76,6 +76,14 @@ def test_a_training_episode_of_an_evaluated_task_is_refused(tmp_path: Path) -> N
     lines = [episode(), episode(task_id="train:1", group=1)]
     found = kept(tmp_path, lines, Rules(), evaluated=["train:1"])
     assert found == (["train:0 0"], {filters.EVALUATED: 1})
+    seat = choose(read_log(tmp_path / "run" / "episodes.jsonl"), Rules(), {(ENV.upper(), "train:1")})
+    assert seat.thrown[filters.EVALUATED] == 1  # a game's tasks are evaluated in a seat of it
+
+
+def test_of_a_game_the_best_of_each_seat_are_kept(tmp_path: Path) -> None:
+    lines = [episode(member=number, role=role) for number, role in enumerate(["cook", "cook", "runner"])]
+    names, counts = kept(tmp_path, lines, Rules(per_task=1))
+    assert names == ["train:0 0", "train:0 2"] and counts == {filters.BEYOND_TASK: 1}
 
 
 def test_what_can_be_no_data_is_counted_by_its_reason(tmp_path: Path) -> None:

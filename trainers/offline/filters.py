@@ -132,8 +132,10 @@ def choose(
     left: list[StoredEpisode] = []
     seen: set[str] = set()
     means = group_means(ordered)
+    # A game and the seat of it that is evaluated differ in nothing but capitals.
+    held = {(env_id.casefold(), task) for env_id, task in evaluated}
     for episode in ordered:
-        reason = _refused(episode, evaluated, seen) or _unwanted(episode, rules, means)
+        reason = _refused(episode, held, seen) or _unwanted(episode, rules, means)
         if reason is None:
             left.append(episode)
         else:
@@ -179,7 +181,7 @@ def _refused(episode: StoredEpisode, evaluated: Collection[tuple[str, str]], see
         return PRIVILEGED
     if episode.failed:
         return BROKEN
-    if (episode.env_id, episode.task[1]) in evaluated:
+    if (episode.env_id.casefold(), episode.task[1]) in evaluated:
         return EVALUATED
     if not episode.id:
         return NO_TOKENS

@@ -51,7 +51,7 @@ class StoredEpisode:
         phase: Why it was played.
         view: The prompt that it was acted under.
         group: What the episodes of one group share.
-        task: What the episodes of one task in one world share.
+        task: What the episodes of one task in one world share, of a game those of one seat; the task's id is the last.
         shape: What episodes share whose actions are the same but for numbers.
         order: Where it stands among all, whatever the order of runs and lines.
         success: Whether it was won.
@@ -199,7 +199,7 @@ def _stored(path: Path, offset: int, run: int, record: Mapping[str, Any]) -> Sto
         phase=str(record["phase"]),
         view=str(record.get("view", "plain")),
         group=(run, place[0], place[1]),
-        task=(world_key(record), str(record["task_id"])),
+        task=(f"{world_key(record)} {record.get('role', '')}", str(record["task_id"])),
         shape=_shape_of(record),
         order=(str(record["run"]), int(record["seed"]), *place, text),
         success=bool(record["success"]),
