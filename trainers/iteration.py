@@ -20,7 +20,7 @@ from .methods import Method, weigh
 from .options import Options
 from .rollout import generation_server
 from .rollout.collect import Rollout
-from .rollout.collector import Collector
+from .rollout.collector import EpisodeSource
 from .rollout.dynamic_sampling import Resampled
 from .rollout.policies import Policies
 from .rollout.rows import build_rows, outcomes_of
@@ -42,7 +42,7 @@ class Iteration:
         args: All options.
         method: The method.
         policies: Who acts and who reads.
-        collector: Plays the tasks.
+        collector: Plays the tasks, or has stored episodes.
         scorer: Reads the rows.
         updater: Changes the parameters.
         bandit: Learns which skill the teacher reads; None for any other retrieval.
@@ -52,7 +52,7 @@ class Iteration:
     args: Options
     method: Method
     policies: Policies
-    collector: Collector
+    collector: EpisodeSource
     scorer: Scorer
     updater: Updater
     bandit: SkillBandit | None
@@ -82,6 +82,8 @@ class Iteration:
         rows = merge_similar_anchors(build_rows(rollouts), seen, args.gigpo_similarity)
         collected = clock()
         metrics = rollout_metrics(rollouts, rows, view=self.method.student_view)
+        if not self.collector.samples:
+            metrics["tokens/stored"] = metrics.pop("tokens/sampled")
         generation_server.rest(self.policies.sampler)
         self.on_rollout_end(rollouts)
 
@@ -106,7 +108,7 @@ class Iteration:
         # Log the episodes, before the update changes the student's log-probs.
         cpu_logging = time.process_time()
         latest = _latest(rows, learned)
-        if log is not None:
+        if log is not None and self.collector.samples:
             tokens_of = shown_episodes(rollouts)
             shown = [row for row in latest if row.episode_id in tokens_of]
             columns, view = partial(self.scorer.columns, plan=plan), self.method.student_view
@@ -151,7 +153,7 @@ def shown_episodes(rollouts: Sequence[Rollout]) -> set[int]:
 
 def _count(state: RunState, metrics: Mapping[str, Any], learned: Sequence[ScoredRow], resampled: Resampled) -> None:
     """Add an iteration's tokens and failed episodes to the state of the run."""
-    state.sampled_tokens += int(metrics["tokens/sampled"] + metrics.get("tokens/replaced", 0))
+    state.sampled_tokens += int(metrics.get("tokens/sampled", 0) + metrics.get("tokens/replaced", 0))
     state.trained_tokens += sum(len(row.student.ids) for row in learned)
     state.failed_episodes += sum(rollout.episode.failed for rollout in resampled.rollouts)
 

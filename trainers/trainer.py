@@ -51,7 +51,7 @@ from .methods import get_method
 from .methods.method import IterationPlan
 from .rollout import generation_server
 from .rollout.collect import Rollout
-from .rollout.collector import Collector
+from .rollout.collector import Collector, EpisodeSource
 from .rollout.making import Environment
 from .rollout.opening import collects_asynchronously, source_of
 from .rollout.policies import TeacherContext, load_teacher_context, make_policies
@@ -67,6 +67,7 @@ from .run.interrupts import Interrupts
 from .run.log import RunLog
 from .run.model_card import write_card
 from .run.progress import NoProgress, Progress, make_progress
+from .run.provenance import provenance_of
 from .run.run_state import RunState, misfit, restore_run, save_run
 from .run.shared_start import common_facts, open_directory
 from .run.sinks import require_sinks
@@ -97,6 +98,8 @@ class SDARTrainer:
             that is trained, in this process.
         engine: Where and how the model computes; None is one process on the configured device, or the processes that
             a launcher such as torchrun has started.
+        episodes: What iterations learn from in the place of episodes that the student plays (stored ones:
+            `offline.supervised.StoredEpisodes`); evaluations are played in any case.
         trust_remote_code: Whether code that the model brings may run; the run's `versions.json` then says so.
 
     Raises:
@@ -120,6 +123,7 @@ class SDARTrainer:
         evaluation_sets: Mapping[str, EvaluationSet] | None = None,
         sampler: Sampler | None = None,
         engine: Engine | None = None,
+        episodes: EpisodeSource | None = None,
         trust_remote_code: bool = False,
     ) -> None:
         # Configuration, method and environment; `_identity` is what a run directory is checked against on a resume.
@@ -127,7 +131,7 @@ class SDARTrainer:
         require_sinks(self.args)
         self.method = get_method(self.args.method)
         self.source = source_of(env_id, self.args.environment_kwargs, self.args)
-        self._identity: dict[str, Any] = {"env_id": self.source.name}
+        self._identity: dict[str, Any] = {"env_id": self.source.name, **(episodes.identity() if episodes else {})}
         if isinstance(teacher_context, str):
             self._identity["teacher_context"] = teacher_context
             teacher_context = load_teacher_context(teacher_context)
@@ -157,11 +161,12 @@ class SDARTrainer:
         )
         self.engine: Engine = engine or choose_engine(self.args, loaded)
         self._trusts_code = trust_remote_code
+        self._model = _place_of(model)
         self._warm_start = warm_start_of(model)
         if adapted_layers(loaded):
             loaded = merge_in_place(loaded)  # a run that begins from adapters trains what they make of their base model
         if self.args.lora:
-            self._base = base_identity(loaded, _place_of(model))
+            self._base = base_identity(loaded, self._model)
             attach(
                 loaded,
                 rank=self.args.lora_rank,
@@ -232,7 +237,7 @@ class SDARTrainer:
             self.args,
             self.method,
             self.policies,
-            self.collector,
+            episodes or self.collector,
             self.scorer,
             self.updater,
             self.bandit,
@@ -294,7 +299,14 @@ class SDARTrainer:
             if resume:
                 path = None if resume_from_checkpoint is True else Path(str(resume_from_checkpoint))
                 self._restore(directory, store, path)
-            log = RunLog(directory, self.args, lambda token: str(self.processing_class.decode([token])))
+            log = RunLog(
+                directory,
+                self.args,
+                lambda token: str(self.processing_class.decode([token])),
+                provenance_of(
+                    self.args, self.source, self.processing_class, model=self._model, initial_weights=self._initial
+                ),
+            )
             progress: Progress = NoProgress()
             if directory.written:
                 progress = make_progress(self._steps, done=self.state.step, title=self.method.name)
@@ -310,6 +322,7 @@ class SDARTrainer:
                 log.close()
         finally:
             self.collector.close()
+            self._iteration.collector.close()
             self.source.close()
             generation_server.close(self.policies.sampler)
             directory.close()

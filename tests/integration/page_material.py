@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pages import ROOT, blocks
 from short_runs import save_random_model
-from small_runs import save_model
+from small_runs import make_trainer, save_model
 
 from trainers.cli import main
 
@@ -129,6 +129,8 @@ class Material:
             return [*words, *SHORT_TINY]
         if name == "study":
             return self._study(words)
+        if name in ("curate", "export", "sft", "loop"):
+            return self._offline(words)
         game = name == "crossplay" or "haggle" in " ".join(words)
         kind = "game" if game else "lora" if name == "export-model" else "study" if "studies/" in words[-1] else "run"
         return [*(self._given(word, kind) for word in words), *SHORTENED.get(name, [])]
@@ -140,6 +142,18 @@ class Material:
             words = [*words, "--model", str(self.tiny)]
         words = [re.sub(r"model:(runs/\w+)", lambda m: f"model:{self._given(m[1], 'game')}", word) for word in words]
         return [*words, *SHORT_TRAIN, "--output-dir", self._free("run")]
+
+    def _offline(self, words: list[str]) -> list[str]:
+        """Of stored episodes: what is written goes into a new folder, and training is cut short."""
+        if words[1] == "loop":
+            short = ["--model", str(self.tiny), *SHORT_TRAIN, "--rounds", "1"]
+            return [*words, *short, "--output-dir", self._free("loop")]
+        if words[1] == "sft":
+            words = [self._given(word, "logged" if word.startswith("runs/") else "curated") for word in words]
+            return [*words, *SHORT_TRAIN, "--output-dir", self._free("imitated")]
+        kind = "won" if words[1] == "curate" else "curated"
+        given = [self._given(word, kind) for word in without(words, "--out")]
+        return [*given, "--out", f"{self._free('written')}/new"]
 
     def _study(self, words: list[str]) -> list[str]:
         if words[2] in ("run", "tune"):
@@ -160,7 +174,7 @@ class Material:
 
     def _given(self, word: str, kind: str) -> str:
         """What stands for a run or a study of the reader's."""
-        if not re.fullmatch(r"(runs|studies)/\S+", word):
+        if not re.fullmatch(r"(runs|studies|curated)/\S+", word):
             return word
         # Players of a game are told apart by their folders; else one run stands for all.
         key = f"game {word}" if kind == "game" else kind
@@ -172,9 +186,20 @@ class Material:
         place = Path(self._free("given"))
         if kind == "study":
             done = main(["study", "merge", str(place), str(self.folder / "household.jsonl.gz")])
+        elif kind == "won":  # of a world that a random model wins often
+            make_trainer(place, method="grpo", log_tokens="all").train()
+            return place / "run"
+        elif kind == "curated":
+            place = place / "new"
+            done = main(["curate", str(self._given("runs/house", "logged")), "--out", str(place)])
         else:
             run = ["--set", "env_kwargs.size=small", "log_privileged=true"]
-            more = {"run": run, "game": ["--game", "sdar/haggle-v0"], "lora": ["--lora"]}
+            more = {
+                "run": run,
+                "logged": ["--method", "grpo", "--log-tokens", "all"],
+                "game": ["--game", "sdar/haggle-v0"],
+                "lora": ["--lora"],
+            }
             words = ["train", *more[kind], "--model", str(self.tiny), *SHORT_TRAIN]
             done = main([*words, "--output-dir", str(place)])
         assert done == 0, f"a {kind} of the reader's could not be made"

@@ -54,7 +54,46 @@ SERVER_TESTS = ("tests/agents/test_vllm_sampler.py",)
 SERVER_RUNS = ("tests/integration/test_generation_server.py",)
 WIRING = ("tests/integration/test_wiring.py", "tests/integration/test_trainer.py")
 
+CURATE = (T + "test_curate.py",)
+SFT = ("tests/integration/test_sft.py",)
+
 MUTANTS: tuple[Mutant, ...] = (
+    # --- stored episodes ---
+    _mutant(
+        "curating keeps episodes of evaluations",
+        "trainers/offline/filters.py",
+        'if episode.phase != "train":',
+        'if episode.phase == "valid":',
+        *CURATE,
+    ),
+    _mutant(
+        "a curated turn carries what a teacher computed",
+        "trainers/offline/stored.py",
+        '"reward", "messages")',
+        '"reward", "messages", "tokens")',
+        *CURATE,
+    ),
+    _mutant(
+        "the longest of a task's episodes are kept",
+        "trainers/offline/filters.py",
+        "episodes[at].turns, at))",
+        "-episodes[at].turns, at))",
+        *CURATE,
+    ),
+    _mutant(
+        "tokens of stored episodes count as sampled",
+        ITERATION,
+        'metrics["tokens/stored"] = metrics.pop("tokens/sampled")',
+        'metrics["tokens/stored"] = metrics["tokens/sampled"]',
+        *SFT,
+    ),
+    _mutant(
+        "a pass over stored episodes repeats the order of the first",
+        "trainers/offline/supervised.py",
+        'counted_generator("stored episodes", self.seed, number)',
+        'counted_generator("stored episodes", self.seed)',
+        *SFT,
+    ),
     # --- worlds of several roles ---
     _mutant(
         "haggle: the discount counts the offers of the side whose offer is taken",

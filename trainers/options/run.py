@@ -21,3 +21,9 @@ class RunOptions(OptionGroup):
     save_total_limit: int | None = _option(3, "checkpoints kept; none keeps all", low=1, maths=False)
     report_to: tuple[str, ...] = _option((), "further sinks for metrics: tensorboard, wandb", maths=False)
     log_privileged: bool = _option(False, "write privileged information to a file of its own", maths=False)
+    log_tokens: str = _option(
+        "sample",
+        "token ids in the episode log: sample (a few episodes, with texts and weights) or all (all episodes, packed)",
+        choices=("sample", "all"),
+        maths=False,
+    )

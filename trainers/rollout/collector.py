@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Protocol
 
 from agents.base import Agent
 from sdar_envs.multiagent.game import TextGame
@@ -23,6 +24,27 @@ from .opening import open_batch_env
 from .policies import Policies
 from .seats import Seats, seat_env
 from .tasks import TaskPlan
+
+
+class EpisodeSource(Protocol):
+    """Gives an iteration its episodes: the student's own, as it plays them (`Collector`), or stored ones."""
+
+    @property
+    def samples(self) -> bool:
+        """Whether the student has just played them, so that they are logged and their tokens count as sampled."""
+        ...
+
+    def identity(self) -> Mapping[str, str]:
+        """What tells these episodes from others, for a run directory; nothing for what the student plays itself."""
+        ...
+
+    def collect(self, plan: IterationPlan) -> Resampled:
+        """The episodes of an iteration, group by group."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held."""
+        ...
 
 
 class Collector:
@@ -66,6 +88,15 @@ class Collector:
         self.seats: Seats | None = None
         if options.roles:
             self.seats = Seats.of(source, policies.student, options, frozen or {})
+
+    @property
+    def samples(self) -> bool:
+        """True: the student plays."""
+        return True
+
+    def identity(self) -> Mapping[str, str]:
+        """Nothing: what is played follows from the options."""
+        return {}
 
     def privileged_turns(self, plan: IterationPlan) -> str:
         """When environments fill in the privileged information, one of `batch_env.PRIVILEGED_TURNS`."""

@@ -13,6 +13,7 @@ from agents.base import Turn
 from ..batch.row import SampledRow
 from ..rollout.collect import Rollout
 from .directory import EPISODE_SCHEMA
+from .packed_tokens import pack_tokens
 
 _MAX_DEPTH = 32
 
@@ -26,6 +27,8 @@ def episode_record(
     seed: int,
     view: str = "plain",
     tokens: Mapping[int, Mapping[str, list[Any]]] | None = None,
+    blocks: Mapping[str, Any] | None = None,
+    packed: bool = False,
 ) -> dict[str, Any]:
     """One line of `episodes.jsonl`.
 
@@ -46,9 +49,13 @@ def episode_record(
         seed: The run's seed.
         view: The prompt that it was acted under, of `method.VIEWS`.
         tokens: Token arrays by turn number, from `token_arrays`; turns that have them get the student's messages too.
+        blocks: Further keys that say where the episode comes from (`provenance`).
+        packed: Whether all token ids with their log-probs are written (`packed_tokens`), and the messages of all turns.
     """
     episode = rollout.episode
     claim_ids, stale = claims_of(rollout)
+    held = [turn.action.tokens for turn in episode.turns if turn.action.tokens is not None]
+    packed = packed and view == "plain" and len(held) == len(episode.turns)
     arrays: Mapping[int, Mapping[str, list[Any]]] = tokens or {}
     return {
         "schema": EPISODE_SCHEMA,
@@ -59,6 +66,7 @@ def episode_record(
         "phase": phase,
         "view": view,
         "env_id": episode.env_id,
+        **(blocks or {}),
         "task_id": episode.task_id,
         "task_type": episode.task_type,
         **({"role": episode.role, "game": episode.game} if episode.role else {}),
@@ -75,10 +83,11 @@ def episode_record(
         "turns": [
             {
                 **({"move": rollout.moves[number]} if number < len(rollout.moves) else {}),
-                **(_turn_record(turn, arrays.get(number)) if view == "plain" else _withheld(turn)),
+                **(_turn_record(turn, arrays.get(number), packed) if view == "plain" else _withheld(turn)),
             }
             for number, turn in enumerate(episode.turns)
         ],
+        **({"packed": pack_tokens(held)} if packed else {}),
     }
 
 
@@ -87,7 +96,7 @@ def _withheld(turn: Turn) -> dict[str, Any]:
     return {**_turn_record(turn, None), "observation": None, "completion": None, "action": None}
 
 
-def _turn_record(turn: Turn, tokens: Mapping[str, list[Any]] | None) -> dict[str, Any]:
+def _turn_record(turn: Turn, tokens: Mapping[str, list[Any]] | None, with_messages: bool = False) -> dict[str, Any]:
     record: dict[str, Any] = {
         "observation": turn.view.observation,
         "completion": turn.action.completion,
@@ -96,9 +105,10 @@ def _turn_record(turn: Turn, tokens: Mapping[str, list[Any]] | None) -> dict[str
         "valid": turn.is_action_valid,
         "reward": turn.reward,
     }
-    if tokens is not None:
+    if tokens is not None or with_messages:
         # The messages that are new in this turn; they are long, so they are written only beside tokens.
         record["messages"] = [dict(message) for message in turn.action.messages]
+    if tokens is not None:
         record["tokens"] = tokens
     return record
 

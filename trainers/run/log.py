@@ -12,6 +12,7 @@ from ..options import RunOptions
 from ..rollout.collect import Rollout
 from .directory import RunDirectory
 from .episode_log import episode_record, privileged_record, token_arrays
+from .provenance import Provenance
 from .sinks import SINKS
 
 Columns = Callable[[Sequence[SampledRow]], Mapping[str, Sequence[Sequence[float]]]]
@@ -24,10 +25,18 @@ class RunLog:
         directory: The open run directory.
         options: Seed, sinks, and whether privileged information is written.
         decode: Token id to text, for token arrays.
+        provenance: What every line says about world and policy; None for nothing.
     """
 
-    def __init__(self, directory: RunDirectory, options: RunOptions, decode: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        options: RunOptions,
+        decode: Callable[[int], str],
+        provenance: Provenance | None = None,
+    ) -> None:
         self.directory = directory
+        self.provenance = provenance
         self.options = options
         self.decode = decode
         self.sinks = [SINKS[name](directory) for name in options.report_to if directory.written]
@@ -52,6 +61,8 @@ class RunLog:
     ) -> None:
         """Write one line per episode; those that `rows` belong to get token arrays.
 
+        With ``log_tokens`` ``all`` every line holds its token ids besides, packed, and the messages of its turns.
+
         Args:
             rollouts: Episodes.
             iteration: Iterations done when they were played.
@@ -63,8 +74,13 @@ class RunLog:
         arrays = self._arrays(rows if view == "plain" else (), columns)
         seed = self.options.seed
         where: dict[str, Any] = {"run": self.directory.path.name, "iteration": iteration, "phase": phase, "view": view}
+        blocks = {} if self.provenance is None else self.provenance.blocks(phase=phase, iteration=iteration)
+        packed = self.options.log_tokens == "all"
         for index, rollout in enumerate(rollouts):
-            self.directory.episodes.write(episode_record(rollout, **where, seed=seed, tokens=arrays.get(index)))
+            own = arrays.get(index)
+            self.directory.episodes.write(
+                episode_record(rollout, **where, seed=seed, tokens=own, blocks=blocks, packed=packed)
+            )
             if self.directory.privileged is not None:
                 self.directory.privileged.write(privileged_record(rollout, **where))
 

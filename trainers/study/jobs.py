@@ -25,7 +25,10 @@ from .result_records import Tuned
 
 # Options that move no result.
 SILENT = frozenset(
-    {"output_dir", "save_steps", "save_total_limit", "report_to", "log_privileged", "logging_steps", "device"}
+    {
+        *("output_dir", "save_steps", "save_total_limit", "report_to"),
+        *("log_privileged", "log_tokens", "logging_steps", "device"),
+    }
 )
 # What the warm start reads as the study does in common, whatever an arm changes: the teacher's side. Arms of a seed
 # that differ in it alone begin with the same weights. Whether a hint is followed is measured with a bank whose
