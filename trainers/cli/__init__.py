@@ -120,6 +120,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"sdar {words[0]}: {one_line(str(error)) or type(error).__name__}", file=sys.stderr)
         return 2
+    finally:
+        threads = sys.modules.get(f"{__name__}.threads")  # imported by the commands that compute with a model
+        if threads is not None:
+            threads.give_back_threads()
 
 
 def _says(error: Exception) -> bool:

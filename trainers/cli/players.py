@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..options.convert import merge
 from .setup import DEFAULT_ENV, build_config, choose_preset
+from .terminal import make_console
+from .threads import parameters_of, use_one_thread_if_tiny
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -257,6 +259,7 @@ def model_agent(
     from ..rollout.policies import load_teacher_context, make_policies
 
     quiet_about_files(model_path)
+    use_one_thread_if_tiny(make_console(stderr=True), parameters_of(model_path), config.device)
     model, tokenizer = load_model(model_path, trust_remote_code=trust_remote_code)
     context = None if teacher_context is None else load_teacher_context(teacher_context)
     # Acting asks nothing of the method; grpo is the method that needs no teacher.

@@ -195,7 +195,7 @@ def _made(
     # What a student should reach is not known here: cloning ends after its steps, and what is measured is told.
     schedule = CloningSchedule(config.min_steps, config.max_steps, config.gate_every, config.decay_steps)
     clone_for(cloner, schedule, say=say, advance=advance)
-    student, teacher = built.success_rates(evaluation_set)
+    student, teacher = built.success_rates(evaluation_set, advance)
     facts |= {
         "steps": cloner.steps,
         "student_success": student,

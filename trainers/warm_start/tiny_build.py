@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agents.sampling.scripted import ScriptedSampler
@@ -87,17 +88,21 @@ class BuiltModel:
         cloner = Cloner(self.model, views, config, key=("warm-start", seed), pad_id=policies.renderer.pad_id)
         return cloner, round(sum(len(view.ids) for view in views) / len(views), 1)
 
-    def success_rates(self, evaluation_set: EvaluationSet) -> tuple[float, float | None]:
+    def success_rates(self, evaluation_set: EvaluationSet, advance: Advance = nothing) -> tuple[float, float | None]:
         """Success of the student and of the privileged-prompt policy; None for one that there is not."""
         from ..evaluation.evaluate import evaluate
 
         self.model.eval()
         policies = self.policies
-        student = evaluate(policies.evaluator, evaluation_set, source=self.source).success_rate
+        told = partial(advance, "measuring the student")
+        student = evaluate(policies.evaluator, evaluation_set, source=self.source, advance=told).success_rate
         if policies.privileged_policy is None:
             return student, None
         seals = policies.seals_info
-        teacher = evaluate(policies.privileged_policy, evaluation_set, source=self.source, seal_info=seals)
+        told = partial(advance, "measuring the privileged-prompt policy")
+        teacher = evaluate(
+            policies.privileged_policy, evaluation_set, source=self.source, seal_info=seals, advance=told
+        )
         return student, teacher.success_rate
 
     def facts(self) -> dict[str, Any]:
