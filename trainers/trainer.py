@@ -428,7 +428,7 @@ class SDARTrainer:
             log: Gets the episodes; None writes none.
 
         Raises:
-            RuntimeError: Every episode's environment broke.
+            EpisodesFailedError: Every episode's environment broke.
         """
         return self._iteration.run(self.state, log)
 

@@ -56,10 +56,13 @@ def token_of(file: str | None) -> str | None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
+    from ..text_only import require_text_world
     from .check import read_pairs, target_of
 
     make = target_of(options.environment, read_pairs(options.env_kwargs))
     from ..bridges.openenv_server import build  # first: it says what is to be installed
+
+    require_text_world(make, options.environment)
 
     name = options.environment.replace("/", "-").replace(":", "-").lower()
     apps = build(

@@ -27,12 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until the assistant leaves. Standard output is the protocol's alone."""
     from .. import __version__
+    from ..text_only import require_text_world
     from .check import read_pairs, target_of
 
     if options.seed < 0:
         raise ValueError(f"--seed: expected at least 0, got {options.seed}")
     make = target_of(options.environment, read_pairs(options.env_kwargs))
     from ..bridges.mcp_server import serve_stdio
+
+    require_text_world(make, options.environment)
 
     serve_stdio(make, options.environment, version=__version__, seed=options.seed)
     return 0

@@ -178,6 +178,7 @@ def play(
     """
     from ..rollout.batch_env import LoopBatchEnv
     from ..rollout.collect import TaskDraw, collect
+    from ..rollout.faults import EpisodesFailedError
 
     turns = "every" if screen.privileged or agent.reads_privileged else "never"
     shown = ShownEnv(LoopBatchEnv.of(source, split, 1, privileged_turns=turns), screen)
@@ -188,7 +189,7 @@ def play(
         shown.close()
     episode = rollout.episode
     if rollout.failure is not None:
-        raise RuntimeError(f"the environment broke: {rollout.failure}")
+        raise EpisodesFailedError(f"the environment broke: {rollout.failure}")
     steps = len(episode.turns)
     invalid = sum(not turn.is_action_valid for turn in episode.turns)
     outcome = "won" if episode.success else f"not won ({episode.stop_reason.value.replace('_', ' ')})"

@@ -153,16 +153,17 @@ def require_room(source: EnvironmentSource, worded: Policies, max_prompt_length:
     A tokenizer splits at blanks, so a text has at least as many tokens as words.
 
     Raises:
+        NotTextError: The first observation is no text.
         ValueError: The first prompt of the first training task has more words than a prompt may have tokens.
     """
-    from ..rollout.making import reset_to
+    from ..rollout.making import advance_or_say
 
     env = source.make("train")
     try:
-        observation, info = reset_to(env, source.task_ids("train")[0], source.enumerates_tasks)
+        reply = advance_or_say(env, source.name, source.task_ids("train")[0], enumerates=source.enumerates_tasks)
     finally:
         env.close()
-    view, _ = split_info(observation, info)
+    view, _ = split_info(reply.observation, reply.info)
     words = sum(len(message["content"].split()) for message in worded.evaluator.style.opening(view))
     if words > max_prompt_length:
         raise ValueError(
