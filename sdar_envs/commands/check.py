@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..conformance import PROFILES
 
     parser.add_argument("target", nargs="?", metavar="TARGET", help="Gymnasium id, module:factory, or http://...")
-    parser.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the environment")
+    parser.add_argument(
+        "--env-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of the environment"
+    )
     parser.add_argument(
         "--profile", choices=PROFILES, default="auto", help="contract: all of it; text: Gymnasium's part"
     )
@@ -51,9 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--secret", metavar="REF", help="(env) -> texts that the agent's side must not have now")
     parser.add_argument("--variants", metavar="REF", help="(0 or 1) -> the environment with its secret exchanged")
     parser.add_argument("--oracle", metavar="REF", help="(env, observation, info) -> the right action")
-    parser.add_argument("--tolerate", nargs="+", default=[], metavar="TEXT", help="warnings that Gymnasium may give")
-    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="run these checks alone")
-    parser.add_argument("--skip", nargs="+", default=[], metavar="CHECK", help="leave these out")
+    parser.add_argument(
+        "--tolerate", nargs="+", action="extend", default=[], metavar="TEXT", help="warnings that Gymnasium may give"
+    )
+    parser.add_argument(
+        "--only", nargs="+", action="extend", default=[], metavar="CHECK", help="run these checks alone"
+    )
+    parser.add_argument("--skip", nargs="+", action="extend", default=[], metavar="CHECK", help="leave these out")
     parser.add_argument("--format", choices=FORMATS, default="text", help="openenv: a report in OpenEnv's schema")
     parser.add_argument("--output", metavar="FILE", help="write the report there, and its summary to the terminal")
     parser.add_argument("--list", action="store_true", help="the checks, one line each, and what they cannot see")

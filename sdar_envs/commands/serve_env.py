@@ -28,7 +28,9 @@ TOKEN_VARIABLE = "SDAR_TEACHER_TOKEN"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("environment", metavar="ENV", help="Gymnasium id, or module:factory")
-    parser.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the environment")
+    parser.add_argument(
+        "--env-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of the environment"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")
     parser.add_argument("--port", type=int, default=8000, help="of the agents' side [8000]")
     parser.add_argument("--teacher-port", type=int, help="of the teacher's side [the agents' + 1]")

@@ -20,7 +20,9 @@ It needs the extra `mcp`. An assistant's configuration names it as a server:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("environment", metavar="ENV", help="Gymnasium id, or module:factory")
-    parser.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the environment")
+    parser.add_argument(
+        "--env-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of the environment"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first episode, where the assistant names none [0]")
 
 
