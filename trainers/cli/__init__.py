@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve-mcp": ("sdar_envs.commands.serve_mcp", "a world's tools to an assistant, over the Model Context Protocol"),
     "export-env": ("sdar_envs.commands.export_env", "the folder from which OpenEnv builds an image of a world"),
     "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
-    "doctor": ("doctor", "is this machine ready: a minute or two, one verdict, one JSON for an issue"),
+    "doctor": ("doctor", "is this machine ready: one verdict, advice, one JSON for an issue"),
     "drill": ("drill", "kills, faults, hostile text, damage, attacks, leaks on purpose: what is survived"),
     "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
 }

@@ -39,10 +39,17 @@ def use_one_thread_if_tiny(console: Console, parameters: int | None, device: str
     threads = torch.get_num_threads()
     if threads == 1 or not on_cpu:
         return
-    _found.append(threads)
-    torch.set_num_threads(1)
+    set_threads(1)
     console.print(f"threads: one of {threads}, since the model is tiny and more would wait for one another; "
                   f"{CHOICES[0]} chooses another number")  # fmt: skip
+
+
+def set_threads(number: int) -> None:
+    """Set torch's threads until the command ends."""
+    import torch
+
+    _found.append(torch.get_num_threads())
+    torch.set_num_threads(number)
 
 
 def give_back_threads() -> None:
