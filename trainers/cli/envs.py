@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sdar_envs.choices import nearest
 from sdar_envs.references import import_own
+from sdar_envs.registered import ids_of, unknown_environment
 
 from .flags import check_keys, docstring_entries
 from .terminal import make_console, one_line, show_table
@@ -47,28 +48,14 @@ def creator_of(env_id: str) -> tuple[Any, Any]:
     from gymnasium.envs.registration import load_env_creator
 
     module, colon, _ = env_id.partition(":")
+    before = frozenset(gym.registry) if colon and module not in sys.modules else frozenset()
     if colon:  # "module:Id-v0": the module registers the id; a file of the current folder is found, too
         import_own(module)
     try:
         spec = gym.spec(env_id.rpartition(":")[2])
-    except gym.error.UnregisteredEnv as error:
-        raise unknown_environment(env_id) from error
+    except gym.error.Error as error:  # not registered, or a name that none could have
+        raise unknown_environment(env_id, ids_of(module, before) if colon else None) from error
     return spec, load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
-
-
-def unknown_environment(env_id: str) -> ValueError:
-    """Build (not raise) the error for an id that is not registered, with the nearest of the suite's, or of all."""
-    import gymnasium as gym
-
-    import sdar_envs
-
-    name = env_id.rpartition(":")[2]
-    meant = nearest(name, sdar_envs.ENVIRONMENTS) or nearest(name, gym.registry)
-    hint = f'the nearest is "{meant}"; ' if meant else ""
-    return ValueError(
-        f"there is no environment {env_id!r}: {hint}`sdar envs` lists those of this suite, and module:id finds one "
-        "that a module of yours registers"
-    )
 
 
 def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:

@@ -56,9 +56,11 @@ def run(options: argparse.Namespace) -> int:
     """Print the estimate; status 0 when it fits, 1 when it does not."""
     from ..engine.hardware import Hardware, parse_size
     from ..engine.run_time import Rates
+    from .envs import check_env_kwargs
     from .setup import resolve_setup
 
     setup = resolve_setup(options)
+    check_env_kwargs(setup.env_id, setup.config.environment_kwargs)
     hardware = None
     if options.gpu is not None:
         hardware = Hardware(options.card, True, parse_size(options.gpu))
