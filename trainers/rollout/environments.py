@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from agents.offered import offered_privileges
 from sdar_envs.core import SPLITS, resolve_split
 from sdar_envs.privileged import split_info
 from sdar_envs.references import import_own
@@ -260,6 +261,12 @@ class EnvironmentSource:
         """The keys of the privileged fields; empty where there are none."""
         privileged = self._first_info.get("privileged")
         return tuple(privileged) if isinstance(privileged, Mapping) else ()
+
+    @property
+    def offered_privileges(self) -> tuple[str, ...]:
+        """The privileges for which the first state of its first task holds something."""
+        privileged = self._first_info.get("privileged")
+        return offered_privileges(privileged) if isinstance(privileged, Mapping) else ()
 
     @property
     def baselines(self) -> tuple[str, ...]:
