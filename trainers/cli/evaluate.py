@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help="who plays without a model: expert, random, or one of the environment's scripted players, such as generic "
-        "and generic+skills (sdar envs lists them); repeatable",
+        "and generic+skills (sdar envs ID lists them); repeatable",
     )
     parser.add_argument(
         "--privileged", action="store_true", help="also evaluate each model under its teacher's privileged prompt"

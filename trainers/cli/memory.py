@@ -127,10 +127,10 @@ class Assessment:
         memory = self.memory
         parts = sorted(memory.parts[memory.peak_phase].items(), key=lambda part: -part[1])[:3]
         largest = ", ".join(f"{name} {gib(size)}" for name, size in parts)
-        when = "time not measured on this machine" if self.time is None else f"at most {duration(self.time.total)}"
+        when = "" if self.time is None else f"; at most {duration(self.time.total)}"
         return (
             f"memory: {gib(memory.peak)} at most, in the {memory.peak_phase} ({largest}), of "
-            f"{gib(self.hardware.bytes)}: {self.verdict}; {when}"
+            f"{gib(self.hardware.bytes)}: {self.verdict}{when}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -350,8 +350,8 @@ def show(console: Console, found: Assessment) -> None:
     console.print("")
     if found.time is None or found.rates is None:
         console.print(
-            f"time: not measured on {found.hardware}; `python -m benchmarks.gpu --json` on that machine measures it, "
-            "and --rates FILE reads that"
+            f"time: not measured on {found.hardware}; `python -m benchmarks.gpu --json` in a checkout measures it on "
+            "that machine, and --rates FILE reads that"
         )
         return
     parts = ", ".join(f"{name} {duration(value)}" for name, value in found.time.per_iteration.items())
