@@ -169,6 +169,7 @@ def assess(
     from ..engine.run_time import estimate_time, known_rates
     from ..engine.single import choose_device, fitted_to
     from ..engine.workload import Lengths, Precision
+    from ..warm_start.tiny_model import tiny_shape
 
     shape = tiny_shape() if setup.model is None else _shape(setup.model)
     if hardware is None:
@@ -199,16 +200,6 @@ def _shape(model: str) -> ModelShape:
     from ..engine.model_shape import shape_of
 
     return shape_of(model)
-
-
-def tiny_shape() -> ModelShape:
-    """The sizes of the embedded tiny model."""
-    from ..engine.model_shape import ModelShape
-    from ..warm_start.tiny_model import TinyModelConfig
-
-    size = TinyModelConfig()
-    config = {**dataclasses.asdict(size), "model_type": "qwen3", "tie_word_embeddings": True}
-    return ModelShape.of_config(config, "the embedded tiny model")
 
 
 def say_memory(console: Console, setup: Setup, *, refuses: bool) -> None:

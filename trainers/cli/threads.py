@@ -69,7 +69,7 @@ def parameters_of(model: str | None) -> int | None:
     from ..engine.model_shape import ModelShape, UnknownShapeError
 
     if model is None:
-        from .memory import tiny_shape
+        from ..warm_start.tiny_model import tiny_shape
 
         return tiny_shape().parameters
     from sdar_envs.model_files import config_of
