@@ -52,7 +52,7 @@ class ExpertAgent:
                 "ExpertAgent expects privileged information for every view, got none: make the environment with "
                 "expose_privileged=True, and hand its second half of split_info to act()"
             )
-        texts = [known.reveal()["next_action"] for known in privileged if known is not None]
+        texts = [str(known.reveal().get("next_action", "")) for known in privileged if known is not None]
         return [Action(text, text, Parse.OK if text else Parse.EMPTY) for text in texts]
 
 

@@ -41,7 +41,9 @@ def scripted_play(name: str, env_id: str, env: gym.Env[Any, Any]) -> tuple[Play,
     """
     entry = world_entry(env_id)
     base = name.removesuffix(WITH_SKILLS)
-    if entry is None or base not in entry.players:
+    if entry is None or not entry.players:
+        raise ValueError(f"{env_id} has no scripted players, got {name!r}: leave it out, or name who plays without one")
+    if base not in entry.players:
         raise unknown_choice("scripted player", name, player_names(env_id), env_id)
     module, _, attribute = entry.players[base].partition(":")
     make: MakePlay = getattr(importlib.import_module(module), attribute)

@@ -66,7 +66,7 @@ class Iteration:
             log: Gets the episodes; None writes none.
 
         Raises:
-            RuntimeError: Every episode's environment broke.
+            EpisodesFailedError: Every episode's environment broke.
         """
         engine, args, plan = self.scorer.engine, self.args, self.method.at(state.step, self.args)
         clock = engine.clock

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from agents.chat import require_lengths
+from agents.offered import empty_share
 from agents.rendering import ChatRenderer
 from agents.sampling.base import Sampler
 from sdar_envs.model_files import load_tokenizer, positions_of
@@ -42,7 +43,7 @@ from .engine.single import check_before_loading, fingerprint, fitted, load_model
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
-from .evaluation.health import Finding, Health, UnhealthyRunError, judge, judge_start
+from .evaluation.health import NEARLY_ALL, Finding, Health, UnhealthyRunError, empty_message, judge, judge_start
 from .evaluation.measured import Measured
 from .evaluation.monitor import Monitor
 from .forward.weights import PolicyWeights
@@ -54,7 +55,7 @@ from .rollout.collect import Rollout
 from .rollout.collector import Collector, EpisodeSource
 from .rollout.making import Environment
 from .rollout.opening import collects_asynchronously, source_of
-from .rollout.policies import TeacherContext, load_teacher_context, make_policies
+from .rollout.policies import TeacherContext, another_privilege, load_teacher_context, make_policies
 from .rollout.rows import build_rows
 from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
@@ -441,7 +442,7 @@ class SDARTrainer:
             log: Gets the episodes; None writes none.
 
         Raises:
-            RuntimeError: Every episode's environment broke.
+            EpisodesFailedError: Every episode's environment broke.
         """
         return self._iteration.run(self.state, log)
 
@@ -457,7 +458,9 @@ class SDARTrainer:
         watched = self.monitor.measure(self.args.eval_split, teacher=True)
         measured = [watched]
         teacher = None if watched.plays_its_teacher else watched.teacher
-        found = judge_start(watched.student, teacher, self.args, teaches=self._teaches)
+        found = judge_start(
+            watched.student, teacher, self.args, teaches=self._teaches, empty=self._empty_contexts(watched.teacher)
+        )
         if watched.teacher is not None:
             self.monitor.check_teacher(watched.teacher.success_rate)
             state.teacher_start = self.monitor.teacher_start
@@ -506,10 +509,32 @@ class SDARTrainer:
         # GiGPO also compares steps, whose discounted returns differ where those of the episodes are equal.
         estimator = self.method.advantage or self.args.advantage
         by_episode = self.method.pg_coef != 0.0 and estimator != "gigpo"
-        messages = judge(metrics, self.args, reads_groups=by_episode)
+        instead = self._instead if self._reads_context else None
+        messages = judge(metrics, self.args, reads_groups=by_episode, instead=instead)
         found = self.health.observe(self.state.step, messages)
         metrics |= {f"health/{finding.name}": 1.0 for finding in found}
         return self._say(found, known, progress)
+
+    @property
+    def _reads_context(self) -> bool:
+        """Whether the run learns from a privileged context that is meant to hold something."""
+        meant = self.args.privilege != "none" or self.policies.seals_info
+        return meant and (self._teaches or self.method.student_view == "privileged")
+
+    def _instead(self) -> str:
+        """What could be read in the place of an empty privileged context."""
+        if self.policies.seals_info:  # a user's own
+            return "the teacher_context function returned no text for them"
+        return another_privilege(self.args, self.source)
+
+    def _empty_contexts(self, teacher: Evaluation | None) -> str:
+        """That the privileged-prompt policy was shown nothing in an evaluation; "" where it was, or is not meant to."""
+        own = self.policies.teacher
+        if teacher is None or own is None or not self._reads_context:
+            return ""
+        played = ([turn.view for turn in each.episode.turns] for each in teacher.rollouts)
+        share = empty_share(own, zip(played, (each.privileged for each in teacher.rollouts), strict=True))
+        return "" if share is None or share < NEARLY_ALL else empty_message(share, self.args, self._instead())
 
     def _say(self, findings: list[Finding], known: Collection[str], progress: Progress) -> list[Finding]:
         """Say the findings whose names are not `known`, and keep them in the state of the run; returns all."""

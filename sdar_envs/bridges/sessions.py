@@ -22,6 +22,7 @@ import gymnasium as gym
 
 from ..choices import unknown_choice
 from ..core import TextEnv, resolve_split
+from ..text_only import require_text
 
 Environment = gym.Env[Any, Any]
 
@@ -168,7 +169,7 @@ class Session:
             wanted = None if split is None else self._resolved(split)
             own = self._registry.claim(episode_id, self)
             self.episode_id, self.steps, self.over = own, 0, True
-            observation, info = self._guarded(lambda: self._begin(seed, wanted, chosen), reset=True)
+            observation, info = self._guarded(lambda: self._spoken(self._begin(seed, wanted, chosen)), reset=True)
             self.over = False
             return self._seen(observation, 0.0, False, False, info)
 
@@ -183,7 +184,7 @@ class Session:
             if self._env is None or self.over:
                 raise RefusedError("no episode is running: reset first")
             env = self._env
-            observation, reward, terminated, truncated, info = self._guarded(lambda: env.step(text))
+            observation, reward, terminated, truncated, info = self._guarded(lambda: self._spoken(env.step(text)))
             self.steps += 1
             self.over = bool(terminated or truncated)
             return self._seen(observation, float(reward), bool(terminated), bool(truncated), info)
@@ -248,6 +249,11 @@ class Session:
             self.over = True
         raise RuntimeError(f"the environment failed (error {number}): the server's log says how; reset begins anew")
 
+    def _spoken(self, returned: Any) -> Any:
+        """What a reset or step returned, once its observation is known to be text."""
+        require_text(returned[0], f"after {self.steps} steps")
+        return returned
+
     def _seen(
         self, observation: Any, reward: float, terminated: bool, truncated: bool, info: Mapping[str, Any]
     ) -> Seen:
@@ -256,7 +262,7 @@ class Session:
         texts = {key: str(public.get(key, "")) for key in _PUBLIC_TEXT}
         actions = public.get("admissible_actions")
         return Seen(
-            text=str(observation),
+            text=observation,
             reward=reward,
             terminated=terminated,
             truncated=truncated,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ..conformance import PROFILES
 
     parser.add_argument("target", nargs="?", metavar="TARGET", help="Gymnasium id, module:factory, or http://...")
-    parser.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the environment")
+    parser.add_argument(
+        "--env-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of the environment"
+    )
     parser.add_argument(
         "--profile", choices=PROFILES, default="auto", help="contract: all of it; text: Gymnasium's part"
     )
@@ -55,9 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--variants", metavar="REF", help="(0 or 1) -> the environment with its secret exchanged")
     parser.add_argument("--oracle", metavar="REF", help="(env, observation, info) -> the right action")
-    parser.add_argument("--tolerate", nargs="+", default=[], metavar="TEXT", help="warnings that Gymnasium may give")
-    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="run these checks alone")
-    parser.add_argument("--skip", nargs="+", default=[], metavar="CHECK", help="leave these out")
+    parser.add_argument(
+        "--tolerate", nargs="+", action="extend", default=[], metavar="TEXT", help="warnings that Gymnasium may give"
+    )
+    parser.add_argument(
+        "--only", nargs="+", action="extend", default=[], metavar="CHECK", help="run these checks alone"
+    )
+    parser.add_argument("--skip", nargs="+", action="extend", default=[], metavar="CHECK", help="leave these out")
     parser.add_argument("--format", choices=FORMATS, default="text", help="openenv: a report in OpenEnv's schema")
     parser.add_argument("--output", metavar="FILE", help="write the report there, and its summary to the terminal")
     parser.add_argument("--list", action="store_true", help="the checks, one line each, and what they cannot see")
@@ -148,24 +155,30 @@ def target_of(target: str, kwargs: dict[str, Any]) -> Callable[..., Any]:
     """What makes the environment that a word on the command line names.
 
     Raises:
-        ValueError: The word names no module, or nothing in it; the message names the nearest.
-        gymnasium.error.Error: There is no such id.
+        ValueError: The word names no module, nothing in it, or no id; the message names the nearest.
     """
     import gymnasium as gym
 
-    from ..references import import_own, load_object
+    from ..references import import_own
+    from ..registered import ids_of, makers_of, unknown_environment
 
     if target.startswith(("http://", "https://")):
         return functools.partial(gym.make, "sdar/OpenEnv-v0", url=target, **kwargs)
     module_name, colon, name = target.partition(":")
     factory: Any = gym.make
+    env_id = name if colon else target
+    before = frozenset(gym.registry) if colon and module_name not in sys.modules else frozenset()
     if colon:
         module = import_own(module_name)
         if name not in gym.registry:
-            factory = vars(module).get(name) or load_object(target, "environment")
+            factory = vars(module).get(name)
+            if factory is None:
+                raise unknown_environment(target, ids_of(module_name, before), makers_of(module))
     if factory is gym.make:
-        env_id = name if colon else target
-        gym.spec(env_id)  # an unknown id is refused here, with the nearest
+        try:
+            gym.spec(env_id)
+        except gym.error.Error as error:
+            raise unknown_environment(target) from error
         return functools.partial(gym.make, env_id, **kwargs)
     return functools.partial(factory, **kwargs)
 

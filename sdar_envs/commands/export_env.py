@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("environment", metavar="ENV", help="Gymnasium id of this suite")
     parser.add_argument("folder", metavar="FOLDER", help="a folder that does not exist, or is empty")
-    parser.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the environment")
+    parser.add_argument(
+        "--env-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of the environment"
+    )
     parser.add_argument("--max-sessions", type=int, default=64, help="clients at one time [64]")
 
 

@@ -28,7 +28,9 @@ TOKEN_VARIABLE = "SDAR_TEACHER_TOKEN"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("environment", metavar="ENV", help="Gymnasium id, or module:factory")
-    parser.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the environment")
+    parser.add_argument(
+        "--env-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of the environment"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")
     parser.add_argument("--port", type=int, default=8000, help="of the agents' side [8000]")
     parser.add_argument("--teacher-port", type=int, help="of the teacher's side [the agents' + 1]")
@@ -56,10 +58,13 @@ def token_of(file: str | None) -> str | None:
 
 def run(options: argparse.Namespace) -> int:
     """Serve until Ctrl-C."""
+    from ..text_only import require_text_world
     from .check import read_pairs, target_of
 
     make = target_of(options.environment, read_pairs(options.env_kwargs))
     from ..bridges.openenv_server import build  # first: it says what is to be installed
+
+    require_text_world(make, options.environment)
 
     name = options.environment.replace("/", "-").replace(":", "-").lower()
     apps = build(

@@ -20,19 +20,24 @@ It needs the extra `mcp`. An assistant's configuration names it as a server:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("environment", metavar="ENV", help="Gymnasium id, or module:factory")
-    parser.add_argument("--env-kwargs", nargs="+", default=[], metavar="KEY=VALUE", help="arguments of the environment")
+    parser.add_argument(
+        "--env-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of the environment"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first episode, where the assistant names none [0]")
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until the assistant leaves. Standard output is the protocol's alone."""
     from .. import __version__
+    from ..text_only import require_text_world
     from .check import read_pairs, target_of
 
     if options.seed < 0:
         raise ValueError(f"--seed: expected at least 0, got {options.seed}")
     make = target_of(options.environment, read_pairs(options.env_kwargs))
     from ..bridges.mcp_server import serve_stdio
+
+    require_text_world(make, options.environment)
 
     serve_stdio(make, options.environment, version=__version__, seed=options.seed)
     return 0

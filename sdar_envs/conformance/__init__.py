@@ -23,7 +23,7 @@ from ..core import TextEnv
 from .catalogue import BLIND, CHECKS, CONTRACT_ONLY, NEEDS
 from .report import CheckResult, ConformanceReport, Status
 from .subject import Subject
-from .walks import ConformanceError, Skipped
+from .walks import ConformanceError, PromiseError, Skipped
 
 __all__ = [
     "PROFILES",
@@ -142,7 +142,7 @@ def _run(subject: Subject, chosen: list[str], profile: str) -> Iterator[CheckRes
         if missing:
             yield CheckResult(name, Status.SKIPPED, 0.0, f"it tells nothing where {', '.join(missing)} failed")
             continue
-        result = _check(subject, name)
+        result = _check(subject, name, contract=contract)
         if result.bad:
             failed.add(name)
             if name in CONTRACT_ONLY and not contract and result.status is Status.FAILED:
@@ -150,7 +150,7 @@ def _run(subject: Subject, chosen: list[str], profile: str) -> Iterator[CheckRes
         yield result
 
 
-def _check(subject: Subject, name: str) -> CheckResult:
+def _check(subject: Subject, name: str, *, contract: bool) -> CheckResult:
     began = time.perf_counter()
 
     def ended(status: Status, what: str = "", remedy: str = "", **more: Any) -> CheckResult:
@@ -160,6 +160,8 @@ def _check(subject: Subject, name: str) -> CheckResult:
         measured = CHECKS[name](subject)
     except Skipped as reason:
         return ended(Status.SKIPPED, str(reason))
+    except PromiseError as error:
+        return ended(Status.FAILED if contract else Status.WARNED, error.what, error.remedy)
     except ConformanceError as error:
         return ended(Status.FAILED, error.what, error.remedy)
     except Exception as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core import TextEnv
-from .subject import Env, Subject, failure, require_same, strings_of
+from .subject import Env, Subject, failure, promise, require_same, strings_of
 from .walks import Moment, Skipped, act, actions_of, begin, is_over, replay
 
 
@@ -19,7 +19,9 @@ def check_privileged_off(subject: Subject) -> None:
     try:
         env = subject.build(expose_privileged=False)
     except TypeError as error:
-        raise failure(f"expected the keyword expose_privileged, got {error}", "Accept expose_privileged") from error
+        if "expose_privileged" not in str(error):
+            raise
+        raise promise(f"expected the keyword expose_privileged, got {error}", "Accept expose_privileged") from error
     with contextlib.closing(env):
         for seed, walk in zip(subject.seeds, subject.walks, strict=True):
             bare = replay(env, seed, actions_of(walk))
@@ -54,7 +56,7 @@ def check_canary(subject: Subject) -> None:
         for seed, walk in zip(subject.seeds, subject.walks, strict=True):
             for moment in replay(env, seed, actions_of(walk)):
                 frame = env.render() if env.render_mode == "ansi" else ""
-                planted = planted or canary in json.dumps(moment.snapshot["privileged"])
+                planted = planted or canary in json.dumps(moment.snapshot.get("privileged"))
                 for text in [str(frame), *_student_strings(moment)]:
                     if any(form in text.casefold() for form in _disguises(canary)):
                         raise failure(
@@ -105,12 +107,14 @@ def _student_strings(moment: Moment) -> list[str]:
 
 
 def _require_no_sentence(moment: Moment) -> None:
-    privileged = moment.snapshot["privileged"]
-    skills = privileged.get("skills", {})
-    prose = "\n".join(str(skills.get(key, "")) for key in ("general", "task")).splitlines()
-    sentences = [*privileged.get("hints", []), *skills.get("lines", []), *skills.get("compact_lines", []), *prose]
-    plan = privileged.get("plan", [])
-    if len(plan) >= 3:
+    privileged = moment.snapshot.get("privileged")
+    if not isinstance(privileged, dict):  # not at every call: `info_keys` says so
+        return
+    # Whatever shape hints and skills have, where they are not the contract's; a skill's prose is a line a sentence.
+    texts = [text for key in ("hints", "skills") for text in _sayings(privileged.get(key))]
+    sentences = [line for text in texts for line in text.splitlines()]
+    plan = privileged.get("plan")
+    if isinstance(plan, list) and len(plan) >= 3 and all(isinstance(action, str) for action in plan):
         sentences += [joint.join(plan) for joint in (", ", "; ", "\n", " ", " then ", " -> ")] + [json.dumps(plan)]
     actions = set(moment.snapshot.get("admissible_actions", []))
     # The separator keeps a sentence from being found across two texts.
@@ -128,17 +132,28 @@ def _require_no_sentence(moment: Moment) -> None:
             )
 
 
+def _sayings(value: Any) -> list[str]:
+    """The texts of hints or of skills that could be said; the ids of skill statements are names and no sentences."""
+    said = {key: part for key, part in value.items() if key != "claim_ids"} if isinstance(value, dict) else value
+    return list(strings_of(said))
+
+
 def check_plan(subject: Subject) -> None:
     """Following ``privileged["next_action"]`` from any reset ends in success, and the plan's head is that action."""
     subject.require_privileged()
     if "plan" not in subject.walks[0][0].snapshot["privileged"]:
         raise Skipped("the privileged side has no plan")
+    broken = None  # a promise, of which it is only told when the plans have all been played
     with contextlib.closing(subject.build()) as env:
         for seed in subject.seeds:
             moment = begin(env, seed=seed)
             while not is_over(moment):
                 privileged = moment.snapshot["privileged"]
-                plan, head = privileged["plan"], privileged["next_action"]
+                plan = privileged.get("plan")
+                head = privileged.get("next_action")
+                if "next_action" not in privileged and plan:
+                    head = plan[0]
+                    broken = promise("expected next_action, the head of the plan, and there is none", "Fill it")
                 if not plan or head != plan[0]:
                     raise failure(
                         f"expected next_action to be the head of a plan in the unfinished episode of seed {seed} "
@@ -146,12 +161,16 @@ def check_plan(subject: Subject) -> None:
                         "Fill plan with the remaining actions from the present state",
                     )
                 moment = act(env, head)
-            if moment.snapshot.get("success") is not True:
+            if moment.snapshot.get("success", True) is not True:  # without it `oracle` judges by the return
                 raise failure(
                     f"expected the plan to solve the episode of seed {seed}, and it ended without success "
                     f"{moment.where()}",
                     "Mend the planner, or the horizon",
                 )
-            left = moment.snapshot["privileged"]
-            if left["plan"] or left["next_action"]:
-                raise failure(f"expected an empty plan after success, got {left['plan']!r:.80}", "Empty it when won")
+            left = moment.snapshot.get("privileged", {})
+            if left.get("plan") or left.get("next_action"):
+                broken = promise(
+                    f"expected an empty plan after success, got {left.get('plan')!r:.80}", "Empty it when won"
+                )
+    if broken is not None:
+        raise broken

@@ -19,6 +19,7 @@ from gymnasium.utils.env_checker import check_env
 from ..core import INFO_KEYS, TextEnv
 from ..hostile import hostile_actions
 from ..privileged import PRIVILEGED_KEYS, SKILL_KEYS
+from ..text_only import expected_text
 from .subject import Subject, failure, first_difference, require_same, strings_of
 from .walks import LONGEST_WALK, NONSENSE, Moment, Skipped, act, actions_of, begin, is_over, legal_actions, replay
 
@@ -79,7 +80,10 @@ def check_text(subject: Subject) -> None:
 
 def _require_text(moment: Moment, space: gym.Space[Any]) -> None:
     observation = moment.observation
-    if not isinstance(observation, str) or observation not in space:
+    if not isinstance(observation, str):
+        what, _, remedy = expected_text(type(observation).__name__).partition(": ")
+        raise failure(f"{what} {moment.where()}", remedy[0].upper() + remedy[1:])
+    if observation not in space:
         raise failure(
             f"expected an observation in {space} {moment.where()}, got {observation!r:.80}",
             _alphabet_remedy(observation, space) or "Return a str within the space's bounds",

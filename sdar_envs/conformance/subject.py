@@ -10,7 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from .walks import ConformanceError, Moment, Skipped, Walk, random_walk
+from .walks import ConformanceError, Moment, PromiseError, Skipped, Walk, random_walk
 
 Env = gym.Env[Any, Any]
 
@@ -76,6 +76,11 @@ class Subject:
 def failure(what: str, remedy: str) -> ConformanceError:
     """The error of the running check; its name is filled in by the caller."""
     return ConformanceError("", what, remedy)
+
+
+def promise(what: str, remedy: str) -> PromiseError:
+    """The error of the running check for what Gymnasium does not ask for; outside the contract it is a warning."""
+    return PromiseError("", what, remedy)
 
 
 def strings_of(value: Any) -> Iterator[str]:

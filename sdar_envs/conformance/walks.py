@@ -40,6 +40,10 @@ class ConformanceError(AssertionError):
         return type(self), (self.check, self.what, self.remedy)
 
 
+class PromiseError(ConformanceError):
+    """An environment broke a promise that only this suite's contract makes: elsewhere a warning, and no failure."""
+
+
 class Skipped(Exception):
     """The environment has nothing that the check could look at."""
 

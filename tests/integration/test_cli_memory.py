@@ -32,6 +32,8 @@ def test_a_shape_is_estimated_without_weights_with_parts_phases_and_what_would_h
     for part in ("weights", "reference", "masters", "optimiser", "gradients", "activations", "logits", "cache"):
         assert f"\n{part} " in text
     assert "rollout" in text and "smaller with, one after another" in text and "--lora" in text
+    assert "time" not in text.splitlines()[0]  # nothing is said there that nobody could act on
+    assert "python -m benchmarks.gpu" in text
     assert "no GPU has been measured" in text and "time: not measured on a GPU with 80.0 GiB" in text
 
 

@@ -8,7 +8,7 @@ import json
 import gymnasium as gym
 import pytest
 
-import sdar_envs  # noqa: F401  # registers the ids
+import sdar_envs
 from sdar_envs.spaces import FreeText
 from trainers.cli import main
 
@@ -36,7 +36,15 @@ class HostileVoice(gym.Env):
         return "Done.", float(won), won, False, {}
 
 
+class QuitVoice(HostileVoice):
+    """One of its actions is what people type to leave."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {"admissible_actions": ["quit", "stay"]}
+
+
 gym.register("test/HostileVoice-v0", HostileVoice)
+gym.register("test/QuitVoice-v0", QuitVoice)
 
 
 def plan_of(task_id: str) -> list[str]:
@@ -82,8 +90,8 @@ def test_the_end_of_the_input_leaves_the_episode(monkeypatch, capsys) -> None:
     assert "won" not in shown
 
 
-def test_quit_after_a_colon_leaves_and_without_one_is_an_action(monkeypatch, capsys) -> None:
-    type_lines(monkeypatch, "quit", ":quit", "look")
+def test_quit_after_a_colon_leaves_and_within_a_line_is_an_action(monkeypatch, capsys) -> None:
+    type_lines(monkeypatch, "quit it", ":quit", "look")
     assert main(["play", *SMALL]) == 0
     shown = capsys.readouterr().out
     assert shown.count("> ") == 2
@@ -149,6 +157,39 @@ def test_envs_lists_ids_with_options_splits_and_task_types(capsys) -> None:
     assert "place, two, light, clean, heat, cool" in shown
     for option in ("size", "regularity", "stale", "engine"):
         assert option in shown
+
+
+def test_envs_is_a_line_for_each_world_and_says_where_the_rest_is(capsys) -> None:
+    assert main(["envs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= len(sdar_envs.ENVIRONMENTS) + 5
+    for env_id in sdar_envs.ENVIRONMENTS:
+        [line] = [line for line in lines if line.startswith(f"{env_id} ")]
+        assert len(line.split()) > 3  # what it is
+    assert any("sdar envs ID" in line for line in lines) and any("sdar envs --all" in line for line in lines)
+
+
+def test_an_id_as_a_word_is_the_same_as_the_flag_and_all_holds_it(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sdar_envs, "ENVIRONMENTS", {"sdar/Haggle-v0": sdar_envs.ENVIRONMENTS["sdar/Haggle-v0"]})
+    shown = []
+    for words in (["sdar/Haggle-v0"], ["--env", "sdar/Haggle-v0"], ["--all"], ["--verbose"]):
+        assert main(["envs", *words]) == 0
+        shown.append(capsys.readouterr().out)
+    assert len(set(shown)) == 1 and "opponent" in shown[0] and "players without a model" in shown[0]
+
+
+@pytest.mark.parametrize("word", ["quit", "exit", " Quit", ":quit", ":exit"])
+def test_words_that_people_type_to_leave_leave_and_say_so(monkeypatch, capsys, word: str) -> None:
+    type_lines(monkeypatch, "look", word)
+    assert main(["play", *SMALL]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[-1] == "left the episode" and "Nothing happens" not in shown.rpartition(word.strip())[2]
+
+
+def test_a_world_whose_action_is_called_quit_can_be_played(monkeypatch, capsys) -> None:
+    type_lines(monkeypatch, "quit", ":quit")
+    assert main(["play", "--env", "test/QuitVoice-v0", "--env-kwargs", "word=quit"]) == 0
+    assert "won after 1 step" in capsys.readouterr().out
 
 
 def test_envs_describes_a_third_partys_environment_from_its_docstring(capsys) -> None:

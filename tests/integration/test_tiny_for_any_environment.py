@@ -17,6 +17,7 @@ from scripted_agents import EchoEnv
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sdar_envs.demonstrations import Demonstration
+from sdar_envs.text_only import NotTextError
 from trainers import SDARConfig, make_tiny_model
 from trainers.cli import main
 from trainers.presets import preset_of
@@ -167,7 +168,7 @@ def test_an_observation_that_is_no_text_is_refused(tmp_path: Path) -> None:
         def step(self, action: str) -> Any:
             return (3, *super().step(action)[1:])
 
-    with pytest.raises(ValueError, match="turn 2: expected an observation of type str, got int"):
+    with pytest.raises(NotTextError, match=r"step 1: expected an observation that is text .*, got int: wrap"):
         make_tiny_model(ARGS, Numbers, tmp_path / "tiny", demonstrator=lambda observation, info: "red", config=START)
 
 

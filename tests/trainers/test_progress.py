@@ -108,3 +108,25 @@ def test_on_a_terminal_long_work_has_a_second_bar_that_goes_when_it_is_done(monk
     progress._bar.refresh()
     progress.close()
     assert "evaluation on valid" not in terminal.getvalue().rpartition("sdar")[2]
+
+
+def test_where_nobody_looks_on_long_work_before_a_run_has_a_line_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr("trainers.run.progress.time.monotonic", lambda: seconds[0])
+
+    def play(**settings: bool) -> list[str]:
+        with StageBar("warm start", **settings) as bar:
+            for done in range(1, 4001):
+                seconds[0] += 0.01  # forty seconds in all
+                bar.advance("playing demonstrations", done, 4000)
+        said = capsys.readouterr()
+        assert said.out == ""
+        return said.err.splitlines()
+
+    # The first line ten seconds after the first demonstration, and none once all are played.
+    lines = play()
+    assert len(lines) == 3 and lines[0].startswith("warm start: playing demonstrations 1,00")
+    assert all(line.endswith("/4,000") for line in lines)
+    assert play(quiet=True) == []

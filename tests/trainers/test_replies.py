@@ -14,6 +14,7 @@ from small_runs import make_trainer
 
 from agents.base import Episode
 from sdar_envs.privileged import Privileged
+from sdar_envs.text_only import NotTextError
 from trainers.rollout.batch_env import LoopBatchEnv
 from trainers.rollout.collect import Rollout, TaskDraw, collect
 from trainers.rollout.replies import (
@@ -21,7 +22,6 @@ from trainers.rollout.replies import (
     MAX_PUBLIC_ITEMS,
     FaultKind,
     InvalidReplyError,
-    NotTextError,
     read_reset,
     read_step,
 )
@@ -56,7 +56,10 @@ def with_info(**more: Any) -> tuple[Any, ...]:
         (None, "expected a tuple of observation, reward, terminated, truncated and info, got NoneType"),
         (GOOD[:4], "got tuple of 4"),
         (list(GOOD), "got list of 5"),
-        (changed(0, None), "observation: expected a str, got NoneType"),
+        (
+            changed(0, None),
+            "observation: expected an observation that is text (a str, as in gymnasium.spaces.Text), got NoneType",
+        ),
         (changed(0, b"You"), "got bytes"),
         (changed(0, "x" * (MAX_OBSERVATION + 1)), "at most 200,000 characters, got 200,001"),
         (changed(0, "a \ud800 b"), "lone surrogate"),
@@ -155,7 +158,7 @@ def _odd(found: Any) -> Any:
         (lambda found: (found[0], math.nan, *found[2:]), FaultKind.INVALID, "finite"),
         (lambda found: (*found[:4], None), FaultKind.INVALID, "mapping"),
         (lambda found: (*found[:4], {"privileged": {"plan": NoCopy()}}), FaultKind.INVALID, "copied: TypeError"),
-        (lambda found: (None, *found[1:]), FaultKind.INVALID, "expected a str"),
+        (lambda found: (None, *found[1:]), FaultKind.INVALID, "expected an observation that is text"),
         (_odd, FaultKind.RAISED, "OddError at test_replies.py"),
     ],
 )

@@ -193,7 +193,9 @@ def test_with_seal_info_the_whole_info_is_sealed_for_the_teacher() -> None:
 
 
 def test_an_environment_that_is_not_text_is_refused_and_not_called_broken() -> None:
-    with pytest.raises(TypeError, match="expected observations of type str, got ndarray"):
+    with pytest.raises(
+        TypeError, match=r"CartPole-v1, task 1, reset: expected an observation that is text .*, got ndarray: wrap"
+    ):
         collect(
             ScriptedAgent(),
             LoopBatchEnv(lambda: gym.make("CartPole-v1"), 1, name="CartPole-v1", enumerates_tasks=False),

@@ -137,6 +137,7 @@ def test_a_reader_is_handed_what_was_known_at_the_turns_of_the_row() -> None:
         "teacher/block_tokens": 2.0,
         "teacher/history_cut": 1.0,
         "teacher/privileged_dropped": 0.0,
+        "teacher/empty_share": 0.0,
     }
 
 

@@ -45,7 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve-mcp": ("sdar_envs.commands.serve_mcp", "a world's tools to an assistant, over the Model Context Protocol"),
     "export-env": ("sdar_envs.commands.export_env", "the folder from which OpenEnv builds an image of a world"),
     "data": ("data", "published data: where it comes from, what of it is here, and fetching it"),
-    "doctor": ("doctor", "is this machine ready: a minute or two, one verdict, one JSON for an issue"),
+    "doctor": ("doctor", "is this machine ready: one verdict, advice, one JSON for an issue"),
     "drill": ("drill", "kills, faults, hostile text, damage, attacks, leaks on purpose: what is survived"),
     "memory": ("memory", "will it fit, and how long will it take: computed before a run loads anything"),
 }
@@ -125,6 +125,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"sdar {words[0]}: {one_line(str(error)) or type(error).__name__}", file=sys.stderr)
         return 2
+    finally:
+        threads = sys.modules.get(f"{__name__}.threads")  # imported by the commands that compute with a model
+        if threads is not None:
+            threads.give_back_threads()
 
 
 def _says(error: Exception) -> bool:

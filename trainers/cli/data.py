@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", metavar="DIR", help="folder to look in, and to fetch into; without it nothing is fetched"
     )
-    parser.add_argument("--only", nargs="+", default=[], metavar="GROUP", help="groups of files [the default ones]")
+    parser.add_argument(
+        "--only", nargs="+", action="extend", default=[], metavar="GROUP", help="groups of files [the default ones]"
+    )
     parser.add_argument("--check", action="store_true", help="fetch nothing; read files whole and compare SHA-256")
 
 

@@ -1,6 +1,7 @@
 """Is this machine ready: versions, data, one decode, one update, memory; one verdict, and a JSON for an issue.
 
-Takes a minute or two, downloads nothing and changes nothing but the JSON. Ends in "ready", or in the remedy for the
+Takes a quarter of a minute where the cores are free and minutes where other work has them; says so, with advice, where
+that would slow a run too. Downloads nothing and changes nothing but the JSON. Ends in "ready", or in the remedy for the
 first thing that is not. The JSON holds versions, sizes and figures, no paths and no names.
 """
 
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
 
     def say(record: Mapping[str, Any]) -> None:
         console.print(f"{record['state']:<7}  {record['name']}: {record['found']}  ({duration(record['seconds'])})")
+        if record["advice"]:
+            console.print(f"{'':<9}{record['advice']}")
 
     records = examine(Subject(options.device, options.vllm_url, Path(options.output_dir), options.model), say)
     failed = [record for record in records if record["state"] == "FAILED"]
@@ -55,9 +58,10 @@ def run(options: argparse.Namespace) -> int:
         "checks": records,
     }
     write_file(options.json, json.dumps(report, indent=1, default=str) + "\n")
-    skipped = sum(record["state"] == "skipped" for record in records)
+    skipped, advised = (sum(record["state"] == state for record in records) for state in ("skipped", "advice"))
     console.print("")
-    console.print(f"{len(records) - skipped - len(failed)} checks passed, {skipped} skipped, {len(failed)} failed; "
+    passed = f"{len(records) - skipped - len(failed)} checks passed"
+    console.print(f"{passed}{f' ({advised} with advice)' if advised else ''}, {skipped} skipped, {len(failed)} failed; "
                   f"{duration(seconds)}; the report is in {options.json}")  # fmt: skip
     console.print("ready" if not failed else f"not ready: {failed[0]['remedy']}")
     return 1 if failed else 0
@@ -71,7 +75,8 @@ def examine(subject: Subject, say: Any = None) -> list[dict[str, Any]]:
         say: Gets each record as soon as it is there.
 
     Returns:
-        Per check ``name``, ``state`` (``ok``, ``skipped``, ``FAILED``), ``found``, ``remedy``, ``seconds``, ``values``.
+        Per check ``name``, ``state`` (``ok``, ``advice``, ``skipped``, ``FAILED``), ``found``, ``advice``, ``remedy``,
+        ``seconds``, ``values``.
     """
     from .doctor_answers import Failed, Skipped
     from .doctor_checks import CHECKS
@@ -79,10 +84,11 @@ def examine(subject: Subject, say: Any = None) -> list[dict[str, Any]]:
     records = []
     for name, check in CHECKS.items():
         start = time.perf_counter()
-        record: dict[str, Any] = {"name": name, "remedy": None, "values": {}}
+        record: dict[str, Any] = {"name": name, "advice": "", "remedy": None, "values": {}}
         try:
             answer = check(subject)
-            record |= {"state": "ok", "found": answer.line, "values": dict(answer.values)}
+            state = "advice" if answer.advice else "ok"
+            record |= {"state": state, "found": answer.line, "advice": answer.advice, "values": dict(answer.values)}
         except Skipped as reason:
             record |= {"state": "skipped", "found": str(reason)}
         except Failed as failure:

@@ -22,10 +22,11 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a check found: a line for people, and values for the JSON."""
+    """What a check found: a line for people, values for the JSON, and advice where it works and could work better."""
 
     line: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The checks of `sdar doctor`: each is a function that returns what it found, and raises where something is broken.
 
 A model with random weights and a small environment stand for the real ones, so that nothing is downloaded and the
-whole takes a minute or two. Not here: how they are shown (`doctor`).
+whole takes a quarter of a minute on two free cores. Not here: how they are shown (`doctor`).
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ EXTRAS = {
 FREE_DISK = 20 * 2**30  # below it a warning: a checkpoint of a 3B run with its optimiser is 40 GB
 LOGPROB_TOLERANCE = 1e-3  # nats, float32 on both
 MEMORY_TOLERANCE = 0.25  # of the estimate, for a model that is small beside its process
+# Of `check_decode` on a CPU: two free cores gave 247 tokens/s, and a fifth of that is other work, or a slow machine.
+SLOW_TOKENS = 50
+THREADS_MATTER = 2.0  # by how much one thread has to be faster than all for advice
 
 
 def check_machine(subject: Subject) -> Answer:
@@ -152,6 +155,54 @@ def check_data(subject: Subject) -> Answer:
     return Answer("; ".join(parts), values)
 
 
+def check_threads(subject: Subject) -> Answer:
+    """Whether torch's threads wait for one another; where they do, the checks that follow compute with one."""
+    import torch
+
+    from ..engine.single import choose_device
+    from .threads import CHOICES, set_threads
+
+    threads = torch.get_num_threads()
+    if choose_device(subject.device).type != "cpu":
+        raise Skipped("a GPU computes")
+    if chosen := [name for name in CHOICES if os.environ.get(name)]:
+        raise Skipped(f"{threads}, chosen by {chosen[0]}")
+    if threads == 1:
+        raise Skipped("there is one")
+    rates = {number: _products_per_second(number) for number in (1, threads)}
+    values = {"threads": threads, "products_per_second": {str(number): rate for number, rate in rates.items()}}
+    line = f"{rates[1]:,.0f} small products/s with one thread, {rates[threads]:,.0f} with {threads}"
+    if rates[1] < THREADS_MATTER * rates[threads]:
+        return Answer(line, values)
+    set_threads(1)
+    return Answer(
+        line,
+        values,
+        f"other work has the cores, and {threads} threads wait for one another: set {CHOICES[0]}=1 (commands do so "
+        "themselves where a model is tiny). The checks below compute with one",
+    )
+
+
+def _products_per_second(threads: int, least_seconds: float = 0.3) -> float:
+    """Products of small matrices, as a tiny model's are, with a number of threads; that is put back."""
+    import time
+
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        left, right = torch.ones(16, 384), torch.ones(384, 1024)
+        left @ right
+        done, start = 0, time.perf_counter()
+        while (seconds := time.perf_counter() - start) < least_seconds or done == 0:
+            left @ right
+            done += 1
+        return done / seconds
+    finally:
+        torch.set_num_threads(before)
+
+
 def small_model(device: Any, dtype: Any) -> tuple[Any, Any]:
     """The model that stands for the real one, drawn on the CPU so that every device gets the same."""
     import torch
@@ -232,9 +283,17 @@ def check_decode(subject: Subject) -> Answer:
                 f"the sampler's greedy answer {list(sample.ids)} is not that of generate, {expected}",
                 "report it with this JSON; --attn-implementation eager may be right meanwhile",
             )
+    rate = len(prompts) * new / seconds
+    advice = ""
+    if device.type == "cpu" and rate < SLOW_TOKENS:
+        advice = (
+            f"that is slow: two free cores give some 250 tokens/s, and runs here take {250 / rate:.0f} times as long; "
+            "look whether other work has the cores (`top`), and let it end first"
+        )
     return Answer(
-        f"{len(prompts)} greedy answers equal those of generate ({len(prompts) * new / seconds:.0f} tokens/s)",
-        {"tokens_per_second": len(prompts) * new / seconds},
+        f"{len(prompts)} greedy answers equal those of generate ({rate:.0f} tokens/s)",
+        {"tokens_per_second": rate},
+        advice,
     )
 
 
@@ -306,6 +365,7 @@ CHECKS: dict[str, Callable[[Subject], Answer]] = {
     "versions": check_versions,
     "disk": check_disk,
     "published data": check_data,
+    "threads": check_threads,
     "memory": check_memory,  # before the others, whose memory it would find free and use again
     "log-probs, CPU and GPU": check_logprobs,
     "decoding": check_decode,

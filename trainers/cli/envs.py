@@ -1,19 +1,24 @@
-"""List the environments with their options, splits and task types."""
+"""List the environments; with an ID, or with --all, also their options, splits, task types and players."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sdar_envs.choices import nearest
 from sdar_envs.references import import_own
+from sdar_envs.registered import ids_of, unknown_environment
 
-from .flags import check_keys, docstring_entries
+from .flags import add_environment_argument, check_keys, chosen_environment, docstring_entries
 from .terminal import make_console, one_line, show_table
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+USAGE = "[ID] [--all]"
 EPILOGUE = "Options are passed as --env-kwargs name=value, or to gymnasium.make(id, name=value)."
 
 
@@ -47,28 +52,14 @@ def creator_of(env_id: str) -> tuple[Any, Any]:
     from gymnasium.envs.registration import load_env_creator
 
     module, colon, _ = env_id.partition(":")
+    before = frozenset(gym.registry) if colon and module not in sys.modules else frozenset()
     if colon:  # "module:Id-v0": the module registers the id; a file of the current folder is found, too
         import_own(module)
     try:
         spec = gym.spec(env_id.rpartition(":")[2])
-    except gym.error.UnregisteredEnv as error:
-        raise unknown_environment(env_id) from error
+    except gym.error.Error as error:  # not registered, or a name that none could have
+        raise unknown_environment(env_id, ids_of(module, before) if colon else None) from error
     return spec, load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
-
-
-def unknown_environment(env_id: str) -> ValueError:
-    """Build (not raise) the error for an id that is not registered, with the nearest of the suite's, or of all."""
-    import gymnasium as gym
-
-    import sdar_envs
-
-    name = env_id.rpartition(":")[2]
-    meant = nearest(name, sdar_envs.ENVIRONMENTS) or nearest(name, gym.registry)
-    hint = f'the nearest is "{meant}"; ' if meant else ""
-    return ValueError(
-        f"there is no environment {env_id!r}: {hint}`sdar envs` lists those of this suite, and module:id finds one "
-        "that a module of yours registers"
-    )
 
 
 def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
@@ -80,7 +71,9 @@ def check_env_kwargs(env_id: str, env_kwargs: Mapping[str, Any]) -> None:
     """
     parameters = inspect.signature(creator_of(env_id)[1]).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        check_keys(env_kwargs, [parameter.name for parameter in parameters], f"the options of {env_id}", "sdar envs")
+        check_keys(
+            env_kwargs, [parameter.name for parameter in parameters], f"the options of {env_id}", f"sdar envs {env_id}"
+        )
 
 
 def describe_env(env_id: str) -> EnvDescription:
@@ -101,7 +94,6 @@ def describe_env(env_id: str) -> EnvDescription:
         for name, parameter in inspect.signature(creator).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-    summary = inspect.cleandoc(creator.__doc__ or "").partition("\n\n")[0]
     task_types: list[str] = []
     splits: dict[str, int] = {}
     unavailable = ""
@@ -115,12 +107,13 @@ def describe_env(env_id: str) -> EnvDescription:
             env.close()
         except (OSError, ImportError, ValueError) as error:  # official files that are not on this machine
             unavailable = one_line(str(error))
-    return EnvDescription(env_id, one_line(summary).replace("`", ""), options, splits, task_types, unavailable)
+    return EnvDescription(env_id, summary_of(creator), options, splits, task_types, unavailable)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``sdar envs``."""
-    parser.add_argument("--env", metavar="ID", help="only this one; any id that gymnasium.make takes")
+    add_environment_argument(parser, "only this one, in full; any id that gymnasium.make takes")
+    parser.add_argument("--all", "--verbose", action="store_true", help="options, splits, types and players of all")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -129,7 +122,11 @@ def run(options: argparse.Namespace) -> int:
     from sdar_envs.scripted_players import player_names
 
     console = make_console()
-    ids: Sequence[str] = [options.env] if options.env else list(sdar_envs.ENVIRONMENTS)
+    chosen = chosen_environment(options)
+    if chosen is None and not options.all:
+        show_short(console)
+        return 0
+    ids: Sequence[str] = [chosen] if chosen else list(sdar_envs.ENVIRONMENTS)
     for env_id in ids:
         found = describe_env(env_id)
         console.print(f"{found.env_id}  {found.summary}")
@@ -145,6 +142,24 @@ def run(options: argparse.Namespace) -> int:
             show_table(console, "", ("option", "default", "meaning"), found.options, left=3)
         console.print("")
     return 0
+
+
+def show_short(console: Console) -> None:
+    """A line for each environment of this suite, and how to see more."""
+    import sdar_envs
+
+    width = max(map(len, sdar_envs.ENVIRONMENTS))
+    for env_id in sdar_envs.ENVIRONMENTS:
+        console.print(f"{env_id:<{width}}  {summary_of(creator_of(env_id)[1])}")
+    console.print("")
+    console.print("sdar envs ID     options, splits, task types and players of one; any id that gymnasium.make takes")
+    console.print("sdar envs --all  those of all")
+    console.print("sdar play ID     play one by hand")
+
+
+def summary_of(creator: Any) -> str:
+    """The first paragraph of what is documented, in one line."""
+    return one_line(inspect.cleandoc(creator.__doc__ or "").partition("\n\n")[0]).replace("`", "")
 
 
 def _default(parameter: inspect.Parameter, registered: dict[str, Any]) -> str:

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help="who plays without a model: expert, random, or one of the environment's scripted players, such as generic "
-        "and generic+skills (sdar envs lists them); repeatable",
+        "and generic+skills (sdar envs ID lists them); repeatable",
     )
     parser.add_argument(
         "--privileged", action="store_true", help="also evaluate each model under its teacher's privileged prompt"
@@ -131,7 +131,14 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
     from ..evaluation.health import judge_played
     from ..rollout.opening import source_of
     from ..run.progress import StageBar
-    from .players import load_player, require_player, say_trust
+    from .players import (
+        context_of,
+        load_player,
+        require_can_play,
+        require_player,
+        require_privileged_prompt,
+        say_trust,
+    )  # fmt: skip
 
     for who in names:
         require_player(who)
@@ -139,6 +146,10 @@ def play_set(console: Console, names: Sequence[str], options: argparse.Namespace
     fixed = evaluation_set_of(names[0], options)
     asked = {name: value for name, value in given_flags(options).items() if name in WORKERS}
     source = source_of(fixed.env_id, fixed.env_kwargs, SDARConfig.from_dict(asked))
+    for who in names:  # nothing is played for a table that would not come
+        require_can_play(who, source)
+        if options.privileged and who in options.who:
+            require_privileged_prompt(source, context_of(who, options.teacher_context))
     console.print(
         f"{fixed.env_id}, {fixed.split}: {len(fixed.task_ids)} episodes, temperature {fixed.temperature:g}, "
         f"evaluation set {fixed.hash[:12]}"

@@ -84,9 +84,10 @@ def old_spelling(parser: argparse.ArgumentParser, old: str, new: str) -> None:
     parser.add_argument(old, dest=today.dest, action=OldSpelling, today=today, help=argparse.SUPPRESS)
 
 
-def add_environment_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare the environment: as a word (``sdar play sdar/Household-v0``) or as ``--env``."""
-    words = "environment [the run directory's, else sdar/Household-v0]"
+def add_environment_argument(
+    parser: argparse.ArgumentParser, words: str = "environment [the run directory's, else sdar/Household-v0]"
+) -> None:
+    """Declare the environment: as a word (``sdar play sdar/Household-v0``) or as ``--env``; `words` are its help."""
     parser.add_argument("environment", nargs="?", metavar="ENV", help=words)
     parser.add_argument("--env", metavar="ID", help="the same as a flag")
 

@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--actions",
         nargs="+",
+        action="extend",
         default=[],
         metavar="ACTION",
         help="what is done first; then the plan, else the admissible",

@@ -56,9 +56,11 @@ def run(options: argparse.Namespace) -> int:
     """Print the estimate; status 0 when it fits, 1 when it does not."""
     from ..engine.hardware import Hardware, parse_size
     from ..engine.run_time import Rates
+    from .envs import check_env_kwargs
     from .setup import resolve_setup
 
     setup = resolve_setup(options)
+    check_env_kwargs(setup.env_id, setup.config.environment_kwargs)
     hardware = None
     if options.gpu is not None:
         hardware = Hardware(options.card, True, parse_size(options.gpu))
@@ -125,10 +127,10 @@ class Assessment:
         memory = self.memory
         parts = sorted(memory.parts[memory.peak_phase].items(), key=lambda part: -part[1])[:3]
         largest = ", ".join(f"{name} {gib(size)}" for name, size in parts)
-        when = "time not measured on this machine" if self.time is None else f"at most {duration(self.time.total)}"
+        when = "" if self.time is None else f"; at most {duration(self.time.total)}"
         return (
             f"memory: {gib(memory.peak)} at most, in the {memory.peak_phase} ({largest}), of "
-            f"{gib(self.hardware.bytes)}: {self.verdict}; {when}"
+            f"{gib(self.hardware.bytes)}: {self.verdict}{when}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -167,6 +169,7 @@ def assess(
     from ..engine.run_time import estimate_time, known_rates
     from ..engine.single import choose_device, fitted_to
     from ..engine.workload import Lengths, Precision
+    from ..warm_start.tiny_model import tiny_shape
 
     shape = tiny_shape() if setup.model is None else _shape(setup.model)
     if hardware is None:
@@ -197,16 +200,6 @@ def _shape(model: str) -> ModelShape:
     from ..engine.model_shape import shape_of
 
     return shape_of(model)
-
-
-def tiny_shape() -> ModelShape:
-    """The sizes of the embedded tiny model."""
-    from ..engine.model_shape import ModelShape
-    from ..warm_start.tiny_model import TinyModelConfig
-
-    size = TinyModelConfig()
-    config = {**dataclasses.asdict(size), "model_type": "qwen3", "tie_word_embeddings": True}
-    return ModelShape.of_config(config, "the embedded tiny model")
 
 
 def say_memory(console: Console, setup: Setup, *, refuses: bool) -> None:
@@ -348,8 +341,8 @@ def show(console: Console, found: Assessment) -> None:
     console.print("")
     if found.time is None or found.rates is None:
         console.print(
-            f"time: not measured on {found.hardware}; `python -m benchmarks.gpu --json` on that machine measures it, "
-            "and --rates FILE reads that"
+            f"time: not measured on {found.hardware}; `python -m benchmarks.gpu --json` in a checkout measures it on "
+            "that machine, and --rates FILE reads that"
         )
         return
     parts = ", ".join(f"{name} {duration(value)}" for name, value in found.time.per_iteration.items())

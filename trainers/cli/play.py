@@ -1,7 +1,7 @@
 """Play an episode in the terminal, or watch an agent play it.
 
 A line is an action. Lines that begin with a colon are for this program: `:actions` lists the admissible actions,
-`:help` says this, `:quit` leaves (as the end of input does).
+`:help` says this, `:quit` leaves (as the end of input does, and a bare `quit` or `exit` that is no action here).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 HELP = "a line is an action; :actions lists the admissible ones, :quit leaves"
 SHOWN_ACTIONS = 60
+LEAVING = ("quit", "exit")  # what people type to leave; a world may have such an action of its own
 
 
 class Leave(Exception):
@@ -58,8 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--agent",
         default="human",
         metavar="WHO",
-        help="human, expert, random, a scripted player of the environment (sdar envs), a run directory or a model path "
-        "[human]",
+        help="human, expert, random, a scripted player of the environment (sdar envs ID), a run directory or a model "
+        "path [human]",
     )
     parser.add_argument(
         "--as", dest="role", metavar="ROLE", help="of a game of several roles: which seat, e.g. shopper_0"
@@ -178,6 +179,7 @@ def play(
     """
     from ..rollout.batch_env import LoopBatchEnv
     from ..rollout.collect import TaskDraw, collect
+    from ..rollout.faults import EpisodesFailedError
 
     turns = "every" if screen.privileged or agent.reads_privileged else "never"
     shown = ShownEnv(LoopBatchEnv.of(source, split, 1, privileged_turns=turns), screen)
@@ -188,7 +190,7 @@ def play(
         shown.close()
     episode = rollout.episode
     if rollout.failure is not None:
-        raise RuntimeError(f"the environment broke: {rollout.failure}")
+        raise EpisodesFailedError(f"the environment broke: {rollout.failure}")
     steps = len(episode.turns)
     invalid = sum(not turn.is_action_valid for turn in episode.turns)
     outcome = "won" if episode.success else f"not won ({episode.stop_reason.value.replace('_', ' ')})"
@@ -279,7 +281,7 @@ class HumanPlayer:
         """Ask for one action per view.
 
         Raises:
-            Leave: The input ended, or `:quit`.
+            Leave: The input ended, `:quit`, or a word of `LEAVING` that is no admissible action.
         """
         from agents.base import Action
 
@@ -292,10 +294,12 @@ class HumanPlayer:
                 line = self._read(view)
             except EOFError:
                 raise Leave from None
+            if line.strip().lower() in LEAVING and line.strip() not in view.admissible_actions:
+                raise Leave
             if not line.startswith(":"):
                 return typed_action(line, view.admissible_actions)
             command = line[1:].strip()
-            if command == "quit":
+            if command in LEAVING:
                 raise Leave
             if command == "actions":
                 listed = [one_line(action) for action in typed_words(view)]

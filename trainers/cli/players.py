@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..options.convert import merge
 from .setup import DEFAULT_ENV, build_config, choose_preset
+from .terminal import make_console
+from .threads import parameters_of, use_one_thread_if_tiny
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,6 +98,61 @@ def require_player(who: str) -> None:
     """
     if not plays_without_model(who) and not is_run_directory(who):
         require_model(who, PLAYERS, bare=False)
+
+
+def require_can_play(who: str, source: EnvironmentSource) -> None:
+    """Refuse a player that an environment gives nothing to play by, before anything is played or loaded.
+
+    Raises:
+        ValueError: The environment has no expert or no such scripted player, or the run has no checkpoint yet.
+    """
+    if who == "expert":
+        require_expert(source)
+    elif who in scripted_names():
+        scripted_agent(who, source, 0)
+    elif is_run_directory(who):
+        read_run(who)
+
+
+def require_expert(source: EnvironmentSource) -> None:
+    """Refuse an environment without a plan that an expert could play.
+
+    Raises:
+        ValueError: The message says what its `info` lacks.
+    """
+    try:
+        known = source.baselines
+    except (OSError, IndexError):  # its data has no training tasks: that is no reason not to play others
+        return
+    if "expert" in known:
+        return
+    keys = ", ".join(source.privileged_keys)
+    lacks = f"its info['privileged'] has {keys} alone" if keys else "its info has no 'privileged'"
+    if "next_action" in source.privileged_keys:
+        lacks = "that is empty at the first state of its first task"
+    others = ", or take --agent random" if "random" in known else ""
+    raise ValueError(
+        f"{source.name} has no expert: an expert plays the environment's own plan, which is the action under "
+        f"info['privileged']['next_action'], and {lacks}; leave out --agent expert{others}"
+    )
+
+
+def context_of(who: str, teacher_context: str | None) -> str | None:
+    """The teacher context that was named, else the one that a run had; ``module:function``."""
+    return teacher_context or (read_run(who).teacher_context if is_run_directory(who) else None)
+
+
+def require_privileged_prompt(source: EnvironmentSource, teacher_context: str | None) -> None:
+    """Refuse to play under a privileged prompt where there is nothing to put into one.
+
+    Raises:
+        ValueError: The environment has nothing for a teacher to read, and nobody's function says what it reads.
+    """
+    if teacher_context is None and not source.has_privileged:
+        raise ValueError(
+            f"--privileged expects an environment with info['privileged'], and {source.name} has none: "
+            "pass --teacher-context module:function, your own function from info to text"
+        )
 
 
 def say_trust(console: Console, trusted: bool) -> None:
@@ -187,6 +244,7 @@ def load_player(
     if who == "expert":
         from agents.baselines import ExpertAgent
 
+        require_expert(source)
         return Player("expert", ExpertAgent())
     if who == "random":
         from agents.baselines import RandomAgent
@@ -257,6 +315,7 @@ def model_agent(
     from ..rollout.policies import load_teacher_context, make_policies
 
     quiet_about_files(model_path)
+    use_one_thread_if_tiny(make_console(stderr=True), parameters_of(model_path), config.device)
     model, tokenizer = load_model(model_path, trust_remote_code=trust_remote_code)
     context = None if teacher_context is None else load_teacher_context(teacher_context)
     # Acting asks nothing of the method; grpo is the method that needs no teacher.
@@ -265,10 +324,8 @@ def model_agent(
     if not privileged:
         return policies.evaluator
     if policies.privileged_policy is None:
-        raise ValueError(
-            f"--privileged expects an environment with info['privileged'], and {source.name} has none: "
-            "pass --teacher-context module:function, your own function from info to text"
-        )
+        require_privileged_prompt(source, None)
+    assert policies.privileged_policy is not None
     return policies.privileged_policy
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..report.type_remark import type_remark
 from .terminal import duration, interval, kind_name, percent, show_table
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def show_summary(console: Console, summary: Mapping[str, Any], *, warm_seconds: 
             f"paired difference {round(100 * difference['mean'], 6):+.1f} points, 95 % interval {100 * low:+.1f} to "
             f"{100 * high:+.1f}, clustered by what tasks share"
         )
+    if remark := type_remark(before, after):
+        console.print(remark)
     for finding in summary.get("health") or ():
         console.print(f"WARNING: since iteration {finding['since']}: {finding['message']}", style="bold yellow")
     before_that = f" after a warm start of {duration(warm_seconds)}" if warm_seconds else ""

@@ -69,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from ..warm_start.warm_start import WarmStartConfig, replaced_values
     from .envs import check_env_kwargs
     from .players import quiet_about_files
+    from .threads import parameters_of, use_one_thread_if_tiny
     from .warm_models import progress
 
     env_id = chosen_environment(options)
@@ -83,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
     console = make_console()
     quiet_about_files(None)
     console.print(f"a tiny model of {env_id}, seed {config.seed}")
+    use_one_thread_if_tiny(console, parameters_of(None), "cpu")
     with progress(console) as (report, advance):
         made = make_tiny_model(
             config,

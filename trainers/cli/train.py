@@ -86,6 +86,7 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
     from .memory import say_memory
     from .players import quiet_about_files, say_trust
     from .summary_table import show_directory, show_next_steps, show_summary
+    from .threads import parameters_of, use_one_thread_if_tiny
     from .unused_options import unread
     from .warm_models import (
         read_warm_start,
@@ -127,6 +128,8 @@ def train(options: argparse.Namespace, setup: Setup, group: ProcessGroup | None)
         say_memory(console, setup, refuses=not options.skip_memory_check)
     else:
         console.print("memory: not estimated for several processes")
+    # The embedded model is warmed up on the CPU, whatever the device of the run.
+    use_one_thread_if_tiny(console, parameters_of(setup.model), setup.config.device if setup.model else "cpu")
     model = setup.model
     warm_seconds = 0.0
     if model is None or demonstrations:

@@ -141,10 +141,10 @@ def warm_pretrained_model(
 
 @contextmanager
 def progress(console: Console) -> Iterator[tuple[Callable[[str], None], Callable[[str, int, int], None]]]:
-    """A bar with the time that is left, and what prints lines above it."""
+    """A bar with the time that is left, or a line every ten seconds; and what prints lines that stay."""
     from ..run.progress import StageBar
 
-    with StageBar("warm start") as bar:
+    with StageBar("warm start", quiet=console.quiet) as bar:
 
         def report(line: str) -> None:
             # Lines on a terminal with a bar go above it.

@@ -18,6 +18,7 @@ from ..rollout.asynchronous import collect_asynchronously
 from ..rollout.collect import Rollout, TaskDraw, collect
 from ..rollout.dealing import play_dealt
 from ..rollout.environments import EnvironmentSource
+from ..rollout.faults import EpisodesFailedError
 from ..rollout.opening import open_batch_env
 from .evaluation_set import EvaluationSet, EvaluationSetError, without_split
 from .intervals import clustered, wilson
@@ -156,7 +157,7 @@ def evaluate(
     Raises:
         EvaluationSetError: The environment is another one than the set's or another version of its world, or the agent
             samples at another temperature.
-        RuntimeError: Every episode's environment broke.
+        EpisodesFailedError: Every episode's environment broke.
     """
     # Whatever the set fixes must match: environment, version of the world, temperature.
     fixed = evaluation_set
@@ -191,7 +192,7 @@ def evaluate(
     finally:
         batch_env.close()
     if all(rollout.episode.failed for rollout in rollouts):
-        raise RuntimeError(f"every episode of the evaluation set failed; the first: {rollouts[0].failure}")
+        raise EpisodesFailedError(f"every episode of the evaluation set failed; the first: {rollouts[0].failure}")
     clusters = tuple(source.cluster_of(task_id) for task_id in fixed.task_ids)
     if handed_in is None:
         source.close()

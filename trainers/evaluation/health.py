@@ -11,7 +11,7 @@ student that has caught up with it later has learned what was to be learned. Not
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -62,18 +62,30 @@ NAMES = {
     "updates_lost": "updates were lost in rounding",
     "logprobs_apart": "sampler and trainer disagreed on log-probs",
     "entropy_collapsed": "the entropy of sampling collapsed",
+    "empty_context": "the privileged contexts were empty",
     "nothing_to_distil": "the privileged-prompt policy was no better than the student",
     "teacher_collapsed": "the privileged-prompt policy collapsed",
 }
 
 
-def judge(metrics: Mapping[str, Any], options: Options, *, reads_groups: bool = True) -> dict[str, str]:
+# From this share of empty privileged contexts on, it is said that a teacher has nothing to teach from.
+NEARLY_ALL = 0.95
+
+
+def judge(
+    metrics: Mapping[str, Any],
+    options: Options,
+    *,
+    reads_groups: bool = True,
+    instead: Callable[[], str] | None = None,
+) -> dict[str, str]:
     """The messages of what is wrong with one iteration, by the name of the finding; causes hide what follows from them.
 
     Args:
         metrics: Of the iteration, as `metrics.jsonl` has them.
         options: Thresholds, and the values that remedies name.
         reads_groups: Whether the method learns from group-relative advantages.
+        instead: What could be read in the place of an empty privileged context; None where it is meant to be empty.
     """
 
     def number(name: str, missing: float = math.nan) -> float:
@@ -105,6 +117,8 @@ def judge(metrics: Mapping[str, Any], options: Options, *, reads_groups: bool = 
             f"{flat:.0%} of the groups have zero variance, so their advantages are 0: raise num_generations or "
             "temperature, take tasks that are won sometimes, or a method with a teacher"
         )
+    if instead is not None and number("teacher/empty_share") >= NEARLY_ALL:
+        found["empty_context"] = empty_message(number("teacher/empty_share"), options, instead())
     if number("tokens/learned") == 0:
         found["nothing_trained"] = (
             "nothing was trained on (no update, or no loss token in one): look at what the method selects, and at "
@@ -143,6 +157,14 @@ def judge(metrics: Mapping[str, Any], options: Options, *, reads_groups: bool = 
     return found
 
 
+def empty_message(share: float, options: Options, instead: str) -> str:
+    """The finding about a teacher that reads nothing beyond the student's prompt."""
+    return (
+        f"{share:.0%} of the privileged contexts are empty (privilege={options.privilege}), so that teacher and "
+        f"student read the same and there is nothing to distil: {instead}"
+    )
+
+
 def malformed_message(share: float, options: Options) -> str:
     """The finding about completions that are no action in the form that is asked for."""
     return (
@@ -179,7 +201,7 @@ def _longer_prompts(options: Options) -> str:
 
 
 def judge_start(
-    student: Evaluation, teacher: Evaluation | None, options: Options, *, teaches: bool = False
+    student: Evaluation, teacher: Evaluation | None, options: Options, *, teaches: bool = False, empty: str = ""
 ) -> dict[str, str]:
     """The messages of what is wrong before the first iteration, by the name of the finding.
 
@@ -188,6 +210,7 @@ def judge_start(
         teacher: The privileged-prompt policy, where it was evaluated and is not the student itself.
         options: Thresholds, and the values that remedies name.
         teaches: Whether the run learns from that policy's context.
+        empty: That the privileged contexts are empty, where they are: it explains a policy that has no lead.
 
     Raises:
         HopelessRunError: No prompt fits, nothing was sampled, or no completion could be an action.
@@ -208,7 +231,9 @@ def judge_start(
     if message := judge_form(student, options):
         found["malformed"] = message
     lead = None if teacher is None else teacher.success_rate - student.success_rate
-    if teaches and lead is not None and lead <= options.health_teacher_lead:
+    if empty:
+        found["empty_context"] = empty
+    elif teaches and lead is not None and lead <= options.health_teacher_lead:
         found["nothing_to_distil"] = (
             f"the privileged-prompt policy wins {100 * lead:+.1f} points against the student, so there is nothing to "
             f"distil: try another privilege than {options.privilege!r}, or a model that uses what it reads"

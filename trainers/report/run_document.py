@@ -30,6 +30,7 @@ from .run_checks import RunFindings
 from .run_records import RunRecords
 from .series import count_line
 from .training_figures import EPISODES, TEACHER, Trace, phases_panel, policy_figure, quantity_panels, weights_figure
+from .type_remark import type_remark
 from .wrong_turns import wrong_turns_figure
 
 SUCCESS = Axis("success, %", low=0.0)
@@ -154,7 +155,9 @@ def _result(run: RunRecords) -> list[Block | None]:
         Column("difference"),
     )
     split = after.get("split", "test")
+    remark = type_remark(before, after)
     caption = f"The {split} split before and after training, with Wilson's 95 % intervals"
+    caption += f". {remark}" if remark else ""
     return [TableBlock(columns, tuple(rows), caption)]
 
 

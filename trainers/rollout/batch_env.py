@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from sdar_envs.privileged import split_info
+from sdar_envs.text_only import not_text
 
 from .environments import EnvironmentSource
-from .faults import FAULT_TEXTS, EnvironmentHungError, Fault, fault_of
+from .faults import FAILED_EPISODES, FAULT_TEXTS, EnvironmentHungError, Fault, fault_of
 from .making import Environment, advance, has_switch
-from .replies import FaultKind, InvalidReplyError, Reply, not_text, reported_failure
+from .replies import FaultKind, InvalidReplyError, Reply, reported_failure
 from .stopping import StoppedWaitingError
 from .watchdog import WATCHDOG
 
@@ -232,12 +233,12 @@ class LoopBatchEnv:
             except (Exception, SystemExit, EnvironmentHungError) as error:
                 self._discard(state)
                 if isinstance(error, InvalidReplyError) and error.observed and not self._seen_text:
-                    raise not_text(self.name, error.observed) from None
+                    raise not_text(error.observed, where, self.name) from None
                 fault = error.fault if isinstance(error, _DivergedError) else fault_of(error)
                 FAULT_TEXTS.say(self.name, fault)
                 if state.replays_left == 0:
                     failure = f"{where}: {fault}"
-                    logger.warning("episode counts as failed after %d replays: %s", self._replays, failure)
+                    FAILED_EPISODES.warn(self.name, failure, fault, self._replays)
                     return Reply(failure=failure, fault=fault.kind, detail=fault.text)
                 state.replays_left -= 1
                 self.replayed += 1

@@ -19,6 +19,7 @@ from .collect import Rollout, TaskDraw, collect
 from .dealing import play_dealt, play_games_dealt
 from .dynamic_sampling import Play, Resampled, replace_flat_groups
 from .environments import EnvironmentSource
+from .faults import EpisodesFailedError
 from .games import GamePlan
 from .opening import open_batch_env
 from .policies import Policies
@@ -109,7 +110,7 @@ class Collector:
         """The episodes of an iteration, group by group.
 
         Raises:
-            RuntimeError: Every episode's environment broke.
+            EpisodesFailedError: Every episode's environment broke.
         """
         options, turns = self.options, self.privileged_turns(plan)
         seats = 1 if self.seats is None else len(self.seats.learned)
@@ -117,7 +118,7 @@ class Collector:
         rollouts = play(self.tasks.draws(plan.step))
         if all(rollout.episode.failed for rollout in rollouts):
             failure = rollouts[0].failure if rollouts else "no seat that learns has acted in any game"
-            raise RuntimeError(f"every episode of iteration {plan.step} failed; the first: {failure}")
+            raise EpisodesFailedError(f"every episode of iteration {plan.step} failed; the first: {failure}")
         return replace_flat_groups(
             rollouts, play, self.tasks, step=plan.step, tries=options.dynamic_sampling, seats=seats
         )

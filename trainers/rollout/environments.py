@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from agents.offered import offered_privileges
 from sdar_envs.core import SPLITS, resolve_split
 from sdar_envs.privileged import split_info
 from sdar_envs.references import import_own
@@ -25,12 +26,12 @@ from .making import (
     Environment,
     Recipe,
     Statement,
+    advance_or_say,
     constructor_names,
     enumerates_tasks,
     is_own_world,
     make,
     recipe_of,
-    reset_to,
     reward_threshold_of,
     world_version_of,
 )
@@ -211,9 +212,14 @@ class EnvironmentSource:
         self._begin(task_id)
 
     def _begin(self, task_id: str) -> Mapping[str, Any]:
-        """`info` of a task's first state, in the environment that answers questions in this process."""
+        """`info` of a task's first state, in the environment that answers questions in this process.
+
+        Raises:
+            NotTextError: Its observations are not text.
+            ValueError: There is no such task, or what came back cannot be used.
+        """
         with WATCHDOG.call(f"{self.name}, task {task_id}, reset", self.limits.reset_timeout):
-            return reset_to(self._probe, task_id, self.enumerates_tasks)[1]
+            return advance_or_say(self._probe, self.name, task_id, enumerates=self.enumerates_tasks).info
 
     def task_type(self, task_id: str) -> str:
         """The type of a task, as its environment states it after a reset; ``""`` where it states none.
@@ -255,6 +261,12 @@ class EnvironmentSource:
         """The keys of the privileged fields; empty where there are none."""
         privileged = self._first_info.get("privileged")
         return tuple(privileged) if isinstance(privileged, Mapping) else ()
+
+    @property
+    def offered_privileges(self) -> tuple[str, ...]:
+        """The privileges for which the first state of its first task holds something."""
+        privileged = self._first_info.get("privileged")
+        return offered_privileges(privileged) if isinstance(privileged, Mapping) else ()
 
     @property
     def baselines(self) -> tuple[str, ...]:

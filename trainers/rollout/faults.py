@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import sys
 import threading
 import traceback
@@ -17,8 +18,11 @@ from pathlib import Path
 
 from .replies import FaultKind, InvalidReplyError
 
+logger = logging.getLogger(__name__)
+
 _TEXT_LIMIT = 2000  # characters of an exception's text that are kept
 _SAID_LIMIT = 200  # different faults whose text is shown in one process
+_WARNED_LIMIT = 3  # failed episodes of one fault that are shown
 _OUT_OF_MEMORY = "out of memory"
 
 
@@ -43,6 +47,10 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.what}"
+
+
+class EpisodesFailedError(RuntimeError):
+    """Every episode's environment broke, so that nothing can be learned or measured; the message has the first."""
 
 
 class EnvironmentHungError(BaseException):
@@ -122,3 +130,32 @@ class FaultTexts:
 
 
 FAULT_TEXTS = FaultTexts()  # of this process, as its standard error is
+
+
+class FailedEpisodes:
+    """Warns of episodes that failed: of each different fault the first few; all of them are counted in the metrics."""
+
+    def __init__(self) -> None:
+        self._warned: dict[tuple[str, str], int] = {}
+        self._lock = threading.Lock()
+
+    def warn(self, name: str, failure: str, fault: Fault, replays: int) -> None:
+        """Warn of an episode, unless `_WARNED_LIMIT` others failed of the same.
+
+        Args:
+            name: The environment's.
+            failure: Environment, task, step and fault.
+            fault: What went wrong.
+            replays: How often it was played again.
+        """
+        key = (name, fault.what)
+        with self._lock:
+            before = self._warned.get(key, 0)
+            if len(self._warned) < _SAID_LIMIT:
+                self._warned[key] = before + 1
+        if before < _WARNED_LIMIT:
+            more = "" if before + 1 < _WARNED_LIMIT else " (further ones that fail so are counted, and not shown)"
+            logger.warning("episode counts as failed after %d replays: %s%s", replays, failure, more)
+
+
+FAILED_EPISODES = FailedEpisodes()

@@ -15,8 +15,9 @@ from typing import Any
 import gymnasium as gym
 
 from sdar_envs import WORLDS
+from sdar_envs.text_only import not_text
 
-from .replies import Reply, read_reset, read_step
+from .replies import InvalidReplyError, Reply, read_reset, read_step
 
 Environment = gym.Env[Any, Any]
 
@@ -156,6 +157,32 @@ def advance(
     if action is None:
         return read_reset(reset_to(env, task_id, enumerates))
     return read_step(env.step(action))
+
+
+def advance_or_say(
+    env: Environment, name: str, task_id: str, action: str | None = None, *, step: int = 0, enumerates: bool
+) -> Reply:
+    """`advance` outside a rollout, where one bad reply is the end: the error says environment, task and step.
+
+    Args:
+        env: The environment.
+        name: What a command calls it.
+        task_id: The episode's.
+        action: What to play; None begins the task.
+        step: The number of the action.
+        enumerates: Whether the environment has task ids.
+
+    Raises:
+        NotTextError: The observation is no text.
+        ValueError: Something else that came back cannot be used, or there is no such task.
+    """
+    try:
+        return advance(env, task_id, action, enumerates=enumerates)
+    except InvalidReplyError as error:
+        where = f"{name}, task {task_id}, " + ("reset" if action is None else f"step {step}")
+        if error.observed:
+            raise not_text(error.observed, where, name) from None
+        raise ValueError(f"{where}: {error}. `sdar check {name}` looks at all that it returns") from None
 
 
 def enumerates_tasks(env: Environment) -> bool:

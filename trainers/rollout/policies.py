@@ -233,13 +233,33 @@ def without_plan(method: Method, source: EnvironmentSource) -> str:
 def without_privileged(method: Method, options: Options, source: EnvironmentSource, needed: Sequence[str]) -> str:
     """The message for a method whose privileged information the environment lacks: what is expected, and remedies."""
     got = f"got the keys {', '.join(source.privileged_keys)}" if source.has_privileged else "got none"
+    if source.offered_privileges:
+        got += f". {another_privilege(options, source)}; or add it"
+    else:
+        got += ". Add it"
     return (
         f"method {method.name!r} learns from a teacher that reads what the student may not, and {source.name} gives it "
         "nothing to read. Expected a mapping under info['privileged'] at every reset and step, with the keys "
         "task_type, plan, next_action, hints, facts and skills (sdar_envs.privileged.PrivilegedFields; "
-        f"privilege={options.privilege!r} reads {', '.join(map(repr, needed))}); {got}. Add it to the environment, "
+        f"privilege={options.privilege!r} reads {', '.join(map(repr, needed))}); {got} to the environment, "
         "pass teacher_context= (--teacher-context module:function), your own function from info to text, or choose a "
         "method without a teacher, such as method='grpo'"
+    )
+
+
+def another_privilege(options: Options, source: EnvironmentSource) -> str:
+    """What to take in the place of a privileged context that is empty: what the environment offers, or where it could.
+
+    Args:
+        options: The privilege that is read now.
+        source: The environment.
+    """
+    others = [name for name in source.offered_privileges if name not in split_privilege(options.privilege)]
+    if others:
+        return f"{source.name} offers {', '.join(others)}: take privilege={others[0]} (--privilege {others[0]})"
+    return (
+        f"{source.name} offers nothing else: fill info['privileged'], pass teacher_context= (--teacher-context "
+        "module:function), your own function from info to text, or take a method without a teacher (--method grpo)"
     )
 
 

@@ -15,6 +15,8 @@ from typing import Any, SupportsFloat
 
 import numpy as np
 
+from sdar_envs.text_only import expected_text
+
 # When environments fill in the privileged part of `info`, which may take a planner's work: at every turn, once per
 # episode, or never.
 PRIVILEGED_TURNS = ("every", "first", "never")
@@ -62,10 +64,6 @@ class Reply:
     detail: str = ""
 
 
-class NotTextError(TypeError):
-    """The environment's observations are not text. It is not broken, but no language model can act in it."""
-
-
 class InvalidReplyError(ValueError):
     """An environment returned something of which no episode can be made; the message has types and sizes only.
 
@@ -75,14 +73,6 @@ class InvalidReplyError(ValueError):
     def __init__(self, message: str, observed: str = "") -> None:
         super().__init__(message)
         self.observed = observed
-
-
-def not_text(name: str, kind: str) -> NotTextError:
-    """The error for an environment whose observations are of another type than text."""
-    return NotTextError(
-        f"{name}: expected observations of type str, got {kind}: this trainer is for environments with text in and "
-        "text out; wrap it with gymnasium.wrappers.TransformObservation"
-    )
 
 
 def read_reset(returned: Any) -> Reply:
@@ -118,7 +108,7 @@ def checked(observation: Any, reward: Any, terminated: Any, truncated: Any, info
     """
     if not isinstance(observation, str):
         kind = type(observation).__name__
-        raise InvalidReplyError(f"observation: expected a str, got {_shape(observation)}", observed=kind)
+        raise InvalidReplyError(f"observation: {expected_text(_shape(observation))}", observed=kind)
     if len(observation) > MAX_OBSERVATION:
         raise InvalidReplyError(
             f"observation: expected at most {MAX_OBSERVATION:,} characters, got {len(observation):,}"

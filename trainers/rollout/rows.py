@@ -155,10 +155,11 @@ def outcomes_of(rollouts: Sequence[Rollout]) -> list[EpisodeOutcome]:
 
 @dataclass(slots=True)
 class ReadingMetrics:
-    """Counts of readings: complete ones, incomplete ones, tokens of context, and turns of history that were cut."""
+    """Counts of readings: complete, incomplete and empty ones, tokens of context, turns of history that were cut."""
 
     read: int = 0
     incomplete: int = 0
+    empty: int = 0
     block_tokens: int = 0
     history_cut: int = 0
 
@@ -166,6 +167,7 @@ class ReadingMetrics:
         """Count the readings of another process too."""
         self.read += other.read
         self.incomplete += other.incomplete
+        self.empty += other.empty
         self.block_tokens += other.block_tokens
         self.history_cut += other.history_cut
 
@@ -176,6 +178,7 @@ class ReadingMetrics:
             "teacher/block_tokens": self.block_tokens / count,
             "teacher/history_cut": self.history_cut / count,
             "teacher/privileged_dropped": float(self.incomplete),
+            "teacher/empty_share": self.empty / count,
         }
 
 
@@ -211,6 +214,7 @@ def read_teachers(
                 )
             own[name] = reading.view
             metrics.read += 1
+            metrics.empty += reading.block_tokens == 0
             metrics.block_tokens += reading.block_tokens
             metrics.history_cut += reading.history_cut
         views.append(own)

@@ -96,7 +96,7 @@ class LineProgress:
             self._stage = ("" if done == total else stage, now)
         elif now - self._stage[1] >= self.seconds:
             self._stage = (stage, now)
-            self.say(f"{self.title}: {stage} {done}/{total}")
+            self.say(f"{self.title}: {stage} {done:,}/{total:,}")
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -153,12 +153,17 @@ class BarProgress:
 class StageBar:
     """A bar over work before or beside a run, stage by stage, with the time that is left of the stage.
 
-    It shows on a terminal only; elsewhere nothing is printed, and callers keep their own lines.
+    On a terminal only; elsewhere a stage that takes long has a plain line on standard error every ten seconds.
+
+    Args:
+        title: What the work is.
+        quiet: Show nothing at all.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
         self.title = title
-        self.shown = sys.stderr.isatty()
+        self.shown = sys.stderr.isatty() and not quiet
+        self._lines = None if self.shown or quiet else LineProgress(0, title)
         self._stage = ""
         if self.shown:
             from rich.console import Console
@@ -190,6 +195,8 @@ class StageBar:
 
     def advance(self, stage: str, done: int, total: int) -> None:
         """So much of a stage is done; a new name begins a new stage."""
+        if self._lines is not None:
+            self._lines.advance(stage, done, total)
         if not self.shown:
             return
         if stage != self._stage:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sdar_envs.demonstrations import SCRIPTS
+from agents.offered import empty_share
+from sdar_envs.demonstrations import SCRIPTS, Demonstration
 from sdar_envs.files import replaced_folder
 
 from .demonstrations import Advance, Report, nothing, play_demonstrations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..options import Options
     from ..rollout.environments import EnvironmentSource
     from ..rollout.making import Environment
-    from ..rollout.policies import TeacherContext
+    from ..rollout.policies import Policies, TeacherContext
 
 # What is cloned in an environment that nobody has tuned a warm start for: a fixed number of steps, one measurement.
 OWN_START = WarmStartConfig(demonstrations=1000, min_steps=300, decay_steps=100, gate_episodes=100)
@@ -156,13 +157,20 @@ def _made(
 ) -> tuple[BuiltModel, dict[str, Any]]:
     """Play, build, and clone where there is a demonstrator; returns the model and the facts to keep beside it."""
     from ..evaluation.evaluation_set import make_evaluation_set
+    from ..rollout.policies import another_privilege
 
     worded = wording_policies(args, source, (), teacher_context)
     require_room(source, worded, args.max_prompt_length)
     hinted_share = config.hinted_share
     if worded.privileged_policy is None:
         hinted_share = 0.0
-        say(f"{source.name} has nothing privileged to read, so all demonstrations are under the plain prompt")
+        lacks = (
+            f"shows a teacher nothing under privilege={args.privilege}"
+            if source.has_privileged
+            else ("has nothing privileged to read")
+        )
+        instead = f": {another_privilege(args, source)}" if source.offered_privileges else ""
+        say(f"{source.name} {lacks}, so all demonstrations are under the plain prompt{instead}")
     episodes = PlayedEpisodes(source, demonstrator, max_turns=args.max_turns, seal_info=worded.seals_info)
     how = "" if demonstrator else " at random: there is no demonstrator"
     say(f"playing {config.demonstrations:,} episodes{how}")
@@ -170,6 +178,8 @@ def _made(
         played = play_demonstrations(episodes, config.demonstrations, hinted_share, advance, seed=args.seed)
     finally:
         episodes.close()
+    if warning := empty_contexts(args, source, worded, played):
+        say(warning)
     built = build_tiny(args, source, episodes, played, worded, fitted(config.model, args), teacher_context)
     facts = {
         **built.facts(),
@@ -195,7 +205,7 @@ def _made(
     # What a student should reach is not known here: cloning ends after its steps, and what is measured is told.
     schedule = CloningSchedule(config.min_steps, config.max_steps, config.gate_every, config.decay_steps)
     clone_for(cloner, schedule, say=say, advance=advance)
-    student, teacher = built.success_rates(evaluation_set)
+    student, teacher = built.success_rates(evaluation_set, advance)
     facts |= {
         "steps": cloner.steps,
         "student_success": student,
@@ -205,6 +215,21 @@ def _made(
         "tokens_per_demonstration": row_tokens,
     }
     return built, facts
+
+
+def empty_contexts(args: Options, source: EnvironmentSource, worded: Policies, played: Sequence[Demonstration]) -> str:
+    """A warning where the privileged context of (nearly) all demonstrations that should have one is empty; else ""."""
+    from ..evaluation.health import NEARLY_ALL, empty_message
+    from ..rollout.policies import another_privilege
+
+    if worded.teacher is None or (args.privilege == "none" and not worded.seals_info):
+        return ""
+    hinted = ((each.views, each.privileged) for each in played if each.hinted)
+    share = empty_share(worded.teacher, hinted)
+    if share is None or share < NEARLY_ALL:
+        return ""
+    own = "the teacher_context function returned no text for them"
+    return f"WARNING: {empty_message(share, args, own if worded.seals_info else another_privilege(args, source))}"
 
 
 def fitted(size: TinyModelConfig, args: Options) -> TinyModelConfig:

@@ -20,7 +20,7 @@ from sdar_envs.randomness import Key, counted_generator
 from sdar_envs.references import load_object
 
 from ..rollout.environments import EnvironmentSource
-from ..rollout.making import Environment, reset_to
+from ..rollout.making import Environment, advance_or_say
 
 Demonstrator = Callable[..., str]  # of observation and info, and of a generator where it has a parameter `rng`
 
@@ -97,7 +97,8 @@ class PlayedEpisodes:
 
         Raises:
             DemonstratorError: The demonstrator failed.
-            ValueError: The environment gives an observation that is no text.
+            NotTextError: The environment gives an observation that is no text.
+            ValueError: Something else that it gives cannot be used.
         """
         rng = counted_generator("demonstration", self.name, *key)
         if self._env is None:
@@ -105,22 +106,24 @@ class PlayedEpisodes:
         env, enumerates = self._env, self.source.enumerates_tasks
         tasks: Sequence[object] = self.source.task_ids("train") if enumerates else DEMONSTRATION_SEEDS
         task = str(tasks[int(rng.integers(len(tasks)))])
-        observation, info = reset_to(env, task, enumerates)
+        reply = advance_or_say(env, self.name, task, enumerates=enumerates)
         views: list[StudentView] = []
         privileged: list[Privileged | None] = []
         actions: list[str] = []
         total = 0.0
         over = False
         while not over and len(views) < self.max_turns:
-            view, known = self._seen(observation, info, task, len(views))
-            action = self._action(view, info, rng, hinted=hinted)
+            view, known = split_info(reply.observation, reply.info, turn=len(views))
+            if self.seal_info:
+                known = Privileged(reply.info)
+            action = self._action(view, reply.info, rng, hinted=hinted)
             views.append(view)
             privileged.append(known)
             actions.append(action)
-            observation, reward, terminated, truncated, info = env.step(action)
-            total += float(reward)
-            over = terminated or truncated
-        success = bool(info.get("success", total >= self.source.threshold))
+            reply = advance_or_say(env, self.name, task, action, step=len(actions), enumerates=enumerates)
+            total += reply.reward
+            over = reply.terminated or reply.truncated
+        success = bool(reply.info.get("success", total >= self.source.threshold))
         return Demonstration(tuple(views), tuple(privileged), tuple(actions), hinted, success)
 
     def close(self) -> None:
@@ -128,17 +131,6 @@ class PlayedEpisodes:
         if self._env is not None:
             self._env.close()
             self._env = None
-
-    def _seen(
-        self, observation: object, info: Mapping[str, Any], task: str, turn: int
-    ) -> tuple[StudentView, Privileged | None]:
-        if not isinstance(observation, str):
-            raise ValueError(
-                f"{self.name}, task {task}, turn {turn + 1}: expected an observation of type str, got "
-                f"{type(observation).__name__}: wrap the environment so that it speaks text"
-            )
-        view, known = split_info(observation, info, turn=turn)
-        return view, Privileged(info) if self.seal_info else known
 
     def _action(self, view: StudentView, info: Mapping[str, Any], rng: np.random.Generator, *, hinted: bool) -> str:
         if self.demonstrator is None:

@@ -14,6 +14,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -341,8 +342,10 @@ class _Making:
         from ..evaluation.evaluate import evaluate
 
         self.model.eval()
-        student = evaluate(self.plain, evaluation_set, source=self.source)
-        teacher = evaluate(self.privileged, evaluation_set, source=self.source)
+        told = partial(self.advance, "measuring the student")
+        student = evaluate(self.plain, evaluation_set, source=self.source, advance=told)
+        told = partial(self.advance, "measuring the privileged-prompt policy")
+        teacher = evaluate(self.privileged, evaluation_set, source=self.source, advance=told)
         turns = [turn for rollout in student.rollouts for turn in rollout.episode.turns]
         malformed = sum(turn.action.parse is not Parse.OK for turn in turns) / max(len(turns), 1)
         return Measured(malformed, student.success_rate, teacher.success_rate)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agents.sampling.scripted import ScriptedSampler
@@ -87,17 +88,21 @@ class BuiltModel:
         cloner = Cloner(self.model, views, config, key=("warm-start", seed), pad_id=policies.renderer.pad_id)
         return cloner, round(sum(len(view.ids) for view in views) / len(views), 1)
 
-    def success_rates(self, evaluation_set: EvaluationSet) -> tuple[float, float | None]:
+    def success_rates(self, evaluation_set: EvaluationSet, advance: Advance = nothing) -> tuple[float, float | None]:
         """Success of the student and of the privileged-prompt policy; None for one that there is not."""
         from ..evaluation.evaluate import evaluate
 
         self.model.eval()
         policies = self.policies
-        student = evaluate(policies.evaluator, evaluation_set, source=self.source).success_rate
+        told = partial(advance, "measuring the student")
+        student = evaluate(policies.evaluator, evaluation_set, source=self.source, advance=told).success_rate
         if policies.privileged_policy is None:
             return student, None
         seals = policies.seals_info
-        teacher = evaluate(policies.privileged_policy, evaluation_set, source=self.source, seal_info=seals)
+        told = partial(advance, "measuring the privileged-prompt policy")
+        teacher = evaluate(
+            policies.privileged_policy, evaluation_set, source=self.source, seal_info=seals, advance=told
+        )
         return student, teacher.success_rate
 
     def facts(self) -> dict[str, Any]:
@@ -148,16 +153,17 @@ def require_room(source: EnvironmentSource, worded: Policies, max_prompt_length:
     A tokenizer splits at blanks, so a text has at least as many tokens as words.
 
     Raises:
+        NotTextError: The first observation is no text.
         ValueError: The first prompt of the first training task has more words than a prompt may have tokens.
     """
-    from ..rollout.making import reset_to
+    from ..rollout.making import advance_or_say
 
     env = source.make("train")
     try:
-        observation, info = reset_to(env, source.task_ids("train")[0], source.enumerates_tasks)
+        reply = advance_or_say(env, source.name, source.task_ids("train")[0], enumerates=source.enumerates_tasks)
     finally:
         env.close()
-    view, _ = split_info(observation, info)
+    view, _ = split_info(reply.observation, reply.info)
     words = sum(len(message["content"].split()) for message in worded.evaluator.style.opening(view))
     if words > max_prompt_length:
         raise ValueError(

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+    from ..engine.model_shape import ModelShape
+
 PAD, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 
 # One marker per role, and an end mark after an assistant's text: a longer chat always begins with the shorter one.
@@ -45,6 +47,14 @@ class TinyModelConfig:
     intermediate_size: int = 192
     max_position_embeddings: int = 1024
     init_std: float = 0.1
+
+
+def tiny_shape() -> ModelShape:
+    """The sizes of the embedded model, as estimates of memory and time take them."""
+    from ..engine.model_shape import ModelShape
+
+    config = {**asdict(TinyModelConfig()), "model_type": "qwen3", "tie_word_embeddings": True}
+    return ModelShape.of_config(config, "the embedded tiny model")
 
 
 _NUMBERED = re.compile(r"([a-z]+) \d+")

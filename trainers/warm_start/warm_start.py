@@ -208,7 +208,7 @@ def _warm(
     )
 
     def measure() -> tuple[float, float]:
-        student, teacher = built.success_rates(evaluation_set)
+        student, teacher = built.success_rates(evaluation_set, advance)
         assert teacher is not None
         say(f"warm start: step {cloner.steps}, {_rates(student, teacher)}")
         return student, teacher

@@ -8,18 +8,17 @@ of the same worker lose nothing.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from ..faults import FAULT_TEXTS, Fault
-from ..replies import FaultKind, Reply, not_text, reported_failure
+from sdar_envs.text_only import not_text
+
+from ..faults import FAILED_EPISODES, FAULT_TEXTS, Fault
+from ..replies import FaultKind, Reply, reported_failure
 from .packing import loads
 from .pool import Outcome, WorkerPool
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -170,7 +169,7 @@ class WorkerBatchEnv:
         if fault is not None:
             observed = str(outcome.answer.get("observed", ""))
             if observed and not self._seen_text:
-                raise not_text(self.name, observed)
+                raise not_text(observed, _where(self.name, episode), self.name)
             self._broken(slot, episode, fault)
             return
         self._seen_text = True
@@ -206,12 +205,16 @@ class WorkerBatchEnv:
             self.replayed += 1
             self._ask(slot, episode, first=True)
             return
-        turn = len(episode.digests)
-        where = "reset" if turn == 0 else f"step {turn}"
-        failure = f"{self.name}, task {episode.task_id}, {where}: {fault}"
-        logger.warning("episode counts as failed after %d replays: %s", self._pool.limits.replays, failure)
+        failure = f"{_where(self.name, episode)}: {fault}"
+        FAILED_EPISODES.warn(self.name, failure, fault, self._pool.limits.replays)
         episode.waiting = False
         self._finished.append((slot, Reply(failure=failure, fault=fault.kind, detail=fault.text)))
+
+
+def _where(name: str, episode: _Episode) -> str:
+    """Environment, task and step of what an episode waits for."""
+    turn = len(episode.digests)
+    return f"{name}, task {episode.task_id}, " + ("reset" if turn == 0 else f"step {turn}")
 
 
 def describe(pool: WorkerPool, splits: Sequence[str], seeds: Sequence[str]) -> Mapping[str, Any] | Fault:
