@@ -14,6 +14,7 @@ from typing import Any
 
 from ..tool_sets import ToolProblem, ToolSet, tool_set_of
 from .sessions import Environment, RefusedError, Registry, Seen, Session, Worlds
+from .wording import ending, opening
 
 try:
     import anyio
@@ -89,8 +90,7 @@ class ToolPlayer:
             seed = self._next_seed
         seen = self._session.reset(seed=seed, task_id=task_id)
         self._next_seed, self._begun = None, True
-        text = seen.text if seen.instruction in seen.text else f"{seen.instruction}\n\n{seen.text}"
-        return text, False
+        return opening(seen), False
 
     def _play(self, name: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
         if self._session.over:
@@ -113,8 +113,7 @@ def _result(seen: Seen) -> str:
     """An observation; after the end also how it ended."""
     if not (seen.terminated or seen.truncated):
         return seen.text
-    how = "solved" if seen.success else "out of turns" if seen.truncated else "not solved"
-    return f"{seen.text}\n\nThe episode is over: {how}, score {seen.score:.2f}. Call {RESET} to begin another."
+    return f"{seen.text}\n\n{ending(seen)} Call {RESET} to begin another."
 
 
 def build(player: ToolPlayer, name: str, *, version: str = "") -> Server[Any]:
