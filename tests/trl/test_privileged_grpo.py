@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 import trl  # noqa: E402
 from toy_world import ToyWorld  # noqa: E402
 from trl_player import HORIZON, boxes, player  # noqa: E402
-from trl_recording import GROUP, Loss, Ours, Recording, recorded, sampled_places, settings  # noqa: E402
+from trl_recording import GROUP, Ours, Recording, differences, recorded, sampled_places, settings  # noqa: E402
 
 from agents.base import View  # noqa: E402
 from agents.rendering import ChatRenderer  # noqa: E402
@@ -146,15 +146,6 @@ def test_nothing_of_the_teachers_is_in_a_students_row(sdar: Recording) -> None:
                 assert CANARY not in text and "Hints for this task" not in text
         assert CANARY not in str(found["rolled"][3]) + str(found["inputs"])
     assert CANARY not in str(sdar.state.log_history) + str(sdar._logs)
-
-
-def differences(losses: list[Loss], ours: Ours) -> tuple[float, float]:
-    """The largest difference of losses, and of gradients on log-probs, over micro-batches."""
-    found = [(loss, *ours.loss(loss)) for loss in losses]
-    return (
-        max(abs(loss.loss - value) for loss, value, _ in found),
-        max(float((loss.gradient_BT - gradient).abs().max()) for loss, _, gradient in found),
-    )
 
 
 def test_the_whole_loss_is_ours_and_a_wrong_number_would_be_seen(sdar: Recording) -> None:

@@ -137,7 +137,9 @@ class Ours:
         self.method = method = get_method(options.method)
         reads, kl = bool(method.teacher_views), beta != 0.0
         self.plan = IterationPlan(method, options, 0, 42, coefficient, reads, False, False, kl, False)
-        self.policy = PolicyOptions(beta=beta, kl_estimator="k3", epsilon=0.2)
+        self.policy = PolicyOptions(
+            beta=beta, kl_estimator="k3", epsilon=0.2, use_bias_correction_kl=trainer.args.use_bias_correction_kl
+        )
         outcomes = [
             EpisodeOutcome(number, number // GROUP, one.return_, one.failed, one.success, len(one.replies))
             for number, one in enumerate(found["episodes"])
@@ -189,3 +191,12 @@ class Ours:
         for own, (row, places) in enumerate(at):
             placed_BT[row, places] = gradient_BT[own, : len(places)]
         return float(value), placed_BT
+
+
+def differences(losses: list[Loss], ours: Ours) -> tuple[float, float]:
+    """The largest difference of losses, and of gradients on log-probs, over micro-batches."""
+    found = [(loss, *ours.loss(loss)) for loss in losses]
+    return (
+        max(abs(loss.loss - value) for loss, value, _ in found),
+        max(float((loss.gradient_BT - gradient).abs().max()) for loss, _, gradient in found),
+    )
