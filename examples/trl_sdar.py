@@ -23,7 +23,9 @@ WORLD = {"env_id": "sdar/Household-v0", "size": "small"}
 TURNS = 10  # of an episode: the horizon of small houses
 
 
-def main(model: str, folder: Path, *, method: str = "sdar", world: dict[str, Any] = WORLD, **settings: Any) -> float:
+def main(
+    model: str, folder: Path, *, method: str = "sdar", world: dict[str, Any] = WORLD, tasks: int = 1000, **settings: Any
+) -> float:
     """Train a model, write it to a folder, and return the mean reward of the last step that was logged.
 
     Args:
@@ -31,6 +33,7 @@ def main(model: str, folder: Path, *, method: str = "sdar", world: dict[str, Any
         folder: Where it is written.
         method: Of the table in docs/methods.md; ``grpo`` is TRL's own.
         world: Its id and arguments.
+        tasks: How many different ones are played, of those for training.
         **settings: Of `GRPOConfig`; they win over those here.
     """
     chosen = {
@@ -43,7 +46,7 @@ def main(model: str, folder: Path, *, method: str = "sdar", world: dict[str, Any
     trainer = PrivilegedGRPOTrainer(
         model=model,
         args=GRPOConfig(str(folder), **chosen | settings),
-        train_dataset=task_dataset(split="train", n=1000, **world),
+        train_dataset=task_dataset(split="train", n=tasks, **world),
         environment_factory=environment_for(teacher=True, **world),
         method_options=MethodOptions(method=method, privilege="plan"),
     )

@@ -189,7 +189,8 @@ def environment_for(
     Returns:
         A class without arguments; its name, the world's, is the name of TRL's reward column.
     """
-    name = env_id.partition("/")[2].partition("-v")[0] if isinstance(env_id, str) else ""
+    whole = env_id if isinstance(env_id, str) else getattr(env_id, "__name__", "")
+    name = whole.rpartition("/")[2].partition("-v")[0]
     fields = {"worlds": Worlds(_maker(env_id, kwargs)), "list_actions": list_actions, "teacher": teacher}
     return type(name if name.isidentifier() else "TextEnvironment", (TextEnvironment,), fields)
 

@@ -23,6 +23,7 @@ def test_the_example_trains_and_writes_a_model(tmp_path: Path, monkeypatch: pyte
         "max_steps": 2, "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 200,
         "bf16": False, "use_cpu": True, "gradient_checkpointing": False, "report_to": [], "save_strategy": "no",
     }  # fmt: skip
-    reward = trl_sdar.main(str(player(tmp_path / "player")), tmp_path / "run", world={"env_id": boxes}, **brief)
+    model, world = str(player(tmp_path / "player")), {"env_id": boxes}
+    reward = trl_sdar.main(model, tmp_path / "run", world=world, tasks=16, **brief)
     assert 0.0 <= reward <= 1.0
     AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "trained")
