@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -118,17 +119,18 @@ class TextEnvironment:
             What is observed then.
         """
         text, decision, understood = ONCE_OVER, None, False
-        if not self._session.over:
+        if not self._session.over and not self.episode.failed:
+            # TRL would show the text of any exception to the policy.
             try:
                 # A model may write another JSON value in the place of a text.
                 seen = self._session.step(action if isinstance(action, str) else json.dumps(action))
-            except (RefusedError, RuntimeError):
-                # TRL would show the exception's text to the policy.
-                self.episode.failed = True
-                text = FAILED
-            else:
                 text, decision = self._after(seen)
                 understood = seen.is_action_valid
+            except (RefusedError, RuntimeError):  # the session has told standard error what happened
+                self.episode.failed, text = True, FAILED
+            except Exception:  # what a teacher may know could not be found out
+                traceback.print_exc()
+                self.episode.failed, text = True, FAILED
         self.episode.replies.append(Reply(text, decision, understood))
         return text
 

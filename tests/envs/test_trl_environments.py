@@ -12,6 +12,7 @@ from toy_world import ToyWorld
 import sdar_envs  # noqa: F401  # registers the environments
 from sdar_envs.bridges.trl import FAILED, ONCE_OVER, STOP, TextEnvironment, environment_for
 from sdar_envs.core import Transition
+from sdar_envs.privileged import PrivilegedFields
 
 CANARY = "canary-of-the-teacher"
 
@@ -117,6 +118,23 @@ def test_an_exception_of_the_world_is_never_in_what_the_policy_reads(capfd: pyte
     assert CANARY in capfd.readouterr().err  # it is told to the person who runs it
     environment.reset(task_id="train:1")
     assert environment.get_reward() == 0.0 and not environment.episode.failed
+
+
+class ForgetfulTeacher(ToyWorld):
+    """Its privileged side breaks in the middle of an episode."""
+
+    def _privileged(self) -> PrivilegedFields:
+        if self.steps == 2:
+            raise LookupError(f"{CANARY}: the coin is in box {self._coin}")
+        return super()._privileged()
+
+
+def test_neither_is_an_exception_of_the_teachers_side(capfd: pytest.CaptureFixture[str]) -> None:
+    environment = environment_for(ForgetfulTeacher, teacher=True)()
+    environment.reset(task_id="train:1")
+    said = [environment.act("hop") for _ in range(3)]
+    assert said[1:] == [FAILED, ONCE_OVER] and CANARY not in said[0]
+    assert environment.get_reward() is None and CANARY in capfd.readouterr().err
 
 
 def test_nothing_the_teacher_knows_is_in_a_text_or_shown_by_the_environment() -> None:
