@@ -15,6 +15,7 @@ from typing import Any
 from ..distribution import with_extra
 from ..tool_sets import ToolProblem, ToolSet, tool_set_of
 from .sessions import Environment, RefusedError, Registry, Seen, Session, Worlds
+from .wording import ending, opening
 
 try:
     import anyio
@@ -90,8 +91,7 @@ class ToolPlayer:
             seed = self._next_seed
         seen = self._session.reset(seed=seed, task_id=task_id)
         self._next_seed, self._begun = None, True
-        text = seen.text if seen.instruction in seen.text else f"{seen.instruction}\n\n{seen.text}"
-        return text, False
+        return opening(seen), False
 
     def _play(self, name: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
         if self._session.over:
@@ -114,8 +114,7 @@ def _result(seen: Seen) -> str:
     """An observation; after the end also how it ended."""
     if not (seen.terminated or seen.truncated):
         return seen.text
-    how = "solved" if seen.success else "out of turns" if seen.truncated else "not solved"
-    return f"{seen.text}\n\nThe episode is over: {how}, score {seen.score:.2f}. Call {RESET} to begin another."
+    return f"{seen.text}\n\n{ending(seen)} Call {RESET} to begin another."
 
 
 def build(player: ToolPlayer, name: str, *, version: str = "") -> Server[Any]:

@@ -37,7 +37,7 @@ def template(name: str) -> str:
     if name in authored:
         return authored[name]
     spec = importlib.util.find_spec("trl")  # found, not imported
-    if spec is None or not spec.submodule_search_locations:
+    if spec is None or spec.origin is None or not spec.submodule_search_locations:  # without an origin: tests/trl
         pytest.skip("the templates that Qwen publishes come with TRL, which is not installed: tox -e trl")
     return (Path(spec.submodule_search_locations[0]) / "chat_templates" / f"{name}.jinja").read_text("utf-8")
 

@@ -8,11 +8,10 @@ import json
 import re
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,53 +26,15 @@ from sdar_envs.core import TextEnv
 
 pytestmark = pytest.mark.openenv
 openenv = pytest.importorskip("openenv")
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 
-TOKEN = "a-token-of-a-teacher-0123"
+from running_server import TOKEN, Running  # noqa: E402
+
 WORLDS = {
     "sdar/Household-v0": {"size": "small"},
     "sdar/WebShop-v0": {"size": "small"},
     "sdar/SearchQA-v0": {"size": "small"},
 }
-
-
-class Running:
-    """An agents' and a teacher's server on free ports of this machine."""
-
-    def __init__(self, make: Callable[..., gym.Env], *, token: str | None = TOKEN, max_sessions: int = 64) -> None:
-        from sdar_envs.bridges.openenv_server import build
-
-        self.apps = build(make, "world", token=token, max_sessions=max_sessions)
-        self.servers = [self._start(app) for app in (self.apps.agent, self.apps.teacher) if app is not None]
-        self.url, *rest = [
-            f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}" for server in self.servers
-        ]
-        self.teacher = rest[0] if rest else ""
-
-    def _start(self, app: Any) -> Any:
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
-        threading.Thread(target=server.run, daemon=True).start()
-        deadline = time.monotonic() + 60
-        while not server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        return server
-
-    def client(self) -> Any:
-        from openenv.core import GenericEnvClient
-
-        return GenericEnvClient(base_url=self.url).sync()
-
-    def known(self, episode: str, token: str = TOKEN) -> dict[str, Any]:
-        request = urllib.request.Request(
-            f"{self.teacher}/privileged/{episode}", headers={"Authorization": f"Bearer {token}"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read())
-
-    def stop(self) -> None:
-        for server in self.servers:
-            server.should_exit = True
 
 
 @pytest.fixture(scope="module", params=WORLDS)

@@ -116,18 +116,32 @@ def weigh(
         return weighed
     # What needs the whole iteration: all rows in one batch, on the CPU, before any parameter changes.
     batch = collate(weighed, teacher_views=method.teacher_views, mask_truncated=mask_truncated)
-    batch.student_BT = batch.behaviour_BT
-    if method.statistics is not None:
-        with torch.no_grad():
-            batch.statistics = dict(method.statistics(batch, teacher_logprobs(method, batch), plan.options))
+    weight_BT = settle(plan, batch)
     weights: Sequence[Sequence[float] | None] = [None] * len(weighed)
-    if frozen:
-        _, weight_BT = signal_and_weight(plan, batch)
+    if weight_BT is not None:
         weights = [own[: len(row)] for row, own in zip(weighed, weight_BT.tolist(), strict=True)]
     return [
         advanced(row, WeighedRow, statistics=batch.statistics, weights_T=own)
         for row, own in zip(weighed, weights, strict=True)
     ]
+
+
+def settle(plan: IterationPlan, batch: TokenBatch) -> Tensor | None:
+    """Find out what the method must know of a whole iteration before its first update, with O in the place of S.
+
+    Args:
+        plan: The method at this iteration.
+        batch: All rows of the iteration; `student_BT` and `statistics` of it are set.
+
+    Returns:
+        The weights that are fixed for the iteration, ``[B, T]``; None where they are computed at every update.
+    """
+    batch.student_BT = batch.behaviour_BT
+    method = plan.method
+    if method.statistics is not None:
+        with torch.no_grad():
+            batch.statistics = dict(method.statistics(batch, teacher_logprobs(method, batch), plan.options))
+    return signal_and_weight(plan, batch)[1] if method.timing == "iteration" else None
 
 
 def apply(plan: IterationPlan, batch: TokenBatch) -> Injected:

@@ -1,0 +1,1 @@
+"""These methods in other stacks' trainers."""
