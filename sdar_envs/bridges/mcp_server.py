@@ -14,6 +14,7 @@ from typing import Any
 
 from ..tool_sets import ToolProblem, ToolSet, tool_set_of
 from .sessions import Environment, RefusedError, Registry, Seen, Session, Worlds
+from .wording import outcome
 
 try:
     import anyio
@@ -113,8 +114,8 @@ def _result(seen: Seen) -> str:
     """An observation; after the end also how it ended."""
     if not (seen.terminated or seen.truncated):
         return seen.text
-    how = "solved" if seen.success else "out of turns" if seen.truncated else "not solved"
-    return f"{seen.text}\n\nThe episode is over: {how}, score {seen.score:.2f}. Call {RESET} to begin another."
+    ended = outcome(success=seen.success, score=seen.score, truncated=seen.truncated)
+    return f"{seen.text}\n\n{ended} Call {RESET} to begin another."
 
 
 def build(player: ToolPlayer, name: str, *, version: str = "") -> Server[Any]:
