@@ -14,7 +14,7 @@ from typing import Any
 
 from ..tool_sets import ToolProblem, ToolSet, tool_set_of
 from .sessions import Environment, RefusedError, Registry, Seen, Session, Worlds
-from .wording import outcome
+from .wording import ending, opening
 
 try:
     import anyio
@@ -90,8 +90,7 @@ class ToolPlayer:
             seed = self._next_seed
         seen = self._session.reset(seed=seed, task_id=task_id)
         self._next_seed, self._begun = None, True
-        text = seen.text if seen.instruction in seen.text else f"{seen.instruction}\n\n{seen.text}"
-        return text, False
+        return opening(seen), False
 
     def _play(self, name: str, arguments: Mapping[str, Any]) -> tuple[str, bool]:
         if self._session.over:
@@ -114,8 +113,7 @@ def _result(seen: Seen) -> str:
     """An observation; after the end also how it ended."""
     if not (seen.terminated or seen.truncated):
         return seen.text
-    ended = outcome(success=seen.success, score=seen.score, truncated=seen.truncated)
-    return f"{seen.text}\n\n{ended} Call {RESET} to begin another."
+    return f"{seen.text}\n\n{ending(seen)} Call {RESET} to begin another."
 
 
 def build(player: ToolPlayer, name: str, *, version: str = "") -> Server[Any]:

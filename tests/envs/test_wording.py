@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import gymnasium as gym
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import sdar_envs  # registers the worlds
-from sdar_envs.bridges.wording import action_in, opening, outcome, turn
-from sdar_envs.privileged import StudentView, split_info
+import sdar_envs
+from sdar_envs.bridges.replies import action_in
+from sdar_envs.bridges.sessions import Registry, Seen, Session, Worlds
+from sdar_envs.bridges.wording import ending, opening, with_actions
 
-WORLDS = sorted({"sdar/Household-v0", "sdar/WebShop-v0", "sdar/SearchQA-v0", "sdar/Trip-v0"} & set(sdar_envs.WORLDS))
-
-
-@pytest.mark.parametrize("env_id", WORLDS)
-def test_the_first_message_states_the_task_once_and_every_action(env_id: str) -> None:
-    env = gym.make(env_id)
-    observation, info = env.reset(seed=0)
-    text = opening(split_info(observation, info)[0])
-    assert text.count(info["instruction"]) == 1
-    assert text.split("\n\nActions:\n")[1].splitlines() == info["admissible_actions"]
-    env.close()
+WORLDS = [name for name in ("Household", "WebShop", "SearchQA", "Trip") if f"sdar/{name}-v0" in sdar_envs.WORLDS]
 
 
-@pytest.mark.parametrize("env_id", WORLDS)
-def test_an_action_that_a_world_lists_is_read_back_from_a_reply(env_id: str) -> None:
-    env = gym.make(env_id)
-    _, info = env.reset(seed=0)
-    for action in [*info["admissible_actions"], info["privileged"]["next_action"]]:
-        assert (
-            action_in(action)
-            == action_in(f"<think><action>no</action></think> So: <action>{action}</action>")
-            == action
-        )
-    env.close()
+def seen(**fields: Any) -> Seen:
+    given: dict[str, Any] = {
+        "text": "A room.",
+        "reward": 0.0,
+        "terminated": False,
+        "truncated": False,
+        "task_id": "",
+        "task_type": "",
+    }
+    given |= {"instruction": "", "admissible_actions": [], "is_action_valid": True, "success": False, "score": 0.0}
+    return Seen(**{**given, **fields})
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_first_message_states_the_task_once_and_every_action(world: str) -> None:
+    if world == "SearchQA":
+        pytest.importorskip("faiss")
+    session = Session(Worlds(functools.partial(gym.make, f"sdar/{world}-v0")), Registry())
+    begun = session.reset(seed=0)
+    text = opening(begun, list_actions=True)
+    assert text.count(begun.instruction) == 1
+    assert [line.removeprefix("- ") for line in text.splitlines()[-len(begun.admissible_actions) :]] == (
+        begun.admissible_actions
+    )
+    known = session.teacher_view()[1]
+    for action in [*begun.admissible_actions, known["next_action"]]:
+        reply = f"<think><action>no</action></think> So: <action>{action}</action>"
+        assert action_in(action) == action_in(reply) == action
+    session.close()
 
 
 def test_a_task_that_the_observation_does_not_state_comes_first() -> None:
-    view = StudentView(observation="A room.", instruction="find the key")
-    assert opening(view) == "Your task: find the key\n\nA room."
-    assert turn(view) == "A room."
-
-
-def test_actions_are_left_out_on_request_and_counted_where_there_are_too_many() -> None:
-    view = StudentView(observation="A room.", admissible_actions=("north", "south", "wait"))
-    assert turn(view, actions=False) == "A room."
-    assert turn(view, most_actions=2) == "A room.\n\nActions:\nnorth\nsouth\n(1 more)"
+    assert opening(seen(instruction="find the key")) == "find the key\n\nA room."
+    assert opening(seen(instruction="A room", admissible_actions=["go"])) == "A room."
+    assert with_actions("A room.", seen()) == "A room."
 
 
 @pytest.mark.parametrize(
@@ -77,7 +83,13 @@ def test_what_is_read_is_part_of_the_reply_and_holds_no_tag(reply: str) -> None:
     assert action in reply and not any(tag in action for tag in ("<action>", "</action>", "</think>"))
 
 
-def test_how_an_episode_ended_is_one_sentence() -> None:
-    assert outcome(success=True, score=1, truncated=True) == "The episode is over: solved, score 1.00."
-    assert outcome(success=False, score=0.5, truncated=True) == "The episode is over: out of turns, score 0.50."
-    assert outcome(success=False, score=0, truncated=False) == "The episode is over: not solved, score 0.00."
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"success": True, "score": 1.0, "truncated": True}, "The episode is over: solved, score 1.00."),
+        ({"score": 0.5, "truncated": True}, "The episode is over: out of turns, score 0.50."),
+        ({"terminated": True}, "The episode is over: not solved, score 0.00."),
+    ],
+)
+def test_how_an_episode_ended_is_one_sentence(fields: dict[str, Any], sentence: str) -> None:
+    assert ending(seen(**fields)) == sentence
