@@ -125,7 +125,7 @@ def test_the_first_run_of_its_page_runs(tmp_path: Path, monkeypatch: pytest.Monk
 
     registration.deregister("sdar")  # the page registers it
     monkeypatch.chdir(tmp_path)
-    (code,) = [body for body, _ in blocks(ROOT / "docs" / "bridges" / "skyrl.md", "python")]
+    code, *_ = [body for body, _ in blocks(ROOT / "docs" / "bridges" / "skyrl.md", "python")]
     said: dict[str, Any] = {}
     exec(compile(code, "skyrl.md", "exec"), said)
     assert said["answer"]["done"] is True
