@@ -189,6 +189,12 @@ class Session:
             self.over = bool(terminated or truncated)
             return self._seen(observation, float(reward), bool(terminated), bool(truncated), info)
 
+    @property
+    def horizon(self) -> int | None:
+        """After how many steps an episode is cut; None before the first one, and where the environment does not say."""
+        horizon = getattr(None if self._env is None else self._env.unwrapped, "horizon", None)
+        return horizon if isinstance(horizon, int) else None
+
     def teacher_view(self) -> tuple[int, Any]:
         """How many steps were taken, and what a teacher may know now; None where the environment has no such side."""
         with self._lock:

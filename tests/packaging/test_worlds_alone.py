@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import shutil
 import subprocess
 import sys
 import venv
@@ -27,6 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = call(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, PACKAGE, cwd=out)
     assert result.returncode == 0, result.stdout + result.stderr
     (path,) = out.glob("*.whl")  # built from the sdist, so the sdist is complete
+    assert path.name.endswith("-py3-none-any.whl") and path.stat().st_size <= 60e6
     return path
 
 
@@ -111,6 +113,23 @@ def test_it_installs_into_an_empty_environment_and_every_generated_world_is_won(
     assert checked.returncode == 0 and "1 held" in checked.stdout, checked.stderr
     served = call(python, "-m", "sdar_envs", "serve", "sdar/Household-v0", cwd=tmp_path)
     assert served.returncode == 2 and 'pip install "sdar-envs[openenv]"' in served.stderr
+
+
+def test_it_installs_from_the_address_of_a_repository(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="building needs the `build` dependency group: tox -e packaging")
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("the form with git+ needs a repository, and git")
+    names = ("sdar-envs", "sdar-verifiers")
+    for name in names:
+        asked = f"{name} @ git+{ROOT.as_uri()}#subdirectory=packages/{name}"
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", asked]
+        built = call(*command, cwd=tmp_path)
+        assert built.returncode == 0, built.stderr
+    (path,) = tmp_path.glob("sdar_envs-*.whl")
+    with zipfile.ZipFile(path) as archive:
+        modules = {name for name in archive.namelist() if name.startswith("sdar_envs/") and name.endswith(".py")}
+    listed = call("git", "ls-tree", "-r", "--name-only", "HEAD", "sdar_envs", cwd=ROOT)
+    assert modules == {name for name in listed.stdout.split() if name.endswith(".py")}
 
 
 def test_both_in_one_environment_are_told_in_one_sentence() -> None:
