@@ -19,6 +19,7 @@ from gymnasium.utils.env_checker import check_env
 from ..core import INFO_KEYS, TextEnv
 from ..hostile import hostile_actions
 from ..privileged import PRIVILEGED_KEYS, SKILL_KEYS
+from .execution import require_long_numbers, require_text_is_data
 from .subject import Subject, failure, first_difference, require_same, strings_of
 from .walks import LONGEST_WALK, NONSENSE, Moment, Skipped, act, actions_of, begin, is_over, legal_actions, replay
 
@@ -257,7 +258,9 @@ def check_horizon(subject: Subject) -> None:
 
 
 def check_hostile_actions(subject: Subject) -> None:
-    """Hostile text is an ordinary step: no exception, text that can be encoded, bounded time, never obeyed."""
+    """Hostile text is an ordinary step: no exception, bounded time, text that can be encoded, never obeyed or run."""
+    require_text_is_data(subject)
+    require_long_numbers(subject)
     with contextlib.closing(subject.build()) as env:
         space = env.observation_space
         seed = subject.seed

@@ -23,7 +23,7 @@ IDS: dict[str, tuple[int, tuple[str, ...]]] = {
     "runtime.state_contract": (2, ("horizon", "hostile_actions", "not_text", "unknown_option")),
     "runtime.seed_control": (2, ("determinism",)),
     "runtime.episode_determinism": (2, ("determinism", "vector")),
-    "runtime.episode_isolation": (2, ("episode_isolation", "sessions")),
+    "runtime.episode_isolation": (2, ("episode_isolation", "sessions", "global_random")),
     "semantic.oracle_max": (3, ("plan", "oracle")),
     "semantic.floor_gap": (3, ("floor_gap",)),
     "semantic.no_solution_leakage": (3, ("privileged_off", "canary", "declared_secret", "counterfactual")),

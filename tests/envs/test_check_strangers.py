@@ -1,10 +1,11 @@
-"""Twelve broken environments of other people, each found by exactly its check; three clean ones are clean."""
+"""Thirteen broken environments of other people, each found by exactly its check; three clean ones are clean."""
 
 from __future__ import annotations
 
 import functools
 import gzip
 import json
+import random
 import re
 import sys
 import zipfile
@@ -83,6 +84,30 @@ def test_a_promise_of_this_suite_alone_is_a_warning_elsewhere():
     assert run_checks(Lax, **QUICK).by_status(Status.WARNED) == ["unknown_option"]
     strict = run_checks(Lax, profile="contract", **QUICK)
     assert [result.name for result in strict.failures] == ["unknown_option"]
+
+
+def test_an_environment_that_draws_from_the_streams_of_the_process_is_told_so():
+    class Disturbing(Vault):
+        def step(self, action):
+            random.random()
+            return super().step(action)
+
+    report = run_checks(Disturbing, **QUICK)
+    assert report.failures == [] and report.by_status(Status.WARNED) == ["global_random"], str(report)
+    strict = run_checks(Disturbing, profile="contract", only=("plays", "global_random"), **QUICK)
+    assert [result.name for result in strict.failures] == ["global_random"]
+    assert "random" in strict.failures[0].what and "numpy" not in strict.failures[0].what
+
+
+def test_a_number_that_python_does_not_read_is_an_ordinary_action():
+    class Counting(Vault):
+        def step(self, action):
+            if isinstance(action, str) and action.strip("[]").isdecimal():
+                action = str(int(action.strip("[]")))
+            return super().step(action)
+
+    failed = run_checks(Counting, **QUICK).failures
+    assert [result.name for result in failed] == ["hostile_actions"] and "5,000 digits" in failed[0].what
 
 
 SECRET = "cobalt harbour"
