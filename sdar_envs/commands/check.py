@@ -14,9 +14,14 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..conformance import ConformanceReport
 
 USAGE = "TARGET [options] | --scan FOLDER --secrets FILE"
 EPILOGUE = """examples:
@@ -96,7 +101,20 @@ def run(options: argparse.Namespace) -> int:
     }
     if Path(options.target, "openenv.yaml").is_file():
         return _package(options, chosen)
-    report = run_checks(target_of(options.target, read_pairs(options.env_kwargs)), **chosen)
+    make = target_of(options.target, read_pairs(options.env_kwargs))
+
+    def hangs(found: ConformanceReport) -> None:
+        _show(found, options)
+        sys.stdout.flush()
+        os._exit(1)  # nothing else ends a process whose main thread never comes back
+
+    report = run_checks(make, on_hang=hangs, **chosen)
+    _show(report, options)
+    return 1 if report.failures else 0
+
+
+def _show(report: ConformanceReport, options: argparse.Namespace) -> None:
+    """Print the report, or write it and print its summary."""
     if options.format == "openenv":
         from ..conformance.openenv_report import validation_report
 
@@ -108,7 +126,6 @@ def run(options: argparse.Namespace) -> int:
         print(str(report).rpartition("\n")[2].strip())
     else:
         print(shown)
-    return 1 if report.failures else 0
 
 
 def _package(options: argparse.Namespace, chosen: dict[str, Any]) -> int:

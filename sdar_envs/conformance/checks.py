@@ -273,7 +273,8 @@ def check_hostile_actions(subject: Subject) -> None:
             script.append(action)
             began = time.perf_counter()
             try:
-                moment = act(env, action)
+                with subject.given(action):
+                    moment = act(env, action)
             except Exception as error:
                 raise failure(
                     f"expected an ordinary step from action {action!r:.80}, got {type(error).__name__}: {error!s:.200}",

@@ -8,6 +8,7 @@ import json
 import random
 import re
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from strangers import BROKEN, CLEAN, Unwinnable, Vault, answers, solve
 
 from sdar_envs.__main__ import main
 from sdar_envs.commands.check import read_pairs
-from sdar_envs.conformance import ConformanceError, Status, check_text_env, run_checks
+from sdar_envs.conformance import ConformanceError, ConformanceReport, Status, check_text_env, run_checks
 from sdar_envs.conformance.disguises import find
 from sdar_envs.conformance.scan import scan
 from sdar_envs.conformance.scores import wilson_high
@@ -108,6 +109,29 @@ def test_a_number_that_python_does_not_read_is_an_ordinary_action():
 
     failed = run_checks(Counting, **QUICK).failures
     assert [result.name for result in failed] == ["hostile_actions"] and "5,000 digits" in failed[0].what
+
+
+def test_an_environment_that_never_comes_back_is_reported_with_the_action_and_the_checks_before_it():
+    class Endless(Vault):
+        def step(self, action):
+            if isinstance(action, str) and action.startswith("\\boxed"):
+                reported.wait(30)
+            return super().step(action)
+
+    reports: list[ConformanceReport] = []
+    reported = threading.Event()
+
+    def hangs(report: ConformanceReport) -> None:
+        reports.append(report)
+        reported.set()
+
+    run_checks(Endless, only=("plays", "text", "hostile_actions"), hang_seconds=0.4, on_hang=hangs, **QUICK)
+    assert [(result.name, result.status) for result in reports[0].results] == [
+        ("plays", Status.HELD),
+        ("text", Status.HELD),
+        ("hostile_actions", Status.FAILED),
+    ]
+    assert "boxed" in reports[0].failures[0].what and len(reports) == 1
 
 
 SECRET = "cobalt harbour"
