@@ -12,7 +12,7 @@ from text_game import Played, TextGame
 class FindLivingThing(TextGame):
     """Its variations are chosen by the seed; the valid actions, some hundreds, are not listed."""
 
-    horizon = 40
+    horizon = 30
 
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(render_mode)

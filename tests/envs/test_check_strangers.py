@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
+import contextlib
 import functools
 import gzip
 import json
+import lzma
+import pickle
 import random
 import re
+import sqlite3
 import sys
 import threading
 import zipfile
@@ -190,14 +195,62 @@ def write_parquet(path: Path, text: str) -> None:
     parquet.write_table(pa.table({"prompt": text.split("\n")}), path)
 
 
-@pytest.mark.parametrize("write", [write_plain, write_gzip, write_zip, write_parquet], ids=lambda f: f.__name__)
+def write_xz(path: Path, text: str) -> None:
+    path.write_bytes(lzma.compress(text.encode()))
+
+
+def write_bzip2(path: Path, text: str) -> None:
+    path.write_bytes(bz2.compress(text.encode()))
+
+
+def write_sqlite(path: Path, text: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
+        base.execute("create table logs (line text)")
+        base.executemany("insert into logs values (?)", [[line] for line in text.split("\n")])
+
+
+def write_pickle(path: Path, text: str) -> None:
+    path.write_bytes(pickle.dumps({"prompts": text.split("\n")}))
+
+
+def write_torch(path: Path, text: str) -> None:
+    pytest.importorskip("torch").save({"prompts": text.split("\n")}, path)
+
+
+def write_tensorboard(path: Path, text: str) -> None:
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("torch")
+    writing = pytest.importorskip("torch.utils.tensorboard")
+    with writing.SummaryWriter(str(path) + "-events") as writer:
+        for step, line in enumerate(text.split("\n")[1400:1600]):
+            writer.add_text("prompt", line, step)
+    (events,) = Path(str(path) + "-events").iterdir()
+    events.rename(path)
+    events.parent.rmdir()
+
+
+WRITERS = [
+    write_plain,
+    write_gzip,
+    write_xz,
+    write_bzip2,
+    write_zip,
+    write_parquet,
+    write_sqlite,
+    write_pickle,
+    write_torch,
+    write_tensorboard,
+]
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda f: f.__name__)
 def test_a_scan_finds_a_planted_secret_in_the_files_of_a_run(tmp_path: Path, write: Callable[[Path, str], None]):
     lines = [json.dumps({"prompt": f"look {number}"}) for number in range(2000)]
     write(tmp_path / "clean", "\n".join(lines))
     write(tmp_path / "leaky", "\n".join([*lines[:1500], json.dumps({"prompt": SECRET[::-1]}), *lines[1500:]]))
     result = scan(tmp_path, [SECRET])
     assert [(place.path.partition("!")[0], place.disguise) for place in result.found] == [("leaky", "reversed")]
-    assert result.left == {} and result.files == 2
+    assert result.left == {} and result.files >= 2
     if write is write_plain:
         assert result.found[0].line == 1501
 
@@ -210,7 +263,9 @@ def test_a_scan_finds_what_lies_between_two_pieces(tmp_path: Path):
 def test_a_scan_names_what_it_did_not_look_into(tmp_path: Path):
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and then nothing")
     (tmp_path / "link").symlink_to(tmp_path / "broken.zip")
-    assert scan(tmp_path, [SECRET]).left.keys() == {"broken.zip", "link"}
+    (tmp_path / "closed.zst").write_bytes(b"\x28\xb5\x2f\xfd and more")
+    left = scan(tmp_path, [SECRET]).left
+    assert left.keys() == {"broken.zip", "link", "closed.zst"} and "zstandard" in left["closed.zst"]
     with pytest.raises(ValueError, match="at least 8 letters"):
         scan(tmp_path, ["abc"])
 
