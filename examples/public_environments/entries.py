@@ -53,8 +53,8 @@ ENTRIES: dict[str, Entry] = {
     "textarena-blackjack-careful": Entry(
         "Blackjack-v0, a new game for every episode, clean text",
         "textarena",
-        "textarena_games:CarefulBlackjack",
-        ("--variants", "textarena_games:CarefulBlackjack"),
+        "textarena_games:Blackjack",
+        ("--env-kwargs", "careful=true"),
         {"sessions": _GLOBAL, "global_random": _GLOBAL},
         fresh=True,
     ),
@@ -75,8 +75,8 @@ ENTRIES: dict[str, Entry] = {
     "textarena-mastermind-careful": Entry(
         "Mastermind-v0, a new game for every episode, clean text",
         "textarena",
-        "textarena_games:CarefulMastermind",
-        _three("textarena_games", "CarefulMastermind"),
+        "textarena_games:Mastermind",
+        ("--env-kwargs", "careful=true", "--oracle", "textarena_games:solve"),
         {"global_random": _GLOBAL},
         fresh=True,
     ),

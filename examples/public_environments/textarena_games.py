@@ -1,4 +1,7 @@
-"""Three games of TextArena (github.com/LeonGuertler/TextArena) for one player, with their default wrappers."""
+"""Three games of TextArena (github.com/LeonGuertler/TextArena) for one player, with their default wrappers.
+
+With `careful`, every episode has a game of its own, which gets text that can be encoded.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,11 @@ from text_game import Played, TextGame
 
 class _Game(TextGame):
     name = ""
-    careful = False  # whether every episode gets a game of its own, and the game text that can be encoded
 
-    def __init__(self, exchange: int = 0, render_mode: str | None = None) -> None:
+    def __init__(self, exchange: int = 0, render_mode: str | None = None, careful: bool = False) -> None:
         super().__init__(render_mode)
         self.game = ta.make(self.name)
-        self.exchange = exchange
+        self.exchange, self.careful = exchange, careful
 
     def begin(self, seed: int) -> str:
         if self.careful:
@@ -48,12 +50,6 @@ class Blackjack(_Game):
         state["dealer_hand"][1] = "2♠" if state["dealer_hand"][1] != "2♠" else "3♥"  # the card that lies face down
 
 
-class CarefulBlackjack(Blackjack):
-    """The same without what `reset` and odd characters do, for what else there is."""
-
-    careful = True
-
-
 class GuessTheNumber(_Game):
     """1 to 50 in ten guesses."""
 
@@ -75,12 +71,6 @@ class Mastermind(_Game):
 
     def exchange_secret(self, state: dict[str, Any]) -> None:
         state["secret_code"].reverse()
-
-
-class CarefulMastermind(Mastermind):
-    """The same without what `reset` and odd characters do."""
-
-    careful = True
 
 
 def solve(env: _Game, observation: str, info: Mapping[str, Any]) -> str:
