@@ -1,7 +1,8 @@
 """Check anybody's text environment to the end: what held, what failed and how to mend it, and what nobody looked at.
 
 TARGET is a Gymnasium id (`sdar/WebShop-v0`, or `module:Id-v0` where a module registers it), `module:factory`, a class
-or function that makes one, or the address of an OpenEnv server (`http://...`). Leaks are looked for as far as somebody
+or function that makes one, the address of an OpenEnv server (`http://...`), or a folder with an `openenv.yaml`, whose
+program is then run here and validated by OpenEnv, our checks among its own. Leaks are looked for as far as somebody
 says what a secret is: --plant, --secret, --teacher-context and --variants name functions of yours, as module:function.
 Nothing else is known about them, and the report says so.
 
@@ -13,10 +14,14 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..conformance import ConformanceReport
 
 USAGE = "TARGET [options] | --scan FOLDER --secrets FILE"
 EPILOGUE = """examples:
@@ -24,6 +29,7 @@ EPILOGUE = """examples:
   sdar check my_module:MyEnv --oracle my_module:solve --secret my_module:answers
   sdar check my_module:MyEnv --teacher-context my_module:context --variants my_module:exchanged
   sdar check my_module:MyEnv --format json --output report.json
+  sdar check ./household --format openenv --output report.json
   sdar check --scan runs/other-stack --secrets planted.txt
 
 Status: 0 when no check failed and no secret was found, 1 when one did, 2 for a mistake of the caller."""
@@ -36,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from ..conformance import PROFILES
 
-    parser.add_argument("target", nargs="?", metavar="TARGET", help="Gymnasium id, module:factory, or http://...")
+    parser.add_argument("target", nargs="?", metavar="TARGET", help="id, module:factory, http://..., or a folder")
     parser.add_argument(
         "--env-kwargs", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="arguments of the environment"
     )
@@ -87,24 +93,39 @@ def run(options: argparse.Namespace) -> int:
     def own(reference: str | None, kind: str) -> Any:
         return None if reference is None else load_object(reference, kind)
 
-    report = run_checks(
-        target_of(options.target, read_pairs(options.env_kwargs)),
-        episodes=options.episodes,
-        hostile_actions=options.hostile_actions,
-        step_seconds=options.step_seconds,
-        sessions=options.sessions,
-        split_tasks=options.split_tasks,
-        seed=options.seed,
-        plant=own(options.plant, "plant"),
-        secret=own(options.secret, "secret"),
-        teacher_context=own(options.teacher_context, "teacher context"),
-        variants=own(options.variants, "variants"),
-        oracle=own(options.oracle, "oracle"),
-        tolerated=tuple(options.tolerate),
-        profile=options.profile,
-        only=tuple(options.only),
-        skip=tuple(options.skip),
-    )
+    chosen = {
+        "episodes": options.episodes,
+        "hostile_actions": options.hostile_actions,
+        "step_seconds": options.step_seconds,
+        "sessions": options.sessions,
+        "split_tasks": options.split_tasks,
+        "seed": options.seed,
+        "plant": own(options.plant, "plant"),
+        "secret": own(options.secret, "secret"),
+        "teacher_context": own(options.teacher_context, "teacher context"),
+        "variants": own(options.variants, "variants"),
+        "oracle": own(options.oracle, "oracle"),
+        "tolerated": tuple(options.tolerate),
+        "profile": options.profile,
+        "only": tuple(options.only),
+        "skip": tuple(options.skip),
+    }
+    if Path(options.target, "openenv.yaml").is_file():
+        return _package(options, chosen)
+    make = target_of(options.target, read_pairs(options.env_kwargs))
+
+    def hangs(found: ConformanceReport) -> None:
+        _show(found, options)
+        sys.stdout.flush()
+        os._exit(1)  # nothing else ends a process whose main thread never comes back
+
+    report = run_checks(make, on_hang=hangs, **chosen)
+    _show(report, options)
+    return 1 if report.failures else 0
+
+
+def _show(report: ConformanceReport, options: argparse.Namespace) -> None:
+    """Print the report, or write it and print its summary."""
     if options.format == "openenv":
         from ..conformance.openenv_report import validation_report
 
@@ -116,7 +137,25 @@ def run(options: argparse.Namespace) -> int:
         print(str(report).rpartition("\n")[2].strip())
     else:
         print(shown)
-    return 1 if report.failures else 0
+
+
+def _package(options: argparse.Namespace, chosen: dict[str, Any]) -> int:
+    """Validate a package as OpenEnv does, with our graders."""
+    from ..bridges.openenv_graders import Suite
+    from ..bridges.openenv_validation import text_of, validate
+
+    own = read_pairs(options.env_kwargs)
+    unknown = sorted(own.keys() - {"text_key", "action_key"})
+    if unknown:
+        raise ValueError(f"--env-kwargs of a package: expected text_key or action_key, got {unknown}")
+    report = validate(Path(options.target), Suite(**own, **chosen))
+    shown = text_of(report) if options.format == "text" else report.model_dump_json(indent=1)
+    if options.output:
+        Path(options.output).write_text(shown + "\n", encoding="utf-8")
+        print(text_of(report).rpartition("\n")[2].strip())
+    else:
+        print(shown)
+    return 1 if report.verdict.value == "fail" else 0
 
 
 def _scan(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -58,6 +59,8 @@ def run_checks(
     profile: str = "auto",
     only: tuple[str, ...] = (),
     skip: tuple[str, ...] = (),
+    hang_seconds: float = 60.0,
+    on_hang: Callable[[ConformanceReport], None] | None = None,
 ) -> ConformanceReport:
     """Run all checks to the end, whatever each finds.
 
@@ -85,6 +88,9 @@ def run_checks(
         profile: One of `PROFILES`.
         only: Names of the checks to run; all by default.
         skip: Names of checks to leave out.
+        hang_seconds: After which a step on hostile text counts as one that never returns.
+        on_hang: What to do then, in a thread of its own, with the report so far, since a step that hangs cannot be
+            ended from inside its process. Nothing by default: the caller waits.
 
     Returns:
         Each check's result, in the order in which they ran.
@@ -120,7 +126,41 @@ def run_checks(
         split_tasks=split_tasks,
     )
     chosen = [check for check in CHECKS if check not in skip and (not only or check in only)]
-    return ConformanceReport(name_of(make), tuple(_run(subject, chosen, profile)))
+    results: list[CheckResult] = []
+    with _watched(subject, name_of(make), results, hang_seconds, on_hang):
+        for result in _run(subject, chosen, profile):
+            results.append(result)
+    return ConformanceReport(name_of(make), tuple(results))
+
+
+@contextlib.contextmanager
+def _watched(
+    subject: Subject,
+    name: str,
+    results: list[CheckResult],
+    seconds: float,
+    on_hang: Callable[[ConformanceReport], None] | None,
+) -> Iterator[None]:
+    """Meanwhile somebody looks whether the environment comes back from what it was given."""
+    over = threading.Event()
+
+    def look() -> None:
+        while on_hang is not None and not over.wait(min(1.0, seconds / 4)):
+            doing = subject.doing
+            if doing is None or time.monotonic() - doing[1] < seconds:
+                continue
+            what = f"expected a step within {subject.step_seconds:g} s, got none in {seconds:g} s from {doing[0]!r:.80}"
+            failed = CheckResult("hostile_actions", Status.FAILED, seconds, what, "Bound the time of a step")
+            on_hang(ConformanceReport(name, (*results, failed)))
+            return
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def name_of(make: Any) -> str:

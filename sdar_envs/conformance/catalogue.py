@@ -25,7 +25,7 @@ from .checks import (
 )
 from .leaks import check_counterfactual, check_declared_secret
 from .scores import check_floor_gap, check_oracle, check_verifier_determinism
-from .separation import check_sessions, check_splits, check_unknown_option
+from .separation import check_global_random, check_sessions, check_splits, check_unknown_option
 from .subject import Subject
 
 Check = Callable[[Subject], dict[str, Any] | None]
@@ -41,6 +41,7 @@ CHECKS: dict[str, Check] = {
     "episode_isolation": check_episode_isolation,
     "gymnasium": check_gymnasium,
     "sessions": check_sessions,
+    "global_random": check_global_random,
     "task_replay": check_task_replay,
     "unknown_option": check_unknown_option,
     "splits": check_splits,
@@ -65,6 +66,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "gymnasium": ("determinism", "verifier_determinism", "episode_isolation"),
     "episode_isolation": ("determinism", "verifier_determinism"),
     "sessions": ("determinism", "verifier_determinism", "episode_isolation"),
+    "global_random": ("determinism", "verifier_determinism"),
     "task_replay": ("determinism",),
     "splits": ("task_replay",),
     "privileged_off": ("determinism", "verifier_determinism"),
@@ -78,7 +80,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 ASKS_FOR_A_FUNCTION = frozenset({"declared_secret", "counterfactual", "oracle"})
 
 # Promises of this suite's contract that Gymnasium does not ask for: elsewhere a warning.
-CONTRACT_ONLY = frozenset({"info_keys", "not_text", "unknown_option"})
+CONTRACT_ONLY = frozenset({"info_keys", "not_text", "unknown_option", "global_random"})
 
 # What a check that holds has not seen.
 BLIND: dict[str, str] = {

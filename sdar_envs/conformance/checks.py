@@ -20,6 +20,7 @@ from ..core import INFO_KEYS, TextEnv
 from ..hostile import hostile_actions
 from ..privileged import PRIVILEGED_KEYS, SKILL_KEYS
 from ..text_only import expected_text
+from .execution import require_long_numbers, require_text_is_data
 from .subject import Subject, failure, first_difference, require_same, strings_of
 from .walks import LONGEST_WALK, NONSENSE, Moment, Skipped, act, actions_of, begin, is_over, legal_actions, replay
 
@@ -261,7 +262,9 @@ def check_horizon(subject: Subject) -> None:
 
 
 def check_hostile_actions(subject: Subject) -> None:
-    """Hostile text is an ordinary step: no exception, text that can be encoded, bounded time, never obeyed."""
+    """Hostile text is an ordinary step: no exception, bounded time, text that can be encoded, never obeyed or run."""
+    require_text_is_data(subject)
+    require_long_numbers(subject)
     with contextlib.closing(subject.build()) as env:
         space = env.observation_space
         seed = subject.seed
@@ -274,7 +277,8 @@ def check_hostile_actions(subject: Subject) -> None:
             script.append(action)
             began = time.perf_counter()
             try:
-                moment = act(env, action)
+                with subject.given(action):
+                    moment = act(env, action)
             except Exception as error:
                 raise failure(
                     f"expected an ordinary step from action {action!r:.80}, got {type(error).__name__}: {error!s:.200}",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from .report import CheckResult, ConformanceReport, Status
@@ -22,7 +23,7 @@ IDS: dict[str, tuple[int, tuple[str, ...]]] = {
     "runtime.state_contract": (2, ("horizon", "hostile_actions", "not_text", "unknown_option")),
     "runtime.seed_control": (2, ("determinism",)),
     "runtime.episode_determinism": (2, ("determinism", "vector")),
-    "runtime.episode_isolation": (2, ("episode_isolation", "sessions")),
+    "runtime.episode_isolation": (2, ("episode_isolation", "sessions", "global_random")),
     "semantic.oracle_max": (3, ("plan", "oracle")),
     "semantic.floor_gap": (3, ("floor_gap",)),
     "semantic.no_solution_leakage": (3, ("privileged_off", "canary", "declared_secret", "counterfactual")),
@@ -50,7 +51,7 @@ def validation_report(report: ConformanceReport, target: str) -> dict[str, Any]:
     for check_id, (_, names) in IDS.items():
         own = [by_name[name] for name in names if name in by_name]
         if own:
-            results.append(_result(check_id, own))
+            results.append(result_of(check_id, own))
     warned = bool(report.by_status(Status.WARNED))
     # There is no package whose files could be hashed: this tells reports of different targets and checks apart.
     content = json.dumps([target, [result.name for result in report.results]])
@@ -68,7 +69,8 @@ def validation_report(report: ConformanceReport, target: str) -> dict[str, Any]:
     }
 
 
-def _result(check_id: str, own: list[CheckResult]) -> dict[str, Any]:
+def result_of(check_id: str, own: Sequence[CheckResult]) -> dict[str, Any]:
+    """What the checks that a reserved id stands for say of it, in the fields of OpenEnv's `CheckResult`."""
     statuses = [_STATUS[result.status] for result in own]
     worst = next((status for status in ("error", "fail", "pass") if status in statuses), "skip")
     remedies = [result.remedy for result in own if result.remedy]

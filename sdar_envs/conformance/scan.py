@@ -6,10 +6,12 @@ student's side writes has found a leak; whoever finds nothing knows what was loo
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import importlib
+import lzma
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,13 @@ from .disguises import find, letters, long_enough
 _PIECE = 1 << 20  # bytes that are searched together
 _OVERLAP = 1 << 12  # of two pieces, so that nothing is missed between them
 _LARGEST = 1 << 30  # bytes of a file, or of what a compressed one unpacks to
+# First bytes of a file -> what unpacks it, or what it is compressed by where nothing here does.
+_UNPACKED: dict[bytes, Callable[[Path, str], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"BZh": bz2.open,
+}
+_CLOSED = {b"\x28\xb5\x2f\xfd": "zstandard", b"\x04\x22\x4d\x18": "lz4", b"7z\xbc\xaf\x27\x1c": "7-zip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,15 @@ def scan(folder: Path, secrets: Sequence[str]) -> Scan:
             _look_into(path, name, secrets, result)
         except NotReadError as error:
             result.left[name] = str(error)
-        except (OSError, EOFError, zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError) as error:
+        except (
+            OSError,
+            EOFError,
+            zipfile.BadZipFile,
+            lzma.LZMAError,
+            ValueError,
+            RuntimeError,
+            NotImplementedError,
+        ) as error:
             result.left[name] = f"it cannot be read: {type(error).__name__}"
     return result
 
@@ -119,9 +136,11 @@ def _look_into(path: Path, name: str, secrets: Sequence[str], result: Scan) -> N
                 elif not member.is_dir():
                     with archive.open(member) as stream:
                         _search(_pieces(stream), own, secrets, result)
-    elif head.startswith(b"\x1f\x8b"):
-        with gzip.open(path, "rb") as unpacked:
+    elif (unpack := next((one for mark, one in _UNPACKED.items() if head.startswith(mark)), None)) is not None:
+        with unpack(path, "rb") as unpacked:
             _search(_pieces(unpacked), name, secrets, result)
+    elif (kind := next((kind for mark, kind in _CLOSED.items() if head.startswith(mark)), None)) is not None:
+        raise NotReadError(f"it is compressed by {kind}: unpack it first")
     elif head.startswith(b"PAR1"):
         _search(_parquet(path), name, secrets, result)
     else:  # text of any kind, TensorBoard's event files, pickles, HTML: strings stand in them as they are

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import random
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+
 from ..core import SPLITS
 from ..randomness import counted_generator
 from .subject import Subject, failure, require_same, strings_of
-from .walks import Moment, Skipped, Walk, act, actions_of, begin, is_over
+from .walks import Moment, Skipped, Walk, act, actions_of, begin, is_over, replay
 
 _LONGEST_SESSION = 40  # actions of an episode that sessions repeat
 _GRAM = 8  # words
@@ -61,6 +64,33 @@ def _require_alone(walks: Sequence[Walk], chosen: Sequence[int], played: Sequenc
             f"an episode played {how} {len(chosen) - 1} others, and alone",
             "Keep all state of an episode in the instance: nothing in the class, the module or a file",
         )
+
+
+def check_global_random(subject: Subject) -> None:
+    """Resets and steps leave the random streams of the process alone, Python's and NumPy's, which are the caller's."""
+    with contextlib.closing(subject.build()) as env:
+        for seed, walk in zip(subject.seeds, subject.walks, strict=True):
+            before = _streams()
+            replay(env, seed, actions_of(walk))
+            touched = [name for name, state in _streams().items() if state != before[name]]
+            if touched:
+                raise failure(
+                    f"expected {' and '.join(touched)} to go on as they were, got them drawn from or seeded by the "
+                    f"episode of seed {seed}",
+                    "Draw from self.np_random: environments, and whoever trains, share the streams of the process",
+                )
+
+
+def _streams() -> dict[str, str]:
+    """The state of each stream of the process; a digest, since it has thousands of numbers."""
+    states = {"random": random.getstate(), "numpy.random": np.random.get_state(legacy=False)}
+    return {name: hashlib.sha256(_state_text(state).encode()).hexdigest() for name, state in states.items()}
+
+
+def _state_text(state: Any) -> str:
+    if isinstance(state, dict):
+        return " ".join(f"{key} {_state_text(value)}" for key, value in state.items())
+    return " ".join(map(str, state.tolist())) if isinstance(state, np.ndarray) else str(state)
 
 
 def check_unknown_option(subject: Subject) -> dict[str, Any]:

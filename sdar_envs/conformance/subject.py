@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +35,8 @@ class Subject:
         sessions: Environments that play at once.
         floor_margin: By how much the oracle's success has to be above the random player's.
         split_tasks: How many tasks of each split are compared by content.
+        doing: The hostile action that the environment was given and has not answered yet, and when, in the seconds of
+            `time.monotonic`.
     """
 
     build: Callable[..., Env]
@@ -50,6 +53,7 @@ class Subject:
     sessions: int = 32
     floor_margin: float = 0.1
     split_tasks: int = 60
+    doing: tuple[str, float] | None = None
 
     @property
     def seeds(self) -> range:
@@ -66,6 +70,15 @@ class Subject:
         """Every call of every walk."""
         for walk in self.walks:
             yield from walk
+
+    @contextlib.contextmanager
+    def given(self, action: str) -> Iterator[None]:
+        """While the environment works on an action, so that a watcher knows which one it does not come back from."""
+        self.doing = (action, time.monotonic())
+        try:
+            yield
+        finally:
+            self.doing = None
 
     def require_privileged(self) -> None:
         """Skip the check when `info` has no privileged side."""

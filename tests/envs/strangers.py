@@ -1,10 +1,11 @@
-"""Environments of nobody's contract: three that keep every promise they make, and twelve with one fault each.
+"""Environments of nobody's contract: three that keep every promise they make, and thirteen with one fault each.
 
 All are one vault: a password is drawn, a note tells it, and saying it opens the vault. What a fault needs is changed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import string
 from collections.abc import Mapping
@@ -198,6 +199,16 @@ class MoodyVerifier(Vault):
         return float(won) + random.random() / 8
 
 
+class Calculating(Vault):
+    """Lets the password be computed, by running what the agent writes."""
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if isinstance(action, str) and action.startswith("["):
+            with contextlib.suppress(Exception):
+                action = " ".join(eval(action))
+        return super().step(action)
+
+
 BROKEN: dict[type[Vault], str] = {
     Seedless: "determinism",
     LeakyInfo: "declared_secret",
@@ -211,6 +222,7 @@ BROKEN: dict[type[Vault], str] = {
     SplitOverlap: "splits",
     DroppedTask: "task_replay",
     MoodyVerifier: "verifier_determinism",
+    Calculating: "hostile_actions",
 }
 CLEAN = (Vault, Trivia, Listed)
 

@@ -1,12 +1,19 @@
-"""Twelve broken environments of other people, each found by exactly its check; three clean ones are clean."""
+"""Thirteen broken environments of other people, each found by exactly its check; three clean ones are clean."""
 
 from __future__ import annotations
 
+import bz2
+import contextlib
 import functools
 import gzip
 import json
+import lzma
+import pickle
+import random
 import re
+import sqlite3
 import sys
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +25,14 @@ from strangers import ACTIONS, BROKEN, CLEAN, OPENING, Unwinnable, Vault, answer
 
 from sdar_envs.__main__ import main
 from sdar_envs.commands.check import read_pairs
-from sdar_envs.conformance import CheckResult, ConformanceError, Status, check_text_env, run_checks
+from sdar_envs.conformance import (
+    CheckResult,
+    ConformanceError,
+    ConformanceReport,
+    Status,
+    check_text_env,
+    run_checks,
+)
 from sdar_envs.conformance.disguises import find
 from sdar_envs.conformance.scan import scan
 from sdar_envs.conformance.scores import wilson_high
@@ -86,6 +100,53 @@ def test_a_promise_of_this_suite_alone_is_a_warning_elsewhere():
     assert [result.name for result in strict.failures] == ["unknown_option"]
 
 
+def test_an_environment_that_draws_from_the_streams_of_the_process_is_told_so():
+    class Disturbing(Vault):
+        def step(self, action):
+            random.random()
+            return super().step(action)
+
+    report = run_checks(Disturbing, **QUICK)
+    assert report.failures == [] and report.by_status(Status.WARNED) == ["global_random"], str(report)
+    strict = run_checks(Disturbing, profile="contract", only=("plays", "global_random"), **QUICK)
+    assert [result.name for result in strict.failures] == ["global_random"]
+    assert "random" in strict.failures[0].what and "numpy" not in strict.failures[0].what
+
+
+def test_a_number_that_python_does_not_read_is_an_ordinary_action():
+    class Counting(Vault):
+        def step(self, action):
+            if isinstance(action, str) and action.strip("[]").isdecimal():
+                action = str(int(action.strip("[]")))
+            return super().step(action)
+
+    failed = run_checks(Counting, **QUICK).failures
+    assert [result.name for result in failed] == ["hostile_actions"] and "5,000 digits" in failed[0].what
+
+
+def test_an_environment_that_never_comes_back_is_reported_with_the_action_and_the_checks_before_it():
+    class Endless(Vault):
+        def step(self, action):
+            if isinstance(action, str) and action.startswith("\\boxed"):
+                reported.wait(30)
+            return super().step(action)
+
+    reports: list[ConformanceReport] = []
+    reported = threading.Event()
+
+    def hangs(report: ConformanceReport) -> None:
+        reports.append(report)
+        reported.set()
+
+    run_checks(Endless, only=("plays", "text", "hostile_actions"), hang_seconds=0.4, on_hang=hangs, **QUICK)
+    assert [(result.name, result.status) for result in reports[0].results] == [
+        ("plays", Status.HELD),
+        ("text", Status.HELD),
+        ("hostile_actions", Status.FAILED),
+    ]
+    assert "boxed" in reports[0].failures[0].what and len(reports) == 1
+
+
 SECRET = "cobalt harbour"
 WRITTEN: dict[str, tuple[str, ...]] = {
     "plain": ("the answer is Cobalt Harbour.",),
@@ -142,14 +203,62 @@ def write_parquet(path: Path, text: str) -> None:
     parquet.write_table(pa.table({"prompt": text.split("\n")}), path)
 
 
-@pytest.mark.parametrize("write", [write_plain, write_gzip, write_zip, write_parquet], ids=lambda f: f.__name__)
+def write_xz(path: Path, text: str) -> None:
+    path.write_bytes(lzma.compress(text.encode()))
+
+
+def write_bzip2(path: Path, text: str) -> None:
+    path.write_bytes(bz2.compress(text.encode()))
+
+
+def write_sqlite(path: Path, text: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
+        base.execute("create table logs (line text)")
+        base.executemany("insert into logs values (?)", [[line] for line in text.split("\n")])
+
+
+def write_pickle(path: Path, text: str) -> None:
+    path.write_bytes(pickle.dumps({"prompts": text.split("\n")}))
+
+
+def write_torch(path: Path, text: str) -> None:
+    pytest.importorskip("torch").save({"prompts": text.split("\n")}, path)
+
+
+def write_tensorboard(path: Path, text: str) -> None:
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("torch")
+    writing = pytest.importorskip("torch.utils.tensorboard")
+    with writing.SummaryWriter(str(path) + "-events") as writer:
+        for step, line in enumerate(text.split("\n")[1400:1600]):
+            writer.add_text("prompt", line, step)
+    (events,) = Path(str(path) + "-events").iterdir()
+    events.rename(path)
+    events.parent.rmdir()
+
+
+WRITERS = [
+    write_plain,
+    write_gzip,
+    write_xz,
+    write_bzip2,
+    write_zip,
+    write_parquet,
+    write_sqlite,
+    write_pickle,
+    write_torch,
+    write_tensorboard,
+]
+
+
+@pytest.mark.parametrize("write", WRITERS, ids=lambda f: f.__name__)
 def test_a_scan_finds_a_planted_secret_in_the_files_of_a_run(tmp_path: Path, write: Callable[[Path, str], None]):
     lines = [json.dumps({"prompt": f"look {number}"}) for number in range(2000)]
     write(tmp_path / "clean", "\n".join(lines))
     write(tmp_path / "leaky", "\n".join([*lines[:1500], json.dumps({"prompt": SECRET[::-1]}), *lines[1500:]]))
     result = scan(tmp_path, [SECRET])
     assert [(place.path.partition("!")[0], place.disguise) for place in result.found] == [("leaky", "reversed")]
-    assert result.left == {} and result.files == 2
+    assert result.left == {} and result.files >= 2
     if write is write_plain:
         assert result.found[0].line == 1501
 
@@ -162,7 +271,9 @@ def test_a_scan_finds_what_lies_between_two_pieces(tmp_path: Path):
 def test_a_scan_names_what_it_did_not_look_into(tmp_path: Path):
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and then nothing")
     (tmp_path / "link").symlink_to(tmp_path / "broken.zip")
-    assert scan(tmp_path, [SECRET]).left.keys() == {"broken.zip", "link"}
+    (tmp_path / "closed.zst").write_bytes(b"\x28\xb5\x2f\xfd and more")
+    left = scan(tmp_path, [SECRET]).left
+    assert left.keys() == {"broken.zip", "link", "closed.zst"} and "zstandard" in left["closed.zst"]
     with pytest.raises(ValueError, match="at least 8 letters"):
         scan(tmp_path, ["abc"])
 

@@ -20,7 +20,7 @@ def test_a_world_that_keeps_the_contract_passes_every_check():
     toy_world.register()
     report = check_text_env("toy/Boxes-v0", **QUICK)
     assert {result.name for result in report.results if result.skipped} == ASKS_FOR_A_FUNCTION
-    assert len(report.results) == 25
+    assert len(report.results) == 26
     assert "hostile_actions" in str(report)
 
 

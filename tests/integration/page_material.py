@@ -67,6 +67,8 @@ NOT_RUN = (
     NotRun(r"torchrun ", "several GPUs; the tests of several processes start what it starts"),
     NotRun(r"sdar (train|play) .*(env_kwargs\.dataset=|data_dir=)", "published data, which has to be fetched"),
     NotRun(r"sdar play sdar/ALFWorld", "published data, which has to be fetched"),
+    NotRun(r"sdar check household", "OpenEnv, in an environment of its own; tests/openenv runs it"),
+    NotRun(r"python check\.py ", "other people's packages, each in an environment of its own"),
     NotRun(r"sdar check (my_module:|--scan )", "a reader's own module or logs; the checker's command has tests"),
     NotRun(
         r"sdar (train|eval) .*--prompt-style tools",
