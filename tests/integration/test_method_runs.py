@@ -23,6 +23,9 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("sdar-soft-or", {"soft_or_scale": "batch"}),
     ("sdar-centred", {}),
     ("shuffled-teacher", {}),
+    ("agent-opsd-token", {"importance_sampling_level": "sequence"}),
+    ("rlrt", {"weight_clip": 1.0}),
+    ("grsd", {}),
 ]
 
 
