@@ -92,6 +92,15 @@ class MethodOptions(OptionGroup):
         high=1.0,
         read=(JSD, NAMED_BY_METHOD),
     )
+    divergence_target_share: float = _option(
+        1.0,
+        "the teacher's share in what the student is compared with: 1 is the teacher, below 1 the normalised geometric "
+        "mean of student and teacher",
+        above=0.0,
+        high=1.0,
+        read=(NAMED_BY_METHOD,),
+        omit_at_default=True,
+    )
     divergence_top_k: int = _option(
         0,
         "the teacher's most likely next tokens that are kept, the rest in one; 0 keeps all",
