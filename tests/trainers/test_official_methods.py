@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from official_code import published
 from test_methods_successors import CONFIG, advantages, random_episodes
 from torch import Tensor
 
 from trainers.batch.row import WeighedRow
 from trainers.batch.token_batch import pad_rows
+from trainers.maths.divergences import divergence, with_tail
 from trainers.maths.losses import clipped_policy_gradient
+from trainers.methods import METHODS
 
 pytestmark = pytest.mark.official
 SHAPES = [(1, 1), (4, 7), (16, 64)]
@@ -152,3 +155,48 @@ def test_grsd_is_the_published_codes(band: float, coef: float, held: Callable[[s
         )
         compare(rows, advantages("grsd", rows, coef, config), theirs)
     held("20 batches of GRSD's advantages")
+
+
+@pytest.mark.parametrize(("kind", "alpha"), [("forward_kl", 0.0), ("jsd", 0.5), ("jsd", 0.3), ("reverse_kl", 1.0)])
+@pytest.mark.parametrize("top_k", [None, 5])
+def test_the_loss_of_sdpo_is_the_published_codes(
+    kind: str, alpha: float, top_k: int | None, held: Callable[[str], None]
+) -> None:
+    theirs: list[Tensor] = []
+
+    def kept(loss_mat: Tensor, **_: Any) -> Tensor:
+        theirs.append(loss_mat)
+        return loss_mat.sum()
+
+    official = published("core_algos.py", "compute_self_distillation_loss", torch=torch, F=F, agg_loss=kept)
+    config = SimpleNamespace(
+        full_logit_distillation=True, distillation_topk=top_k, distillation_add_tail=True, alpha=alpha, is_clip=2.0
+    )
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        logits_BTV, teacher_BTV = (torch.randn(3, 4, 11, generator=generator, dtype=torch.float64) for _ in range(2))
+        logits_BTV.requires_grad_()
+        teacher_BTV = torch.log_softmax(teacher_BTV, -1)
+        student_BTV = torch.log_softmax(logits_BTV, -1)
+        sampled_BT1 = torch.randint(11, (3, 4, 1), generator=generator)
+        student_BT = student_BTV.gather(-1, sampled_BT1)[..., 0]
+        behaviour_BT = student_BT.detach() + torch.randn(3, 4, generator=generator, dtype=torch.float64)
+        ids_BTK = teacher_BTV.topk(5, -1).indices
+        name = "all_log_probs" if top_k is None else "topk_log_probs"
+        seen = [x if top_k is None else x.gather(-1, ids_BTK) for x in (student_BTV, teacher_BTV)]
+        official(
+            student_BT,
+            teacher_BTV.gather(-1, sampled_BT1)[..., 0],
+            torch.ones(3, 4),
+            config,
+            old_log_probs=behaviour_BT,
+            **{f"student_{name}": seen[0], f"teacher_{name}": seen[1]},
+        )
+        ours = [x if top_k is None else with_tail(x, ids_BTK) for x in (student_BTV, teacher_BTV)]
+        batch = cast(Any, SimpleNamespace(live_student=lambda s=student_BT: s, behaviour_BT=behaviour_BT))
+        weight_BT = METHODS["sdpo"].weight(student_BT, batch, CONFIG)
+        found = weight_BT * divergence(ours[0], ours[1], kind, alpha)
+        assert torch.allclose(found, theirs[-1], atol=1e-7)
+        gradients = [torch.autograd.grad(loss.sum(), logits_BTV, retain_graph=True)[0] for loss in (found, theirs[-1])]
+        assert torch.allclose(*gradients, atol=1e-7)
+    held("6 batches of SDPO's loss")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from . import contrastive as contrastive
 from . import core as core
+from . import hindsight as hindsight
 from . import information as information
 from . import multipliers as multipliers
 from . import successors as successors

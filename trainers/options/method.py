@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
+from agents.hindsight import HINDSIGHTS
 from agents.teacher import POSITIONS, PRIVILEGES, split_privilege
 from sdar_envs.skills import RETRIEVALS
 
@@ -122,7 +123,8 @@ class MethodOptions(OptionGroup):
     )
     privilege: str = _option(
         "skill",
-        f"what the teacher is shown ({', '.join(PRIVILEGES)}), or several joined by +, each a reading of its own",
+        f"what the teacher is shown ({', '.join(PRIVILEGES)}; of the iteration's own episodes: "
+        f"{', '.join(HINDSIGHTS)}), or several joined by +, each a reading of its own",
     )
     teacher_combine: str = _option(
         "mean",
