@@ -18,6 +18,7 @@ from sdar_envs.choices import require_choice
 from sdar_envs.privileged import Privileged, PrivilegedFields, RetrievedSkills, StudentView
 
 from .base import Message, Turn, View
+from .hindsight import HINDSIGHTS, Hindsight, worded
 from .prompts import HistoryText, PromptStyle, as_style
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def split_privilege(privilege: str) -> tuple[str, ...]:
     """
     names = tuple(name.strip() for name in privilege.split("+"))
     for name in names:
-        require_choice("privilege", name, PRIVILEGES, "privilege (join several by +)")
+        require_choice("privilege", name, (*PRIVILEGES, *HINDSIGHTS), "privilege (join several by +)")
     if len(set(names)) < len(names) or (len(names) > 1 and "none" in names):
         raise ValueError(f"privilege {privilege!r}: expected different privileges, joined by +, and none only alone")
     return names
@@ -83,7 +84,8 @@ class Teacher:
     Args:
         renderer: The renderer of the student's prompts.
         style: The style of the student's prompts; it words the privileged context.
-        privilege: What the privileged context holds, one of `PRIVILEGES`.
+        privilege: What the privileged context holds, one of `PRIVILEGES`, or of `hindsight.HINDSIGHTS`: then `read` is
+            given what is told in the place of the environment's fields, and nothing of the environment is read.
         position: Where the privileged context stands. ``system``: at the end of the system message, once per row.
             ``user_prefix`` and ``user_suffix``: in the messages of the user and of tools; what changes by the turn
             stands in each turn's, what does not in the row's first. ``auto``: ``user_prefix`` for what changes by the
@@ -114,8 +116,9 @@ class Teacher:
     ) -> None:
         self.renderer = renderer
         self.style = as_style(style)
-        self.privilege = require_choice("privilege", privilege, PRIVILEGES, "Teacher")
+        self.privilege = require_choice("privilege", privilege, (*PRIVILEGES, *HINDSIGHTS), "Teacher")
         require_choice("position", position, POSITIONS, "Teacher")
+        self.hindsight = privilege in HINDSIGHTS and teacher_context is None
         self.changes = privilege in EVERY_TURN or teacher_context is not None
         in_system = self.style.has_system and not self.changes
         self.position = position if position != "auto" else "system" if in_system else "user_prefix"
@@ -163,6 +166,11 @@ class Teacher:
 
     def _worded(self, fields: PrivilegedFields, view: StudentView | None) -> str:
         compact = self.style.name == "compact"
+        if self.hindsight:
+            told = cast(Hindsight, fields)
+            text = worded(told, lambda action: self._advised(action, view), compact)
+            # A tiny model has learned to read plans.
+            return self.style.block("plan" if compact and told.get("sibling") else "context", text)
         match self.privilege:
             case "plan":
                 plan = [self._advised(action, view) for action in fields["plan"]]
@@ -211,7 +219,7 @@ class Teacher:
         """
         if self.privilege == "none" and self.teacher_context is None:
             return ""
-        if self.changes:
+        if self.changes or self.hindsight:
             return None if privileged is None else self.block(privileged, view)
         # Read once per episode, and remembered; the oldest episode is forgotten first.
         key = (view.task_id, view.slot, *view.draw)

@@ -14,6 +14,7 @@ from typing import Any
 
 from .batch.row import SampledRow, ScoredRow
 from .engine.updater import Updater
+from .evaluation.diversity import diversity_metrics, mention_metrics
 from .maths.advantages import compute_advantages
 from .maths.step_groups import merge_similar_anchors
 from .methods import Method, weigh
@@ -84,6 +85,7 @@ class Iteration:
         metrics = rollout_metrics(rollouts, rows, view=self.method.student_view)
         if not self.collector.samples:
             metrics["tokens/stored"] = metrics.pop("tokens/sampled")
+        metrics |= diversity_metrics(rollouts, view=self.method.student_view)
         generation_server.rest(self.policies.sampler)
         self.on_rollout_end(rollouts)
 
@@ -100,6 +102,8 @@ class Iteration:
             self.bandit.choose_in_order(selected.rows, rollouts)
         scored, seconds = self.scorer.score(selected.rows, rollouts, plan)
         metrics |= seconds
+        if plan.reads_teacher:
+            metrics |= self._mentions(rollouts)
         advantages = compute_advantages(rows, outcomes_of(rollouts), args, self.method.advantage, state.baselines)
         state.baselines = dict(advantages.baselines)
         by_index = {row.index: own for row, own in zip(rows, advantages.per_token, strict=True)}
@@ -139,6 +143,13 @@ class Iteration:
         metrics["seconds/cpu"] = state.cpu_seconds
         _count(state, metrics, learned, resampled)
         return metrics
+
+    def _mentions(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
+        """How often the student says what only its teacher has read; nothing where that is chosen or told later."""
+        teacher = self.policies.teacher
+        if teacher is None or teacher.hindsight or self.bandit is not None:
+            return {}
+        return mention_metrics(rollouts, teacher)
 
 
 def shown_episodes(rollouts: Sequence[Rollout]) -> set[int]:

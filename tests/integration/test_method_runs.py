@@ -18,11 +18,14 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
     ("opsd", {}),
     ("opsd-full", {"divergence": "jsd"}),
     ("grpo+full", {"divergence_top_k": 4, "divergence": "forward_kl"}),
-    ("gated-full", {}),
+    ("gated-full", {"divergence_target_share": 0.5, "divergence": "forward_kl"}),
     ("sdar-entropy", {}),
     ("sdar-soft-or", {"soft_or_scale": "batch"}),
     ("sdar-centred", {}),
     ("shuffled-teacher", {}),
+    ("agent-opsd-token", {"importance_sampling_level": "sequence"}),
+    ("rlrt", {"weight_clip": 1.0}),
+    ("grsd", {}),
 ]
 
 

@@ -94,6 +94,56 @@ MUTANTS: tuple[Mutant, ...] = (
         'counted_generator("stored episodes", self.seed)',
         *SFT,
     ),
+    # --- successors, and texts of the iteration's own episodes ---
+    _mutant(
+        "hindsight: an episode's own success is shown to its teacher",
+        "trainers/rollout/hindsight.py",
+        "if own != number]",
+        "if own >= 0]",
+        T + "test_hindsight.py",
+    ),
+    _mutant(
+        "hindsight: texts are made of the episodes of an evaluation",
+        SCORER,
+        "hindsight_of(rollouts, reader.privilege) if self.for_update else [None] * len(rollouts)",
+        "hindsight_of(rollouts, reader.privilege)",
+        "tests/integration/test_hindsight_runs.py",
+    ),
+    _mutant(
+        "GSPO: the ratio of a row is the product of its tokens' and no mean",
+        LOSSES,
+        "difference.sum(-1, keepdim=True) / mask_BT.sum(-1, keepdim=True).clamp(min=1)",
+        "difference.sum(-1, keepdim=True)",
+        T + "test_sequence_ratio.py",
+    ),
+    _mutant(
+        "rlrt: the reversed signal acts on failures too",
+        "trainers/methods/multipliers.py",
+        "torch.where(batch.kept_B[:, None], ratio_BT, torch.ones_like(ratio_BT))",
+        "ratio_BT",
+        T + "test_methods_multipliers.py",
+    ),
+    _mutant(
+        "grsd: groups share one scale",
+        "trainers/methods/multipliers.py",
+        "mean_within(signal_K.abs(), group_K)",
+        "mean_within(signal_K.abs(), torch.zeros_like(group_K))",
+        T + "test_methods_multipliers.py",
+    ),
+    _mutant(
+        "divergence: the shares of student and teacher in the target are exchanged",
+        "trainers/maths/divergences.py",
+        "(1.0 - share) * student_NV.detach() + share * teacher_NV.detach()",
+        "share * student_NV.detach() + (1.0 - share) * teacher_NV.detach()",
+        T + "test_divergences.py",
+    ),
+    _mutant(
+        "mentions: what the student has read counts as a mention",
+        "trainers/evaluation/diversity.py",
+        "secret - set().union(*(_runs(text, words) for text in read))",
+        "secret",
+        T + "test_diversity.py",
+    ),
     # --- worlds of several roles ---
     _mutant(
         "haggle: the discount counts the offers of the side whose offer is taken",

@@ -14,7 +14,7 @@ from scipy.special import rel_entr
 from torch import Tensor
 
 from trainers.config import SDARConfig
-from trainers.maths.divergences import divergence, with_tail
+from trainers.maths.divergences import between, divergence, with_tail
 from trainers.options.method import DIVERGENCES
 
 
@@ -144,3 +144,63 @@ def test_a_forbidden_token_leaves_value_and_gradient_finite(kind: str) -> None:
         assert torch.isfinite(value)
         assert logits.grad is not None
         assert torch.isfinite(logits.grad).all()
+
+
+# --- a target between student and teacher ---
+
+
+def test_the_target_is_the_normalised_geometric_mean_by_hand() -> None:
+    # p = (1/2, 1/2), q = (1/10, 9/10), half of each: sqrt(p q) is in the proportion 1 : 3.
+    student, teacher = distribution(0.5, 0.5), distribution(0.1, 0.9)
+    assert between(student, teacher, 0.5).exp().flatten().tolist() == pytest.approx([0.25, 0.75])
+    value = divergence(student, teacher, "forward_kl", target_share=0.5)
+    assert value.item() == pytest.approx(0.25 * math.log(0.5) + 0.75 * math.log(1.5))
+
+
+def test_it_is_the_student_at_share_0_the_teacher_at_share_1_and_nearest_to_both_between() -> None:
+    student, teacher = (torch.log_softmax(random_logits(seed), -1) for seed in (1, 2))
+    assert torch.allclose(between(student, teacher, 0.0), student)
+    assert torch.allclose(between(student, teacher, 1.0), teacher)
+    target = between(student, teacher, 0.3)
+
+    def distance(candidate: Tensor) -> Tensor:
+        return 0.7 * kl(candidate, student) + 0.3 * kl(candidate, teacher)
+
+    for seed in range(20):
+        other = torch.log_softmax(target + 0.1 * random_logits(seed), -1)
+        assert (distance(target) <= distance(other)).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.01, 1.0))
+def test_with_the_reverse_kl_the_target_scales_the_gradient_and_turns_it_not(seed: int, share: float) -> None:
+    logits, teacher = random_logits(seed).requires_grad_(), torch.log_softmax(random_logits(seed + 1), -1)
+    gradients = [
+        torch.autograd.grad(
+            divergence(torch.log_softmax(logits, -1), teacher, "reverse_kl", target_share=each).sum(), logits
+        )[0]
+        for each in (share, 1.0)
+    ]
+    assert torch.allclose(gradients[0], share * gradients[1], atol=1e-9)
+
+
+def test_with_the_forward_kl_the_student_is_drawn_less_to_what_it_finds_impossible() -> None:
+    """The pull on a token's logit is m - p: near 0.5 towards the teacher itself, next to nothing towards the target."""
+    logits = torch.tensor([[0.0, 0.0, -12.0]], dtype=torch.float64, requires_grad=True)
+    teacher = distribution(0.25, 0.25, 0.5)
+    pulls = []
+    for share in (1.0, 0.5):
+        value = divergence(torch.log_softmax(logits, -1), teacher, "forward_kl", target_share=share)
+        pulls.append(-torch.autograd.grad(value.sum(), logits)[0][0, 2].item())
+    assert pulls[0] == pytest.approx(0.5, abs=1e-4)
+    assert 0.0 < pulls[1] < 0.01
+
+
+def test_a_share_of_1_is_the_divergence_as_it_was_and_no_digest_knows_it() -> None:
+    student, teacher = (torch.log_softmax(random_logits(seed), -1) for seed in (5, 6))
+    for kind in DIVERGENCES:
+        assert torch.equal(divergence(student, teacher, kind), divergence(student, teacher, kind, 0.5, 1.0))
+    assert SDARConfig().digest() == SDARConfig(divergence_target_share=1.0).digest()
+    assert SDARConfig().digest() != SDARConfig(divergence_target_share=0.5).digest()
+    with pytest.raises(ValueError, match="divergence_target_share"):
+        SDARConfig(divergence_target_share=0.0)

@@ -53,6 +53,7 @@ def row_of(
         invalid_T=[False] * count,
         advantages_T=[advantage] * count,
         return_=return_,
+        kept=return_ > 0.5,  # as the filter of successes marks it
     )
     return changed(row, **fields)
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 USAGE = "[ENV] [options]"
 EPILOGUE = """examples:
   sdar inspect --env sdar/Household-v0 --privilege plan
+  sdar inspect --env sdar/Household-v0 --method sdpo
   sdar inspect --model runs/house --turns 6
   sdar inspect --env sdar/Household-v0 --teacher-context my_module:my_context
   sdar inspect --model Qwen/Qwen2.5-3B-Instruct --context window --max-prompt-length 600"""
@@ -72,7 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_teacher_context_argument(parser)
     add_trust_argument(parser)
     add_config_flags(
-        parser, SDARConfig, only=[*(name for name in OVERRIDES if name not in ("device", "bf16")), "retrieval"]
+        parser,
+        SDARConfig,
+        only=[*(name for name in OVERRIDES if name not in ("device", "bf16")), "retrieval", "method"],
     )
 
 
@@ -148,7 +151,9 @@ def show_inspection(console: Console, found: Inspection, config: SDARConfig, env
     """Print both prompts, the count of tokens, and what was cut."""
     from rich.text import Text
 
-    console.print(f"{env_id}, task {one_line(task_id)}, turn {found.turns}; privilege {config.privilege}", style="bold")
+    shown = "+".join(config.privilege if one.name == "teacher" else one.name for one in found.teachers)
+    privilege = shown or config.privilege
+    console.print(f"{env_id}, task {one_line(task_id)}, turn {found.turns}; privilege {privilege}", style="bold")
     console.print(f"style {config.prompt_style}, context {config.context}, position {config.position}")
     console.print("PRIVILEGED TEXT IS SHOWN HERE, highlighted: the student never sees it\n", style="bold yellow")
     plain = not console.is_terminal

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from agents.hindsight import HINDSIGHTS
 from agents.sampling.scripted import ScriptedSampler
+from agents.teacher import split_privilege
 from sdar_envs.model_files import load_tokenizer
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sdar_envs.privileged import Privileged, StudentView
 
     from ..config import SDARConfig
+    from ..rollout.collect import Rollout
     from ..rollout.environments import EnvironmentSource
     from ..rollout.policies import Policies, TeacherContext
 
@@ -179,20 +182,31 @@ def inspect_prompts(
     """
     from agents.sampling.scripted import ScriptedSampler
 
-    from ..methods import METHODS
+    from ..methods import METHODS, get_method
     from ..rollout.batch_env import LoopBatchEnv
     from ..rollout.collect import TaskDraw, collect
+    from ..rollout.hindsight import hindsight_of
     from ..rollout.policies import make_policies
     from ..rollout.rows import build_rows
 
     script = ScriptedSampler()
-    method = METHODS["sdar" if source.has_privileged or teacher_context is not None else "grpo"]
+    method = get_method(config.method)
+    if not method.teacher_views:  # what a teacher would read who reads `privilege`
+        of_episodes = set(split_privilege(config.privilege)) <= set(HINDSIGHTS)
+        informed = source.has_privileged or teacher_context is not None or of_episodes
+        method = METHODS["sdar" if informed else "grpo"]
     policies = make_policies(None, tokenizer, config, method, source, teacher_context, sampler=script)
     env = LoopBatchEnv.of(source, split, 1)
     try:
         agent = Demonstrator(policies.evaluator, script, actions, whole_info=policies.seals_info)
         task = TaskDraw(task_id, ("inspect",))
         rollout = collect(agent, env, [task], max_turns=turns, seal_info=policies.seals_info)[0]
+        others: list[Rollout] = []
+        if any(teacher.hindsight for teacher in policies.readers.values()):
+            # Another attempt of the group, played to its end, so that there may be a success to tell of.
+            agent = Demonstrator(policies.evaluator, script, (), whole_info=policies.seals_info)
+            sibling = TaskDraw(task_id, ("inspect", "sibling"), member=1)
+            others = collect(agent, env, [sibling], max_turns=config.max_turns, seal_info=policies.seals_info)
     finally:
         env.close()
     if rollout.failure is not None:
@@ -201,19 +215,27 @@ def inspect_prompts(
         raise ValueError(f"no prompt fits max_prompt_length {config.max_prompt_length}: raise it")
     row = build_rows([rollout])[-1]
     shown = [rollout.episode.turns[number] for number in row.row_turns]
-    known = [rollout.privileged[number] for number in row.row_turns]
     # One reading per joined privilege: "teacher", or "teacher:skill", "teacher:plan".
     readers = {name.rpartition(":")[2]: teacher for name, teacher in policies.readers.items()}
-    readings = {name: teacher.read(shown, known) for name, teacher in readers.items()}
+    known = {
+        name: [hindsight_of([rollout, *others], teacher.privilege)[0]] * len(shown)
+        if teacher.hindsight
+        else [rollout.privileged[number] for number in row.row_turns]
+        for name, teacher in readers.items()
+    }
+    readings = {name: teacher.read(shown, known[name]) for name, teacher in readers.items()}
     decode = _decoder(tokenizer)
     return Inspection(
         student=_student_segments(row.student, decode),
         teachers=tuple(
-            TeacherPrompt(name, _segments(readers[name], reading, shown, known, decode))
+            TeacherPrompt(name, _segments(readers[name], reading, shown, known[name], decode))
             for name, reading in readings.items()
         ),
         parts=_parts(policies, shown, len(row.student.ids), list(readings.values())),
-        notes=tuple(_notes(config, rollout.episode.turns, row.row_turns, readings)),
+        notes=(
+            *_notes(config, rollout.episode.turns, row.row_turns, readings),
+            *_of_episodes(readers, known, len(rollout.episode.turns)),
+        ),
         turns=len(rollout.episode.turns),
     )
 
@@ -284,6 +306,29 @@ def _parts(
         ("chat template", template, seen(template)),
         ("total", total, tuple(wholes)),
     )
+
+
+def _of_episodes(
+    readers: Mapping[str, Teacher], known: Mapping[str, Sequence[Privileged | None]], turns: int
+) -> list[str]:
+    """How texts that are made of episodes came about here, where no run has played any."""
+    notes = []
+    for name, teacher in readers.items():
+        if not teacher.hindsight:
+            continue
+        told = known[name][0]
+        if told is None:
+            notes.append(
+                f"NO TEXT: {teacher.privilege} has nothing to tell here, since a second attempt by the environment's "
+                "plan was no success; in a run such an episode has no teacher"
+            )
+        elif "sibling" in told.reveal():
+            notes.append(
+                "the sibling's success is a second attempt by the environment's plan; in a run the policy's own"
+            )
+        else:
+            notes.append(f"the verdict is on these {turns} turns; in a run it is on the whole episode")
+    return notes
 
 
 def _notes(

@@ -323,6 +323,11 @@ def model_agent(
     policies = make_policies(model, tokenizer, config, METHODS["grpo"], source, context)
     if not privileged:
         return policies.evaluator
+    if policies.teacher is not None and policies.teacher.hindsight:
+        raise ValueError(
+            f"--privileged expects a context that is known while an episode is played, and privilege="
+            f"{config.privilege!r} is made of episodes that have ended: choose another with --privilege"
+        )
     if policies.privileged_policy is None:
         require_privileged_prompt(source, None)
     assert policies.privileged_policy is not None

@@ -144,7 +144,7 @@ def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.dev
 
     Args:
         rows: The rows of the micro-batch that is scored, in its order; the teacher has read at least one.
-        options: Divergence and its alpha.
+        options: Divergence, its alpha, and the teacher's share in its target.
         device: The student's device.
         temperature: The sampling temperature.
 
@@ -157,7 +157,7 @@ def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.dev
     read = next((row.teacher_tokens for row in rows if row.teacher_tokens is not None), None)
     if read is None:
         raise ValueError("against: expected at least one row with teacher_tokens, got none: score the teacher first")
-    kind, alpha = options.divergence, options.divergence_alpha
+    kind, alpha, share = options.divergence, options.divergence_alpha, options.divergence_target_share
     if read.hidden_TH is not None:
         hidden_NH, head = to_device(_stack(rows, "hidden_TH"), device), read.head
         assert head is not None
@@ -166,7 +166,7 @@ def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.dev
         def whole(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
             with torch.no_grad():
                 teacher_NV = torch.log_softmax(head(hidden_NH[part]).float() / temperature, -1)
-            return (divergence(torch.log_softmax(logits_NV, -1), teacher_NV, kind, alpha),)
+            return (divergence(torch.log_softmax(logits_NV, -1), teacher_NV, kind, alpha, share),)
 
         return whole
 
@@ -176,7 +176,7 @@ def against(rows: Sequence[ScoredRow], options: MethodOptions, device: torch.dev
 
     def reduced(logits_NV: Tensor, part: slice) -> tuple[Tensor, ...]:
         student_NK = with_tail(torch.log_softmax(logits_NV, -1), ids_NK[part])
-        return (divergence(student_NK, logprobs_NK[part], kind, alpha),)
+        return (divergence(student_NK, logprobs_NK[part], kind, alpha, share),)
 
     return reduced
 

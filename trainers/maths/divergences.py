@@ -15,6 +15,8 @@ jsd            (1 - a) KL(p, M) + a KL(q, M),              over a to forward_kl 
 
 `a` is ``divergence_alpha``; the same family as in arXiv 2306.13649 and in SDPO's code, where the ends are the two KLs
 by definition.
+
+In the place of q may stand a target between student and teacher, `between`: the normalised geometric mean of both.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ from ..options.method import DIVERGENCES
 LOG_ZERO = -1e4
 
 
-def divergence(student_NV: Tensor, teacher_NV: Tensor, kind: str, alpha: float = 0.5) -> Tensor:
+def divergence(
+    student_NV: Tensor, teacher_NV: Tensor, kind: str, alpha: float = 0.5, target_share: float = 1.0
+) -> Tensor:
     """The divergence per position, in nats, with gradient on the student; the teacher is detached.
 
     Args:
@@ -40,6 +44,7 @@ def divergence(student_NV: Tensor, teacher_NV: Tensor, kind: str, alpha: float =
         teacher_NV: log q, normalised.
         kind: One of `DIVERGENCES`.
         alpha: The teacher's share in the mixture of ``jsd``, strictly between 0 and 1.
+        target_share: The teacher's share in the target that stands in its place (`between`); 1 is the teacher itself.
 
     Raises:
         ValueError: `kind` is unknown.
@@ -47,12 +52,30 @@ def divergence(student_NV: Tensor, teacher_NV: Tensor, kind: str, alpha: float =
     require_choice("divergence", kind, DIVERGENCES, "divergences.divergence")
     student = student_NV.clamp(min=LOG_ZERO)
     teacher = teacher_NV.detach().clamp(min=LOG_ZERO)
+    if target_share != 1.0:
+        teacher = between(student, teacher, target_share)
     if kind == "reverse_kl":
         return _kl(student, teacher)
     if kind == "forward_kl":
         return _kl(teacher, student)
     mixture = torch.logaddexp(student + math.log1p(-alpha), teacher + math.log(alpha))
     return (1.0 - alpha) * _kl(student, mixture) + alpha * _kl(teacher, mixture)
+
+
+def between(student_NV: Tensor, teacher_NV: Tensor, share: float) -> Tensor:
+    """Log m, ``m = p^(1 - s) q^s / Z``: between student and teacher, and detached from both.
+
+    Of all distributions it is the one with the smallest ``(1 - s) KL(m, p) + s KL(m, q)``, which is called a reverse-KL
+    barycentre (DemoPSD, arXiv 2607.02502). Tokens that either finds very unlikely stay unlikely in it, so that a
+    student is not drawn to what only its teacher can know. At the present p the gradient of KL(p, m) is s times that of
+    KL(p, q) exactly; the other divergences change in direction, too.
+
+    Args:
+        student_NV: log p, normalised.
+        teacher_NV: log q, normalised.
+        share: s, the teacher's share: 0 is the student, 1 the teacher.
+    """
+    return torch.log_softmax((1.0 - share) * student_NV.detach() + share * teacher_NV.detach(), -1)
 
 
 def _kl(left_NV: Tensor, right_NV: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..options.policy import RATIO_LEVELS
+
 # exp(20) is 4.9e8: far beyond any meaningful ratio, and still far from overflow in float32.
 EXPONENT_LIMIT = 20.0
 
@@ -46,6 +48,25 @@ def global_mean(values_BT: Tensor, mask_BT: Tensor, denominator: float) -> Tenso
     return select(mask_BT, values_BT).sum() / max(float(denominator), 1.0)
 
 
+def sequence_ratio(logprobs_BT: Tensor, behaviour_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """GSPO's ratio of a row, at each of its loss tokens: ``s = exp(mean over the row's loss tokens of (S - O))``.
+
+    That is the ratio of the two probabilities of the whole row to the power ``1 / length`` (arXiv 2507.18071). The
+    value is s at every token, and the gradient on S at a token is s at that token alone: the form that its paper calls
+    GSPO-token. Summed over a row whose tokens have one advantage, it is the gradient of ``length * s`` exactly, and it
+    lets advantages differ within a row, as those of turns do. 1 for rows without loss tokens.
+
+    Args:
+        logprobs_BT: S, with gradient.
+        behaviour_BT: O.
+        mask_BT: Loss tokens; a row is a sequence.
+    """
+    student = select(mask_BT, logprobs_BT)
+    difference = student.detach() - select(mask_BT, behaviour_BT.detach())
+    mean_B1 = difference.sum(-1, keepdim=True) / mask_BT.sum(-1, keepdim=True).clamp(min=1)
+    return bounded_exp(mean_B1) * torch.exp(student - student.detach())
+
+
 class PolicyGradient(NamedTuple):
     """Per token: the clipped loss (with gradient), the ratio (detached), and which bound acts (boolean)."""
 
@@ -65,6 +86,7 @@ def clipped_policy_gradient(
     epsilon: float,
     epsilon_high: float | None = None,
     delta: float | None = None,
+    level: str = "token",
 ) -> PolicyGradient:
     """Proximal policy-gradient loss per token, with a separate upper bound and a dual clip.
 
@@ -80,11 +102,21 @@ def clipped_policy_gradient(
         epsilon_high: Width of the upper bound ("clip-higher", arXiv 2503.14476).
         delta: Dual clip (arXiv 1912.09729): the largest ratio that a negative advantage can be multiplied with. TRL
             calls the same bound ``delta``. None switches it off.
+        level: Whose ratio r is: of the ``token``, or that of its whole row (``sequence``, `sequence_ratio`). A row is
+            then clipped as a whole, token by token only where its advantages differ in sign.
+
+    Raises:
+        ValueError: `level` is unknown.
     """
+    if level not in RATIO_LEVELS:
+        raise ValueError(f"unknown level of the ratio {level!r}: choose from {', '.join(RATIO_LEVELS)}")
     high = epsilon if epsilon_high is None else epsilon_high
     # Inputs are zeroed outside the mask, so that padding gives the ratio 1 and no NaN.
     advantages = select(mask_BT, advantages_BT.detach())
-    ratio = bounded_exp(select(mask_BT, logprobs_BT) - select(mask_BT, behaviour_BT.detach()))
+    if level == "sequence":
+        ratio = sequence_ratio(logprobs_BT, behaviour_BT, mask_BT)
+    else:
+        ratio = bounded_exp(select(mask_BT, logprobs_BT) - select(mask_BT, behaviour_BT.detach()))
     free = -advantages * ratio
     bounded = -advantages * torch.clamp(ratio, 1.0 - epsilon, 1.0 + high)
     loss = torch.maximum(free, bounded)

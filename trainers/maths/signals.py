@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .losses import EXPONENT_LIMIT as EXPONENT_LIMIT
 from .losses import bounded_exp
 
 

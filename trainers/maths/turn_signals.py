@@ -79,10 +79,23 @@ def mean_within(values_K: Tensor, group_K: Tensor, weights_K: Tensor | None = No
     return (totals / counts.clamp(min=torch.finfo(values_K.dtype).tiny))[group_K]
 
 
-def standardised_within(values_K: Tensor, group_K: Tensor) -> Tensor:
-    """``(x - mean) / (std + 1e-6)`` within each group, with n in the denominator of std; 0 for a group of one."""
+def standardised_within(values_K: Tensor, group_K: Tensor, *, floor: float = 0.0) -> Tensor:
+    """``(x - mean) / (std + 1e-6)`` within each group, with n in the denominator of std; 0 for a group of one.
+
+    Args:
+        values_K: Values of the members.
+        group_K: Group of each member, numbered from 0.
+        floor: Added to the variance, so that a group that hardly varies stays near 0.
+    """
     centred = values_K - mean_within(values_K, group_K)
-    return centred / (mean_within(centred.square(), group_K).sqrt() + STD_EPSILON)
+    return centred / ((mean_within(centred.square(), group_K) + floor).sqrt() + STD_EPSILON)
+
+
+def placed(values_N: Tensor, where_BT: Tensor, like_BT: Tensor) -> Tensor:
+    """Values per counted token ``[N]`` at the tokens that `where_BT` marks, zeros elsewhere: ``[B, T]``."""
+    full = torch.zeros_like(like_BT)
+    full[where_BT] = values_N.to(full.dtype)
+    return full
 
 
 def belief_revisions(evidence_K: Tensor, episode_K: Tensor, prior_E: Tensor) -> Tensor:

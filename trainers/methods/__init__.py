@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from . import contrastive as contrastive
 from . import core as core
+from . import hindsight as hindsight
 from . import information as information
+from . import multipliers as multipliers
 from . import successors as successors
 from .apply import Injected, apply, signal_and_weight, teacher_logprobs, weigh
 from .method import (

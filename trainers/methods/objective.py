@@ -61,6 +61,7 @@ def objective(plan: IterationPlan, batch: TokenBatch, options: PolicyOptions, *,
         epsilon=options.epsilon,
         epsilon_high=options.epsilon_high,
         delta=options.delta,
+        level=options.importance_sampling_level,
     )
 
     def sampled(values_BT: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from ..maths.turn_signals import (
     group_returns,
     mean_within,
     neighbourhood,
+    placed,
     standardised_within,
 )
 from ..options import MethodOptions
@@ -45,13 +46,6 @@ class Span:
 
     def __str__(self) -> str:
         return f"iterations {self.start} to {self.start + self.length - 1} only"
-
-
-def placed(values_N: Tensor, where_BT: Tensor, like_BT: Tensor) -> Tensor:
-    """Values per counted token ``[N]`` at the tokens that `where_BT` marks, zeros elsewhere: ``[B, T]``."""
-    full = torch.zeros_like(like_BT)
-    full[where_BT] = values_N.to(full.dtype)
-    return full
 
 
 # --- AgentOPSD ---

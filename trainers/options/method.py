@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
+from agents.hindsight import HINDSIGHTS
 from agents.teacher import POSITIONS, PRIVILEGES, split_privilege
 from sdar_envs.skills import RETRIEVALS
 
@@ -92,6 +93,15 @@ class MethodOptions(OptionGroup):
         high=1.0,
         read=(JSD, NAMED_BY_METHOD),
     )
+    divergence_target_share: float = _option(
+        1.0,
+        "the teacher's share in what the student is compared with: 1 is the teacher, below 1 the normalised geometric "
+        "mean of student and teacher",
+        above=0.0,
+        high=1.0,
+        read=(NAMED_BY_METHOD,),
+        omit_at_default=True,
+    )
     divergence_top_k: int = _option(
         0,
         "the teacher's most likely next tokens that are kept, the rest in one; 0 keeps all",
@@ -113,7 +123,8 @@ class MethodOptions(OptionGroup):
     )
     privilege: str = _option(
         "skill",
-        f"what the teacher is shown ({', '.join(PRIVILEGES)}), or several joined by +, each a reading of its own",
+        f"what the teacher is shown ({', '.join(PRIVILEGES)}; of the iteration's own episodes: "
+        f"{', '.join(HINDSIGHTS)}), or several joined by +, each a reading of its own",
     )
     teacher_combine: str = _option(
         "mean",

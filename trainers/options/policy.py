@@ -9,6 +9,7 @@ from typing import Literal
 from .option import AUTO, OptionGroup, option
 from .reading import CORRECTION, DEVIATION, GIGPO, KL, KL_IN_THE_LOSS, LEARNING, PENALTY, POLICY_GRADIENT, ROLE_BASELINE
 
+RATIO_LEVELS = ("token", "sequence")  # formulas in `maths.losses`, which imports torch
 _option = partial(option, group="policy")
 _ADVANTAGES = (LEARNING, POLICY_GRADIENT)
 
@@ -76,6 +77,13 @@ class PolicyOptions(OptionGroup):
     epsilon_high: float | None = _option(None, "clip width above the ratio 1", low=0.0, read=_ADVANTAGES)
     delta: float | None = _option(
         3.0, "dual clip: largest ratio for negative advantages; none is off", above=1.0, read=_ADVANTAGES
+    )
+    importance_sampling_level: str = _option(
+        "token",
+        "whose ratio the policy gradient clips: each token's, or (sequence, GSPO) the geometric mean of its row's",
+        choices=RATIO_LEVELS,
+        read=_ADVANTAGES,
+        omit_at_default=True,
     )
     beta: float = _option(0.01, "coefficient of the KL to the initial policy", low=0.0, read=(LEARNING,))
     kl_estimator: str = _option("k3", "estimator of that KL", choices=("k1", "k2", "k3"), read=(KL, KL_IN_THE_LOSS))

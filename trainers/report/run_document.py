@@ -29,7 +29,16 @@ from .plain_text import kind_name
 from .run_checks import RunFindings
 from .run_records import RunRecords
 from .series import count_line
-from .training_figures import EPISODES, TEACHER, Trace, phases_panel, policy_figure, quantity_panels, weights_figure
+from .training_figures import (
+    EPISODES,
+    TEACHER,
+    Trace,
+    diversity_figure,
+    phases_panel,
+    policy_figure,
+    quantity_panels,
+    weights_figure,
+)
 from .type_remark import type_remark
 from .wrong_turns import wrong_turns_figure
 
@@ -51,7 +60,7 @@ def run_document(run: RunRecords, findings: RunFindings | None = None) -> Docume
         _section("crossplay", "Cross-play", crossplay_blocks(run.crossplay)),
         _section("learning", "Learning", [_figure(_curves(run)), _figure(_returns(run)), _figure(_task_types(run))]),
         _section("tokens", "Weights", [_figure(weights_figure([trace])), _figure(wrong_turns_figure(run.path))]),
-        _section("policy", "Policy", [_figure(policy_figure([trace]))]),
+        _section("policy", "Policy", [_figure(policy_figure([trace])), _figure(diversity_figure([trace]))]),
         _section("teacher", "Teacher", _teacher(run, trace)),
         _section("cost", "Cost", _cost(run, trace)),
         _section("configuration", "Configuration", _configuration(run)),

@@ -35,7 +35,7 @@ from .study_tables import (
     verdict_block,
     warm_table,
 )
-from .training_figures import policy_figure, weights_figure
+from .training_figures import diversity_figure, policy_figure, weights_figure
 
 MISSING_NAMED = 12
 PANELS_UNFOLDED = 8  # of a figure with a panel per arm
@@ -63,7 +63,7 @@ def study_document(view: Shown) -> Document:
         _section("axes", "Axes", [_figure(axes_figure(view))]),
         _section("tasks", "Tasks", [_figure(task_types_figure(view))]),
         _section("tokens", "Weights", [_figure(weights_figure(trained))]),
-        _section("policy", "Policy", [_figure(policy_figure(trained))]),
+        _section("policy", "Policy", [_figure(policy_figure(trained)), _figure(diversity_figure(trained))]),
         _section("teacher", "Teacher", [_figure(teacher_figure(view)), *collapse_blocks(view)]),
         _section("cost", "Cost", [_figure(cost_figure(view)), cost_table(view)]),
         _section("start", "Start and tuning", [warm_table(study), *tuning_blocks(view)]),

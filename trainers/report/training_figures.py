@@ -53,6 +53,13 @@ POLICY = (
     Quantity("success", "Success of training episodes", "% of episodes", 100.0, 0.0),
     Quantity("invalid_action_share", "Actions that were not understood", "% of actions", 100.0, 0.0),
 )
+DIVERSITY = (
+    Quantity("pass_at_4", "Groups won in four attempts (pass@4)", "% of groups", 100.0, 0.0, 100.0),
+    Quantity("distinct_episodes", "Different episodes of a group", "% of its episodes", 100.0, 0.0, 100.0),
+    Quantity("distinct_actions", "Different actions of a group", "% of its actions", 100.0, 0.0, 100.0),
+    Quantity("completion_tokens", "Length of a completion", "tokens", low=0.0),
+    Quantity("teacher/mentioned", "Turns that mention what only the teacher read", "% of turns", 100.0, 0.0, 100.0),
+)
 TEACHER = (
     Quantity("distill/share_read", "Tokens that the teacher has read", "% of tokens", 100.0, 0.0, 100.0),
     Quantity("teacher/block_tokens", "Length of the privileged context", "tokens", low=0.0),
@@ -108,6 +115,16 @@ def policy_figure(traces: Sequence[Trace]) -> Figure | None:
     """Entropy, KL and the training episodes themselves."""
     caption = "Means over an iteration. Training episodes are sampled at the training temperature, on training tasks."
     return make_figure("policy", "The policy while it learns", caption, *quantity_panels(traces, POLICY))
+
+
+def diversity_figure(traces: Sequence[Trace]) -> Figure | None:
+    """Breadth and length of training episodes, and what a student says that it never read."""
+    caption = (
+        "Means over an iteration's training episodes. A group is the episodes of one task. A mention is a run of three "
+        "words of the privileged context that stood in nothing that the student had read; an untaught student makes "
+        "some by chance, so the change counts. Self-distillation can pay for success with any of these."
+    )
+    return make_figure("diversity", "What success may cost", caption, *quantity_panels(traces, DIVERSITY))
 
 
 def phases_panel(traces: Sequence[Trace], title: str = "Time of an iteration") -> StackPanel:

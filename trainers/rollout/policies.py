@@ -6,12 +6,13 @@ options.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agents.base import Turn, View
 from agents.chat import ChatAgent, end_ids, style_of
+from agents.hindsight import HINDSIGHTS
 from agents.relabel import plain_view
 from agents.rendering import ChatRenderer
 from agents.sampling.base import Sampler
@@ -40,7 +41,8 @@ class Policies:
         student: Collects training episodes.
         evaluator: Plays evaluation sets under the plain prompt.
         privileged_policy: Plays evaluation sets under the privileged prompt, with the first of several joined
-            privileges; None where the environment has no privileged information.
+            privileges; None where the environment has no privileged information, or the teacher's is made of episodes
+            that have ended.
         readers: The teacher's readers of rows, by the name of the reading (`teacher_views`); empty without privileged
             information.
         teacher: Builds privileged prompts; None where neither privileged information nor a plan is known.
@@ -71,9 +73,11 @@ class Policies:
         return None if self.teacher is None else self.teacher.plan_length(privileged)
 
 
-def privileged_turns(privileges: Iterable[str], teacher_context: TeacherContext | None) -> str:
+def privileged_turns(privileges: Collection[str], teacher_context: TeacherContext | None) -> str:
     """When privileged information is read, of `batch_env.PRIVILEGED_TURNS`: what does not change, once per episode."""
-    return "every" if teacher_context is not None or EVERY_TURN & set(privileges) else "first"
+    if teacher_context is not None or EVERY_TURN & set(privileges):
+        return "every"
+    return "never" if privileges and set(privileges) <= set(HINDSIGHTS) else "first"
 
 
 def make_policies(
@@ -106,13 +110,23 @@ def make_policies(
         ValueError: The method reads privileged information and the environment has none, or not the part asked for.
     """
     # What the readings show, and whether the environment has all of it.
-    own = split_privilege(options.privilege)
+    # A method whose teacher has views of its own alone does not read `privilege`.
+    reads_own = not method.teacher_views or TEACHER in method.teacher_views
+    own = split_privilege(options.privilege) if reads_own else ()
     readings = _readings(method, options, teacher_context)
     shown = {*own, *readings.values()}
-    needed = sorted({_KEY_OF.get(privilege, "skills") for privilege in shown if privilege != "none"})
-    can_teach = teacher_context is not None or (
-        source.has_privileged and all(key in source.privileged_keys for key in needed)
+    of_episodes = shown <= set(HINDSIGHTS)
+    needed = sorted({_KEY_OF.get(privilege, "skills") for privilege in shown - {"none", *HINDSIGHTS}})
+    can_teach = (
+        teacher_context is not None
+        or of_episodes
+        or (source.has_privileged and all(key in source.privileged_keys for key in needed))
     )
+    if options.num_generations < 2 and "sibling" in readings.values() and teacher_context is None:
+        raise ValueError(
+            "privilege='sibling' shows another episode of the same group: expected num_generations of at least 2, got "
+            f"{options.num_generations}"
+        )
     acts_under_it = "privileged" in (method.student_view, *method.eval_views)
     if not can_teach and ((teaches and "privileged" in method.needs) or acts_under_it):
         raise ValueError(without_privileged(method, options, source, needed))
@@ -143,10 +157,14 @@ def make_policies(
     # The teacher; where it has nothing to show, one that shows nothing still knows the length of the plan.
     teacher = None
     if can_teach or "plan" in source.privileged_keys:
-        teacher = teacher_of(own[0] if can_teach else "none")
+        teacher = teacher_of(own[0] if can_teach and own else "none")
     readers: dict[str, Teacher] = {}
     if teacher is not None and can_teach:
-        readers = {name: teacher if shows == own[0] else teacher_of(shows) for name, shows in readings.items()}
+        readers = {
+            name: teacher if shows == teacher.privilege else teacher_of(shows) for name, shows in readings.items()
+        }
+    # Nothing can be played under a context that is made when the episode is over.
+    playable = can_teach and teacher is not None and bool(own) and not teacher.hindsight
 
     # One sampler for all agents, with room for the longest prompt that any of them has.
     if sampler is None:
@@ -191,7 +209,7 @@ def make_policies(
     return Policies(
         student=chat(options.temperature, method.student_view == "privileged"),
         evaluator=chat(options.eval_temperature, False),
-        privileged_policy=chat(options.eval_temperature, True) if can_teach else None,
+        privileged_policy=chat(options.eval_temperature, True) if playable else None,
         readers=readers,
         teacher=teacher,
         renderer=renderer,

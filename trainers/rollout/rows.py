@@ -155,13 +155,18 @@ def outcomes_of(rollouts: Sequence[Rollout]) -> list[EpisodeOutcome]:
 
 @dataclass(slots=True)
 class ReadingMetrics:
-    """Counts of readings: complete, incomplete and empty ones, tokens of context, turns of history that were cut."""
+    """Counts of readings: complete, incomplete and empty ones, tokens of context, turns of history that were cut.
+
+    Of readings whose text is made of episodes, `asked` counts all, and `untold` those that had no text.
+    """
 
     read: int = 0
     incomplete: int = 0
     empty: int = 0
     block_tokens: int = 0
     history_cut: int = 0
+    asked: int = 0
+    untold: int = 0
 
     def add(self, other: ReadingMetrics) -> None:
         """Count the readings of another process too."""
@@ -170,11 +175,17 @@ class ReadingMetrics:
         self.empty += other.empty
         self.block_tokens += other.block_tokens
         self.history_cut += other.history_cut
+        self.asked += other.asked
+        self.untold += other.untold
 
     def metrics(self) -> dict[str, float]:
-        """Means per complete reading, and the count of readings whose privileged context did not fit or was missing."""
+        """Means per complete reading, and the count of readings whose privileged context did not fit or was missing.
+
+        Where texts are made of episodes: the share of readings without one, too.
+        """
         count = max(self.read, 1)
-        return {
+        without = {"teacher/without_text": self.untold / self.asked} if self.asked else {}
+        return without | {
             "teacher/block_tokens": self.block_tokens / count,
             "teacher/history_cut": self.history_cut / count,
             "teacher/privileged_dropped": float(self.incomplete),
@@ -183,9 +194,19 @@ class ReadingMetrics:
 
 
 def read_teachers(
-    rows: Sequence[SampledRow], rollouts: Sequence[Rollout], readers: Mapping[str, Reader]
+    rows: Sequence[SampledRow],
+    rollouts: Sequence[Rollout],
+    readers: Mapping[str, Reader],
+    told: Mapping[str, Sequence[Privileged | None]] | None = None,
 ) -> tuple[list[dict[str, View]], ReadingMetrics]:
     """Read each row with each reader.
+
+    Args:
+        rows: The rows to read.
+        rollouts: Their episodes, by ``row.episode_id``.
+        readers: By the name of the reading.
+        told: For readers whose text is made of episodes: what is told of each episode, parallel to `rollouts`. A row
+            of which there is nothing to tell is not read.
 
     Returns:
         Per row, the views by the reader's name, and the counts. An incomplete reading is left out and counted.
@@ -203,7 +224,14 @@ def read_teachers(
         sampled = row.student.sampled_ids()
         own: dict[str, View] = {}
         for name, reader in readers.items():
-            reading = reader.read(turns, known)
+            shown: Sequence[Privileged | None] = known
+            if told is not None and name in told:
+                metrics.asked += 1
+                shown = [told[name][row.episode_id]] * len(turns)
+                if shown[0] is None:
+                    metrics.untold += 1
+                    continue
+            reading = reader.read(turns, shown)
             if not reading.complete:
                 metrics.incomplete += 1
                 continue

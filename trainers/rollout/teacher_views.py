@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from agents.hindsight import HINDSIGHTS
 from agents.teacher import split_privilege
 
 from ..maths.signals import max_of_teachers, mean_of_teachers
@@ -27,9 +28,17 @@ def readings_of(method: Method, options: MethodOptions) -> dict[str, str]:
     """The readings of a run, by name, each with the privilege that it shows.
 
     Raises:
-        ValueError: Privileges are joined for a method that has room for one reading only.
+        ValueError: Privileges are joined for a method that has room for one reading only, or one is made of episodes
+            that have ended and the student is to act under it.
     """
     privileges = split_privilege(options.privilege)
+    played = [privilege for privilege in privileges if privilege in HINDSIGHTS]
+    if played and "privileged" in (method.student_view, *method.eval_views):
+        raise ValueError(
+            f"the student of method {method.name!r} acts under the privileged prompt, and privilege={played[0]!r} is "
+            "made of episodes that have ended: expected a privilege that is known while an episode is played, such as "
+            "skill or plan"
+        )
     if len(privileges) == 1:
         return {view: options.privilege if view == TEACHER else view for view in method.teacher_views}
     if "vocabulary" in method.needs:

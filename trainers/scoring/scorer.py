@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 import torch
 
 from agents.base import View
+from agents.teacher import Teacher
+from sdar_envs.privileged import Privileged
 
 from ..batch.row import SampledRow, ScoredRow, WeighedRow, advanced
 from ..batch.teacher_tokens import TeacherTokens
@@ -26,6 +28,7 @@ from ..methods.apply import signal_and_weight, weigh
 from ..methods.method import IterationPlan
 from ..options import Options
 from ..rollout.collect import Rollout
+from ..rollout.hindsight import hindsight_of
 from ..rollout.rows import Reader, ReadingMetrics, read_teachers
 from ..rollout.teacher_views import combine_readings
 from .old_logprobs import OldLogprobs, use_trainers
@@ -188,7 +191,7 @@ class Scorer:
             for place, row in enumerate(rows)
             if owns(self.engine, row.group_id) and self.options.teaches(rollouts[row.episode_id].episode.role)
         ]
-        read, counts = read_teachers([rows[place] for place in own], rollouts, self.readers)
+        read, counts = read_teachers([rows[place] for place in own], rollouts, self.readers, self._told(rollouts))
         views: list[dict[str, View]] = [{} for _ in rows]
         logprobs: list[dict[str, Sequence[float]]] = [{} for _ in rows]
         tokens: list[TeacherTokens | None] = [None] * len(rows)
@@ -231,6 +234,14 @@ class Scorer:
             for place, row in enumerate(rows)
         ]
         return scored, {**reading.metrics(), **agreement}
+
+    def _told(self, rollouts: Sequence[Rollout]) -> dict[str, Sequence[Privileged | None]]:
+        """What readers whose text is made of episodes are told of each; of episodes of an evaluation, nothing."""
+        return {
+            name: hindsight_of(rollouts, reader.privilege) if self.for_update else [None] * len(rollouts)
+            for name, reader in self.readers.items()
+            if isinstance(reader, Teacher) and reader.hindsight
+        }
 
     def _warn(self, incomplete: int, read: int) -> None:
         """Report once that rows whose privileged context could not be read learn nothing from the teacher."""

@@ -29,7 +29,8 @@ KEPT_METRICS = (
     *("entropy", "sampling/entropy", "kl", "grad_norm", "policy/logprob_shift", "policy/clipped_high"),
     *("distill/signal", "distill/weight", "distill/weight_over_half", "distill/signal_negative"),
     *("distill/weight_rejected", "distill/share_read"),
-    *("teacher/privileged_dropped", "seconds/rollout", "seconds/teacher", "seconds/update"),
+    *("pass_at_2", "pass_at_4", "pass_at_8", "distinct_episodes", "distinct_actions", "completion_tokens"),
+    *("teacher/mentioned", "teacher/privileged_dropped", "seconds/rollout", "seconds/teacher", "seconds/update"),
 )
 
 

@@ -34,7 +34,7 @@ from .demonstrations import (
 )
 from .stored import WarmStart, stored_or_made
 from .until_measured import CloningSchedule, WarmStartFailed, clone_until
-from .warm_start import dependencies, replaced_values
+from .warm_start import demonstrable, dependencies, replaced_values
 
 if TYPE_CHECKING:
     from agents.chat import ChatAgent
@@ -133,6 +133,7 @@ def pretrained_start(
     """
     config = config or PretrainedStartConfig()
     say = report or nothing
+    args = demonstrable(args)
     root = (cache_dir or cache_folder()) / "warm-start"
     if args.lora:
         from ..engine.adapters import attach

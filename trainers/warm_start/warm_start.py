@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents.hindsight import HINDSIGHTS
 from sdar_envs.cache import cache_folder
 from sdar_envs.choices import unknown_choice
 
@@ -130,9 +131,20 @@ def warm_start(
     """
     config = config or WarmStartConfig()
     say = report or nothing
+    args = demonstrable(args)
     directory = (cache_dir or cache_folder()) / "warm-start" / cache_key(args, env_id, config)
     made, _ = stored_or_made(directory, lambda: _warm(args, env_id, config, say, advance or nothing), say)
     return made
+
+
+def demonstrable(args: Options) -> Options:
+    """The options with a privilege that a demonstration can show: a plan, where the run's is made of ended episodes.
+
+    In the compact style a sibling's actions are worded as a plan is, so that a tiny model has learned to read them.
+    """
+    if args.privilege.split("+")[0].strip() not in HINDSIGHTS:
+        return args
+    return replace(args, privilege="plan")
 
 
 def cache_key(args: Options, env_id: str, config: WarmStartConfig) -> str:
