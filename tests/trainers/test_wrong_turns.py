@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sdar_envs  # noqa: F401  # registers the ids
+from sdar_envs.wrong_actions import UNKNOWN, WrongActions
 from trainers.maths.wrong_turns import Around, around_wrong_turns, wrong_turn_area
 from trainers.report.wrong_turns import wrong_turns_figure
-from trainers.rollout.running import first_wrong_turn
+from trainers.rollout.making import advance
+from trainers.rollout.running import wrong_actions_of
 
 WRONG = (1, [0.0, -2.0, 0.5])
 RIGHT = [(-1, [1.0, 1.0, 1.0]), (-1, [1.0, -3.0])]
@@ -49,19 +51,25 @@ def test_a_signal_turned_round_has_the_area_turned_round(wrong: list[float], rig
     assert area is not None and turned is not None and area + turned == pytest.approx(1.0)
 
 
-def test_the_turn_is_told_once_a_trip_is_over_and_by_worlds_that_know_it() -> None:
+def test_the_turn_is_told_once_an_episode_is_over_and_by_worlds_that_know_it() -> None:
     env = gym.make("sdar/Trip-v0", size="small")
-    _, info = env.reset(seed=0)
-    assert first_wrong_turn(info) is None
-    info = env.step('{"name": "read_calendar", "arguments": {}}')[-1]
-    assert first_wrong_turn(info) is None
-    info = env.step('{"name": "finish", "arguments": {}}')[-1]
-    assert first_wrong_turn(info) == 1  # to finish with nothing booked
-    _, info = env.reset(seed=0)
-    while not info["breakdown"]["over"]:
-        info = env.step(info["privileged"]["next_action"])[-1]
-    assert first_wrong_turn(info) == -1
-    assert first_wrong_turn({}) is None and first_wrong_turn({"breakdown": {"over": True}}) is None
+
+    def told(action: str | None) -> WrongActions:
+        return wrong_actions_of(advance(env, "train:000000", action, enumerates=True).info)
+
+    assert told(None) == UNKNOWN and told('{"name": "read_calendar", "arguments": {}}') == UNKNOWN
+    assert told('{"name": "finish", "arguments": {}}') == WrongActions(None, 1)  # to finish with nothing booked
+    told(None)
+    while (found := told(env.unwrapped.teacher_view()["next_action"])) == UNKNOWN:  # type: ignore[attr-defined]
+        pass
+    assert found == WrongActions(None, -1)
+
+
+def test_what_an_environment_of_somebody_else_says_is_taken_where_it_is_a_turn() -> None:
+    assert wrong_actions_of({"wrong_actions": {"detour": 2, "loss": -1}}) == WrongActions(2, -1)
+    assert wrong_actions_of({"wrong_actions": {"detour": True, "loss": "3"}}) == UNKNOWN
+    for said in (None, 3, [], {}):
+        assert wrong_actions_of({"wrong_actions": said}) == UNKNOWN
 
 
 def record(wrong: int | None, gaps: list[float], **fields: Any) -> dict[str, Any]:
