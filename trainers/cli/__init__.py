@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "crossplay": ("crossplay", "players of a game against each other in every seat: the payoff matrix"),
     "export-model": ("export_model", "the model of a run as a folder; adapters merged in, or alone"),
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
+    "wrong-actions": (
+        "wrong_actions",
+        "does a teacher mark the wrong action: models, contexts, one set of episodes",
+    ),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),
     "report": ("report", "a study or a run as one HTML page, with figures and an episode viewer"),
     "serve-store": ("serve_store", "the store as a web site on this machine, to shop in by hand"),
