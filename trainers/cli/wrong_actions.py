@@ -22,6 +22,8 @@ from .terminal import make_console, percent, show_table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from sdar_envs.statement_decisions import Decision
+
     from ..config import SDARConfig
     from ..evaluation.wrong_actions import ReadEpisode
     from ..forward.root import PolicyModel
@@ -144,7 +146,7 @@ def measured(
         options: What was asked for.
         called: Who reads -> what they are called; the first of them plays.
     """
-    from ..evaluation.wrong_actions import Scoring, decisions_of, read_episodes, summary
+    from ..evaluation.wrong_actions import Scoring, read_episodes, summary
 
     names = [name for word in options.privilege for name in word.split("+")]
     results: dict[str, Any] = {}
@@ -273,6 +275,31 @@ def warm_start_of(run: str) -> Path:
         f"none of the {len(cached)} warm starts in {cache_folder() / 'warm-start'} is what {run} began with: name the "
         "folder of that model beside the run, without --untrained"
     )
+
+
+def decisions_of(rollouts: Sequence[Rollout], stated: Mapping[str, str]) -> list[Decision | None]:
+    """Where each episode followed a skill statement or did not.
+
+    Args:
+        rollouts: The episodes, with privileged information.
+        stated: The value of every statement of the bank, corrupted ones as they are stated.
+    """
+    from sdar_envs.statement_decisions import Played, decision_of
+
+    found = []
+    for rollout in rollouts:
+        first = rollout.privileged[0] if rollout.privileged else None
+        if first is None:
+            found.append(None)
+            continue
+        # Of what is opened here, only whether a statement was followed and whether it was true goes any further.
+        fields = first.reveal()
+        skills: Mapping[str, Any] = fields.get("skills") or {}
+        own = {name: stated[name] for name in skills.get("claim_ids", ()) if name in stated}
+        turns = rollout.episode.turns
+        played = Played(turns[0].view.instruction, fields["facts"], [turn.action.text for turn in turns], own)
+        found.append(decision_of(rollout.episode.env_id, played))
+    return found
 
 
 def show_episodes(console: Console, where: str, player: str, episodes: Sequence[ReadEpisode]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from agents.base import View
-from sdar_envs.statement_decisions import Decision, Played, decision_of
+from sdar_envs.statement_decisions import Decision
 
 from ..batch.row import SampledRow
 from ..forward.passes import score_rows
@@ -99,28 +99,6 @@ def read_episodes(
             for rollout, decision, own in zip(rollouts, decisions, turns, strict=True)
             if not rollout.episode.failed
         ]  # fmt: skip
-    return found
-
-
-def decisions_of(rollouts: Sequence[Rollout], stated: Mapping[str, str]) -> list[Decision | None]:
-    """Where each episode followed a skill statement or did not.
-
-    Args:
-        rollouts: The episodes, with privileged information.
-        stated: The value of every statement of the bank, corrupted ones as they are stated.
-    """
-    found = []
-    for rollout in rollouts:
-        first = rollout.privileged[0] if rollout.privileged else None
-        if first is None:
-            found.append(None)
-            continue
-        fields = first.reveal()  # of it, only whether a statement was true goes further
-        skills: Mapping[str, Any] = fields.get("skills") or {}
-        own = {name: stated[name] for name in skills.get("claim_ids", ()) if name in stated}
-        turns = rollout.episode.turns
-        played = Played(turns[0].view.instruction, fields["facts"], [turn.action.text for turn in turns], own)
-        found.append(decision_of(rollout.episode.env_id, played))
     return found
 
 
