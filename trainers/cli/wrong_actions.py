@@ -286,7 +286,7 @@ def decisions_of(rollouts: Sequence[Rollout], stated: Mapping[str, str]) -> list
     """
     from sdar_envs.statement_decisions import Played, decision_of
 
-    found = []
+    found: list[Decision | None] = []
     for rollout in rollouts:
         first = rollout.privileged[0] if rollout.privileged else None
         if first is None:
@@ -294,8 +294,7 @@ def decisions_of(rollouts: Sequence[Rollout], stated: Mapping[str, str]) -> list
             continue
         # Of what is opened here, only whether a statement was followed and whether it was true goes any further.
         fields = first.reveal()
-        skills: Mapping[str, Any] = fields.get("skills") or {}
-        own = {name: stated[name] for name in skills.get("claim_ids", ()) if name in stated}
+        own = {name: stated[name] for name in fields["skills"]["claim_ids"] if name in stated}
         turns = rollout.episode.turns
         played = Played(turns[0].view.instruction, fields["facts"], [turn.action.text for turn in turns], own)
         found.append(decision_of(rollout.episode.env_id, played))

@@ -178,7 +178,9 @@ def _areas(strata: Mapping[int, _Stratum], weights_BE: NDArray[np.float64]) -> N
         wrong_BW, right_BR = weights_BE[:, stratum.wrong_W], weights_BE[:, stratum.right_R]
         lower_B += ((wrong_BW @ stratum.lower_WR) * right_BR).sum(axis=1)
         pairs_B += wrong_BW.sum(axis=1) * right_BR.sum(axis=1)
-    return np.divide(lower_B, pairs_B, out=np.full(len(pairs_B), np.nan), where=pairs_B > 0)
+    areas_B = np.full(len(pairs_B), np.nan)
+    np.divide(lower_B, pairs_B, out=areas_B, where=pairs_B > 0)
+    return areas_B
 
 
 def turn_measures(
