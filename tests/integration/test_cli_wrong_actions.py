@@ -57,6 +57,18 @@ def test_all_readers_are_given_the_same_episodes_and_without_a_context_nothing_i
     assert sum(cell["episodes"] for cell in cells) <= 12 and found["readers"]["run"]["plan"]["cells"] == []
 
 
+def test_the_untrained_model_can_be_the_one_that_plays(
+    played: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, cache = played
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent.parent))
+    file = tmp_path / "found.json"
+    words = ["wrong-actions", str(run), "--untrained", "plays", "--privilege", "none", "--episodes", "2"]
+    assert main([*words, "--json", str(file)]) == 0
+    found = json.loads(file.read_text())
+    assert found["player"] == "run, untrained" == next(iter(found["readers"])) and len(found["readers"]) == 2
+
+
 def test_the_tables_say_readers_contexts_and_counts_and_nothing_privileged(
     played: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,7 +35,7 @@ USAGE = "RUN|MODEL [RUN|MODEL ...] [options]"
 EPILOGUE = """examples:
   sdar wrong-actions runs/house
   sdar wrong-actions runs/house --privilege plan skill wrong_skill none --episodes 400
-  sdar wrong-actions runs/house --untrained --json house.json
+  sdar wrong-actions runs/house --untrained plays --json house.json
   sdar wrong-actions runs/house --env-kwargs stale=0.5"""
 
 OVERRIDES = ("max_prompt_length", "max_completion_length", "teacher_budget", "position", "gate_beta", "device", "bf16")
@@ -65,8 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sampling draws [0]")
     parser.add_argument("--json", metavar="FILE", help="write everything to this file too, - for standard output")
     parser.add_argument(
-        "--untrained", action="store_true",
-        help="the model that the first run began with reads, too: its warm start, from the cache",
+        "--untrained", nargs="?", const="reads", choices=("reads", "plays"),
+        help="the model that the first run began with (its warm start, from the cache) reads, too, or plays as well",
     )  # fmt: skip
     add_trust_argument(parser)
     add_config_flags(parser, SDARConfig, only=OVERRIDES)
@@ -88,7 +88,8 @@ def run(options: argparse.Namespace) -> int:
     called = short_names(options.who)
     if options.untrained:
         folder = str(warm_start_of(leader))
-        called[folder] = f"{called[leader]}, untrained"
+        added = {folder: f"{called[leader]}, untrained"}
+        called = added | called if options.untrained == "plays" else called | added
     found = measured(console, source, config, options, called)
     source.close()
     if options.json:
