@@ -24,6 +24,7 @@ MEASURE = "whole action"
 # Contexts in the order of the picture, and what they are called there.
 CONTEXTS = {"plan": "the plan", "skill": "skill statements", "wrong_skill": "statements about something else"}
 UNTRAINED, TRAINED = "untrained", "trained"
+TITLE = "Does the teacher find the first wrong action less likely than right ones?"
 
 _STYLE = """
 text { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; fill: #1f2933 }
@@ -84,7 +85,7 @@ def picture(worlds: Mapping[str, Mapping[str, Any]]) -> str:
     def x(value: float) -> float:
         return left + value * (right - left)
 
-    parts, y = [], 58.0
+    parts, y = [], 90.0
     for name, found in worlds.items():
         world = html.escape(name)
         areas = list(drawn(found))
@@ -93,7 +94,10 @@ def picture(worlds: Mapping[str, Mapping[str, Any]]) -> str:
         counts = f"first {kind_of(found)}, {areas[0][2]['wrong']} of {found['episodes']} episodes"
         parts.append(f'<text class="name" x="12" y="{y + 4:g}">{world}</text>')
         parts.append(f'<text class="soft" x="{right:g}" y="{y + 4:g}" text-anchor="end">{counts}</text>')
-        for context in dict.fromkeys(one[0] for one in areas):
+        contexts = list(dict.fromkeys(one[0] for one in areas))
+        end = y + row * len(contexts) + 11
+        parts.append(f'<line class="half" x1="{x(0.5):g}" y1="{y + 12:g}" x2="{x(0.5):g}" y2="{end:g}"/>')
+        for context in contexts:
             y += row
             label = CONTEXTS[context]
             parts.append(f'<text class="soft" x="{left - 12:g}" y="{y + 4:g}" text-anchor="end">{label}</text>')
@@ -110,14 +114,13 @@ def picture(worlds: Mapping[str, Mapping[str, Any]]) -> str:
         y += row + 14
     bottom = y - 10
     frame = [
-        f'<line class="half" x1="{x(0.5):g}" y1="40" x2="{x(0.5):g}" y2="{bottom:g}"/>',
+        f'<text class="name" x="12" y="27">{TITLE}</text>',
+        f'<text class="soft" x="{left:g}" y="{bottom + 18:g}" text-anchor="middle">0</text>',
+        f'<text class="soft" x="{x(0.5):g}" y="{bottom + 18:g}" text-anchor="middle">0.5: knows nothing</text>',
+        f'<text class="soft" x="{right:g}" y="{bottom + 18:g}" text-anchor="end">1: always</text>',
         *(
-            f'<text class="soft" x="{x(value):g}" y="{bottom + 18:g}" text-anchor="middle">{said}</text>'
-            for value, said in ((0.0, "0"), (0.5, "0.5: knows nothing"), (1.0, "1: always"))
-        ),
-        *(
-            f'<circle class="{reader}" stroke-width="2" cx="{at}" cy="22" r="4.5"/>'
-            f'<text x="{at + 12}" y="27">{said}</text>'
+            f'<circle class="{reader}" stroke-width="2" cx="{at}" cy="50" r="4.5"/>'
+            f'<text x="{at + 12}" y="55">{said}</text>'
             for reader, at, said in ((UNTRAINED, 20, "untrained"), (TRAINED, 118, "trained by SDAR"))
         ),
     ]
