@@ -184,6 +184,8 @@ def main() -> None:
             raise SystemExit("--add expects --world NAME, what the world is called")
         found = normalised(json.loads(arguments.add.read_text("utf-8")))
         before = worlds.get(arguments.world, {})
+        if arguments.corrupted and not before:
+            raise SystemExit(f"{arguments.world} has no measurement yet: add the one with true statements first")
         if arguments.corrupted:
             worlds[arguments.world] = {**before, "corrupted": found["readers"]}
         else:

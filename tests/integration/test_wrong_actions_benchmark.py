@@ -62,7 +62,8 @@ def test_a_measurement_is_added_in_the_place_of_an_older_one_and_keeps_the_cells
 ) -> None:
     data, written = tmp_path / "data.json", tmp_path / "written.json"
     world = next(iter(stored.values()))
-    readers = {"run, untrained": copy.deepcopy(world["readers"]["untrained"]), "run": world["readers"]["trained"]}
+    own = copy.deepcopy(world["readers"])
+    readers = {"run, untrained": own["untrained"], "run": own["trained"]}
     for contexts in readers.values():
         for said in contexts.values():
             for kind in {"detour", "loss"} & set(said):
@@ -70,6 +71,9 @@ def test_a_measurement_is_added_in_the_place_of_an_older_one_and_keeps_the_cells
     found = {**world, "player": "run, untrained", "readers": readers}
     written.write_text(json.dumps({name: value for name, value in found.items() if name != "corrupted"}))
     words = ["--data", data, "--add", written, "--world", "A & B"]
+    with pytest.raises(SystemExit, match="first"):
+        call(benchmark, monkeypatch, *words, "--corrupted")
+    call(benchmark, monkeypatch, *words)
     call(benchmark, monkeypatch, *words, "--corrupted")
     call(benchmark, monkeypatch, *words, "--draw", tmp_path / "drawn.svg")
     added = json.loads(data.read_text())["A & B"]
