@@ -107,8 +107,9 @@ class Episode:
     """One episode on the student's side of the information barrier: it holds no privileged information.
 
     `role` is the seat in a world of several, "" elsewhere; episodes of one iteration with the same `game` were played
-    against each other, -1 for none. `first_wrong_turn` is the turn, from 0, after which the best that could still be
-    reached was less, -1 for none; it is None where the world does not say.
+    against each other, -1 for none. `first_detour` is the first turn, from 0, that did not shorten the
+    shortest plan, and `first_wrong_turn` the first after which the best that could still be reached was less; -1 for
+    none, and None where the world does not say.
     """
 
     env_id: str
@@ -122,6 +123,7 @@ class Episode:
     role: str = ""
     game: int = -1
     first_wrong_turn: int | None = None
+    first_detour: int | None = None
 
     @property
     def return_(self) -> float:

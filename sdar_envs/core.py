@@ -18,6 +18,7 @@ import gymnasium as gym
 from .choices import require_bool, require_choice, require_number, unknown_choice
 from .privileged import PrivilegedFields
 from .spaces import FreeText
+from .wrong_actions import UNKNOWN, WrongActions
 
 SPLITS = ("train", "valid", "test")
 
@@ -299,6 +300,23 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         if self._task_id is None or self._closed:
             raise gym.error.ResetNeeded(f"{self.env_id} expects reset() before teacher_view(): no episode has begun")
         return self._privileged()
+
+    def wrong_actions(self) -> WrongActions:
+        """The first wrong actions of the episode that is over; worked out when it is asked for, and never before.
+
+        Raises:
+            gymnasium.error.ResetNeeded: No episode has begun, or the environment is closed.
+            RuntimeError: The episode is still running: nobody who acts in it may know.
+        """
+        if self._task_id is None or self._closed:
+            raise gym.error.ResetNeeded(f"{self.env_id} expects reset() before wrong_actions(): no episode has begun")
+        if not self._over:
+            raise RuntimeError(f"{self.env_id} tells wrong_actions() of an episode that is over: this one is running")
+        return self._wrong_actions()
+
+    def _wrong_actions(self) -> WrongActions:
+        """The first wrong actions; a world with a planner overrides this. It leaves the episode as it is."""
+        return UNKNOWN
 
     @property
     def steps(self) -> int:

@@ -16,6 +16,7 @@ from ..core import PublicFields, TextEnv, Transition, resolve_split
 from ..privileged import PrivilegedFields
 from ..skills import SkillBank
 from ..versioning import digest
+from ..wrong_actions import NO_PLAN, UNKNOWN, WrongActions, by_plan_lengths
 from .textworld_games import GameFiles, GameSource, GeneratedGames
 from .textworld_play import LOST, NOT_UNDERSTOOD, WON, TextWorldPlay
 from .textworld_words import SAMPLE, describe
@@ -87,6 +88,7 @@ class TextWorldEnv(TextEnv):
                 where=self.env_id,
             )
         self._play: TextWorldPlay | None = None
+        self._plan_lengths: list[float] = []  # at the beginning and after each action
 
     @property
     def world_version(self) -> str:  # type: ignore[override]  # of the games, so the class alone has none
@@ -112,12 +114,15 @@ class TextWorldEnv(TextEnv):
         if self._play is None or self._play.path != path:
             self._let_go()
             self._play = TextWorldPlay(path)
-        return self._play.reset()
+        observation = self._play.reset()
+        self._plan_lengths = [_plan_length(self._play)]
+        return observation
 
     def _act(self, action: str) -> Transition:
         play = self._playing
         before = play.score
         observation, understood = play.step(action)
+        self._plan_lengths.append(_plan_length(play))
         return Transition(observation, play.score - before, play.over, understood)
 
     def _public(self) -> PublicFields:
@@ -130,6 +135,11 @@ class TextWorldEnv(TextEnv):
             "success": play.won,
             "score": play.score,
         }
+
+    def _wrong_actions(self) -> WrongActions:
+        # The plan is the game's own policy, which need not be the shortest way; games of others may have none.
+        lengths = self._plan_lengths
+        return UNKNOWN if lengths[0] == NO_PLAN else by_plan_lengths(lengths, self.horizon)
 
     def _privileged(self) -> PrivilegedFields:
         play = self._playing
@@ -147,6 +157,11 @@ class TextWorldEnv(TextEnv):
     def _playing(self) -> TextWorldPlay:
         assert self._play is not None
         return self._play
+
+
+def _plan_length(play: TextWorldPlay) -> float:
+    """Commands of the game's own policy until it is won."""
+    return 0 if play.won else len(play.plan) or NO_PLAN
 
 
 def hints(plan: Sequence[str]) -> list[str]:

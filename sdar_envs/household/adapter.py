@@ -17,6 +17,7 @@ from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ..randomness import Key
 from ..skills import RETRIEVALS, SkillBank
 from ..tool_sets import ToolSet
+from ..wrong_actions import NO_PLAN, WrongActions, by_plan_lengths
 from . import tables
 from .domain import Domain
 from .engine import NativeGame
@@ -182,11 +183,26 @@ class GameEnv(TextEnv):
             "score": float(won),
         }
 
-    def _privileged(self) -> PrivilegedFields:
+    def _wrong_actions(self) -> WrongActions:
+        # Played again, so that an episode of which nobody asks this costs nothing.
+        game, planner = self._playing.game, self._planner
+        game.reset()
+        lengths = [_length(planner)]
+        for action in self._played:
+            game.step(action)
+            lengths.append(_length(planner))
+        return by_plan_lengths(lengths, self.horizon)
+
+    @property
+    def _planner(self) -> Planner:
         episode = self._playing
         # Made when first asked for: whoever needs the teacher's side for some turns only can switch it.
         if episode.planner is None:
             episode.planner = Planner(episode.game, episode.statics)
+        return episode.planner
+
+    def _privileged(self) -> PrivilegedFields:
+        episode, planner = self._playing, self._planner
         if episode.skills is None:
             episode.skills = self.skill_bank.retrieve(
                 self.retrieval,
@@ -196,7 +212,7 @@ class GameEnv(TextEnv):
                 seed_key=episode.seed_key,
             )
         try:
-            plan = episode.planner.plan()
+            plan = planner.plan()
         except NoPlanError:  # an official game can be spoiled for good; no reason to stop an episode
             plan = []
         facts = state_facts(episode)
@@ -220,6 +236,14 @@ class GameEnv(TextEnv):
     def _playing(self) -> Episode:
         assert self._episode is not None
         return self._episode
+
+
+def _length(planner: Planner) -> float:
+    """Actions of the shortest way to win from the game's present state."""
+    try:
+        return len(planner.moves())
+    except NoPlanError:  # an official game can be spoiled for good
+        return NO_PLAN
 
 
 def state_facts(episode: Episode) -> dict[str, Any]:

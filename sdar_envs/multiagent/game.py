@@ -21,6 +21,7 @@ from ..core import PublicFields, clean_action, resolve_split
 from ..privileged import PrivilegedFields, StudentView, split_info
 from ..randomness import Key
 from ..skills import SkillBank
+from ..wrong_actions import UNKNOWN, WrongActions
 
 
 class GameOverError(RuntimeError):
@@ -119,6 +120,22 @@ class TextGame(abc.ABC):
     def cluster_of(self, task_id: str) -> str:
         """What a task shares with others, so that their success rates are not independent; the task itself here."""
         return task_id
+
+    def wrong_actions(self, role: str) -> WrongActions:
+        """The first wrong actions of a role, numbered in its own turns, in a game that is over.
+
+        Raises:
+            ValueError: There is no such role.
+            RuntimeError: The game is still running: nobody who acts in it may know.
+        """
+        self._require_role(role)
+        if not self.over:
+            raise RuntimeError(f"{self.game_id} tells wrong_actions() of a game that is over: this one is running")
+        return self._wrong_actions(role)
+
+    def _wrong_actions(self, role: str) -> WrongActions:
+        """The same; a world with a planner overrides this. It leaves the game as it is."""
+        return UNKNOWN
 
     @abc.abstractmethod
     def _out_of_time(self) -> None:

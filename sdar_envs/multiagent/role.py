@@ -12,6 +12,7 @@ from ..choices import require_choice, unknown_choice
 from ..core import PublicFields, TextEnv, Transition
 from ..privileged import PrivilegedFields
 from ..skills import SkillBank
+from ..wrong_actions import WrongActions
 from .game import TextGame
 from .player import Player
 from .playing import play_seat
@@ -134,6 +135,9 @@ class RoleEnv(TextEnv):
             play_seat(self._players[other], game, name=self.opponents[other], draw=("opponent", game.task_id, other))
             gained += game.rewards[self.seat]
         return gained
+
+    def _wrong_actions(self) -> WrongActions:
+        return self.game.wrong_actions(self.seat)
 
     def _public(self) -> PublicFields:
         return {**self.game.public(self.seat), "role": self.seat}  # type: ignore[typeddict-unknown-key]

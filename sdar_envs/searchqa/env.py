@@ -18,6 +18,7 @@ from ..privileged import PrivilegedFields, copied_skills
 from ..skills import RETRIEVALS
 from ..spaces import FreeText
 from ..tool_sets import ToolSet
+from ..wrong_actions import UNKNOWN, WrongActions, by_plan_lengths
 from . import rewards, tables, wording
 from .answers import exact_match
 from .client import ClientLimits
@@ -192,6 +193,7 @@ class SearchQAEnv(TextEnv):
         self.invalid_action_penalty = invalid_action_penalty
         self.on_error = require_choice("on_error", on_error, ON_ERROR, where)
         self.size = size
+        self.official = dataset is not None
         self.topk = topk
         require_number("world_seed", world_seed, where, whole=True)
         require_number("regularity", regularity, where, low=0, high=1)
@@ -333,6 +335,11 @@ class SearchQAEnv(TextEnv):
             self._searcher = self._setup.retriever(self._task_id.partition(":")[0])
 
     def _act(self, action: str) -> Transition:
+        transition = self._played_turn(action)
+        self._playing.plan_lengths.append(self._playing.plan_length())
+        return transition
+
+    def _played_turn(self, action: str) -> Transition:
         episode = self._playing
         turn, query = self._read(action)
         episode.begin_turn(turn)
@@ -420,6 +427,13 @@ class SearchQAEnv(TextEnv):
             "turn": len(episode.actions),
         }
         return fields
+
+    def _wrong_actions(self) -> WrongActions:
+        episode = self._playing
+        # Of records nothing proves that their passages can be found, and an outage is nobody's mistake.
+        if self.official or episode.outage:
+            return UNKNOWN
+        return by_plan_lengths(episode.plan_lengths, self.horizon)
 
     def _privileged(self) -> PrivilegedFields:
         episode = self._playing

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..privileged import RetrievedSkills
 from ..randomness import Key
+from ..wrong_actions import NO_PLAN
 from .protocol import Turn, answer_action, search_action
 from .retriever import Hit
 from .sources import Need, Task
@@ -37,6 +38,7 @@ class Episode:
         self.score = 0.0
         self.over = False
         self._met: set[int] = set()
+        self.plan_lengths = [self.plan_length()]  # at the beginning and after each turn
 
     def begin_turn(self, turn: Turn) -> None:
         """Forget the last search; a turn of the wrong form spoils the episode's structure."""
@@ -63,6 +65,17 @@ class Episode:
     def missing(self) -> list[Need]:
         """The evidence that was not shown yet, in order."""
         return [need for place, need in enumerate(self.task.needs) if place not in self._met]
+
+    def plan_length(self) -> float:
+        """Turns of the shortest known way to an answer that rests on evidence: what is missing, then the answer.
+
+        A by-name is not missed once what it leads to was shown. After a right answer it is 0, whatever was shown.
+        """
+        if self.over:
+            return 0 if self.success else NO_PLAN
+        needs = self.task.needs
+        met = [place in self._met or (need.leads_on and place + 1 in self._met) for place, need in enumerate(needs)]
+        return met.count(False) + 1
 
     def plan(self, horizon: int) -> list[str]:
         """The remaining actions: searches for what is missing, as many as the turns leave room for, then the answer."""

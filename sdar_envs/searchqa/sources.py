@@ -29,7 +29,10 @@ DATASET_SPLITS = ("named", "content")
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One piece of evidence: a search for it, and how its passage is recognised (by id, else by title)."""
+    """One piece of evidence: a search for it, and how its passage is recognised (by id, else by title).
+
+    `leads_on` says that it serves to find the next one only, as the by-name under which that is filed does.
+    """
 
     query: str
     passage: int | None
@@ -37,6 +40,7 @@ class Need:
     about: str
     value: str
     contents: str = ""
+    leads_on: bool = False
 
     @property
     def key(self) -> str:
@@ -121,10 +125,11 @@ def skill_keys(world: World, question: Question) -> tuple[str, ...]:
 def task_of(world: World, question: Question) -> Task:
     """A generated question as a task."""
     needs = []
-    for step in question.steps:
+    for step, then in zip(question.steps, [*question.steps[1:], None], strict=True):
         fact, passage = step.fact, world.passages[step.fact.passage]
         about = f"the {fact.relation} of {world.entities[fact.subject].name}"
-        needs.append(Need(step.query, fact.passage, passage.title, about, fact.text, passage.contents))
+        leads_on = fact.relation == tables.BYNAME.name and then is not None and then.fact.subject == fact.subject
+        needs.append(Need(step.query, fact.passage, passage.title, about, fact.text, passage.contents, leads_on))
     task_type = question.form.task_type
     return Task(
         question=question.text,

@@ -14,6 +14,7 @@ from ..core import PublicFields, TextEnv, Transition, resolve_split
 from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ..skills import RETRIEVALS, SkillBank
 from ..tool_sets import CallTools, ToolSet
+from ..wrong_actions import WrongActions
 from . import generator, judge, wording
 from .planner import LONGEST_PLAN, Planner
 from .regularities import regularities
@@ -268,6 +269,10 @@ class TripEnv(TextEnv):
             "call_costs": state.calls * self.call_cost,
             "first_wrong_call": planner.first_wrong_call(episode.states),
         }
+
+    def _wrong_actions(self) -> WrongActions:
+        # No detours: to ask and to read costs calls, and whoever does not know the facts has to.
+        return WrongActions(None, self.planner.first_wrong_call(self.states))
 
     def _privileged(self) -> PrivilegedFields:
         episode = self._playing

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from ..core import PublicFields, TextEnv, Transition, clean_action, resolve_spli
 from ..privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ..skills import RETRIEVALS, SkillBank
 from ..tool_sets import ToolSet
+from ..wrong_actions import NO_PLAN, UNKNOWN, WrongActions, by_plan_lengths
 from .facts import state_facts
 from .goals import SHUFFLE_SEED
 from .hints import hints
@@ -95,10 +96,11 @@ def _require_in_place(given: Mapping[str, object], data_dir: object, where: str)
 
 @dataclass(slots=True)
 class _Episode:
-    """What the environment knows of the running episode."""
+    """What the environment knows of the running episode; `walk` has the session after each action, as it was then."""
 
     task: Task
     session: Session
+    walk: list[Session] = field(default_factory=list)
     bought: Purchase | None = None
     skills: RetrievedSkills | None = None
 
@@ -336,6 +338,7 @@ class WebShopEnv(TextEnv):
     def _act(self, action: str) -> Transition:
         episode = self._playing
         understood = episode.session.act(action)
+        episode.walk.append(episode.session.as_it_is())
         if episode.bought is None:
             return Transition(self._observation(), 0.0, False, understood)
         score = episode.bought.reward
@@ -355,6 +358,13 @@ class WebShopEnv(TextEnv):
             "success": score == 1.0,
             "score": score,
         }
+
+    def _wrong_actions(self) -> WrongActions:
+        if self.official:  # nothing proves there that the target is the only best purchase, or that it can be reached
+            return UNKNOWN
+        task = self._playing.task
+        walk = [self._new_session(task), *self._playing.walk]
+        return by_plan_lengths([_plan_length(session, task) for session in walk], self.horizon)
 
     def _privileged(self) -> PrivilegedFields:
         episode = self._playing
@@ -381,3 +391,10 @@ class WebShopEnv(TextEnv):
     def _playing(self) -> _Episode:
         assert self._episode is not None
         return self._episode
+
+
+def _plan_length(session: Session, task: Task) -> float:
+    """Actions of the shortest way to the only purchase that scores 1."""
+    if session.reward is not None:
+        return 0 if session.reward == 1.0 else NO_PLAN
+    return len(plan(session, task.store, task.errand)) or NO_PLAN

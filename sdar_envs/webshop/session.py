@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from .catalog import Product
@@ -124,6 +124,10 @@ class Session:
             self.search(arguments[0])
             return True
         return any(self.click(argument) for argument in arguments)
+
+    def as_it_is(self) -> Session:
+        """A copy that further actions do not change; it is to be looked at and not walked on with."""
+        return replace(self, chosen=dict(self.chosen))
 
     def search(self, query: str) -> None:
         """Search, from any page."""

@@ -30,6 +30,7 @@ SHORTENED: dict[str, list[str]] = {
     "eval": ["--episodes", "2", "--max-turns", "2"],
     "crossplay": ["--episodes", "2"],
     "play": ["--delay", "0"],
+    "wrong-actions": ["--episodes", "2"],
 }
 # Names that stand for a pretrained model of the reader's.
 MODELS = re.compile(r"(Qwen/\S+|smollm2|MODEL|FOLDER|PATH)")
@@ -133,6 +134,8 @@ class Material:
             return self._study(words)
         if name in ("curate", "export", "sft", "loop"):
             return self._offline(words)
+        if name == "wrong-actions":
+            words = without(words, "--untrained")  # the random model here is no warm start of a cache
         game = name == "crossplay" or "haggle" in " ".join(words)
         kind = "game" if game else "lora" if name == "export-model" else "study" if "studies/" in words[-1] else "run"
         return [*(self._given(word, kind) for word in words), *SHORTENED.get(name, [])]

@@ -17,13 +17,14 @@ SOURCES = {
 }
 
 # Who may open what only a teacher may read: the teacher, agents that say so, the log that is asked for by name, and
-# tools that say so on screen.
+# tools that say so on screen, or show nothing of it (`wrong_actions` asks whether a statement was true).
 REVEALERS = {
     "agents/baselines.py",
     "agents/teacher.py",
     "sdar_envs/webshop/storefront.py",
     "trainers/cli/inspection.py",
     "trainers/cli/play.py",
+    "trainers/cli/wrong_actions.py",
     "trainers/run/episode_log.py",
 }
 

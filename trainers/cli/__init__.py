@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sft": ("sft", "supervised steps on curated episodes: the method rft, without playing"),
     "loop": ("loop", "act, keep what succeeded and was short, imitate, repeat"),
     "inspect": ("inspect", "the student's and the teacher's prompt side by side, with token counts"),
+    "wrong-actions": (
+        "wrong_actions",
+        "does a teacher mark the wrong action: models, contexts, one set of episodes",
+    ),
     "play": ("play", "play an episode in the terminal, or watch an agent play"),
     "report": ("report", "a study or a run as one HTML page, with figures and an episode viewer"),
     "serve-store": ("serve_store", "the store as a web site on this machine, to shop in by hand"),

@@ -40,7 +40,7 @@ from .training_figures import (
     weights_figure,
 )
 from .type_remark import type_remark
-from .wrong_turns import wrong_turns_figure
+from .wrong_turns import wrong_turns_figures
 
 SUCCESS = Axis("success, %", low=0.0)
 STUDENT, TEACHER_COLOUR = 1, 2
@@ -59,7 +59,7 @@ def run_document(run: RunRecords, findings: RunFindings | None = None) -> Docume
         _section("result", "Result", _result(run)),
         _section("crossplay", "Cross-play", crossplay_blocks(run.crossplay)),
         _section("learning", "Learning", [_figure(_curves(run)), _figure(_returns(run)), _figure(_task_types(run))]),
-        _section("tokens", "Weights", [_figure(weights_figure([trace])), _figure(wrong_turns_figure(run.path))]),
+        _section("tokens", "Weights", [_figure(weights_figure([trace])), *map(_figure, wrong_turns_figures(run.path))]),
         _section("policy", "Policy", [_figure(policy_figure([trace])), _figure(diversity_figure([trace]))]),
         _section("teacher", "Teacher", _teacher(run, trace)),
         _section("cost", "Cost", _cost(run, trace)),

@@ -19,6 +19,7 @@ from sdar_envs.privileged import Privileged, StudentView, split_info
 
 from .collect import Rollout, TaskDraw
 from .faults import FAULT_TEXTS, fault_of
+from .running import note_wrong_actions
 
 # Who sits where in a game: role -> agent.
 Seating = Mapping[str, "Agent | ScriptedSeats"]
@@ -271,6 +272,8 @@ def _settle(each: _Game, reasons: Mapping[str, StopReason]) -> None:
         episode.score = float(public["score"])
         won = reason is StopReason.TERMINATED and episode.success
         episode.stop_reason = StopReason.SUCCESS if won else reason
+        if each.game.over:
+            note_wrong_actions(episode, each.game.wrong_actions(role))
 
 
 def _fail(each: _Game, error: Exception, where: str) -> None:

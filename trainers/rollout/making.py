@@ -5,6 +5,7 @@ Not here: tasks and splits (`environments`), stepping (`batch_env`, `workers`).
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import sys
@@ -15,9 +16,11 @@ from typing import Any
 import gymnasium as gym
 
 from sdar_envs import WORLDS
+from sdar_envs.core import TextEnv
 from sdar_envs.text_only import not_text
+from sdar_envs.wrong_actions import UNKNOWN
 
-from .replies import InvalidReplyError, Reply, read_reset, read_step
+from .replies import WRONG_ACTIONS, InvalidReplyError, Reply, read_reset, read_step
 
 Environment = gym.Env[Any, Any]
 
@@ -156,7 +159,22 @@ def advance(
         env.unwrapped.expose_privileged = exposes  # type: ignore[attr-defined]
     if action is None:
         return read_reset(reset_to(env, task_id, enumerates))
-    return read_step(env.step(action))
+    reply = read_step(env.step(action))
+    if reply.terminated or reply.truncated:
+        return _with_wrong_actions(reply, env)
+    return reply
+
+
+def _with_wrong_actions(reply: Reply, env: Environment) -> Reply:
+    """The last reply of an episode, with what the world says of its wrong actions in `info` where it says anything.
+
+    It is added here and not by the world: agents act on what worlds return, and this is for logs alone.
+    """
+    own = env.unwrapped
+    wrong = own.wrong_actions() if isinstance(own, TextEnv) else UNKNOWN
+    if wrong == UNKNOWN:
+        return reply
+    return dataclasses.replace(reply, info={**reply.info, WRONG_ACTIONS: wrong._asdict()})
 
 
 def advance_or_say(

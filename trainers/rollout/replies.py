@@ -21,6 +21,9 @@ from sdar_envs.text_only import expected_text
 # episode, or never.
 PRIVILEGED_TURNS = ("every", "first", "never")
 
+# The key under which the last `info` of an episode says which actions were wrong; the trainer puts it there.
+WRONG_ACTIONS = "wrong_actions"
+
 MAX_OBSERVATION = 200_000  # characters; a text of 4.9 million took 40 s and 1.8 GB to tokenise
 MAX_PUBLIC_TEXT = 1_000_000  # characters of instruction, admissible actions and other public fields together
 MAX_PUBLIC_ITEMS = 20_000  # admissible actions, or skill keys

@@ -12,9 +12,10 @@ from typing import Any
 
 from agents.base import Action, Episode, StopReason, Turn
 from sdar_envs.privileged import Privileged, StudentView, split_info
+from sdar_envs.wrong_actions import UNKNOWN, WrongActions
 
 from .faults import Fault, fault_of
-from .replies import FaultKind, Reply
+from .replies import WRONG_ACTIONS, FaultKind, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,8 @@ class RunningEpisodes:
         if reason is StopReason.TERMINATED and episode.success:
             reason = StopReason.SUCCESS
         episode.stop_reason = reason
-        episode.first_wrong_turn = None if reason is StopReason.FAILED else first_wrong_turn(state.info)
+        if reason is not StopReason.FAILED:
+            note_wrong_actions(episode, wrong_actions_of(state.info))
         self._ended += 1
         if self._advance is not None:
             self._advance(self._ended, self._tasks)
@@ -159,10 +161,18 @@ class RunningEpisodes:
         return Reply(failure=f"{where}: {fault}", fault=fault.kind, detail=fault_of(error).text)
 
 
-def first_wrong_turn(info: Mapping[str, Any]) -> int | None:
-    """The turn that a world's ``info["breakdown"]`` names once an episode is over; None where it names none."""
-    breakdown = info.get("breakdown")
-    if not isinstance(breakdown, Mapping) or breakdown.get("over") is not True:
-        return None
-    named = breakdown.get("first_wrong_call")
-    return named if type(named) is int else None
+def wrong_actions_of(info: Mapping[str, Any]) -> WrongActions:
+    """What the last `info` of an episode says of its wrong actions, see `making.advance`; else nothing is known.
+
+    An environment of somebody else's may say it itself, under the same key.
+    """
+    said = info.get(WRONG_ACTIONS)
+    if not isinstance(said, Mapping):
+        return UNKNOWN
+    detour, loss = (turn if type(turn) is int else None for turn in (said.get("detour"), said.get("loss")))
+    return WrongActions(detour, loss)
+
+
+def note_wrong_actions(episode: Episode, wrong: WrongActions) -> None:
+    """Put them into an episode that is over."""
+    episode.first_detour, episode.first_wrong_turn = wrong

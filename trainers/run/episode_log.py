@@ -35,7 +35,8 @@ def episode_record(
     No text is kept of an episode that was acted under the privileged prompt, because completions may repeat the
     privileged context and observations may reveal it: its observations, completions and actions are null.
 
-    Where a world says which turn was the first wrong one, `first_wrong_turn` has it, -1 for none.
+    Where a world says which turns were wrong, `first_detour` and `first_wrong_turn` have the first of each kind (see
+    `Episode`), -1 for none.
 
     Of a game of several roles each turn has its number in the game, `move`, so that the sides can be put together.
 
@@ -77,6 +78,7 @@ def episode_record(
         "return": episode.return_,
         "stop_reason": str(episode.stop_reason),
         "failure": rollout.failure,
+        **({} if episode.first_detour is None else {"first_detour": episode.first_detour}),
         **({} if episode.first_wrong_turn is None else {"first_wrong_turn": episode.first_wrong_turn}),
         "claim_ids": claim_ids,
         "stale": stale,

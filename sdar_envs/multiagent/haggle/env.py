@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from ... import HAGGLE
 from ...choices import require_number
+from ...core import Transition
+from ...wrong_actions import UNKNOWN, WrongActions, by_scores
 from ..player import Player
 from ..role import RoleEnv
 from .game import Haggle
@@ -64,6 +66,7 @@ class HaggleEnv(RoleEnv):
         if patience is not None:
             require_number("patience", patience, self.env_id, low=0, whole=True)
         self.patience = patience
+        self._reachable: list[float] = []  # the best share, at the beginning and after each turn
         game = Haggle(
             split=split,
             size=size,
@@ -78,6 +81,26 @@ class HaggleEnv(RoleEnv):
         super().__init__(
             game, role=role, opponent=opponent, expose_privileged=expose_privileged, render_mode=render_mode
         )
+
+    def _begin(self, task_id: str) -> str:
+        observation = super()._begin(task_id)
+        self._reachable = [self._best_share()]
+        return observation
+
+    def _act(self, action: str) -> Transition:
+        transition = super()._act(action)
+        self._reachable.append(self._best_share())
+        return transition
+
+    def _best_share(self) -> float:
+        assert isinstance(self.game, Haggle)
+        return self.game.reachable(self.seat)
+
+    def _wrong_actions(self) -> WrongActions:
+        # What can be reached is known of the usual opponent alone, which takes whatever its limit allows. There are no
+        # detours: every offer but the best is a loss.
+        other = next(role for role in self.game.roles if role != self.seat)
+        return WrongActions(None, by_scores(self._reachable)) if self.opponents[other] == "limiter" else UNKNOWN
 
     def _make_player(self, name: str, role: str) -> Player:
         # What a player is told is true: `stale` is about what a learner's teacher is told.

@@ -188,11 +188,8 @@ class Haggle(TextGame):
         self.over = True
         self.price = price
         if price is not None:
-            bargain = self._playing
-            discount = self.table.discount ** (self.offers_made[proposer] - 1)
             for role in ROLES:
-                gain = bargain.ceiling - price if role == SHOPPER else price - bargain.floor
-                self._shares[role] = self.rewards[role] = discount * gain / bargain.surplus
+                self._shares[role] = self.rewards[role] = self._share(role, price, proposer)
         for role in ROLES:
             self.tell(role, SENTENCES["no deal" if price is None else "deal"].format(price=price))
 
@@ -244,6 +241,28 @@ class Haggle(TextGame):
         if self.offers_made[role] < self.table.offers:
             return [f"offer {limit}"]
         return ["accept"] if standing is not None and self._is_within(role, standing) else ["wait"]
+
+    def reachable(self, role: str) -> float:
+        """The best share that a role can still get from a side that takes whatever its limit allows.
+
+        It is what the plan gets, at a role's own turn or when the game is over.
+        """
+        if self.over:
+            return self._shares[role]
+        found = 0.0
+        if self.turns_taken[role] < self.horizon:
+            if self.offers_made[role] < self.table.offers:
+                found = self.table.discount ** self.offers_made[role]
+            standing = self.standing[role]
+            if standing is not None and self._is_within(role, standing):
+                found = max(found, self._share(role, standing, OTHER[role]))
+        return found
+
+    def _share(self, role: str, price: int, proposer: str) -> float:
+        """What a role gets by a deal at a price that `proposer` has named."""
+        bargain = self._playing
+        gain = bargain.ceiling - price if role == SHOPPER else price - bargain.floor
+        return self.table.discount ** (self.offers_made[proposer] - 1) * gain / bargain.surplus
 
     def _privileged(self, role: str) -> PrivilegedFields:
         bargain, other, plan = self._playing, OTHER[role], self.plan(role)

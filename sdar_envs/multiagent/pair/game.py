@@ -18,6 +18,7 @@ from ...household.engine import household_rules
 from ...privileged import PrivilegedFields, RetrievedSkills, copied_skills
 from ...skills import RETRIEVALS, SkillBank
 from ...task_ids import NumberedTaskIds
+from ...wrong_actions import NO_PLAN, Judged, WrongActions, by_plans
 from ..game import TextGame
 from .house import House
 from .planner import JointPlan, JointPlanner
@@ -252,6 +253,24 @@ class Pair(TextGame):
             found = self._planner.plan(house.games, cook_is_next=self.turn == COOK)
             self._planned = (acts, found)
         return self._planned[1]
+
+    def _wrong_actions(self, role: str) -> WrongActions:
+        # Played again, so that a game of which nobody asks this costs nothing.
+        acts, judged = self.log, []
+        self.begin(self.task_id)
+        for actor, text in acts:
+            before = self._plan_length() if actor == role else 0
+            self.act(actor, text)
+            if actor == role:
+                # The plan counts turns of the cook.
+                left, cost = self.horizon - self.turns_taken[COOK], int(role == COOK)
+                judged.append(Judged(before, self._plan_length(), left, cost))
+        return by_plans(judged)
+
+    def _plan_length(self) -> float:
+        """Turns of the cook until the goal."""
+        found = None if self.won else self.joint_plan()
+        return 0 if self.won else NO_PLAN if found is None else found.turns
 
     def plan(self, role: str) -> list[str]:
         """A role's part of the shortest joint plan; ``wait`` where there is nothing for it to do, [] at the end."""
