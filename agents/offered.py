@@ -20,13 +20,11 @@ def offered_privileges(fields: Mapping[str, Any]) -> tuple[str, ...]:
         fields: ``info["privileged"]``; any key may be missing.
     """
     skills = fields.get("skills")
-    skill = any(skills.get(key) for key in ("lines", "compact_lines", "general", "task")) if _is_map(skills) else False
+    skill = isinstance(skills, Mapping) and any(
+        skills.get(key) for key in ("lines", "compact_lines", "general", "task")
+    )
     filled = {name: bool(fields.get(name)) for name in _ADVISED} | {"skill": skill}
     return tuple(name for name in _ADVISED if filled[name])
-
-
-def _is_map(value: object) -> bool:
-    return isinstance(value, Mapping)
 
 
 def empty_share(
