@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +16,8 @@ from trainers.bridges.trl_limits import check_method, check_processes, check_ver
 from trainers.methods import METHODS, Method, get_method
 from trainers.options import MethodOptions
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "bridges" / "trl.md"
+NAMES = re.compile(r"`([^`]+)`").findall
 PROMPT_TAIL, RESULT_TAIL = Tail((90, 91), ""), Tail((80, 90, 91), "\n")
 
 
@@ -129,6 +134,18 @@ def test_a_method_is_accepted_or_refused_with_the_reason(name: str) -> None:
     assert REFUSED[name] in said
     with pytest.raises(ValueError, match=r"cannot be used, because .*: choose one of grpo, .*or train it with SDARTr"):
         check_method(get_method(name), MethodOptions(method=name))
+
+
+def test_the_page_says_of_every_method_whether_it_is_accepted() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    said = {
+        name: kind for kind, names in re.findall(r"^\| ([^|`]+) \| (`[^|]+) \|$", text, re.M) for name in NAMES(names)
+    }
+    assert said.keys() == METHODS.keys()
+    for name, kind in said.items():
+        assert kind.startswith(("refused", "nothing")) == (name in REFUSED), name
+        injection = {"a term in the loss": "aux", "TRL's own": "none"}.get(kind)
+        assert name in REFUSED or (injection or get_method(name).injection) == get_method(name).injection, name
 
 
 def test_options_of_the_teacher_that_are_not_carried_are_refused() -> None:
