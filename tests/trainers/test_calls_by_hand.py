@@ -54,5 +54,9 @@ def test_the_end_says_which_step_was_wrong_where_the_world_knows() -> None:
     assert ending(episode) == ""
     episode.first_wrong_turn = 0
     assert ending(episode) == f"score 0.25; the first wrong step was step 1: {BOOK}"
+    episode.first_detour = 0
+    assert ending(episode) == f"score 0.25; the first wrong step was step 1: {BOOK}"
     episode.first_wrong_turn = -1
+    assert ending(episode) == f"score 0.25; the first detour was step 1: {BOOK}; no step was wrong"
+    episode.first_detour = -1
     assert ending(episode) == "score 0.25; no step was wrong"

@@ -204,14 +204,19 @@ def play(
 
 
 def ending(episode: Episode) -> str:
-    """What a world says of the calls of an episode that is over; "" where it says nothing."""
-    wrong = episode.first_wrong_turn
+    """What a world says of the steps of an episode that is over; "" where it says nothing."""
+    wrong, detour = episode.first_wrong_turn, episode.first_detour
     if wrong is None:
         return ""
-    if wrong < 0:
-        return f"score {episode.score:.2f}; no step was wrong"
-    action = one_line(episode.turns[wrong].action.text)
-    return f"score {episode.score:.2f}; the first wrong step was step {wrong + 1}: {action}"
+    said = [f"score {episode.score:.2f}"]
+    if detour is not None and detour >= 0 and detour != wrong:
+        said.append(f"the first detour was {_step(episode, detour)}")
+    said.append("no step was wrong" if wrong < 0 else f"the first wrong step was {_step(episode, wrong)}")
+    return "; ".join(said)
+
+
+def _step(episode: Episode, turn: int) -> str:
+    return f"step {turn + 1}: {one_line(episode.turns[turn].action.text)}"
 
 
 class ShownEnv:
