@@ -20,9 +20,7 @@ def offered_privileges(fields: Mapping[str, Any]) -> tuple[str, ...]:
         fields: ``info["privileged"]``; any key may be missing.
     """
     skills = fields.get("skills")
-    skill = isinstance(skills, Mapping) and any(
-        skills.get(key) for key in ("lines", "compact_lines", "general", "task")
-    )
+    skill = isinstance(skills, Mapping) and any(map(skills.get, ("lines", "compact_lines", "general", "task")))
     filled = {name: bool(fields.get(name)) for name in _ADVISED} | {"skill": skill}
     return tuple(name for name in _ADVISED if filled[name])
 

@@ -22,7 +22,7 @@ class FindLivingThing(TextGame):
         variations = self.world.get_max_variations("find-living-thing")
         self.world.load("find-living-thing", seed % variations, "easy", generateGoldPath=True)
         text, info = self.world.reset()
-        self.path = list(self.world.get_gold_action_sequence())
+        self.path: list[str] = list(self.world.get_gold_action_sequence())
         return f"{info['taskDesc']}\n{text}"
 
     def play(self, action: str) -> Played:
