@@ -38,7 +38,7 @@ _SURROGATE = "TextArena: half a character pair comes back"
 _GLOBAL = "TextArena and GEM: the random stream of the process"
 _DIGITS = "TextArena: a number of 5,000 digits raises"
 _EVAL = "reasoning-gym: answers are run as Python"
-_BOXED = "TextWorld: a backslash hangs the interpreter"
+_HANGS = "TextWorld: a NUL or a backslash hangs the interpreter"
 _TEXT = ("--oracle", "reasoning_gym_tasks:solve", "--secret", "reasoning_gym_tasks:answers")
 
 ENTRIES: dict[str, Entry] = {
@@ -109,6 +109,6 @@ ENTRIES: dict[str, Entry] = {
             *("--oracle", "text_world:solve", "--secret", "text_world:answers"),
             *("--episodes", "2", "--hostile-actions", "120", "--sessions", "4"),
         ),
-        {"hostile_actions": _BOXED},
+        {"declared_secret": _HANGS},
     ),
 }

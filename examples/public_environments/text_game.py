@@ -22,7 +22,7 @@ class Played(NamedTuple):
 class TextGame(gym.Env[str, str]):
     """Somebody's game: `begin` starts it from a seed, `play` is one turn."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
     horizon = 100
     actions: Sequence[str] = ()  # that the checks may play, where the game's actions can be listed
 

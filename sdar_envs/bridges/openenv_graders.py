@@ -49,7 +49,7 @@ class Suite:
     """
 
     def __init__(self, *, text_key: str = "text", action_key: str = "text", **options: Any) -> None:
-        self._keys = {"text_key": text_key, "action_key": action_key}
+        self._keys: dict[str, Any] = {"text_key": text_key, "action_key": action_key}
         self._options = {**_WIRE, **options}
         self._reports: dict[str, ConformanceReport] = {}
 
