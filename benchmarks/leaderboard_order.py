@@ -12,7 +12,7 @@ import argparse
 
 from sdar_envs.randomness import counted_generator
 from trainers.evaluation.intervals import wilson
-from trainers.leaderboard.ranks import above
+from trainers.referee.leaderboard.ranks import above
 
 
 def boards_with_an_order(boards: int, rows: int, seeds: int, *, effect: float = 0.0) -> int:

@@ -38,8 +38,7 @@ _SURROGATE = "TextArena: half a character pair comes back"
 _GLOBAL = "TextArena and GEM: the random stream of the process"
 _DIGITS = "TextArena: a number of 5,000 digits raises"
 _EVAL = "reasoning-gym: answers are run as Python"
-_BOXED = "TextWorld: a backslash hangs the interpreter"
-_JAVA = "ScienceWorld: half a character pair raises"
+_HANGS = "TextWorld: a NUL or a backslash hangs the interpreter"
 _TEXT = ("--oracle", "reasoning_gym_tasks:solve", "--secret", "reasoning_gym_tasks:answers")
 
 ENTRIES: dict[str, Entry] = {
@@ -110,17 +109,6 @@ ENTRIES: dict[str, Entry] = {
             *("--oracle", "text_world:solve", "--secret", "text_world:answers"),
             *("--episodes", "2", "--hostile-actions", "120", "--sessions", "4"),
         ),
-        {"hostile_actions": _BOXED},
-    ),
-    "scienceworld-find-living-thing": Entry(
-        "find-living-thing",
-        "scienceworld",
-        "science_world:FindLivingThing",
-        (
-            *("--oracle", "science_world:solve", "--secret", "science_world:answers"),
-            *("--episodes", "2", "--hostile-actions", "40", "--sessions", "2", "--step-seconds", "20"),
-            *("--skip", "floor_gap"),  # of twenty episodes, at a tenth of a second for a step
-        ),
-        {"hostile_actions": _JAVA},
+        {"declared_secret": _HANGS},
     ),
 }

@@ -18,7 +18,7 @@ GAME = Path("games", "coin.z8")
 class CoinCollector(TextGame):
     """One game; a seed changes nothing."""
 
-    horizon = 50
+    horizon = 15
 
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(render_mode)

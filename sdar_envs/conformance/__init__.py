@@ -150,7 +150,7 @@ def _watched(
             if doing is None or time.monotonic() - doing[1] < seconds:
                 continue
             what = f"expected a step within {subject.step_seconds:g} s, got none in {seconds:g} s from {doing[0]!r:.80}"
-            failed = CheckResult("hostile_actions", Status.FAILED, seconds, what, "Bound the time of a step")
+            failed = CheckResult(subject.running, Status.FAILED, seconds, what, "Bound the time of a step")
             on_hang(ConformanceReport(name, (*results, failed)))
             return
 
@@ -196,6 +196,7 @@ def _check(subject: Subject, name: str, *, contract: bool) -> CheckResult:
     def ended(status: Status, what: str = "", remedy: str = "", **more: Any) -> CheckResult:
         return CheckResult(name, status, time.perf_counter() - began, what, remedy, **more)
 
+    subject.running = name
     try:
         measured = CHECKS[name](subject)
     except Skipped as reason:

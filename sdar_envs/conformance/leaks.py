@@ -118,7 +118,8 @@ def _provoke(subject: Subject, env: Env, secrets_now: Secrets, looked_for: set[s
         looked_for.update(before)
         with overheard() as (heard, printed):
             try:
-                moment = act(env, action)
+                with subject.given(str(action)):
+                    moment = act(env, action)
             except Exception as error:
                 said = _texts_of(error)
             else:

@@ -37,6 +37,7 @@ class Subject:
         split_tasks: How many tasks of each split are compared by content.
         doing: The hostile action that the environment was given and has not answered yet, and when, in the seconds of
             `time.monotonic`.
+        running: Name of the check that runs.
     """
 
     build: Callable[..., Env]
@@ -54,6 +55,7 @@ class Subject:
     floor_margin: float = 0.1
     split_tasks: int = 60
     doing: tuple[str, float] | None = None
+    running: str = ""
 
     @property
     def seeds(self) -> range:

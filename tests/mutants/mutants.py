@@ -148,8 +148,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "haggle: the discount counts the offers of the side whose offer is taken",
         "sdar_envs/multiagent/haggle/game.py",
-        "discount = self.table.discount ** (self.offers_made[proposer] - 1)",
-        "discount = self.table.discount ** (self.offers_made[OTHER[proposer]] - 1)",
+        "return self.table.discount ** (self.offers_made[proposer] - 1)",
+        "return self.table.discount ** (self.offers_made[OTHER[proposer]] - 1)",
         "tests/envs/test_haggle_game.py",
     ),
     _mutant(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import email
 import os
 import subprocess
@@ -79,7 +80,11 @@ def test_the_wheel_says_what_it_is(wheel: Path):
         (metadata_name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         (entry_points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
         metadata = email.message_from_bytes(archive.read(metadata_name))
-        assert archive.read(entry_points).decode().split() == ["[console_scripts]", "sdar", "=", "trainers.cli:main"]
+        groups = configparser.ConfigParser()
+        groups.read_string(archive.read(entry_points).decode())
+        assert dict(groups["console_scripts"]) == {"sdar": "trainers.cli:main"}
+        # Graders, by which OpenEnv's validation finds our checks.
+        assert set(groups.sections()) == {"console_scripts", "openenv.validation.graders"}
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
     assert metadata["Name"] == "sdar-gym"
     assert metadata["License-Expression"] == "Apache-2.0"

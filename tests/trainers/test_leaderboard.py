@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from benchmarks.leaderboard_order import boards_with_an_order
 from trainers.cli import main
 from trainers.evaluation.evaluation_set import EvaluationSet, make_evaluation_set
-from trainers.leaderboard.from_study import entries_of
-from trainers.leaderboard.page import can_be_ordered, page_with, table
-from trainers.leaderboard.ranks import MIN_SEEDS, Place, above, paired_difference, paired_p, places
-from trainers.leaderboard.reading import (
+from trainers.referee.leaderboard.from_study import entries_of
+from trainers.referee.leaderboard.page import can_be_ordered, page_with, table
+from trainers.referee.leaderboard.ranks import MIN_SEEDS, Place, above, paired_difference, paired_p, places
+from trainers.referee.leaderboard.reading import (
     outcome_bytes,
     read_board,
     read_boards,
@@ -29,7 +29,7 @@ from trainers.leaderboard.reading import (
     read_protocol,
     stated_rate,
 )
-from trainers.leaderboard.records import Entry, LeaderboardError, Protocol, SeedRun, StatedRate
+from trainers.referee.leaderboard.records import Entry, LeaderboardError, Protocol, SeedRun, StatedRate
 from trainers.study.archive import read_archive
 from trainers.study.plain_json import encode, write_json
 

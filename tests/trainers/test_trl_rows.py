@@ -174,5 +174,5 @@ def test_another_release_of_trl_is_refused() -> None:
     check_version("1.16.0")
     check_version("1.16.3")
     for other in ("1.15.2", "1.17.0", "2.0.0", "1.160"):
-        with pytest.raises(ImportError, match=rf"trl {other} is installed: pip install \"trl>=1.16,<1.17\""):
+        with pytest.raises(ImportError, match=rf"trl {other} is installed"):
             check_version(other)

@@ -7,7 +7,7 @@ from typing import Any
 from ..methods import METHODS, Method
 from ..options import MethodOptions
 
-VERSION = "1.16"  # of TRL, whose private methods are overridden
+VERSION = "1.16"  # of TRL, whose private methods are overridden; the extra `trl` brings it
 VIEWS = ("teacher",)
 
 
@@ -20,7 +20,7 @@ def check_version(installed: str) -> None:
     if installed.split(".")[:2] != VERSION.split("."):
         raise ImportError(
             f"PrivilegedGRPOTrainer overrides private methods of trl {VERSION}, and trl {installed} is installed: "
-            f'pip install "trl>={VERSION},<{VERSION[:-2]}{int(VERSION[-2:]) + 1}"'
+            'pip install "sdar-gym[trl]"'
         )
 
 

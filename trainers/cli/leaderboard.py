@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
 
 def check(path: Path, options: argparse.Namespace) -> int:
     """Read everything, and say what is there."""
-    from ..leaderboard.reading import read_boards
+    from ..referee.leaderboard.reading import read_boards
 
     del options
     for board in read_boards(path):
@@ -60,8 +60,8 @@ def page(path: Path, options: argparse.Namespace) -> int:
     """Make the page's boards anew, or compare them."""
     from sdar_envs.files import write_file
 
-    from ..leaderboard.page import page_with
-    from ..leaderboard.reading import read_boards
+    from ..referee.leaderboard.page import page_with
+    from ..referee.leaderboard.reading import read_boards
 
     file = path / PAGE
     if not file.is_file():
@@ -79,8 +79,8 @@ def page(path: Path, options: argparse.Namespace) -> int:
 
 def from_study(path: Path, options: argparse.Namespace) -> int:
     """Write protocol and entries of a study."""
-    from ..leaderboard.from_study import Wording, write_board
-    from ..leaderboard.reading import read_board
+    from ..referee.leaderboard.from_study import Wording, write_board
+    from ..referee.leaderboard.reading import read_board
 
     if options.output_dir is None or not (options.title and options.description and options.model):
         raise ValueError("sdar leaderboard from-study expects --output-dir, --title, --description and --model")
@@ -99,7 +99,7 @@ def rate(path: Path, options: argparse.Namespace) -> int:
     import hashlib
     import json
 
-    from ..leaderboard.reading import read_outcomes, stated_rate
+    from ..referee.leaderboard.reading import read_outcomes, stated_rate
     from ..study.plain_json import encode
 
     del options

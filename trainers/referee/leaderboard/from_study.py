@@ -10,10 +10,10 @@ from typing import Any
 
 from sdar_envs.files import write_file
 
-from ..evaluation.evaluation_set import EvaluationSet, make_evaluation_set
-from ..study.archive import read_archive
-from ..study.plain_json import encode, write_json
-from ..study.result_records import Cost, MeasuredTest, Result
+from ...evaluation.evaluation_set import EvaluationSet, make_evaluation_set
+from ...study.archive import read_archive
+from ...study.plain_json import encode, write_json
+from ...study.result_records import Cost, MeasuredTest, Result
 from .reading import PROTOCOL, outcome_bytes, read_protocol, stated_rate
 from .records import Entry, LeaderboardError, Protocol, SeedRun
 

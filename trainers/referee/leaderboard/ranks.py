@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
-from ..study.statistics import holm, t_interval
-from ..study.table_records import Estimate
+from ...study.statistics import holm, t_interval
+from ...study.table_records import Estimate
 
 # With fewer seeds in common two rows are not ordered: Student's interval rests on the spread of those few.
 MIN_SEEDS = 5

@@ -18,9 +18,9 @@ from typing import Any
 
 from sdar_envs.bounded_files import ArchiveBounds, gzip_lines, parse_json
 
-from ..evaluation.evaluation_set import EvaluationSet, EvaluationSetError, content_hash
-from ..study.plain_json import DamagedFileError, decode, read_json
-from ..study.statistics import t_interval
+from ...evaluation.evaluation_set import EvaluationSet, EvaluationSetError, content_hash
+from ...study.plain_json import DamagedFileError, decode, read_json
+from ...study.statistics import t_interval
 from .records import FORMAT, Board, Entry, LeaderboardError, Protocol, Row, StatedRate
 
 PROTOCOL = "protocol.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..study.table_records import Estimate
+from ...study.table_records import Estimate
 from .ranks import MIN_SEEDS, Place, above, paired_difference, places
 from .records import Board, LeaderboardError, Row
 

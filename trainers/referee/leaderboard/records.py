@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..evaluation.evaluation_set import EvaluationSet
+from ...evaluation.evaluation_set import EvaluationSet
 
 FORMAT = 1
 
