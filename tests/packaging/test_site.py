@@ -254,7 +254,7 @@ def test_the_page_on_installing_has_every_extra() -> None:
 
 def spelt_otherwise(text: str) -> list[str]:
     """Installing an extra in any other form than `pip install "sdar-gym[web]"`."""
-    one_form = r'pip install (?:--no-cache-dir )?"(?:sdar-(?:gym|envs)|\{name\})\['
+    one_form = r'pip install (?:--no-cache-dir )?"(?:sdar-(?:gym|envs|verifiers)|verifiers|\{name\})\['
     wrong = [each for each in re.findall(r"pip install [^\n]{0,40}?\[[^\n]{0,9}", text) if not re.match(one_form, each)]
     return wrong + re.findall(r"-e [\"']?\.\[[^\n]{0,20}", text)
 
@@ -264,7 +264,11 @@ def test_extras_are_spelt_one_way_and_exist() -> None:
         name: set(
             tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
         )
-        for name, folder in (("sdar-gym", ROOT), ("sdar-envs", ROOT / "packages" / "sdar-envs"))
+        for name, folder in (
+            ("sdar-gym", ROOT),
+            ("sdar-envs", ROOT / "packages" / "sdar-envs"),
+            ("sdar-verifiers", ROOT / "packages" / "sdar-verifiers"),
+        )
     }
     places = [path for folder in (*CODE, "docs", "examples", "packages") for path in (ROOT / folder).rglob("*")]
     seen = 0
@@ -272,7 +276,7 @@ def test_extras_are_spelt_one_way_and_exist() -> None:
         if path.suffix in (".py", ".md", ".ipynb"):
             text = path.read_text(encoding="utf-8").replace("\\", "")
             assert spelt_otherwise(text) == [], path
-            for name, listed in re.findall(r"(sdar-gym|sdar-envs)\[([\w,]+)\]", text):
+            for name, listed in re.findall(r"(sdar-gym|sdar-envs|sdar-verifiers)\[([\w,]+)\]", text):
                 seen += 1
                 assert set(listed.split(",")) <= extras[name], f"{path}: {name}[{listed}]"
     assert seen > 15
