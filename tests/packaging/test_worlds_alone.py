@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import email
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 import warnings
 import zipfile
@@ -59,6 +61,7 @@ def test_it_holds_the_worlds_their_assets_and_nothing_else(wheel: Path) -> None:
 
 PLAY = """
 import sys
+import tomllib
 from importlib.util import find_spec
 import gymnasium as gym, sdar_envs
 assert "site-packages" in sdar_envs.__file__, sdar_envs.__file__
@@ -161,3 +164,21 @@ def test_a_missing_extra_is_added_to_the_distribution_that_is_there() -> None:
     assert with_extra("openenv", only("sdar-envs")) == 'pip install "sdar-envs[openenv]"'
     for there in ("sdar-gym", ""):  # a checkout has neither
         assert with_extra("openenv", only(there)) == 'pip install "sdar-gym[openenv]"'
+
+
+def test_the_three_distributions_have_one_version() -> None:
+    # The release's tag is compared with that of sdar_envs, and all three are published by it.
+    verifiers = tomllib.loads((ROOT / "packages" / "sdar-verifiers" / "pyproject.toml").read_text(encoding="utf-8"))
+    stated = re.search(
+        r'^__version__ = "(.+)"$', (ROOT / "sdar_envs" / "__init__.py").read_text(encoding="utf-8"), re.M
+    )
+    assert stated is not None
+    assert verifiers["project"]["version"] == stated[1]
+
+
+def test_every_slow_environment_runs_weekly() -> None:
+    weekly = (ROOT / ".github" / "workflows" / "weekly.yml").read_text(encoding="utf-8")
+    always = {"lint", "type", "docs", "envs", "py311", "packaging"}
+    named = set(re.findall(r"^\[testenv:(\w+)\]", (ROOT / "tox.ini").read_text(encoding="utf-8"), re.M)) - always
+    without = {name for name in named if not re.search(rf"\b{name}\b", weekly)}
+    assert without <= {"gpu"}, f"in tox.ini and not in weekly.yml: {sorted(without)}"
