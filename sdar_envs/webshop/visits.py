@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..privileged import Privileged, StudentView, split_info
+from ..wrong_actions import WrongActions
 from .session import Session
 
 ID_BYTES = 24
@@ -41,6 +42,10 @@ class ShopEnv(Protocol):
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Play one action."""
+        ...
+
+    def wrong_actions(self) -> WrongActions:
+        """The first wrong actions of the episode that is over."""
         ...
 
     def close(self) -> None:

@@ -62,7 +62,7 @@ def test_episodes_hold_their_schema_and_which_claims_were_read(run: Path) -> Non
 
     records = read_json_lines(run / "episodes.jsonl")
     keys = {"schema", "run", "iteration", "group", "member", "phase", "view", "env_id", "task_id", "task_type", "seed"}
-    keys |= {"view", "instruction", "world", "policy"}
+    keys |= {"view", "instruction", "world", "policy", "first_detour", "first_wrong_turn"}
     keys |= {"success", "score", "return", "stop_reason", "failure", "claim_ids", "stale", "turns"}
     assert all(set(record) == keys for record in records)
     turn = {"observation", "completion", "action", "parse", "valid", "reward"}

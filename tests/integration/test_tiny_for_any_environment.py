@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,10 +51,13 @@ ARGS = SDARConfig.preset("any-tiny")
 def _parcels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The example's folder as the current one, as its reader has it."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    forget_parcels()  # a test of another file may have left the module without its id
     yield
-    gym.registry.pop("Parcels-v0", None)
-    import sys
+    forget_parcels()
 
+
+def forget_parcels() -> None:
+    gym.registry.pop("Parcels-v0", None)
     sys.modules.pop("parcels", None)
 
 
@@ -153,7 +157,10 @@ def test_a_world_of_this_suite_gets_the_model_that_a_run_would_build(tmp_path: P
         ("parcels:atc", 'the nearest is "act"'),
         ("parcels:SHELVES", "expected a function of observation and info, got a tuple"),
         ("no_such_module:act", "expected an importable module 'no_such_module'"),
-        (lambda observation, info: info["shelf"], r"raised KeyError: 'shelf'.*public part of info alone.*info.get"),
+        (
+            lambda observation, info: info["privileged"]["facts"]["shelf"],
+            r"raised KeyError: 'privileged'.*public part of info alone.*info.get",
+        ),
         (lambda observation, info: 3, "expected the demonstrator to return an action as a str, got int"),
     ],
 )

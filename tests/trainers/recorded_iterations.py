@@ -33,7 +33,9 @@ class BankedWorld(ParityWorld):
 
 
 class RecordedCollector:
-    """Returns the same episodes at every iteration."""
+    """Returns the same episodes at every iteration, as if the student had played them."""
+
+    samples = True
 
     def __init__(self, rollouts: Sequence[Rollout]) -> None:
         self.rollouts = list(rollouts)

@@ -117,6 +117,7 @@ REFUSED = {
     "opsd-full": "whole next-token distributions",
     "grpo+full": "whole next-token distributions",
     "gated-full": "whole next-token distributions",
+    "sdpo": "whole next-token distributions",
     "shaped-grpo": "how long the plan is",
     "opid": "how long the plan is",
     "rlcsd": "a second reading",
@@ -151,6 +152,7 @@ def test_the_page_says_of_every_method_whether_it_is_accepted() -> None:
 def test_options_of_the_teacher_that_are_not_carried_are_refused() -> None:
     for options, said in (
         (MethodOptions(privilege="skill+plan"), "expected to be one"),
+        (MethodOptions(privilege="sibling"), "what the environment knows"),
         (MethodOptions(teacher_weights="ema"), "expected to be current"),
     ):
         with pytest.raises(ValueError, match=said):
@@ -160,7 +162,8 @@ def test_options_of_the_teacher_that_are_not_carried_are_refused() -> None:
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_several_processes_are_for_methods_that_look_at_one_row(method: Method) -> None:
     alone = method.name in {
-        "sdar-soft-or", "sdar-centred", "shuffled-teacher", "agent-opsd", "pcsd", "adrs", "adrs-gated",
+        "sdar-soft-or", "sdar-centred", "shuffled-teacher", "agent-opsd", "agent-opsd-token", "pcsd", "adrs",
+        "adrs-gated",
     }  # fmt: skip
     if alone or method.keep is not None or method.statistics is not None:
         with pytest.raises(ValueError, match="in one process"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.hindsight import HINDSIGHTS
+
 from ..methods import METHODS, Method
 from ..options import MethodOptions
 
@@ -66,6 +68,11 @@ def check_method(method: Method, options: MethodOptions) -> None:
         raise ValueError(
             f"PrivilegedGRPOTrainer: teacher_weights={options.teacher_weights!r} is expected to be current, since the "
             "policy itself is asked: train with SDARTrainer for others"
+        )
+    if options.privilege in HINDSIGHTS:
+        raise ValueError(
+            f"PrivilegedGRPOTrainer: privilege={options.privilege!r} is expected to be what the environment knows, "
+            "since no text is made there of an iteration's own episodes: train with SDARTrainer for that"
         )
     if "+" in options.privilege:
         raise ValueError(

@@ -191,10 +191,11 @@ def inspect_prompts(
 
     script = ScriptedSampler()
     method = get_method(config.method)
-    if not method.teacher_views:  # what a teacher would read who reads `privilege`
-        of_episodes = set(split_privilege(config.privilege)) <= set(HINDSIGHTS)
-        informed = source.has_privileged or teacher_context is not None or of_episodes
-        method = METHODS["sdar" if informed else "grpo"]
+    of_episodes = set(method.teacher_views or split_privilege(config.privilege)) <= set(HINDSIGHTS)
+    if not (source.has_privileged or teacher_context is not None or of_episodes):
+        method = METHODS["grpo"]  # there is no other side to show
+    elif not method.teacher_views:  # what a teacher would read who reads `privilege`
+        method = METHODS["sdar"]
     policies = make_policies(None, tokenizer, config, method, source, teacher_context, sampler=script)
     env = LoopBatchEnv.of(source, split, 1)
     try:

@@ -173,6 +173,7 @@ def visit_record(visit: Visit, env_id: str, *, split: str, privileged: bool) -> 
     from agents.base import Action, Episode, Parse, StopReason, Turn
 
     from ..rollout.collect import Rollout, TaskDraw
+    from ..rollout.running import note_wrong_actions
     from ..run.episode_log import episode_record
 
     turns = [
@@ -196,6 +197,7 @@ def visit_record(visit: Visit, env_id: str, *, split: str, privileged: bool) -> 
         score=visit.score,
         stop_reason=ended if visit.terminated else StopReason.HORIZON,
     )
+    note_wrong_actions(episode, visit.env.wrong_actions())
     rollout = Rollout(episode, task, [exchange.known for exchange in visit.exchanges])
     view = "privileged" if privileged else "plain"
     return episode_record(rollout, run="serve-store", iteration=0, phase=split, seed=0, view=view)

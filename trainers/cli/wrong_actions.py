@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="who reads, and the first of them plays; the folder of a model is given the prompts of the first run",
     )  # fmt: skip
     parser.add_argument(
-        "--privilege", nargs="+", default=list(DEFAULT_PRIVILEGES), metavar="NAME",
+        "--privilege", nargs="+", action="extend", default=[], metavar="NAME",
         help="contexts to read the episodes under [plan skill wrong_skill]",
     )  # fmt: skip
     parser.add_argument("--env", metavar="ID", help="environment [the first run's, else sdar/Household-v0]")
@@ -149,7 +149,7 @@ def measured(
     """
     from ..evaluation.wrong_actions import Scoring, read_episodes, summary
 
-    names = [name for word in options.privilege for name in word.split("+")]
+    names = [name for word in options.privilege or DEFAULT_PRIVILEGES for name in word.split("+")]
     results: dict[str, Any] = {}
     player = next(iter(called))
     rollouts: list[Rollout] = []
