@@ -242,8 +242,9 @@ def test_a_cell_of_a_table_holds_any_text(site_pages: None) -> None:
 
 def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    for page in DOCS.glob("*.md"):
-        assert re.search(rf"[ :]{re.escape(page.name)}$", navigation, re.M), f"{page.name} is not in mkdocs.yml"
+    for page in DOCS.rglob("*.md"):
+        name = page.relative_to(DOCS).as_posix()
+        assert re.search(rf"[ :]{re.escape(name)}$", navigation, re.M), f"{name} is not in mkdocs.yml"
 
 
 def test_the_page_on_installing_has_every_extra() -> None:

@@ -241,7 +241,11 @@ def test_rows_of_the_same_range_are_in_the_order_of_their_names_whatever_their_m
     write_entry(folder, "grpo", lambda seed, index: index < 2)
     write_entry(folder, "zero", lambda seed, index: index < 2 + (seed == 0))
     write_entry(folder, "alpha", lambda seed, index: index < 2 - (seed == 0))
-    lines = [line for line in table(read_board(folder)).splitlines() if line.startswith("| 1 to 3")]
+    lines = [
+        line
+        for line in table(read_board(folder)).splitlines()
+        if line.startswith("| 1\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}3")
+    ]
     assert [line.split(" | ")[1] for line in lines] == ["alpha", "grpo", "zero"]
 
 
@@ -254,11 +258,18 @@ def test_a_row_that_reads_privileged_context_is_shown_and_ordered_with_nothing(b
     assert "| 1 | better |" in table(read) and "| 2 | grpo |" in table(read)
 
 
+def test_accelerators_have_a_column_where_a_run_has_used_one(board: Path) -> None:
+    assert "GPU-seconds" not in table(read_board(board))
+    change(board / "better.json", runs__0__gpu_seconds=60.0)
+    (row,) = [line for line in table(read_board(board)).splitlines() if " | better | " in line]
+    assert "GPU-seconds" in table(read_board(board)) and " | 2 | 10 | " in row  # means over six seeds
+
+
 def test_the_page_keeps_its_prose_and_takes_its_tables_from_the_files(board: Path) -> None:
     text = "before\n<!-- board toy -->\nold\n<!-- end board -->\nafter\n"
     made = page_with(text, [read_board(board)])
     assert made.startswith("before\n") and made.endswith("after\n") and "old" not in made
-    assert "+25.0 (+25.0 to +25.0)" in made
+    assert "+25.0 (+25.0 to +25.0)" in made.replace("\N{NO-BREAK SPACE}", " ")
     assert page_with(made, [read_board(board)]) == made
     with pytest.raises(LeaderboardError, match="one mark"):
         page_with("nothing", [read_board(board)])

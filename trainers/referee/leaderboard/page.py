@@ -45,12 +45,17 @@ def table(board: Board) -> str:
         f"{seeds[-1]}, at most {protocol.training_episodes:,} training episodes; code {protocol.code}; {state}.",
         "",
         f"| rank | method | success, % (95 %) | seeds | paired difference to `{protocol.reference}` (95 %) | tokens, "
-        "millions | CPU-seconds | GPU-seconds | evaluation sets | commit | outcomes |",
-        "|---|---|---|---:|---|---:|---:|---:|---|---|---|",
+        f"millions | CPU-seconds |{' GPU-seconds |' if on_gpu(board) else ''} evaluation sets | commit | outcomes |",
+        f"|---|---|---|---:|---|---:|---:|{'---:|' if on_gpu(board) else ''}---|---|---|",
     ]
     reference = rates[protocol.reference]
     lines += [_line(board, row, found.get(row.entry.method), paired_difference(row.rates, reference)) for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def on_gpu(board: Board) -> bool:
+    """Whether any run of a board has used an accelerator, so that there is a column for it."""
+    return any(run.gpu_seconds for row in board.rows for run in row.entry.runs.values())
 
 
 def can_be_ordered(row: Row) -> bool:
@@ -76,7 +81,9 @@ def _line(board: Board, row: Row, place: Place | None, difference: Estimate) -> 
     runs = list(entry.runs.values())
     success = entry.success
     interval = (
-        "" if success.low is None or success.high is None else f" ({_points(success.low)} to {_points(success.high)})"
+        ""
+        if success.low is None or success.high is None
+        else f"\N{NO-BREAK SPACE}({_points(success.low)} to {_points(success.high)})"
     )
     itself = entry.method == board.protocol.reference
     hashes = _digest([run.evaluation_set for run in runs])
@@ -88,12 +95,13 @@ def _line(board: Board, row: Row, place: Place | None, difference: Estimate) -> 
         "" if itself else _signed(difference),
         f"{sum(run.tokens for run in runs) / count / 1e6:.2f}",
         f"{sum(run.cpu_seconds for run in runs) / count:.0f}",
-        f"{sum(run.gpu_seconds for run in runs) / count:.0f}" if any(run.gpu_seconds for run in runs) else "",
+        *([f"{sum(run.gpu_seconds for run in runs) / count:.0f}"] if on_gpu(board) else []),
         f"`{hashes}`",
         f"`{entry.commit[:12]}`",
         f"[{row.episodes:,}]({board.protocol.name}/{entry.outcomes})",
     ]
-    return "| " + " | ".join(cells) + " |"
+    # A number and its interval stay on one line, on a phone too.
+    return "| " + " | ".join(cell.replace(" to ", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}") for cell in cells) + " |"
 
 
 def _digest(hashes: Sequence[str]) -> str:
@@ -110,4 +118,4 @@ def _signed(found: Estimate) -> str:
         return "no seed in common"
     if found.low is None or found.high is None:
         return f"{100 * found.mean:+.1f}"
-    return f"{100 * found.mean:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+    return f"{100 * found.mean:+.1f}\N{NO-BREAK SPACE}({100 * found.low:+.1f} to {100 * found.high:+.1f})"
