@@ -279,7 +279,7 @@ def test_the_commands_check_and_rate_and_notice_an_old_page(board: Path, capsys:
     folder = board.parent
     assert main(["leaderboard", "check", str(folder)]) == 0
     assert "toy: 2 entries and 48 outcomes" in capsys.readouterr().out
-    (folder / "index.md").write_text("<!-- board toy -->\n<!-- end board -->\n")
+    (folder / "boards.md").write_text("<!-- board toy -->\n<!-- end board -->\n")
     assert main(["leaderboard", "page", str(folder), "--check"]) == 1
     assert main(["leaderboard", "page", str(folder)]) == 0
     assert main(["leaderboard", "page", str(folder), "--check"]) == 0
@@ -299,7 +299,7 @@ def test_the_commands_check_and_rate_and_notice_an_old_page(board: Path, capsys:
 def test_the_published_boards_match_their_files_and_the_page_is_what_they_give() -> None:
     boards = read_boards(PUBLISHED)
     assert {board.protocol.name for board in boards} == {"household-tiny", "haggle-tiny", "pair-tiny"}
-    page = (PUBLISHED / "index.md").read_text(encoding="utf-8")
+    page = (PUBLISHED / "boards.md").read_text(encoding="utf-8")
     assert page_with(page, boards) == page
     assert sum(file.stat().st_size for file in PUBLISHED.rglob("*")) < 5_000_000
 

@@ -18,7 +18,7 @@ EPILOGUE = """examples:
   sdar leaderboard rate docs/leaderboard/haggle-tiny/sdar.outcomes.jsonl.gz"""
 
 ACTIONS = ("check", "page", "from-study", "rate")
-PAGE = "index.md"
+PAGE = "boards.md"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

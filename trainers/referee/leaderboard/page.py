@@ -96,7 +96,7 @@ def _line(board: Board, row: Row, place: Place | None, difference: Estimate) -> 
         f"{sum(run.tokens for run in runs) / count / 1e6:.2f}",
         f"{sum(run.cpu_seconds for run in runs) / count:.0f}",
         *([f"{sum(run.gpu_seconds for run in runs) / count:.0f}"] if on_gpu(board) else []),
-        f"`{hashes}`",
+        hashes,
         f"`{entry.commit[:12]}`",
         f"[{row.episodes:,}]({board.protocol.name}/{entry.outcomes})",
     ]
@@ -105,8 +105,9 @@ def _line(board: Board, row: Row, place: Place | None, difference: Estimate) -> 
 
 
 def _digest(hashes: Sequence[str]) -> str:
-    """The first set's hash, and how many more there are."""
-    return hashes[0][:8] if len(hashes) == 1 else f"{hashes[0][:8]} and {len(hashes) - 1} more"
+    """The beginning of the first set's hash, and how many more there are."""
+    first = f"`{hashes[0][:8]}`"
+    return first if len(hashes) == 1 else f"{first}\N{NO-BREAK SPACE}+{len(hashes) - 1}"
 
 
 def _points(rate: float) -> str:
