@@ -191,7 +191,8 @@ def inspect_prompts(
 
     script = ScriptedSampler()
     method = get_method(config.method)
-    of_episodes = set(method.teacher_views or split_privilege(config.privilege)) <= set(HINDSIGHTS)
+    read = ({*split_privilege(config.privilege)}, {*method.teacher_views} or {"teacher"})
+    of_episodes = any(names <= {*HINDSIGHTS} for names in read)
     if not (source.has_privileged or teacher_context is not None or of_episodes):
         method = METHODS["grpo"]  # there is no other side to show
     elif not method.teacher_views:  # what a teacher would read who reads `privilege`
