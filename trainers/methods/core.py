@@ -15,7 +15,7 @@ from sdar_envs.randomness import counted_generator
 from ..batch.token_batch import TokenBatch
 from ..maths import losses, signals
 from ..options import MethodOptions
-from .method import Method, gate, identity, live_gap, sampled_gap
+from .method import DIVERGENCE_OPTIONS, Method, gate, identity, live_gap, sampled_gap
 from .schedules import linear_decay
 from .table import register
 
@@ -167,13 +167,7 @@ register(
             "are the reverse KL, all tokens, and a teacher with the parameters that sampled. The coefficient matters "
             "little without a reward: Adam divides it out, up to the KL to the reference."
         ),
-        options=(
-            "divergence",
-            "divergence_alpha",
-            "divergence_target_share",
-            "divergence_top_k",
-            "divergence_memory_gb",
-        ),
+        options=DIVERGENCE_OPTIONS,
         teacher_views=("teacher",),
         signal=live_gap,
         weight=everywhere,
@@ -261,13 +255,7 @@ register(
         source="on-policy distillation (arXiv 2306.13649) as an auxiliary of RL",
         fidelity="ours",
         group="core",
-        options=(
-            "divergence",
-            "divergence_alpha",
-            "divergence_target_share",
-            "divergence_top_k",
-            "divergence_memory_gb",
-        ),
+        options=DIVERGENCE_OPTIONS,
         teacher_views=("teacher",),
         signal=live_gap,
         weight=everywhere,
@@ -432,14 +420,7 @@ register(
         source="the gate of arXiv 2605.15155 on the divergence of arXiv 2306.13649",
         fidelity="ours",
         group="ours",
-        options=(
-            "gate_beta",
-            "divergence",
-            "divergence_alpha",
-            "divergence_target_share",
-            "divergence_top_k",
-            "divergence_memory_gb",
-        ),
+        options=("gate_beta", *DIVERGENCE_OPTIONS),
         teacher_views=("teacher",),
         signal=live_gap,
         weight=gate,

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..batch.token_batch import TokenBatch
 from ..maths.losses import bounded_exp
 from ..options import MethodOptions
-from .method import Method, live_gap
+from .method import DIVERGENCE_OPTIONS, Method, live_gap
 from .table import register
 
 SDPO_RATIO_LIMIT = 2.0  # is_clip of the published configuration
@@ -40,13 +40,7 @@ register(
             "a sibling's whole answer without its thinking; of an episode of many turns it is here what was done, and "
             "not what was seen. The published mean is over the tokens that a teacher has read; here over all."
         ),
-        options=(
-            "divergence",
-            "divergence_alpha",
-            "divergence_target_share",
-            "divergence_top_k",
-            "divergence_memory_gb",
-        ),
+        options=DIVERGENCE_OPTIONS,
         teacher_views=("hindsight",),
         teacher_weights="ema",
         signal=live_gap,

@@ -28,6 +28,15 @@ from ..maths import signals
 from ..options import MethodOptions, Options
 from .schedules import Schedule, constant, linear_decay
 
+# What methods that compare whole next-token distributions read of the options.
+DIVERGENCE_OPTIONS = (
+    "divergence",
+    "divergence_alpha",
+    "divergence_target_share",
+    "divergence_top_k",
+    "divergence_memory_gb",
+)
+
 VIEWS = ("plain", "privileged")
 GROUPS = ("core", "ours", "equal information", "control", "successor")
 INJECTIONS = ("none", "aux", "adv_mul", "adv_add", "adv_add_signed", "divergence")

@@ -16,7 +16,7 @@ from typing import Any
 
 from sdar_envs.bounded_files import bounded_lines, parse_json
 
-from ..run.directory import EPISODE_SCHEMA
+from ..run.directory import EPISODE_SCHEMA, RunDirectoryError, json_records
 from ..run.packed_tokens import PackedTokensError, unpack_tokens
 
 CURATED_SCHEMA = "sdar/curated-episode/1"
@@ -110,23 +110,16 @@ def records(path: Path, schema: str) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         StoredEpisodesError: A line is no JSON object of this schema.
     """
-    offset = 0
-    with path.open("rb") as file:
-        for line in bounded_lines(file):
-            if line.strip():
-                try:
-                    record = parse_json(line)
-                except ValueError as error:
-                    if not line.endswith(b"\n"):
-                        return
-                    raise StoredEpisodesError(f"{path}, byte {offset}: expected a JSON record, got {error}") from None
-                found = record.get("schema") if isinstance(record, dict) else type(record).__name__
-                if found != schema or not isinstance(record.get("turns"), list):
-                    raise StoredEpisodesError(
-                        f"{path}, byte {offset}: expected an episode of schema {schema}, got {found!r}"
-                    )
-                yield offset, record
-            offset += len(line)
+    try:
+        for offset, record in json_records(path):
+            found = record.get("schema")
+            if found != schema or not isinstance(record.get("turns"), list):
+                raise StoredEpisodesError(
+                    f"{path}, byte {offset}: expected an episode of schema {schema}, got {found!r}"
+                )
+            yield offset, record
+    except RunDirectoryError as error:
+        raise StoredEpisodesError(str(error)) from None
 
 
 def read_lines(episodes: list[StoredEpisode]) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sdar_envs.bounded_files import bounded_lines, parse_json
 
-from ..run.directory import EPISODE_SCHEMA, RunDirectoryError
+from ..run.directory import EPISODE_SCHEMA, RunDirectoryError, json_records
 
 Record = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ def load_privileged(run: Path, episodes: Sequence[Record]) -> list[list[Any] | N
         )
     wanted = {_key(episode): index for index, episode in enumerate(episodes)}
     found: list[list[Any] | None] = [None] * len(episodes)
-    for _, record in _records(path):
+    for _, record in json_records(path):
         index = wanted.get(_key(record))
         if index is not None and isinstance(record.get("turns"), list):
             found[index] = record["turns"]
@@ -86,7 +86,7 @@ def records_of(path: Path) -> Iterator[Record]:
         RunDirectoryError: A line of the log is no record.
     """
     if path.is_file():
-        for _, record in _records(path):
+        for _, record in json_records(path):
             if isinstance(record.get("turns"), list):
                 yield record
 
@@ -103,7 +103,7 @@ def episodes_of_phase(run: Path, phase: str, iteration: int) -> dict[str, bool |
         RunDirectoryError: A line of the log is no record.
     """
     found: dict[str, bool | None] = {}
-    for _, record in _records(run / "episodes.jsonl"):
+    for _, record in json_records(run / "episodes.jsonl"):
         if record.get("phase") == phase and record.get("iteration") == iteration:
             failed = record.get("stop_reason") == "failed"
             found[str(record.get("task_id"))] = None if failed else bool(record.get("success"))
@@ -169,7 +169,7 @@ def spread_over(places: Sequence[Place], count: int) -> list[Place]:
 
 
 def _places(path: Path) -> Iterator[Place]:
-    for offset, record in _records(path):
+    for offset, record in json_records(path):
         turns = record.get("turns")
         if record.get("schema") != EPISODE_SCHEMA or not isinstance(turns, list):
             raise RunDirectoryError(
@@ -188,21 +188,3 @@ def _key(record: Record) -> tuple[str, int, int, int, str]:
         int(record.get("member", 0)),
         str(record.get("task_id")),
     )
-
-
-def _records(path: Path) -> Iterator[tuple[int, Record]]:
-    """Records with their byte offsets; a last line that a crash cut short is left out."""
-    offset = 0
-    with path.open("rb") as file:
-        for line in bounded_lines(file):
-            if line.strip():
-                try:
-                    record = parse_json(line)
-                except ValueError as error:
-                    if not line.endswith(b"\n"):
-                        return
-                    raise RunDirectoryError(f"{path}, byte {offset}: expected a JSON record, got {error}") from None
-                if not isinstance(record, dict):
-                    raise RunDirectoryError(f"{path}, byte {offset}: expected a JSON object, got a bare value")
-                yield offset, record
-            offset += len(line)

@@ -159,6 +159,28 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
+def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Records of a file of JSON lines with their byte offsets; a last line that a crash cut short is left out.
+
+    Raises:
+        RunDirectoryError: A line is no JSON object; the message says where.
+    """
+    offset = 0
+    with path.open("rb") as file:
+        for line in bounded_lines(file):
+            if line.strip():
+                try:
+                    record = parse_json(line)
+                except ValueError as error:
+                    if not line.endswith(b"\n"):
+                        return
+                    raise RunDirectoryError(f"{path}, byte {offset}: expected a JSON record, got {error}") from None
+                if not isinstance(record, dict):
+                    raise RunDirectoryError(f"{path}, byte {offset}: expected a JSON object, got a bare value")
+                yield offset, record
+            offset += len(line)
+
+
 class RunDirectory:
     """A run's folder, locked while it is open.
 

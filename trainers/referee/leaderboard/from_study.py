@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,7 +93,9 @@ def entries_of(
         if result.after is not None:
             by_arm.setdefault(result.arm, []).append(result)
     made = []
-    measured_before = {result.seed: result for result in results_of(by_arm) if result.before is not None}
+    measured_before = {
+        result.seed: result for group in by_arm.values() for result in group if result.before is not None
+    }
     # A study with an arm that does not train has this row already, unless it has fewer seeds than the others.
     still = [group for group in by_arm.values() if not any(result.cost.tokens for result in group)]
     if measured_before and not any(len(group) == len(measured_before) for group in still):
@@ -101,15 +104,10 @@ def entries_of(
         described = "Not trained: the weights that every entry of this protocol begins with."
         made.append(_entry(START, "warm start, not trained", described, group, protocol, sets, trained=False))
     for arm, group in sorted(by_arm.items()):
-        name = arm.replace("[", "-").replace("]", "").replace("=", "-").replace(",", "-").replace("_", "-").lower()
+        name = re.sub(r"[\[=,_]", "-", arm.replace("]", "")).lower()
         described = f"`{group[0].method}` as tuned and run in the study; evaluated under the {group[0].view} prompt."
         made.append(_entry(name, group[0].label, described, group, protocol, sets, trained=True))
     return made
-
-
-def results_of(by_arm: Mapping[str, list[Result]]) -> list[Result]:
-    """The results of all arms."""
-    return [result for group in by_arm.values() for result in group]
 
 
 def _entry(

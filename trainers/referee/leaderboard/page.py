@@ -32,7 +32,7 @@ def page_with(text: str, boards: Sequence[Board]) -> str:
 
 def table(board: Board) -> str:
     """One board: what it measures, and a row per entry in the order of the ranks that are left to each."""
-    protocol = board.protocol
+    protocol, gpu = board.protocol, on_gpu(board)
     rates = {row.entry.method: row.rates for row in board.rows}
     ordered = {row.entry.method: row.rates for row in board.rows if can_be_ordered(row)}
     found = places(list(ordered), above(ordered))
@@ -45,11 +45,13 @@ def table(board: Board) -> str:
         f"{seeds[-1]}, at most {protocol.training_episodes:,} training episodes; code {protocol.code}; {state}.",
         "",
         f"| rank | method | success, % (95 %) | seeds | paired difference to `{protocol.reference}` (95 %) | tokens, "
-        f"millions | CPU-seconds |{' GPU-seconds |' if on_gpu(board) else ''} evaluation sets | commit | outcomes |",
-        f"|---|---|---|---:|---|---:|---:|{'---:|' if on_gpu(board) else ''}---|---|---|",
+        f"millions | CPU-seconds |{' GPU-seconds |' if gpu else ''} evaluation sets | commit | outcomes |",
+        f"|---|---|---|---:|---|---:|---:|{'---:|' if gpu else ''}---|---|---|",
     ]
     reference = rates[protocol.reference]
-    lines += [_line(board, row, found.get(row.entry.method), paired_difference(row.rates, reference)) for row in rows]
+    lines += [
+        _line(board, row, found.get(row.entry.method), paired_difference(row.rates, reference), gpu) for row in rows
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -76,7 +78,7 @@ def _rank(row: Row, place: Place | None) -> str:
     return f"{place.best}" if place.best == place.worst else f"{place.best} to {place.worst}"
 
 
-def _line(board: Board, row: Row, place: Place | None, difference: Estimate) -> str:
+def _line(board: Board, row: Row, place: Place | None, difference: Estimate, gpu: bool) -> str:
     entry, count = row.entry, len(row.rates)
     runs = list(entry.runs.values())
     success = entry.success
@@ -95,7 +97,7 @@ def _line(board: Board, row: Row, place: Place | None, difference: Estimate) -> 
         "" if itself else _signed(difference),
         f"{sum(run.tokens for run in runs) / count / 1e6:.2f}",
         f"{sum(run.cpu_seconds for run in runs) / count:.0f}",
-        *([f"{sum(run.gpu_seconds for run in runs) / count:.0f}"] if on_gpu(board) else []),
+        *([f"{sum(run.gpu_seconds for run in runs) / count:.0f}"] if gpu else []),
         hashes,
         f"`{entry.commit[:12]}`",
         f"[{row.episodes:,}]({board.protocol.name}/{entry.outcomes})",
