@@ -115,6 +115,8 @@ def test_a_result_counts_every_episode_once(study: Study) -> None:
         assert [point.iteration for point in result.curve] == [0, 1, 2]
         assert [point.episodes for point in result.curve] == [0, 4, 8]
         assert [point.iteration for point in result.training] == [1, 2]
+        tokens = [point.tokens or 0 for point in result.curve]
+        assert tokens[0] == 0 < tokens[1] < tokens[2] == result.cost.tokens
         for point in result.curve:
             assert point.overall.n == 8 == point.fresh.n + point.stale.n
             assert sum(count.n for count in point.by_task_type.values()) == 8
@@ -161,6 +163,7 @@ def test_methods_measured_behind_the_privileged_prompt_say_so_and_every_episode_
     assert both.view == "plain" and both.after_privileged is not None and both.after_privileged.overall.n == 8
     # Returns are all equal here, so that every group gives way twice: three times as many episodes.
     assert [point.episodes for point in resampled.curve] == [0, 12, 24]
+    assert resampled.curve[-1].tokens == resampled.cost.tokens > 0
 
 
 # --- interruptions ---

@@ -40,6 +40,7 @@ def make_result(
     curve: Sequence[float],
     *,
     cpu: float = 1.0,
+    tokens: int | None = None,
     test: str = "",
     claims: str = "",
     start: str = "",
@@ -63,6 +64,7 @@ def make_result(
             stale=count(stale[step]) if stale else Count(0, 0),
             by_task_type={},
             teacher=count(teacher[step]) if teacher else None,
+            tokens=None if tokens is None else step * tokens,
         )
         for step, rate in enumerate(curve)
     ]

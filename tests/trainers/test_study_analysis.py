@@ -150,6 +150,23 @@ def test_at_equal_cpu_a_dearer_method_has_less_of_its_curve() -> None:
     assert endpoint("area_cpu", dear, BUDGET, reference=grpo) == pytest.approx(0.1)  # one iteration in that time
 
 
+def test_at_equal_tokens_the_run_that_wrote_more_is_read_where_the_other_one_ended() -> None:
+    short = make_result("rft", 0, [0.0, 0.2, 0.4], tokens=100)
+    wordy = make_result("grpo", 0, [0.0, 0.4, 0.8], tokens=200)
+    assert endpoint("valid_tokens", short, BUDGET, reference=wordy) == pytest.approx(0.4)  # its end, 200 tokens
+    assert endpoint("valid_tokens", wordy, BUDGET, reference=short) == pytest.approx(0.4)  # after one iteration
+    halfway = make_result("sdar", 0, [0.0, 0.4, 0.8], tokens=400)
+    assert endpoint("valid_tokens", halfway, BUDGET, reference=short) == pytest.approx(0.2)  # interpolated
+    older = make_result("rft", 0, [0.0, 0.2, 0.4])
+    assert endpoint("valid_tokens", older, BUDGET, reference=wordy) is None
+
+
+def test_an_endpoint_that_another_run_bounds_is_of_contrasts_alone() -> None:
+    results = [make_result(arm, 0, [0.0, 0.2, 0.4], tokens=100) for arm in ("grpo", "sdar")]
+    table = analyse(make_study(make_plan(["grpo", "sdar"], 1, []), results))
+    assert not {"area_cpu", "valid_tokens"} & set(table.arms[0].values)
+
+
 def test_success_on_stale_claims_has_its_own_tasks() -> None:
     result = make_result("sdar", 0, [0.5] * 3, test="1101-", claims="ssff-")
     assert endpoint("test_stale", result, BUDGET) == 1.0

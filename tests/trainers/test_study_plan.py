@@ -150,6 +150,7 @@ def test_a_presets_coefficient_scales_published_ones_of_its_order_and_leaves_oth
         ({"tuning": {"seeds": [9], "configurations": {"grpo": [{}], "sdar": [{}, {}]}}}, "as many configurations"),
         ({"hypotheses": [asking("sdar", "aera")]}, 'the nearest is "area"'),
         ({"hypotheses": [asking("sdr", "area")]}, 'the nearest is "sdar"'),
+        ({"hypotheses": [asking("sdar", "valid_tokens")]}, "bounded by another run: name its arm, reference: ARM"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_run_is_said_before_anything_runs(changes: dict[str, Any], message: str) -> None:

@@ -34,6 +34,7 @@ ENDPOINT_NAMES = {
     "test_fresh": "test, true statements",
     "test_stale": "test, wrong statements",
     "area_cpu": "area at the reference's CPU-seconds",
+    "valid_tokens": "valid at equal sampled tokens",
     "fixed_success": "success against fixed opponents",
     "fixed_return": "return against fixed opponents",
     "self_success": "success against itself",

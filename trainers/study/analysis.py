@@ -100,7 +100,7 @@ def reference_of(plan: Plan, arm: Arm) -> str:
 
 
 def _against(arm: str, reference: str, name: str) -> Claimed:
-    bound = reference if name == "area_cpu" else None
+    bound = None if ENDPOINTS[name].bounded_by is None else reference
     terms = (Term(arm, name, 1.0, bound), Term(reference, name, -1.0, bound))
     return Claimed(f"{arm} - {reference}: {name}", terms)
 
@@ -109,7 +109,7 @@ def _row(study: Study, arm: Arm, results: Mapping[int, Result], budget: float) -
     seeds = tuple(sorted(results))
     values: dict[str, tuple[float | None, ...]] = {}
     for name, known in ENDPOINTS.items():
-        if not known.timed and not (known.of_games and study.plan.opponents is None):
+        if known.bounded_by is None and not (known.of_games and study.plan.opponents is None):
             values[name] = tuple(endpoint(name, results[seed], budget) for seed in seeds)
     tests = [results[seed].after for seed in seeds]
     test = {

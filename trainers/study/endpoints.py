@@ -25,12 +25,14 @@ class Endpoint:
     """What an endpoint means, and how it is read off a result.
 
     `timed` when a clock has part in it; `of_games` when it is of games, which only plans that name opponents have.
+    `bounded_by` is set where the paired run of another arm says how far is counted, so that only contrasts have it.
     """
 
     meaning: str
-    value: Callable[[Result, float], float | None]
+    value: Callable[[Result, float], float | None] = lambda result, b: None
     timed: bool = False
     of_games: bool = False
+    bounded_by: Callable[[Result, Result, float], float | None] | None = None
 
 
 def _points(result: Result, part: Callable[[Result], list[tuple[float, Count]]]) -> list[tuple[float, float]]:
@@ -97,6 +99,25 @@ def _met(
     return mean
 
 
+def _area_cpu(result: Result, reference: Result, budget: float) -> float | None:
+    clock = [(float(point.episodes), point.cpu_seconds) for point in reference.curve]
+    if not clock or clock[-1][0] < budget:
+        return None
+    end = at(clock, budget)
+    curve = [(point.cpu_seconds, point.overall.rate) for point in result.curve if point.overall.rate is not None]
+    return None if end is None else area(curve, end, level=_untrained(result))
+
+
+def _valid_tokens(result: Result, reference: Result, budget: float) -> float | None:
+    ends = [each.curve[-1].tokens if each.curve else None for each in (result, reference)]
+    if None in ends:
+        return None  # from before tokens were kept
+    points = [
+        (float(point.tokens or 0), point.overall.rate) for point in result.curve if point.overall.rate is not None
+    ]
+    return at(points, min(float(end or 0) for end in ends))
+
+
 def _success(meeting: Meeting) -> float | None:
     return meeting.overall.rate
 
@@ -149,9 +170,14 @@ ENDPOINTS: dict[str, Endpoint] = {
         _met(lambda meeting: meeting.deals, _itself),
         of_games=True,
     ),
-    # Bounded by another run, so that it is computed for contrasts alone.
     "area_cpu": Endpoint(
-        "mean success on valid over the CPU-seconds that the reference needed for B episodes", lambda r, b: None, True
+        "mean success on valid over the CPU-seconds that the reference needed for B episodes",
+        timed=True,
+        bounded_by=_area_cpu,
+    ),
+    "valid_tokens": Endpoint(
+        "success on valid after as many sampled tokens as the one of the pair has that sampled fewer",
+        bounded_by=_valid_tokens,
     ),
 }
 
@@ -171,24 +197,16 @@ def endpoint(name: str, result: Result, budget: float, *, reference: Result | No
         name: Of `ENDPOINTS`.
         result: The run.
         budget: B, in episodes.
-        reference: The paired run whose CPU-seconds bound ``area_cpu``.
+        reference: The paired run that bounds the endpoint, where it is bounded by another.
 
     Raises:
         ValueError: Unknown endpoint.
     """
     require_choice("endpoint", name, ENDPOINTS, "a study")
-    if name == "area_cpu":
-        return None if reference is None else _area_cpu(result, reference, budget)
-    return ENDPOINTS[name].value(result, budget)
-
-
-def _area_cpu(result: Result, reference: Result, budget: float) -> float | None:
-    clock = [(float(point.episodes), point.cpu_seconds) for point in reference.curve]
-    if not clock or clock[-1][0] < budget:
-        return None
-    end = at(clock, budget)
-    curve = [(point.cpu_seconds, point.overall.rate) for point in result.curve if point.overall.rate is not None]
-    return None if end is None else area(curve, end, level=_untrained(result))
+    known = ENDPOINTS[name]
+    if known.bounded_by is None:
+        return known.value(result, budget)
+    return None if reference is None else known.bounded_by(result, reference, budget)
 
 
 def contrast(claim: Claimed, results: Mapping[str, Mapping[int, Result]], budget: float) -> Contrast:

@@ -181,6 +181,10 @@ def _check(plan: Plan, where: str) -> None:
                     raise ValueError(
                         f"{place}: {term.endpoint} is played against fixed opponents: name them, opponents"
                     )
+                if ENDPOINTS[term.endpoint].bounded_by is not None and term.reference is None:
+                    raise ValueError(
+                        f"{place}: {term.endpoint} is bounded by another run: name its arm, reference: ARM"
+                    )
                 if term.reference is not None:
                     require_choice("arm", term.reference, keys, place)
 

@@ -56,7 +56,10 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One part of a contrast: `weight` times `endpoint` of `arm`. `reference` is the arm whose CPU-seconds bound it."""
+    """One part of a contrast: `weight` times `endpoint` of `arm`.
+
+    `reference` is the arm whose CPU-seconds or sampled tokens bound it, for endpoints that are bounded by another run.
+    """
 
     arm: str
     endpoint: str

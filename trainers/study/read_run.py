@@ -145,11 +145,12 @@ def _training(files: _RunFiles, clock: Mapping[int, float]) -> tuple[TrainingPoi
 
 def _curve(files: _RunFiles, clock: Mapping[int, float], split: str, wanted: str) -> tuple[CurvePoint, ...]:
     """The points of the evaluation set that is watched, under the prompt that the phase `wanted` names."""
+    tokens = _sampled_tokens(files.lines)
     points = []
     for (phase, step), played in sorted(files.played.items()):
         if phase == wanted:
             lines = (line for line in files.lines if line["step"] == step and f"{phase}/success_rate" in line)
-            counted = files.episodes.get(step, 0), clock.get(step, 0.0), next(lines, {})
+            counted = files.episodes.get(step, 0), clock.get(step, 0.0), tokens.get(step, 0), next(lines, {})
             points.append(_point(played, files.marks[split], step, *counted))
     return tuple(points)
 
@@ -194,8 +195,23 @@ def _cumulative(trained: Mapping[int, int]) -> dict[int, int]:
     return sums
 
 
+def _sampled_tokens(lines: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Tokens that the student has sampled in training up to each iteration, replaced groups included."""
+    total, sums = 0, {0: 0}
+    for line in sorted(lines, key=lambda line: int(line["step"])):
+        total += int((line.get("tokens/sampled") or 0) + (line.get("tokens/replaced") or 0))
+        sums[int(line["step"])] = total
+    return sums
+
+
 def _point(
-    played: _Played, marks: str, step: int, episodes: int, cpu_seconds: float, line: Mapping[str, Any]
+    played: _Played,
+    marks: str,
+    step: int,
+    episodes: int,
+    cpu_seconds: float,
+    tokens: int,
+    line: Mapping[str, Any],
 ) -> CurvePoint:
     overall = _count(played.outcomes)
     guided = line.get("teacher/success_rate")
@@ -208,6 +224,7 @@ def _point(
         stale=_of_marks(played, marks, STALE),
         by_task_type=_by_type(played),
         teacher=None if guided is None else Count(round(float(guided) * overall.n), overall.n),
+        tokens=tokens,
     )
 
 

@@ -30,7 +30,9 @@ class CurvePoint:
 
     `episodes` and `cpu_seconds` are those of training up to here, evaluation not counted. `fresh` and `stale` are the
     tasks whose statements in the environment's skill bank are all true, and those with a wrong one; tasks without
-    statements are in neither. `teacher` is the same model under the privileged prompt, where it was measured.
+    statements are in neither. `teacher` is the same model under the privileged prompt, where it was measured. `tokens`
+    are those that the student has sampled in training up to here, episodes that were thrown away included; None in
+    results from before they were kept.
     """
 
     iteration: int
@@ -41,6 +43,7 @@ class CurvePoint:
     stale: Count
     by_task_type: dict[str, Count]
     teacher: Count | None = None
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
