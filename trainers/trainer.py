@@ -7,7 +7,7 @@ and `maths` the fourth, `engine` the fifth). Nothing here depends on a method's 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,12 +16,10 @@ from typing import Any
 from torch import Tensor
 
 from agents.chat import require_lengths
-from agents.offered import empty_share
 from agents.rendering import ChatRenderer
 from agents.sampling.base import Sampler
 from sdar_envs.model_files import load_tokenizer, positions_of
 
-from .batch.row import ScoredRow
 from .config import SDARConfig, configuration
 from .engine.adapters import (
     adapted_layers,
@@ -43,21 +41,16 @@ from .engine.single import check_before_loading, fingerprint, fitted, load_model
 from .engine.updater import Updater
 from .evaluation.evaluate import Evaluation
 from .evaluation.evaluation_set import EvaluationSet
-from .evaluation.health import NEARLY_ALL, Finding, Health, UnhealthyRunError, empty_message, judge, judge_start
-from .evaluation.measured import Measured
+from .evaluation.health import Health, UnhealthyRunError
 from .evaluation.monitor import Monitor
 from .forward.weights import PolicyWeights
 from .iteration import Iteration
 from .methods import get_method
-from .methods.method import IterationPlan
 from .rollout import generation_server
-from .rollout.collect import Rollout
 from .rollout.collector import Collector, EpisodeSource
 from .rollout.making import Environment
 from .rollout.opening import collects_asynchronously, source_of
-from .rollout.policies import TeacherContext, another_privilege, load_teacher_context, make_policies
-from .rollout.rows import build_rows
-from .rollout.selection import mark_kept, measure_progress
+from .rollout.policies import TeacherContext, load_teacher_context, make_policies
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerControl, TrainerState
@@ -75,8 +68,7 @@ from .run.sinks import require_sinks
 from .run.summary import run_summary
 from .scoring.old_logprobs import OldLogprobs
 from .scoring.scorer import Scorer
-
-LAST_EVALUATION_TOKEN_EPISODES = 64  # and of the last evaluation
+from .watch import Watch
 
 
 class SDARTrainer:
@@ -180,7 +172,6 @@ class SDARTrainer:
         self.model = self.root.language_model
         # With a coefficient of 0 at every iteration a run has no teacher, whatever its method.
         plans = [self.method.at(step, self.args) for step in range(max(self.args.max_steps, 1))]
-        self._teaches = any(plan.reads_teacher for plan in plans)
         # A method that learns nothing is only evaluated.
         self._steps = self.args.max_steps if self.method.learns else 0
 
@@ -230,7 +221,7 @@ class SDARTrainer:
         )
         # The last evaluation is logged with the teacher's reading, so it holds what the strongest iteration asked for.
         strongest = max(plans, key=lambda plan: plan.coefficient)
-        self._shown_turns = self.collector.privileged_turns(strongest)
+        shown_turns = self.collector.privileged_turns(strongest)
         writes = self.engine.is_writer
         shown = TrainerState(max_steps=self._steps, is_world_process_zero=writes, is_local_process_zero=writes)
         self.callbacks = CallbackList(list(callbacks), self.args, shown)
@@ -244,9 +235,20 @@ class SDARTrainer:
             self.bandit,
             on_rollout_end=lambda rollouts: self.callbacks.fire("on_rollout_end", rollouts=rollouts),
         )
+        self.watch = Watch(
+            self.args,
+            self.method,
+            self.source,
+            self.policies,
+            self.monitor,
+            self.scorer,
+            self.engine,
+            self.callbacks,
+            teaches=any(plan.reads_teacher for plan in plans),
+            shown_turns=shown_turns,
+            health=Health(self.args.health_patience),
+        )
         self.state = RunState()
-        self.health = Health(self.args.health_patience)
-        self._last_watched: tuple[int, Measured] | None = None
 
     def _teacher_policy(self, reference: PolicyWeights | None) -> PolicyWeights | None:
         """The parameters that read for the teacher; None for the live ones."""
@@ -397,7 +399,7 @@ class SDARTrainer:
         self._sync_sampler(state.step)
         self.callbacks.fire("on_train_begin")
         if not state.before and args.eval_before:
-            self._measure_start(log, progress)
+            self.watch.before(state, log, progress, lambda metrics: self._log(log, metrics))
         saved = state.step if state.step else None
         with Interrupts() as interrupts:
             while state.step < self._steps and not self._agree().should_training_stop:
@@ -408,12 +410,13 @@ class SDARTrainer:
                 state.step += 1
                 self.callbacks.state.global_step = state.step
                 self.callbacks.fire("on_step_end")
-                findings = self._judge(metrics, progress)
+                findings = self.watch.judge(state, metrics, progress)
                 control = self._agree()
                 last = state.step == self._steps or control.should_training_stop
                 if control.should_evaluate or last or (args.eval_steps and state.step % args.eval_steps == 0):
-                    metrics |= self._watch(log, progress, last=last)
-                    findings += [self.health.findings["teacher_collapsed"]] if "teacher/collapsed" in metrics else []
+                    metrics |= self.watch.during(state, log, progress, last=last)
+                    if "teacher/collapsed" in metrics:
+                        findings.append(self.watch.health.findings["teacher_collapsed"])
                 state.seconds = self.engine.clock() - start
                 if control.should_log or last or state.step % args.logging_steps == 0:
                     self._log(log, metrics)
@@ -428,7 +431,7 @@ class SDARTrainer:
                     progress.say(f"interrupted after iteration {state.step}, which is saved: resume goes on from there")
                     interrupts.raise_received()
                 if unhealthy:
-                    self._end_unhealthy(findings)
+                    self.watch.end_unhealthy(findings, state)
         if saved != state.step:
             self._save(directory, store)
         summary = self._finish(directory, log, progress, start)
@@ -450,108 +453,7 @@ class SDARTrainer:
         """Make the sampler use the present parameters; its samples then carry `version`."""
         self.policies.sampler.sync_weights(self.engine.sampling_model(self.root), version)
 
-    # Evaluation and logs.
-
-    def _measure_start(self, log: RunLog, progress: Progress) -> None:
-        """The evaluations before the first iteration: on the watched set, and on the test set where it has episodes."""
-        state = self.state
-        watched = self.monitor.measure(self.args.eval_split, teacher=True)
-        measured = [watched]
-        teacher = None if watched.plays_its_teacher else watched.teacher
-        found = judge_start(
-            watched.student, teacher, self.args, teaches=self._teaches, empty=self._empty_contexts(watched.teacher)
-        )
-        if watched.teacher is not None:
-            self.monitor.check_teacher(watched.teacher.success_rate)
-            state.teacher_start = self.monitor.teacher_start
-        if self.args.test_episodes:
-            test = self.monitor.measure("test", teacher=False)
-            state.before_outcomes = {name: list(found.outcomes) for name, (_, found) in test.named().items()}
-            measured.append(test)
-        for each in measured:
-            progress.say(f"before: {each}")
-            log.evaluation(each, iteration=0)
-            state.before |= each.described()
-        state.watched_at = 0
-        self._log(log, watched.metrics())
-        findings = self._say(self.health.note(0, found), (), progress)
-        if self.args.strict_health and findings:
-            self._end_unhealthy(findings)
-
-    def _watch(self, log: RunLog, progress: Progress, *, last: bool) -> dict[str, Any]:
-        """Evaluate on the watched set; with the privileged-prompt policy where the run learns from its context."""
-        start = self.engine.clock()
-        step = self.state.step
-        with_teacher = self._teaches or self.method.student_view == "privileged"
-        watched = self.monitor.measure(self.args.eval_split, teacher=with_teacher or last)
-        metrics = watched.metrics()
-        if watched.teacher is not None and with_teacher:
-            message = self.monitor.check_teacher(watched.teacher.success_rate)
-            self.state.teacher_start = self.monitor.teacher_start  # without an evaluation before, this is the first
-            if message is not None:
-                progress.say(message)
-                metrics["teacher/collapsed"] = 1.0
-                self.health.note(step, {"teacher_collapsed": message})
-                self.state.health = self.health.to_json()
-                if self.args.stop_on_teacher_collapse:
-                    self.callbacks.control.should_training_stop = True
-        if self.state.watched_at != step:  # a finished run that is resumed has logged it already
-            log.evaluation(watched, iteration=step)
-            self.state.watched_at = step
-        metrics["seconds/evaluation"] = self.engine.clock() - start
-        self.callbacks.fire("on_evaluate", metrics=metrics)
-        self._last_watched = (step, watched)
-        return metrics
-
-    def _judge(self, metrics: dict[str, Any], progress: Progress) -> list[Finding]:
-        """Judge an iteration by its metrics and mark there what holds; what is new is said. Returns what holds."""
-        known = set(self.health.findings)
-        # GiGPO also compares steps, whose discounted returns differ where those of the episodes are equal.
-        estimator = self.method.advantage or self.args.advantage
-        by_episode = self.method.pg_coef != 0.0 and estimator != "gigpo"
-        instead = self._instead if self._reads_context else None
-        messages = judge(metrics, self.args, reads_groups=by_episode, instead=instead)
-        found = self.health.observe(self.state.step, messages)
-        metrics |= {f"health/{finding.name}": 1.0 for finding in found}
-        return self._say(found, known, progress)
-
-    @property
-    def _reads_context(self) -> bool:
-        """Whether the run learns from a privileged context that is meant to hold something."""
-        meant = self.args.privilege != "none" or self.policies.seals_info
-        return meant and (self._teaches or self.method.student_view == "privileged")
-
-    def _instead(self) -> str:
-        """What could be read in the place of an empty privileged context."""
-        if self.policies.seals_info:  # a user's own
-            return "the teacher_context function returned no text for them"
-        return another_privilege(self.args, self.source)
-
-    def _empty_contexts(self, teacher: Evaluation | None) -> str:
-        """That the privileged-prompt policy was shown nothing in an evaluation; "" where it was, or is not meant to."""
-        own = self.policies.teacher
-        if teacher is None or own is None or not self._reads_context:
-            return ""
-        played = ([turn.view for turn in each.episode.turns] for each in teacher.rollouts)
-        share = empty_share(own, zip(played, (each.privileged for each in teacher.rollouts), strict=True))
-        return "" if share is None or share < NEARLY_ALL else empty_message(share, self.args, self._instead())
-
-    def _say(self, findings: list[Finding], known: Collection[str], progress: Progress) -> list[Finding]:
-        """Say the findings whose names are not `known`, and keep them in the state of the run; returns all."""
-        for finding in findings:
-            if finding.name not in known:
-                progress.say(f"WARNING: {finding.message}")
-        self.state.health, self.state.streaks = self.health.to_json(), self.health.streaks()
-        return findings
-
-    def _end_unhealthy(self, findings: Sequence[Finding]) -> None:
-        """End the run.
-
-        Raises:
-            UnhealthyRunError: Always.
-        """
-        found = "; ".join(finding.message for finding in findings)
-        raise UnhealthyRunError(f"ended after iteration {self.state.step} by strict_health: {found}")
+    # Logs.
 
     def _log(self, log: RunLog, metrics: dict[str, Any]) -> None:
         log.metrics(self.state.step, metrics)
@@ -560,17 +462,7 @@ class SDARTrainer:
 
     def _finish(self, directory: RunDirectory, log: RunLog, progress: Progress, start: float) -> dict[str, Any]:
         """The last evaluations, and `summary.json`; `start` is the clock's reading when the run began."""
-        if self._last_watched is None or self._last_watched[0] != self.state.step:
-            self._watch(log, progress, last=True)
-        assert self._last_watched is not None
-        _, watched = self._last_watched
-        test = None
-        if self.args.test_episodes:
-            # Token weights of the last evaluation are only logged: their counted draws are those of iteration 0.
-            plan = dataclasses.replace(self.method.at(max(self.state.step - 1, 0), self.args), step=0)
-            test = self.monitor.measure("test", teacher=False, privileged_turns=self._shown_turns)
-            self._log_last_evaluation(log, test, plan)
-        progress.say(f"after: {test or watched}")
+        watched, test = self.watch.after(self.state, log, progress)
         self.state.seconds = self.engine.clock() - start
         summary = run_summary(
             method=self.method.name,
@@ -583,23 +475,6 @@ class SDARTrainer:
         )
         directory.write_summary(summary)
         return summary
-
-    def _log_last_evaluation(self, log: RunLog, test: Measured, plan: IterationPlan) -> None:
-        """Log the last evaluation with token arrays: the student's tokens, and the teacher's log-probs of them."""
-        rows: list[ScoredRow] = []
-        scorer = self.scorer.at_temperature(self.args.eval_temperature)
-        if "plain" in test.views:
-            rows = self._shown_rows(scorer, test.views["plain"].rollouts, plan)
-        columns = partial(scorer.columns, plan=plan)
-        log.evaluation(test, iteration=self.state.step, rows=rows, columns=columns)
-
-    def _shown_rows(self, scorer: Scorer, rollouts: Sequence[Rollout], plan: IterationPlan) -> list[ScoredRow]:
-        """The rows of the first episodes of an evaluation, selected and scored as in an iteration."""
-        shown = [row for row in build_rows(rollouts) if row.episode_id < LAST_EVALUATION_TOKEN_EPISODES]
-        rows = mark_kept(plan, shown, rollouts).rows
-        if plan.reads_plan_length:
-            rows = measure_progress(rows, rollouts, self.args, self.policies.plan_length).rows
-        return scorer.score(rows, rollouts, plan)[0]
 
     # State.
 
@@ -623,8 +498,7 @@ class SDARTrainer:
         if checkpoint is not None and self.engine.is_writer:
             # Later checkpoints belong to iterations that are now run again.
             store.drop_after(checkpoint.step)
-        self.monitor.teacher_start = self.state.teacher_start
-        self.health.load(self.state.health, self.state.streaks)
+        self.watch.restore(self.state)
         if self.bandit is not None:
             self.bandit.load(self.state.retrieval)
         self.callbacks.state.global_step = self.state.step

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trainers import iteration as iteration_module
 from trainers import trainer as trainer_module
+from trainers import watch as watch_module
 from trainers.batch.row import WeighedRow
 from trainers.config import SDARConfig
 from trainers.engine.single import SingleProcess
@@ -157,7 +158,7 @@ def test_no_teacher_is_read_any_more_when_a_schedule_is_over(tmp_path: Path, mon
 
 
 def test_no_rows_name_stands_in_the_trainer() -> None:
-    files = (trainer_module.__file__, iteration_module.__file__)
+    files = (trainer_module.__file__, iteration_module.__file__, watch_module.__file__)
     text = "\n".join(Path(file).read_text(encoding="utf-8") for file in files)
     found = [name for name in METHODS if re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)]
     assert found == []
