@@ -56,6 +56,18 @@ def test_the_same_gain_in_five_seeds_is_provisional_and_has_none() -> None:
     assert verdict.verdict == "supported" and verdict.provisional and verdict.p is None
 
 
+def test_provisional_hypotheses_pay_for_each_other_by_t_tests() -> None:
+    """Student's t is .03 / (.02 / sqrt 5), so p = .0284: enough for a hypothesis alone, too much for each of two."""
+    differences = [0.05, 0.01, 0.03, 0.05, 0.01]
+    alone = verdict_of(differences)
+    assert alone.verdict == "supported" and alone.p_holm is None and alone.reason.endswith("seeds) 0.028")
+    study = study_of(differences)
+    both = [Hypothesis("H1", "faster", (gain(),)), Hypothesis("H2", "again", (gain("again"),))]
+    judged = analyse(make_study(make_plan(["grpo", "sdar"], 5, both), study.results)).verdicts
+    assert [verdict.verdict for verdict in judged] == ["undecided", "undecided"]
+    assert judged[0].reason.endswith("seeds) 0.057")
+
+
 def test_an_interval_that_excludes_the_smallest_gain_refutes() -> None:
     assert verdict_of([0.0, 0.01, -0.01, 0.0, 0.01, -0.01, 0.0, 0.01]).verdict == "refuted"
     assert verdict_of([-0.1, -0.12, -0.08, -0.11, -0.09]).verdict == "refuted"

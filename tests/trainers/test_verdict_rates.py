@@ -34,6 +34,13 @@ def test_a_study_without_an_effect_seldom_supports_anything() -> None:
     assert max(rates.supported) <= rates.with_false_support
 
 
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_nor_does_a_provisional_one(seeds: int) -> None:
+    rates = verdict_rates(SyntheticStudy(seeds, (0.0,) * 5, 0.023), studies=400, key=("test",))
+    # At 5 % of 400, 20 are expected at most; 31 and more would come once in 100.
+    assert rates.with_false_support <= 30
+
+
 def test_a_large_effect_is_found_among_four_that_are_none() -> None:
     rates = verdict_rates(SyntheticStudy(10, (0.06, 0.0, 0.0, 0.0, 0.0), 0.023), studies=40, key=("test",))
     assert rates.supported[0] >= 36 and rates.refuted[0] == 0

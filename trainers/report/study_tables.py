@@ -96,7 +96,7 @@ def privileged_table(view: Shown) -> TableBlock | None:
 
 def verdict_block(verdict: Verdict) -> VerdictBlock:
     """A hypothesis with its verdict and its numbers."""
-    tail = " Provisional: with fewer than 8 seeds it rests on intervals alone." if verdict.provisional else ""
+    tail = " Provisional: fewer than 8 seeds, so that it rests on t tests." if verdict.provisional else ""
     evidence = [(contrast.name, _evidence(contrast)) for contrast in verdict.claims]
     evidence += [(f"{contrast.name} (secondary)", _evidence(contrast)) for contrast in verdict.secondary]
     if verdict.p_holm is not None:

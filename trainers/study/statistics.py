@@ -62,6 +62,17 @@ def sign_flip_p(differences: Sequence[float], *, bound: float = 0.0) -> float | 
     return min(1.0, float(found.pvalue))
 
 
+def t_test_p(estimate: Estimate, *, bound: float = 0.0) -> float | None:
+    """Two-sided p-value of "the mean over seeds is `bound`" by Student's t test; None without an interval of any width.
+
+    It takes the differences for normal, which `sign_flip_p` does not.
+    """
+    mean, sd, n = estimate.mean, estimate.sd, estimate.n
+    if mean is None or sd is None or n < 2 or sd < ROUNDING:
+        return None
+    return min(1.0, 2 * float(stats.t.sf(abs(mean - bound) * math.sqrt(n) / sd, n - 1)))
+
+
 def _mean(values: Floats, axis: int = -1) -> Floats:
     return np.asarray(np.mean(values, axis=axis))
 
