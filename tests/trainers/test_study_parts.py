@@ -246,6 +246,16 @@ def test_the_ladder_has_the_arms_and_seeds_that_were_asked_for_at_each_size() ->
 SIZES = ("0.2m", "1m", "5m")
 
 
+def test_every_claim_of_the_ladder_has_three_seeds_that_all_its_arms_share() -> None:
+    found = read_plan("ladder")
+    for hypothesis in found.hypotheses:
+        for claim in (*hypothesis.claims, *hypothesis.secondary):
+            seeds = [set(found.seeds_of(found.arm(term.arm))) for term in claim.terms]
+            assert len(set.intersection(*seeds)) >= 3, claim.name
+    assert found.tuning is not None and not {*found.tuning.seeds} & {*found.seeds}
+    assert {arm.tuned for arm in found.arms} == {*found.tuning.configurations}
+
+
 def test_the_ladder_changes_one_thing_at_a_time() -> None:
     found = read_plan("ladder")
     for arm in found.arms:
