@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from small_runs import save_model
 from study_results import make_result
 
@@ -16,10 +17,12 @@ from trainers.study.archive import export_study, read_archive
 from trainers.study.jobs import jobs_of
 from trainers.study.merging import merge_studies
 from trainers.study.parts import arms_at, jobs_at
+from trainers.study.plain_json import decode, read_json
 from trainers.study.plan import make_plan, read_plan
 from trainers.study.plan_records import Job, Plan, StudyError
 from trainers.study.records import load_study, save_record
 from trainers.study.result_records import Tuned, TunedArm, Warm
+from trainers.study.runner import State, Task
 from trainers.study.study_dir import prepare
 from trainers.study.tuning import choose, save_tuned, trial_jobs, untuned
 from trainers.study.worker import run_warm_start
@@ -158,6 +161,33 @@ def test_a_part_that_was_run_before_it_was_tuned_does_not_take_anothers_values(t
         merge_studies(tmp_path / "own", [tmp_path / "theirs"])
     held = load_study(tmp_path / "own").tuned
     assert held is not None and set(held.arms) == {"grpo-small"}
+
+
+def test_the_command_tunes_and_runs_a_part_and_says_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With runs that nobody makes: the second rate does better, so that it is chosen."""
+    path = tmp_path / "study"
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(CONTENT))
+
+    def run_tasks(tasks: list[Task], board: Any, *, at_once: int) -> State:
+        for task in tasks:
+            if not task.name.startswith("warm-"):
+                folder = task.arguments[1]
+                job = decode(Job, read_json(path / folder / task.name / "job.json"), task.name)
+                finish(path, job, 0.2 + 1000 * job.config["learning_rate"], folder)
+        return State({})
+
+    monkeypatch.setattr("trainers.study.runner.run_tasks", run_tasks)
+    assert main(["study", "tune", str(path), "--plan", str(tmp_path / "plan.yaml"), "--only", "size=large"]) == 0
+    study = load_study(path)
+    assert study.tuned is not None and set(study.tuned.arms) == {"grpo-large"}
+    assert {result.arm: result.config["learning_rate"] for result in study.results} == {
+        "grpo[size=large]": 2e-4, "sdar[size=large]": 7e-4,
+    }  # fmt: skip
+    assert main(["study", "run", str(path), "--only", "size=small", "kl=strong"]) == 0
+    assert "not tuned: grpo-small." in " ".join(capsys.readouterr().out.split())
+    assert len(load_study(path).results) == 4
 
 
 # --- pretrained models ---
