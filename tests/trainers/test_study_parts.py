@@ -85,6 +85,8 @@ def test_a_part_is_the_arms_at_a_point_and_points_of_one_axis_add_up() -> None:
     assert keys("size=small", "kl=strong") == ["grpo[size=small,kl=strong]", "sdar[size=small,kl=strong]"]
     assert keys("size=small", "size=large") == keys()
     assert keys("kl=strong") == keys("size=small", "kl=strong")  # who is not on an axis stands at none of its points
+    assert keys("size=large", "kl=") == keys("size=large") and len(keys("size=small", "kl=")) == 3
+    assert keys("size=small", "kl=", "kl=strong") == keys("size=small")
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ def arms_at(plan: Plan, points: Sequence[str]) -> list[Arm]:
 
     Args:
         plan: The plan.
-        points: ``AXIS=POINT`` each. Several points of one axis mean any of them; an arm that is not on an axis stands
-            at none of its points.
+        points: ``AXIS=POINT`` each. Several points of one axis mean any of them. An arm that is not on an axis stands
+            at none of its points; it is meant by ``AXIS=``.
 
     Raises:
         StudyError: There is no such axis or point; the message names those that there are.
@@ -34,14 +34,13 @@ def arms_at(plan: Plan, points: Sequence[str]) -> list[Arm]:
         }
         try:
             require_choice("axis", axis, sorted(known), f"study {plan.name!r}")
-            require_choice("point", point, sorted(known[axis]), f"axis {axis!r} of study {plan.name!r}")
+            if point:
+                require_choice("point", point, sorted(known[axis]), f"axis {axis!r} of study {plan.name!r}")
         except ValueError as error:
             raise StudyError(str(error)) from None
         wanted.setdefault(axis, set()).add(point)
     return [
-        arm
-        for arm in plan.arms
-        if all(axis in arm.coordinates and str(arm.coordinates[axis]) in chosen for axis, chosen in wanted.items())
+        arm for arm in plan.arms if all(str(arm.coordinates.get(axis, "")) in chosen for axis, chosen in wanted.items())
     ]
 
 

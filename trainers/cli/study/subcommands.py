@@ -47,7 +47,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add("--only-seeds", metavar="LIST", help="run these seeds only, to spread a study over machines: 5, 0,3,7 or 10-14")
     add(
         "--only", nargs="+", action="extend", default=[], metavar="AXIS=POINT",
-        help="tune and run only the arms that stand there on the plan's axes, e.g. size=1m",
+        help="tune and run only the arms that stand there on the plan's axes, e.g. size=1m; AXIS= is those not on it",
     )  # fmt: skip
     add_cache_argument(parser)
     add(
