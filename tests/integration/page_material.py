@@ -79,7 +79,7 @@ NOT_RUN = (
     NotRun(r"cd |\. ", "the reader's shell"),
 )
 # What `sdar study show` knows of the words of `run` and `tune`, whose runs take an hour and more.
-ONLY_OF_RUNS = ("--reuse", "--merge", "--only-seeds", "--jobs")
+ONLY_OF_RUNS = ("--reuse", "--merge", "--only", "--only-seeds", "--jobs")
 
 
 def not_run(words: list[str]) -> NotRun | None:

@@ -87,16 +87,21 @@ def _software(results: Sequence[Result]) -> dict[str, dict[str, int]]:
 
 
 def reference_of(plan: Plan, arm: Arm) -> str:
-    """The arm that `arm` is compared with: the study's reference, at the same place on the axes that it has."""
+    """The arm that `arm` is compared with: the study's reference, at the same place on the axes that it has.
+
+    Where several stand there, as in a plan that varies one factor at a time, it is the one that shares most with it.
+    """
     reference = plan.arm(plan.reference)
     name = reference.key.partition("[")[0]
     if arm.key.partition("[")[0] == name:
         return reference.key
-    for candidate in plan.arms:
-        same = all(arm.coordinates.get(axis) == value for axis, value in candidate.coordinates.items())
-        if candidate.key.partition("[")[0] == name and same:
-            return candidate.key
-    return reference.key
+    there = [
+        candidate
+        for candidate in plan.arms
+        if candidate.key.partition("[")[0] == name
+        and all(arm.coordinates.get(axis) == value for axis, value in candidate.coordinates.items())
+    ]
+    return max(there, key=lambda candidate: len(candidate.coordinates)).key if there else reference.key
 
 
 def _against(arm: str, reference: str, name: str) -> Claimed:

@@ -3,7 +3,8 @@
 Gzipped JSON lines: the plan, what the tuning chose, and every finished result of jobs and trials, whole, so that the
 table that is made from the file is the original's. Run directories (logs, episodes, checkpoints) are not in it. Nor are
 warm models, but for those of seeds that are half done: arms of a seed must begin with the same weights, and another
-machine need not make the same ones. A finished study has none of these, and the same study makes the same bytes.
+machine need not make the same ones. (Those of pretrained models are too large for it.) A finished study has none of
+these, and the same study makes the same bytes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ FORMAT = 1
 # A finished study of seven arms is 7 MB when it is unpacked, eight times its file, with 340,000 values.
 BOUNDS = ArchiveBounds(total=1 << 29, ratio=60)
 MOST_VALUES = 5_000_000
+# A warm model of five million parameters has 20 MB. Larger ones, pretrained, are made again or carried by hand.
+MOST_WARM_BYTES = 64 << 20
 _FOLDERS = ("jobs", "trials")
 
 
@@ -100,7 +103,10 @@ def _records(archive: Archive) -> Iterator[dict[str, Any]]:
 def _read_files(folder: Path) -> dict[str, bytes]:
     if not (folder / "warm_start.json").is_file():
         return {}
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    if sum(path.stat().st_size for path in files) > MOST_WARM_BYTES:
+        return {}
+    return {path.name: path.read_bytes() for path in files}
 
 
 def read_archive(file: Path) -> Archive:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import SDARConfig
 from ..options.convert import merge
@@ -22,6 +22,9 @@ from ..rollout.environments import EnvironmentSource
 from .plain_json import encode
 from .plan_records import FORMAT, Arm, Job, Plan, StudyError
 from .result_records import Tuned
+
+if TYPE_CHECKING:
+    from ..options import Options
 
 # Options that move no result.
 SILENT = frozenset(
@@ -38,18 +41,19 @@ TEACHER_OPTIONS = ("privilege", "position", "teacher_budget", "retrieval", "teac
 TEACHER_ENV_KWARGS = ("stale", "stale_seed", "retrieval")
 
 
-def jobs_of(plan: Plan, tuned: Tuned | None = None, *, model_key: str | None = None) -> dict[tuple[str, int], Job]:
+def jobs_of(plan: Plan, tuned: Tuned | None = None, *, read_models: bool = False) -> dict[tuple[str, int], Job]:
     """The job of every arm and seed.
 
     Args:
         plan: Arms, seeds, common options.
         tuned: What the tuning chose; None takes the plan's own tuned values.
-        model_key: Tells the user's model from others, where the study has one.
+        read_models: Tell the user's models from others by their content (`model_fingerprint`), not by name alone. It
+            reads every weight, so that a plan which is only looked at does without.
 
     Raises:
         StudyError: An arm's options are refused; the message names the arm.
     """
-    maker = _Maker(plan, tuned, model_key)
+    maker = _Maker(plan, tuned, read_models)
     return {(arm.key, seed): maker.job(arm, seed) for arm in plan.arms for seed in plan.seeds_of(arm)}
 
 
@@ -82,10 +86,11 @@ def _defaults() -> dict[str, Any]:
 
 
 class _Maker:
-    def __init__(self, plan: Plan, tuned: Tuned | None, model_key: str | None) -> None:
+    def __init__(self, plan: Plan, tuned: Tuned | None, read_models: bool) -> None:
         self.plan = plan
         self.tuned = tuned
-        self.model_key = model_key
+        self.read_models = read_models
+        self._models: dict[str, str] = {}
         self._made: dict[tuple[str, int], Job] = {}
         self._versions: dict[str, str] = {}
         self._warm_keys: dict[str, str] = {}
@@ -99,8 +104,6 @@ class _Maker:
         return self._made[arm.key, seed]
 
     def _make(self, arm: Arm, seed: int) -> Job:
-        from ..warm_start.warm_start import cache_key, warm_start_config
-
         plan = self.plan
         overrides = effective_overrides(plan, arm, self.tuned)
         config = given_options(self._config(merge(plan.common, overrides, {"method": arm.method}), seed))
@@ -112,16 +115,17 @@ class _Maker:
         warm_config: dict[str, Any] = {}
         warm_options: dict[str, Any] = {}
         warm_key = None
-        if plan.model is None:
+        model = plan.model if arm.model is None else arm.model
+        model_key = None if model is None else self._model_key(model)
+        if model is None or merge(plan.warm_start, arm.warm_start):
             warm_options = merge(plan.warm_start, arm.warm_start)
             warm = self._config(merge(plan.common, _shared(overrides), {"method": "grpo"}), seed)
             own = {key: value for key, value in warm.env_kwargs.items() if key not in TEACHER_ENV_KWARGS}
             warm = dataclasses.replace(warm, env_kwargs=own)
             warm_config = given_options(warm)
-            text = json.dumps([warm_config, warm_options], sort_keys=True)
+            text = json.dumps([model_key, warm_config, warm_options], sort_keys=True)
             if text not in self._warm_keys:
-                options = warm_start_config(warm_options, "warm_start")
-                self._warm_keys[text] = cache_key(warm, plan.env_id, options)
+                self._warm_keys[text] = warm_key_of(model_key, warm, plan.env_id, warm_options)
             warm_key = self._warm_keys[text]
         depends = {name: self.job(plan.arm(name), seed).key for name in sorted({d.arm for d in arm.derived.values()})}
         parts = {
@@ -129,7 +133,7 @@ class _Maker:
             "env_id": plan.env_id,
             "world_version": version,
             "config": {key: value for key, value in config.items() if key not in SILENT},
-            "model": plan.model if self.model_key is None else self.model_key,
+            "model": model_key,
             "warm_start": warm_key,
             "derived": {name: [depends[d.arm], d.figure] for name, d in sorted(arm.derived.items())},
         }
@@ -143,13 +147,18 @@ class _Maker:
             env_id=plan.env_id,
             world_version=version,
             config=config,
-            model=plan.model,
+            model=model,
             warm_config=warm_config,
             warm_start=warm_options,
             warm_key=warm_key,
             depends=depends,
             opponents=plan.opponents,
         )
+
+    def _model_key(self, model: str) -> str:
+        if model not in self._models:
+            self._models[model] = model_fingerprint(model) if self.read_models else model
+        return self._models[model]
 
     def _config(self, options: Mapping[str, Any], seed: int) -> SDARConfig:
         own = {"seed": seed, "env_kwargs": dict.fromkeys(self.plan.seeded, seed)}
@@ -174,6 +183,26 @@ def _shared(overrides: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(kept.get("env_kwargs"), Mapping):
         kept["env_kwargs"] = {k: v for k, v in kept["env_kwargs"].items() if k not in TEACHER_ENV_KWARGS}
     return kept
+
+
+def warm_key_of(model_key: str | None, args: Options, env_id: str, options: Mapping[str, Any]) -> str:
+    """The key of a warm start: everything that its weights depend on.
+
+    Args:
+        model_key: The pretrained model that it begins with; None for the embedded tiny model.
+        args: Seed, prompts and world that it is made with.
+        env_id: The environment.
+        options: Of the warm start, those that are not its defaults.
+
+    Raises:
+        ValueError: An option that there is not.
+    """
+    from ..warm_start.pretrained_start import planned_key, pretrained_start_config
+    from ..warm_start.warm_start import cache_key, warm_start_config
+
+    if model_key is None:
+        return cache_key(args, env_id, warm_start_config(options, "warm_start"))
+    return planned_key(args, env_id, model_key, pretrained_start_config(options, "warm_start"))
 
 
 def model_fingerprint(model: str) -> str:

@@ -84,7 +84,7 @@ def _merge(path: Path, theirs: Study, name: str, cache: Path, merged: Merged) ->
     if fixed:
         raise StudyError(f"{name} is another study than {path}; it differs in {', '.join(fixed)}")
     own = _with_their_tuning(own, theirs, name)
-    _require_same_jobs(own.plan, theirs.plan, path, name)
+    _require_same_jobs(own, theirs, name)
     require_pairing(dataclasses.replace(own, results=(*own.results, *theirs.results)))
     _bring(path, theirs, name, merged, {"jobs": _planned(own.plan), "trials": None})
     _bring_warm(theirs, cache, merged)
@@ -159,33 +159,42 @@ def _with_their_tuning(own: Study, theirs: Study, name: str) -> Study:
         return load_study(own.path)
     different = [
         arm
-        for arm in sorted({*own.tuned.arms, *theirs.tuned.arms})
-        if _chosen(own.tuned.arms.get(arm)) != _chosen(theirs.tuned.arms.get(arm))
+        for arm in sorted({*own.tuned.arms} & {*theirs.tuned.arms})
+        if encode(own.tuned.arms[arm].overrides) != encode(theirs.tuned.arms[arm].overrides)
     ]
     if different:
         raise StudyError(
             f"{name} and {own.path} were tuned to other values of {', '.join(different)}: keep one of them"
         )
+    new = {arm: chosen for arm, chosen in theirs.tuned.arms.items() if arm not in own.tuned.arms}
+    if new:  # a study can be tuned part by part
+        before = own.tuned
+        save_record(own.path / "tuned.json", dataclasses.replace(before, arms={**before.arms, **new}))
+        try:
+            prepare(own.path, own.plan)
+        except StudyError:  # results stand that were made with other values
+            save_record(own.path / "tuned.json", before)
+            raise
+        return load_study(own.path)
     return own
 
 
-def _chosen(arm: Any) -> Any:
-    return None if arm is None else encode(arm.overrides)
-
-
-def _require_same_jobs(mine: Plan, theirs: Plan, path: Path, name: str) -> None:
+def _require_same_jobs(own: Study, theirs: Study, name: str) -> None:
+    """Refuse other runs by the same names, apart from those that the other one has not tuned yet."""
+    later = set() if own.tuned is None or theirs.tuned is None else {*own.tuned.arms} - {*theirs.tuned.arms}
+    untuned = {arm.key for arm in theirs.plan.arms if arm.tuned in later}
     different = [
         f"{arm}, seed {seed}"
-        for arm, keys in theirs.jobs.items()
+        for arm, keys in theirs.plan.jobs.items()
         for seed, key in keys.items()
-        if mine.jobs.get(arm, {}).get(seed, key) != key
+        if arm not in untuned and own.plan.jobs.get(arm, {}).get(seed, key) != key
     ]
     if different:
         shown = "; ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
         raise StudyError(
-            f"{name} and {path} mean other runs by {shown}: their options, tuned values, world or versions of torch, "
-            "transformers and tokenizers differ. Merge it into an empty directory, which takes over its plan and "
-            "tuned values"
+            f"{name} and {own.path} mean other runs by {shown}: their options, tuned values, world or versions of "
+            "torch, transformers and tokenizers differ. Merge it into an empty directory, which takes over its plan "
+            "and tuned values"
         )
 
 

@@ -1,7 +1,9 @@
 """From a file or from flags to a `Plan`: which arms, along which axes, with which seeds.
 
 A plan is a YAML mapping; `sdar study` builds the same mapping out of its flags. Axes multiply arms: every arm is run at
-every value, except that an arm which reads nothing privileged is not repeated along axes that only a teacher feels.
+every value, except that an arm which reads nothing privileged is not repeated along axes that only a teacher feels. A
+point of an axis sets options of the runs, of the warm start (``warm_start.``), the size of the tiny model among them
+(``warm_start.model.``), or another pretrained model (``model``).
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ _KEYS = (
     *("name", "env_id", "preset", "model", "common", "warm_start", "seeded", "seeds", "budget", "reference"),
     *("arms", "axes", "hypotheses", "tuning", "tuned", "opponents"),
 )
-_ARM_KEYS = ("method", "key", "label", "set", "warm_start", "role", "derive", "tuned", "seeds", "axes")
+_ARM_KEYS = ("method", "key", "label", "set", "warm_start", "model", "role", "derive", "tuned", "seeds", "axes")
 
 
 def plan_names() -> list[str]:
@@ -162,6 +164,11 @@ def _check(plan: Plan, where: str) -> None:
             )
     require_choice("reference", plan.reference, keys, where)
     for arm in plan.arms:
+        if arm.model is not None and plan.model is None:
+            raise ValueError(
+                f"{where}: arm {arm.key} has the model {arm.model}, and the study has none of its own: name one, "
+                "model, that arms without a model have"
+            )
         for option, derived in arm.derived.items():
             require_choice(f"arm that {arm.key} derives {option} from", derived.arm, keys, where)
             lacking = set(plan.seeds_of(arm)) - set(plan.seeds_of(plan.arm(derived.arm)))
@@ -212,6 +219,7 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
         coordinates = {axis: value for axis, (value, _) in zip(crossed, point, strict=True)}
         placed = merge(*(nested(options) for _, options in point))
         warm = nested(placed.pop("warm_start", {}))
+        model = placed.pop("model", entry.get("model"))
         where_it_stands = ",".join(f"{axis.rpartition('.')[2]}={value}" for axis, value in coordinates.items())
         suffix = f"[{where_it_stands}]" if coordinates else ""
         label = str(entry.get("label", name))
@@ -231,6 +239,7 @@ def _arms(word: Any, axes: Mapping[str, Any], tunable: Iterable[str], coef: floa
                 },
                 tuned=None if tuned is None else str(tuned),
                 seeds=None if seeds is None else _seeds(seeds, where),
+                model=None if model is None else str(model),
             )
         )
     return arms
@@ -247,7 +256,9 @@ def _points(axis: str, values: Any) -> dict[Any, dict[str, Any]]:
 
 
 def _of_the_teacher(points: Mapping[Any, Mapping[str, Any]]) -> bool:
-    return all(option in TEACHER_SIDE for options in points.values() for option in options)
+    """Whether an axis is felt by a teacher alone; one that only names where an arm stands is felt by all."""
+    set_here = [option for options in points.values() for option in options]
+    return bool(set_here) and all(option in TEACHER_SIDE for option in set_here)
 
 
 def _reference(arms: Sequence[Arm]) -> str:

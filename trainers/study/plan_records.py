@@ -33,7 +33,8 @@ class Arm:
         method: Method, by its name or as ``module:name``.
         defaults: Options that hold where neither tuning nor `overrides` say otherwise.
         overrides: Options of `SDARConfig` that differ from the study's common ones; they win over tuned values.
-        warm_start: Options of `WarmStartConfig` that differ from the study's common ones.
+        warm_start: Options of the warm start that differ from the study's common ones.
+        model: A model's name or folder, where it is another than the study's; None for the study's.
         coordinates: Where it stands on each axis of the study, e.g. ``{"privilege": "wrong_skill"}``.
         role: ``arm``, ``control`` or ``trial``.
         derived: Options taken from paired results.
@@ -52,6 +53,7 @@ class Arm:
     derived: dict[str, Derived] = field(default_factory=dict)
     tuned: str | None = None
     seeds: tuple[int, ...] | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,11 @@ class Plan:
         name: Its name.
         env_id: What is trained on.
         preset: The preset that `common` starts from; None for none.
-        model: A model's name or folder; None for the embedded tiny model with a warm start per seed.
+        model: A model's name or folder, which an arm may replace by another; None for the embedded tiny model with a
+            warm start per seed.
         common: Options of `SDARConfig` that all arms share, the preset's included.
-        warm_start: Options of `WarmStartConfig` that all arms share.
+        warm_start: Options of the warm start that all arms share: of `WarmStartConfig`, or, with a model, of
+            `PretrainedStartConfig`. A model whose arms have none is trained as it comes.
         seeded: Keyword arguments of the environment that take the seed (its world, which statements are corrupted).
         arms: The arms.
         seeds: The seeds.
@@ -190,7 +194,8 @@ class Job:
     """One arm of one seed, as it is run.
 
     `config` holds the options that differ from `SDARConfig`'s defaults, `warm_config` those of the warm start's prompts
-    and world, `warm_start` those that differ from `WarmStartConfig`'s. `depends` maps the arms of ``arm.derived`` to
+    and world, `warm_start` those that differ from `WarmStartConfig`'s (with a model, `PretrainedStartConfig`'s).
+    `warm_key` is None where a model is trained as it comes. `depends` maps the arms of ``arm.derived`` to
     the jobs whose results are needed first.
     """
 

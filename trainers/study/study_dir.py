@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import SDARConfig
-from .jobs import SILENT, jobs_of, model_fingerprint, with_jobs
+from .jobs import SILENT, jobs_of, with_jobs
 from .plain_json import DamagedFileError, decode, encode, read_json
 from .plan_records import Job, Plan, StudyError
 from .records import save_record
@@ -58,7 +58,7 @@ def prepare(
                 f"{path} has results of a plan with other {', '.join(fixed)}: they stand before the runs. Choose "
                 "another directory, or pass --amend, which notes the change in the report"
             )
-    jobs = jobs_of(plan, read_tuned(path), model_key=None if plan.model is None else model_fingerprint(plan.model))
+    jobs = jobs_of(plan, read_tuned(path), read_models=True)
     plan = with_jobs(plan, jobs)
     if held is not None and _has_results(path):
         dropped = dropped_results(path, held, jobs)

@@ -8,12 +8,12 @@ broke is not taken.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ..options.convert import merge
 from .endpoints import PRIMARY, endpoint
-from .jobs import jobs_of, model_fingerprint
+from .jobs import jobs_of
 from .plan_records import Arm, Job, Plan, StudyError, Tuning
 from .records import read_results, save_record
 from .result_records import Result, Trial, Tuned, TunedArm
@@ -35,7 +35,7 @@ def trial_jobs(plan: Plan) -> dict[tuple[str, int], dict[int, Job]]:
     trials = dataclasses.replace(
         plan, common=common, arms=tuple(arms.values()), seeds=tuning.seeds, hypotheses=(), tuned={}
     )
-    jobs = jobs_of(trials, model_key=None if plan.model is None else model_fingerprint(plan.model))
+    jobs = jobs_of(trials, read_models=True)
     return {place: {seed: jobs[arm.key, seed] for seed in tuning.seeds} for place, arm in arms.items()}
 
 
@@ -68,8 +68,20 @@ def _trial_arm(plan: Plan, name: str, index: int, configuration: Mapping[str, ob
     )
 
 
-def choose(plan: Plan, folder: Path) -> Tuned:
+def untuned(plan: Plan, tuned: Tuned | None, arms: Sequence[Arm]) -> list[str]:
+    """What the plan would tune, some of `arms` take values from, and nothing has been chosen for."""
+    known = {*plan.tuned, *(() if tuned is None else tuned.arms)}
+    wanted = {} if plan.tuning is None else plan.tuning.configurations
+    return [name for name in wanted if name not in known and any(arm.tuned == name for arm in arms)]
+
+
+def choose(plan: Plan, folder: Path, names: Collection[str | None] | None = None) -> Tuned:
     """What the finished trials say.
+
+    Args:
+        plan: The plan.
+        folder: Where the trials are.
+        names: Choose for these only, of ``plan.tuning.configurations``; None for all.
 
     Raises:
         StudyError: Trials are missing, or an arm has no configuration whose runs all came to their end.
@@ -79,6 +91,8 @@ def choose(plan: Plan, folder: Path) -> Tuned:
     budget = float(tuning.iterations * plan.episodes_per_iteration)
     trials: dict[str, list[Trial]] = {}
     for (name, index), jobs in trial_jobs(plan).items():
+        if names is not None and name not in names:
+            continue
         trials.setdefault(name, []).append(_trial(tuning.configurations[name][index], jobs, results, budget))
     return Tuned(
         iterations=tuning.iterations,

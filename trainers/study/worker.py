@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdar_envs.files import replaced_file
 
@@ -26,6 +26,10 @@ from .plan_records import Job, StudyError
 from .records import read_result, save_result
 from .result_records import Warm
 from .software import software
+
+if TYPE_CHECKING:
+    from ..config import SDARConfig
+    from ..warm_start.stored import WarmStart
 
 LOCKED = 75  # exit status: another process has the job (EX_TEMPFAIL)
 WARM_FOLDER = "warm-start"
@@ -146,22 +150,62 @@ def warm_lock(cache: Path, key: str) -> Path:
 
 
 def _model(cache: Path, job: Job) -> tuple[str, Warm | None]:
-    """Where the job's first weights lie, made if need be."""
-    if job.model is not None:
+    """Where the job's first weights lie, made if need be.
+
+    Raises:
+        StudyError: This machine would make others.
+        WarmStartFailed: What was to be measured was not.
+    """
+    if job.warm_key is None:
+        assert job.model is not None, "the embedded tiny model knows nothing before its warm start"
         return job.model, None
     from ..config import SDARConfig
-    from ..warm_start.warm_start import warm_start, warm_start_config
+    from .jobs import model_fingerprint, warm_key_of
 
     config = SDARConfig.from_dict(job.warm_config)
-    options = warm_start_config(job.warm_start, "warm_start")
-    made = warm_start(config, job.env_id, config=options, cache_dir=cache, report=_say)
-    key = made.model_dir.name
+    model_key = None if job.model is None else model_fingerprint(job.model)
+    key = warm_key_of(model_key, config, job.env_id, job.warm_start)
     if key != job.warm_key:
+        differing = "" if job.model is None else f"the model {job.model} is another, or "
         raise StudyError(
-            f"warm start {job.warm_key}: this machine makes {key} instead, as torch, transformers, tokenizers or the "
-            "world are of another version: use the versions that the study was planned with (study.json)"
+            f"warm start {job.warm_key}: this machine makes {key} instead, as {differing}torch, transformers, "
+            "tokenizers or the world are of another version: use the versions that the study was planned with "
+            "(study.json)"
         )
+    made = _tiny(config, job, cache) if job.model is None else _pretrained(config, job.model, job, cache)
     return str(made.model_dir), Warm(key, made.student_success, made.teacher_success, made.steps)
+
+
+def _tiny(config: SDARConfig, job: Job, cache: Path) -> WarmStart:
+    from ..warm_start.warm_start import warm_start, warm_start_config
+
+    options = warm_start_config(job.warm_start, "warm_start")
+    return warm_start(config, job.env_id, config=options, cache_dir=cache, report=_say)
+
+
+def _pretrained(config: SDARConfig, model: str, job: Job, cache: Path) -> WarmStart:
+    """The warm form of a pretrained model; weights are loaded only where it is still to be made."""
+    from ..engine.single import load_model
+    from ..presets import model_family
+    from ..warm_start.pretrained_start import pretrained_start, pretrained_start_config
+    from ..warm_start.stored import stored
+
+    kept = stored(cache / WARM_FOLDER / str(job.warm_key))
+    if kept is not None:
+        return kept
+    loaded, tokenizer = load_model(model)
+    made, _ = pretrained_start(
+        config,
+        job.env_id,
+        loaded,
+        tokenizer,
+        family=model_family(model),
+        config=pretrained_start_config(job.warm_start, "warm_start"),
+        cache_dir=cache,
+        key=job.warm_key,
+        report=_say,
+    )
+    return made
 
 
 def _derived(folder: Path, job: Job) -> dict[str, float]:

@@ -103,6 +103,7 @@ def pretrained_start(
     family: str = "qwen",
     config: PretrainedStartConfig | None = None,
     cache_dir: Path | None = None,
+    key: str | None = None,
     report: Report | None = None,
     advance: Advance | None = None,
 ) -> tuple[WarmStart, dict[str, Any]]:
@@ -121,6 +122,8 @@ def pretrained_start(
         family: The kind of the model (`presets.model_family`), which the warm one keeps.
         config: What to clone and what to measure.
         cache_dir: The folder of warm models; None for ``$XDG_CACHE_HOME/sdar-gym``.
+        key: The folder's name, of whoever had to know it before the model was loaded (`planned_key`); None for
+            `start_key`.
         report: Called with lines of progress.
         advance: Called with how far it is, often enough for a bar.
 
@@ -139,7 +142,7 @@ def pretrained_start(
         from ..engine.adapters import attach
 
         attach(model, rank=args.lora_rank, alpha=args.alpha, targets=args.lora_targets, seed=args.seed)
-    key = start_key(args, env_id, model, config)
+    key = key or start_key(args, env_id, model, config)
     unfinished = root / f"{key}-unfinished"
 
     def make() -> tuple[Any, Any, dict[str, Any]]:
@@ -164,6 +167,18 @@ def start_key(args: Options, env_id: str, model: Any, config: PretrainedStartCon
         **dependencies(args, env_id),
         "model": fingerprint(model),
         "learns": hashlib.sha256("\n".join(learns).encode()).hexdigest(),
+        "config": asdict(config),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def planned_key(args: Options, env_id: str, model_key: str, config: PretrainedStartConfig) -> str:
+    """As `start_key`, for a model that is not loaded: `model_key` says which one it is, `args` what of it learns."""
+    adapters = [args.lora_rank, args.alpha, args.lora_targets] if args.lora else None
+    parts = {
+        **dependencies(demonstrable(args), env_id),
+        "model_key": model_key,
+        "lora": adapters,
         "config": asdict(config),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]

@@ -29,6 +29,13 @@ class WarmStart:
     cached: bool
 
 
+def stored(directory: Path) -> WarmStart | None:
+    """The warm model that a folder holds; None where there is none."""
+    if not (directory / RECORD).is_file():
+        return None
+    return _result(directory, load_json(directory / RECORD), cached=True)
+
+
 def stored_or_made(
     directory: Path, make: Callable[[], tuple[Any, Any, dict[str, Any]]], say: Report
 ) -> tuple[WarmStart, dict[str, Any]]:

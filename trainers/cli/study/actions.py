@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,16 +29,21 @@ def tune(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, *, tuning_first: bool) -> int:
+    from ...study.parts import arms_at, jobs_at
     from ...study.study_dir import prepare, read_tuned
+    from ...study.tuning import untuned
 
     console, path = make_console(), Path(options.output_dir)
     if options.merge:
         bring_in(console, path, options, prepare_first=bool(planning_flags(options)))
-    plan, jobs = prepare(path, asked_plan(path, options), amend=options.amend, job_files=not tuning_first)
+    asked = asked_plan(path, options)
+    arms = arms_at(asked, options.only)  # what there is not is refused before anything is written
+    plan, jobs = prepare(path, asked, amend=options.amend, job_files=not tuning_first)
     show_plan(console, path, plan, jobs)
-    if plan.tuning is not None and not tuning_first and read_tuned(path) is None:
+    if not tuning_first and (lacking := untuned(plan, read_tuned(path), arms)):
         console.print(
-            "  not tuned: the plan has a tuning, which sdar study tune runs first; without it, arms have their defaults"
+            f"  not tuned: {', '.join(lacking)}. The plan has a tuning, which sdar study tune runs first; without it, "
+            "arms have their defaults"
         )
     if tuning_first:
         status, plan, jobs = run_tuning(console, path, plan, options)
@@ -45,7 +51,7 @@ def _run(options: argparse.Namespace, *, tuning_first: bool) -> int:
             return status
     if options.reuse:
         take_over(console, path, options)
-    status = run_jobs(console, path, "jobs", list(jobs.values()), options)
+    status = run_jobs(console, path, "jobs", jobs_at(jobs, arms), options)
     if status != 130:
         show_table_of(console, path)
     return status
@@ -92,7 +98,7 @@ def reuse(options: argparse.Namespace) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write what is finished to one file, and say what is in it."""
-    from ...study.archive import export_study, half_done
+    from ...study.archive import MOST_WARM_BYTES, export_study, half_done
     from ...study.records import load_study
 
     console, path, file = make_console(), Path(options.output_dir), Path(options.export)
@@ -105,7 +111,8 @@ def export(options: argparse.Namespace) -> int:
     if lacking:
         console.print(
             f"  without warm starts {', '.join(lacking)}, which are not in {cache_of(options) or path} (--cache-dir "
-            "says where they are): another machine may not be able to finish their seeds"
+            f"says where they are) or larger than {MOST_WARM_BYTES >> 20} MB: another machine may not be able to "
+            "finish their seeds"
         )
     return 0
 
@@ -135,11 +142,16 @@ def run_tuning(
     console: Console, path: Path, plan: Plan, options: argparse.Namespace
 ) -> tuple[int, Plan, dict[tuple[str, int], Job]]:
     """Run the plan's trials and choose; the plan's jobs are written again with what was chosen."""
+    from ...study.parts import arms_at
     from ...study.plan_records import StudyError
     from ...study.study_dir import prepare, read_tuned, write_jobs
     from ...study.tuning import choose, save_tuned, trial_jobs
 
-    trials = [job for jobs in trial_jobs(plan).values() for job in jobs.values()]
+    names = {arm.tuned for arm in arms_at(plan, options.only)}
+    trials = [job for (name, _), jobs in trial_jobs(plan).items() if name in names for job in jobs.values()]
+    if not trials:
+        console.print("tuning: none of the arms that are to be run takes values from it")
+        return 0, *prepare(path, plan, amend=options.amend)
     seeds = sorted({job.seed for job in trials})
     console.print(f"tuning: {len(trials)} trials on seeds {', '.join(map(str, seeds))}")
     write_jobs(path / "trials", trials)
@@ -149,7 +161,9 @@ def run_tuning(
     lacking = [job for job in trials if not (path / "trials" / job.key / "result.json").is_file()]
     if lacking and status == 0:
         raise StudyError(f"{len(lacking)} trials have not been run: --only-seeds leaves out some of the tuning's seeds")
-    before, tuned = read_tuned(path), choose(plan, path / "trials")
+    before, tuned = read_tuned(path), choose(plan, path / "trials", names)
+    if before is not None:  # of other parts of the plan
+        tuned = dataclasses.replace(tuned, arms={**before.arms, **tuned.arms})
     save_tuned(path, tuned)
     try:
         plan, jobs = prepare(path, plan, amend=options.amend)

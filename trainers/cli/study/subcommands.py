@@ -45,6 +45,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--jobs", type=int, metavar="N", help="runs at a time, one thread each [the number of cores]")
     add("--only-seeds", metavar="LIST", help="run these seeds only, to spread a study over machines: 5, 0,3,7 or 10-14")
+    add(
+        "--only", nargs="+", action="extend", default=[], metavar="AXIS=POINT",
+        help="tune and run only the arms that stand there on the plan's axes, e.g. size=1m; AXIS= is those not on it",
+    )  # fmt: skip
     add_cache_argument(parser)
     add(
         "--merge", nargs="+", action="extend", default=[], metavar="SOURCE",
