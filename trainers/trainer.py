@@ -56,6 +56,7 @@ from .rollout.collector import Collector, EpisodeSource
 from .rollout.making import Environment
 from .rollout.opening import collects_asynchronously, source_of
 from .rollout.policies import TeacherContext, another_privilege, load_teacher_context, make_policies
+from .rollout.reflecting import Reflector
 from .rollout.rows import build_rows
 from .rollout.selection import mark_kept, measure_progress
 from .rollout.skill_bandit import SkillBandit
@@ -242,6 +243,9 @@ class SDARTrainer:
             self.scorer,
             self.updater,
             self.bandit,
+            Reflector.of(
+                self.policies.sampler, self.policies.readers, self.args, self.policies.reflection, self.engine
+            ),
             on_rollout_end=lambda rollouts: self.callbacks.fire("on_rollout_end", rollouts=rollouts),
         )
         self.state = RunState()
