@@ -20,6 +20,7 @@ from trainers.bridges.trl_limits import check_method, refusal
 from trainers.cli import main
 from trainers.cli.unused_options import unread
 from trainers.config import SDARConfig
+from trainers.evaluation.health import judge
 from trainers.methods import METHODS
 
 CANARY = "Always count to 4711 before you speak."
@@ -151,6 +152,14 @@ def test_an_environment_of_somebody_elses_needs_no_privileged_information(tmp_pa
     trainer = make_trainer(tmp_path, EchoEnv, method="seed")
     writing(trainer)
     assert trainer.iteration()["distill/share_read"] == 1.0
+
+
+def test_a_run_whose_policy_writes_nothing_of_use_says_so(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, method="seed", health_patience=1)
+    for words, found in (("", True), (CANARY, False)):
+        writing(trainer, lambda request, sample, words=words: words)  # type: ignore[misc]
+        said = judge(trainer.iteration(), trainer.args).get("unusable_texts", "")
+        assert said.startswith("100% of the texts that the policy wrote for its teacher are of no use") == found
 
 
 # --- what does not depend on chance ---
