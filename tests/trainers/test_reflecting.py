@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -144,9 +145,25 @@ def test_a_text_of_no_use_is_replaced_by_the_outcome_and_counted_by_its_flaw() -
     assert found[1] is None  # a success has no verdict, so nothing is told
     assert [list(found[n]) for n in (0, 2, 3)] == [["feedback"]] * 3 and found[4] == {"reflection": NOTE}
     shares = {name.removeprefix("reflection/"): value for name, value in figures.items() if "/unusable" in name}
-    expected = dict.fromkeys(("empty", "action", "short", "repeated"), 0.2) | {"too_long": 0.0, "no_room": 0.0}
+    expected = dict.fromkeys(("empty", "action", "short", "repeated"), 0.2) | {
+        "control": 0.0,
+        "too_long": 0.0,
+        "no_room": 0.0,
+    }
     assert shares == {f"unusable_{name}": value for name, value in expected.items()}
     assert figures["reflection/usable"] == 0.2 and figures["reflection/replaced"] == 0.8
+
+
+def test_a_chat_that_goes_on_inside_of_the_answer_is_no_note() -> None:
+    class Chatting(Writer):
+        def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
+            samples = super().sample(requests)
+            end = RENDERER.end_ids[0]
+            return [dataclasses.replace(s, ids=(*s.ids[:-1], end, *s.ids), logprobs=(), entropies=()) for s in samples]
+
+    rollouts = rollouts_of([episode("a")])
+    figures = reflector(Chatting()).write(rollouts, 0)
+    assert figures["reflection/unusable_control"] == 1 and list(told(rollouts)[0]) == ["feedback"]
 
 
 def test_without_a_fallback_such_an_episode_has_no_teacher() -> None:

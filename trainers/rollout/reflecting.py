@@ -31,7 +31,7 @@ from .hindsight import place_of
 
 NOTE, GUIDE = WRITTEN
 # Further reasons than `FLAWS` why a teacher gets no text of the policy's.
-TOO_LONG, NO_ROOM = "too_long", "no_room"
+TOO_LONG, NO_ROOM, CONTROL = "too_long", "no_room", "control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +259,8 @@ class Reflector:
                 counts["truncated"] += sample.truncated
                 text = written_text(self.renderer.decode(sample.ids))
                 flaw = flaw_of(text, actions_of(self.style, questions[place].episodes))
+                if not flaw and self.renderer.names_control(text):  # the chat went on inside of the answer
+                    flaw = CONTROL
                 if not flaw and not questions[place].fits(text):
                     flaw = TOO_LONG
                 counts[flaw or "usable"] += 1
@@ -332,7 +334,7 @@ def _metrics(counts: Counter[str]) -> dict[str, float]:
     return {
         "reflection/asked": float(counts["asked"]),
         "reflection/usable": counts["usable"] / asked,
-        **{f"reflection/unusable_{flaw}": counts[flaw] / asked for flaw in (*FLAWS, TOO_LONG, NO_ROOM)},
+        **{f"reflection/unusable_{flaw}": counts[flaw] / asked for flaw in (*FLAWS, CONTROL, TOO_LONG, NO_ROOM)},
         "reflection/truncated": counts["truncated"] / asked,
         "reflection/left_out": counts["left_out"] / asked,
         "reflection/replaced": counts["replaced"] / due,
