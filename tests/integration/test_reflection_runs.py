@@ -52,8 +52,9 @@ def drawn(request: SampleRequest, sample: Sample) -> str:
 
 def writing(trainer: Any, words: Callable[[SampleRequest, Sample], str] = lambda request, sample: CANARY) -> Notes:
     reflector = trainer._iteration.reflector
-    reflector.sampler = Notes(reflector.sampler, trainer.policies.renderer, words)
-    return reflector.sampler
+    notes = Notes(reflector.sampler, trainer.policies.renderer, words)
+    reflector.sampler = notes
+    return notes
 
 
 # --- where the text stands ---
@@ -115,7 +116,7 @@ def test_asking_alone_changes_nothing_and_a_text_changes_the_update(tmp_path: Pa
     for name, words in (("grpo", None), ("mute", ""), ("one", CANARY), ("two", "Never say a word with two letters.")):
         folder = tmp_path / name
         folder.mkdir()
-        options = {} if words is None else {"reflection_fallback": "none", "distill_coef": 0.5}
+        options: dict[str, Any] = {} if words is None else {"reflection_fallback": "none", "distill_coef": 0.5}
         trainer = make_trainer(folder, method="grpo" if words is None else "seed", **options)
         if words is not None:
             writing(trainer, lambda request, sample, words=words: words)  # type: ignore[misc]

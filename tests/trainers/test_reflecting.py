@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tiny_models import CHATML, make_tokenizer
@@ -40,7 +40,7 @@ class Writer:
         self.together.append(len(requests))
         samples = []
         for request in requests:
-            prompt = RENDERER.tokenizer.decode(list(request.prompt_ids))
+            prompt = str(RENDERER.tokenizer.decode(list(request.prompt_ids)))
             self.asked.append((request, prompt))
             ids = tuple(RENDERER.encode_completion(self.answer(request.draw, prompt)))
             samples.append(Sample(ids, (0.0,) * len(ids), (0.0,) * len(ids), truncated=False))
@@ -288,7 +288,7 @@ def test_seats_of_a_game_are_groups_of_their_own() -> None:
 def test_a_role_without_a_teacher_is_not_asked() -> None:
     writer = Writer()
     seats = [episode("bid", role="buyer"), episode("ask", role="seller")]
-    options = {"roles": ("buyer", "seller"), "opponents": ("self",), "teach_roles": ("seller",)}
+    options: dict[str, Any] = {"roles": ("buyer", "seller"), "opponents": ("self",), "teach_roles": ("seller",)}
     rollouts = rollouts_of(seats)
     reflector(writer, **options).write(rollouts, 0)
     assert told(rollouts) == [None, {"reflection": NOTE}]
@@ -320,12 +320,12 @@ def test_each_process_asks_about_its_own_groups_and_all_know_what_one_process_wo
     alone = groups()
     expected = reflector(Writer(guided), *names).write(alone, 0)
     first, second = Rank(0), Rank(1)
-    for rank in (first, second):
-        reflector(Writer(guided), *names, ranks=rank).write(groups(), 0)
+    for own in (first, second):
+        reflector(Writer(guided), *names, ranks=own).write(groups(), 0)
     for rank, other in ((0, second.said), (1, first.said)):
         rollouts, writer = groups(), Writer(guided)
         assert reflector(writer, *names, ranks=Rank(rank, other)).write(rollouts, 0) == expected
-        assert {request.draw[3] % 2 for request, _ in writer.asked} == {rank}  # type: ignore[operator]
+        assert {int(request.draw[3]) % 2 for request, _ in writer.asked} == {rank}
         for name in names:
             assert told(rollouts, name) == told(alone, name)
 
@@ -346,7 +346,7 @@ def test_limits_follow_from_other_options_and_stay_within_the_models_positions()
 def test_there_is_no_reflector_where_no_teacher_reads_what_a_policy_writes() -> None:
     teacher = Teacher(RENDERER, "paper", privilege="feedback")
     config = SDARConfig(privilege="feedback", device="cpu")
-    assert Reflector.of(Writer(), {"teacher": teacher}, config, ReflectionLimits(9, 9)) is None
+    assert Reflector.of(cast(Any, Writer()), {"teacher": teacher}, config, ReflectionLimits(9, 9)) is None
 
 
 def test_seed_reads_reflections_whatever_privilege_is_and_gates_as_sdar_does() -> None:
