@@ -282,16 +282,29 @@ def parse_completion(style: str | PromptStyle, text: str, truncated: bool = Fals
 @cache
 def _style_sections(name: str) -> Mapping[str, str]:
     """The sections of a style's file by name, checked; a section that the file leaves out is empty."""
-    file = f"prompts/{name}.txt"
-    sections = dict.fromkeys(_SECTIONS, "")
+    return read_sections(f"{name}.txt", _SECTIONS)
+
+
+def read_sections(name: str, known: Mapping[str, frozenset[str]]) -> Mapping[str, str]:
+    """The sections of a file of prompts by name; a section that the file leaves out is empty.
+
+    Args:
+        name: The file's, below ``assets/prompts``.
+        known: The sections that there may be, with the placeholders of each.
+
+    Raises:
+        ValueError: There are other sections or placeholders, or text in front of the first section.
+    """
+    file = f"prompts/{name}"
+    sections = dict.fromkeys(known, "")
     # The file: comments, then sections that each begin with a line "=== name".
     lines: dict[str, list[str]] = {}
     current: list[str] | None = None
-    for line in asset_text("prompts", f"{name}.txt").splitlines():
+    for line in asset_text("prompts", name).splitlines():
         if line.startswith("=== "):
             title = line[4:].strip()
-            if title not in _SECTIONS:
-                raise unknown_choice("section", title, _SECTIONS, file)
+            if title not in known:
+                raise unknown_choice("section", title, known, file)
             current = lines.setdefault(title, [])
         elif current is not None:
             current.append(line)
@@ -301,8 +314,8 @@ def _style_sections(name: str) -> Mapping[str, str]:
         # The blank line in front of the next section is not part of the text.
         text = "\n".join(content[:-1] if content and not content[-1] else content)
         for placeholder in _PLACEHOLDER.findall(text):
-            if placeholder not in _SECTIONS[title]:
-                raise unknown_choice("placeholder", placeholder, sorted(_SECTIONS[title]), f"{file}, section {title}")
+            if placeholder not in known[title]:
+                raise unknown_choice("placeholder", placeholder, sorted(known[title]), f"{file}, section {title}")
         sections[title] = text
     return sections
 

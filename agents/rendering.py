@@ -244,6 +244,10 @@ class ChatRenderer:
             ids += self._template_ids(part) if number % 2 else self.encode_text(part)
         return [*ids, self.end_ids[0]]
 
+    def names_control(self, text: str) -> bool:
+        """Whether a text holds the name of a control token, such as the one that ends a turn."""
+        return self._control_text is not None and self._control_text.search(text) is not None
+
     def decode(self, completion_ids: Sequence[int]) -> str:
         """The text of a completion without the end token that closes it."""
         ids = array("i", completion_ids)

@@ -24,6 +24,7 @@ from .rollout.collect import Rollout
 from .rollout.collector import EpisodeSource
 from .rollout.dynamic_sampling import Resampled
 from .rollout.policies import Policies
+from .rollout.reflecting import Reflector
 from .rollout.rows import build_rows, outcomes_of
 from .rollout.selection import measure_progress, select_rows
 from .rollout.skill_bandit import SkillBandit
@@ -47,6 +48,7 @@ class Iteration:
         scorer: Reads the rows.
         updater: Changes the parameters.
         bandit: Learns which skill the teacher reads; None for any other retrieval.
+        reflector: Has the policy write its teacher's texts; None where it writes none.
         on_rollout_end: Called with the episodes when they have been played.
     """
 
@@ -57,6 +59,7 @@ class Iteration:
     scorer: Scorer
     updater: Updater
     bandit: SkillBandit | None
+    reflector: Reflector | None
     on_rollout_end: Callable[[list[Rollout]], None]
 
     def run(self, state: RunState, log: RunLog | None = None) -> dict[str, Any]:
@@ -77,14 +80,20 @@ class Iteration:
         # Collect: episodes, and the rows of tokens that they make.
         generation_server.require_version(self.policies.sampler, plan.step)
         resampled = self.collector.collect(plan)
-        generation_server.confirm(self.policies.sampler)
         rollouts = resampled.rollouts
+        played = clock()
+        written = {}
+        if self.reflector is not None and plan.reads_teacher:
+            written = self.reflector.write(rollouts, plan.step)
+        reflected = clock()
+        generation_server.confirm(self.policies.sampler)
         seen = [[turn.view.observation for turn in rollout.episode.turns] for rollout in rollouts]
         rows = merge_similar_anchors(build_rows(rollouts), seen, args.gigpo_similarity)
         collected = clock()
         metrics = rollout_metrics(rollouts, rows, view=self.method.student_view)
         if not self.collector.samples:
             metrics["tokens/stored"] = metrics.pop("tokens/sampled")
+        metrics |= written
         metrics |= diversity_metrics(rollouts, view=self.method.student_view)
         generation_server.rest(self.policies.sampler)
         self.on_rollout_end(rollouts)
@@ -136,7 +145,8 @@ class Iteration:
             **advantages.metrics,
             **(resampled.metrics(args.num_generations) if args.dynamic_sampling else {}),
             "coefficient": plan.coefficient,
-            "seconds/rollout": collected - start,
+            "seconds/rollout": collected - start - (reflected - played),
+            **({"seconds/reflection": reflected - played} if written else {}),
             "seconds/update": clock() - weighed,
         }
         state.cpu_seconds += engine.sum_over_ranks(cpu_logging - cpu_start + time.process_time() - cpu_weighed)
@@ -165,6 +175,7 @@ def shown_episodes(rollouts: Sequence[Rollout]) -> set[int]:
 def _count(state: RunState, metrics: Mapping[str, Any], learned: Sequence[ScoredRow], resampled: Resampled) -> None:
     """Add an iteration's tokens and failed episodes to the state of the run."""
     state.sampled_tokens += int(metrics.get("tokens/sampled", 0) + metrics.get("tokens/replaced", 0))
+    state.sampled_tokens += int(metrics.get("tokens/reflection", 0))
     state.trained_tokens += sum(len(row.student.ids) for row in learned)
     state.failed_episodes += sum(rollout.episode.failed for rollout in resampled.rollouts)
 

@@ -51,6 +51,7 @@ from .rollout.collector import Collector, EpisodeSource
 from .rollout.making import Environment
 from .rollout.opening import collects_asynchronously, source_of
 from .rollout.policies import TeacherContext, load_teacher_context, make_policies
+from .rollout.reflecting import Reflector
 from .rollout.skill_bandit import SkillBandit
 from .rollout.tasks import TaskPlan
 from .run.callbacks import CallbackList, TrainerControl, TrainerState
@@ -233,6 +234,9 @@ class SDARTrainer:
             self.scorer,
             self.updater,
             self.bandit,
+            Reflector.of(
+                self.policies.sampler, self.policies.readers, self.args, self.policies.reflection, self.engine
+            ),
             on_rollout_end=lambda rollouts: self.callbacks.fire("on_rollout_end", rollouts=rollouts),
         )
         self.watch = Watch(

@@ -27,6 +27,7 @@ class SampleRequest:
         draw: Key of the uniforms; it must name the turn.
         temperature: None takes the sampler's own; 0 is greedy.
         stop: Texts that end a completion as soon as they stand in it; the token that completes one is the last.
+        max_tokens: Tokens of the completion at most; None takes the sampler's own limit.
     """
 
     slot: int
@@ -35,6 +36,7 @@ class SampleRequest:
     draw: tuple[int | str, ...]
     temperature: float | None = None
     stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

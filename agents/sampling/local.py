@@ -37,7 +37,8 @@ class BatchSampler:
         end_ids: Ids that end a completion.
         pad_id: Fills positions without a token; it may equal an end id.
         temperature: Of requests that name none. 0 is greedy.
-        max_completion_length: Tokens per completion.
+        max_completion_length: Tokens per completion, of requests that name no number.
+        longest_completion: Tokens that a request may name at most; None for `max_completion_length`.
         max_context: Tokens per slot, prompt and completions together.
         decode: Token ids to text, for requests with stop texts.
         fast: Use the lean forward pass where it is supported.
@@ -63,6 +64,7 @@ class BatchSampler:
         temperature: float = 1.0,
         max_completion_length: int,
         max_context: int,
+        longest_completion: int | None = None,
         decode: Callable[[Sequence[int]], str] | None = None,
         fast: bool = True,
         layout: str = "auto",
@@ -85,6 +87,7 @@ class BatchSampler:
         self.pad_id = pad_id
         self.temperature = temperature
         self.max_completion_length = max_completion_length
+        self.longest_completion = max(max_completion_length, longest_completion or 0)
         self.max_context = max_context
         self.decode = decode
         self.layout = require_choice("layout", layout, LAYOUTS, "BatchSampler")
@@ -231,7 +234,7 @@ class BatchSampler:
                 RowForward(self.model, self.fast, cache, self.pad_id),
                 end_ids=self.end_ids,
                 vocabulary=self.model.get_output_embeddings().weight.shape[0],
-                max_steps=self.max_completion_length,
+                max_steps=self.longest_completion,
                 stops=self._stops,
                 most_rows=self._most_rows(cache),
                 most_tokens=self.max_context,
@@ -295,7 +298,13 @@ class BatchSampler:
                 f"{where} holds {held} tokens and {len(request.prompt_ids)} more leave no room to answer within "
                 f"max_context={self.max_context}: cut the history, or end the episode"
             )
-        return min(self.max_completion_length, room)
+        wanted = self.max_completion_length if request.max_tokens is None else request.max_tokens
+        if not 1 <= wanted <= self.longest_completion:
+            raise ValueError(
+                f"{where} is expected to ask for 1 to {self.longest_completion} tokens, got {wanted}: make the sampler "
+                "with a larger longest_completion, or ask for fewer"
+            )
+        return min(wanted, room)
 
     def _stops(self, ids: Sequence[int], stop: tuple[str, ...]) -> bool:
         """Whether a completion has just come to a stop text.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +106,27 @@ def test_the_lean_pass_gives_what_the_models_own_pass_gives(kind: str) -> None:
         for a, b in zip(lean, own, strict=True):
             np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-5)
             np.testing.assert_allclose(a.entropies, b.entropies, atol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["block", "rows"])
+def test_a_request_may_name_a_length_of_its_own_and_the_others_draw_as_without_it(layout: str) -> None:
+    """Without an end id every completion is as long as it may be; the first seven tokens are the same draws."""
+    ids = ids_from(np.random.default_rng(5), 20, 30)
+    plain = [SampleRequest(slot, ids, False, ("length", slot)) for slot in range(3)]
+    named = [plain[0], dataclasses.replace(plain[1], max_tokens=19), dataclasses.replace(plain[2], max_tokens=3)]
+    usual = sampler(end_ids=[], layout=layout).sample(plain)
+    found = sampler(end_ids=[], layout=layout, longest_completion=19).sample(named)
+    assert [len(sample.ids) for sample in usual] == [7, 7, 7]
+    assert [len(sample.ids) for sample in found] == [7, 19, 3] and all(sample.truncated for sample in found)
+    assert [sample.ids[:3] for sample in found] == [sample.ids[:3] for sample in usual]
+    assert found[0].ids == usual[0].ids and found[1].ids[:7] == usual[1].ids
+
+
+@pytest.mark.parametrize("tokens", [0, 8])
+def test_a_length_that_the_sampler_was_not_made_for_is_refused(tokens: int) -> None:
+    request = SampleRequest(0, [9, 10], False, ("length",), max_tokens=tokens)
+    with pytest.raises(ValueError, match=f"slot 0 is expected to ask for 1 to 7 tokens, got {tokens}"):
+        sampler().sample([request])
 
 
 def test_the_lean_pass_is_used_only_where_it_is_proved() -> None:

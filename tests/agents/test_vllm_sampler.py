@@ -155,6 +155,15 @@ def test_the_room_that_is_left_bounds_a_completion(server: ProtocolServer, tmp_p
     assert len(sample.ids) == 3 and sample.truncated
 
 
+def test_a_request_may_name_a_length_of_its_own(server: ProtocolServer, tmp_path: Path) -> None:
+    sampler = sampler_of(server, tmp_path, end_ids=(len(TOKENIZER) + 5,))  # an id that no model samples
+    sampler.sync_weights(model_of(), 0)
+    asked = [requests(1)[0], requests(2, max_tokens=20)[1], requests(3, max_tokens=2)[2]]
+    assert [len(sample.ids) for sample in sampler.sample(asked)] == [12, 20, 2]
+    with pytest.raises(ValueError, match="slot 0 is expected to ask for at least 1 token, got 0"):
+        sampler.sample(requests(1, max_tokens=0))
+
+
 def test_a_stop_text_ends_a_completion_and_stands_in_it(server: ProtocolServer, tmp_path: Path) -> None:
     sampler = sampler_of(server, tmp_path, end_ids=())
     sampler.sync_weights(model_of(), 0)

@@ -118,6 +118,7 @@ REFUSED = {
     "grpo+full": "whole next-token distributions",
     "gated-full": "whole next-token distributions",
     "sdpo": "whole next-token distributions",
+    "seed": "no text is made there of an iteration's own episodes",
     "shaped-grpo": "how long the plan is",
     "opid": "how long the plan is",
     "rlcsd": "a second reading",

@@ -36,6 +36,8 @@ def refusal(method: Method) -> str:
         return "it compares whole next-token distributions, and TRL computes log-probs of sampled tokens alone"
     if "plan" in method.needs:
         return "it reads how long the plan is at every turn, which is not carried through TRL's batches"
+    if told := [view for view in method.teacher_views if view in HINDSIGHTS]:
+        return f"its teacher reads {', '.join(told)}, and no text is made there of an iteration's own episodes"
     if others := [view for view in method.teacher_views if view not in VIEWS]:
         return f"it needs a second reading of the teacher ({', '.join(others)}), and one is made"
     if method.keep is not None and method.pg_coef == 0.0:

@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show both prompts."""
     from ..rollout.environments import EnvironmentSource
-    from .inspection import inspect_prompts, tokenizer_of
+    from .inspection import inspect_prompts, tokenizer_of, writes_for_teacher
     from .players import environment_of, say_trust
 
     if options.turns < 1:
@@ -100,14 +100,37 @@ def run(options: argparse.Namespace) -> int:
     source.require_task(task_id)
     tokenizer = tokenizer_of(options.model, config, source, trust_remote_code=options.trust_remote_code)
     context = teacher_context_of(options.model, options.teacher_context)
+    model = None
+    if writes_for_teacher(config) and context is None:
+        model = writing_model(options.model, options.trust_remote_code)
     inspection = inspect_prompts(
-        source, tokenizer, config, options.split, task_id, options.turns, options.actions, teacher_context=context
+        source,
+        tokenizer,
+        config,
+        options.split,
+        task_id,
+        options.turns,
+        options.actions,
+        teacher_context=context,
+        model=model,
     )
     source.close()
     show_inspection(console, inspection, config, source.name, task_id)
     if options.model == "chatml":
         console.print("chatml counts bytes and cuts nothing by itself; --model PATH counts a model's own tokens")
     return 0
+
+
+def writing_model(model: str, trust_remote_code: bool) -> Any:
+    """The model that writes what its teacher reads; None for ``tiny`` and ``chatml``, which are tokenizers alone."""
+    from ..engine.single import load_model
+    from .players import is_run_directory, quiet_about_files, read_run
+
+    if model in ("tiny", "chatml"):
+        return None
+    place = str(read_run(model).model_dir) if is_run_directory(model) else model
+    quiet_about_files(place)
+    return load_model(place, trust_remote_code=trust_remote_code)[0]
 
 
 def inspected_config(model: str, env_id: str, overrides: dict[str, Any]) -> SDARConfig:
@@ -185,6 +208,10 @@ def show_inspection(console: Console, found: Inspection, config: SDARConfig, env
             console.print(f"----- {name} -----", style="bold")
             console.print(text_of(segments))
             console.print("")
+    if found.asked:
+        console.print("----- THE POLICY IS ASKED, before its teacher reads -----", style="bold")
+        console.print(Text(clean(found.asked)))
+        console.print("")
     columns = [name for name, _ in named] or ["teacher"]
     rows = [(name, str(student), *(map(str, teachers) if named else ["-"])) for name, student, teachers in found.parts]
     show_table(console, "", ("tokens", "student", *columns), rows)

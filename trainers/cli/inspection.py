@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from agents.hindsight import HINDSIGHTS
+from agents.hindsight import HINDSIGHTS, WRITTEN
 from agents.sampling.scripted import ScriptedSampler
 from agents.teacher import split_privilege
 from sdar_envs.model_files import load_tokenizer
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from agents.base import Action, Turn, View
     from agents.chat import ChatAgent
+    from agents.sampling.base import Sample, Sampler, SampleRequest
     from agents.teacher import Teacher, TeacherReading
     from sdar_envs.privileged import Privileged, StudentView
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ..rollout.policies import Policies, TeacherContext
 
 Decode = Callable[[Sequence[int]], str]
+
+PLACEHOLDER = "here stands what the policy writes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class Inspection:
     """One row as both sides read it.
 
     `parts` are (name, student's tokens, the tokens of each of `teachers`); `notes` say what was cut or is missing.
-    `teachers` has one prompt per joined privilege, and is empty where the environment has no privileged view.
+    `teachers` has one prompt per joined privilege, and is empty where the environment has no privileged view. `asked`
+    is what the policy is asked before its teacher reads, where the teacher reads what the policy writes.
     """
 
     student: tuple[Segment, ...]
@@ -65,6 +69,15 @@ class Inspection:
     parts: tuple[tuple[str, int, tuple[int, ...]], ...]
     notes: tuple[str, ...]
     turns: int
+    asked: str = ""
+
+
+def writes_for_teacher(config: SDARConfig) -> bool:
+    """Whether a teacher of this configuration reads what the policy writes, so that a model is needed to show it."""
+    from ..methods import get_method
+
+    views = get_method(config.method).teacher_views or ("teacher",)
+    return bool({*views, *(split_privilege(config.privilege) if "teacher" in views else ())} & {*WRITTEN})
 
 
 def tokenizer_of(
@@ -154,6 +167,44 @@ class Demonstrator:
         return self._student.act(views)
 
 
+class _Writer:
+    """The sampler that writes a teacher's texts here: of a model, or a placeholder; remembers what was asked."""
+
+    def __init__(self, policies: Policies, model: Any, config: SDARConfig) -> None:
+        from agents.chat import end_ids
+        from agents.sampling.local import BatchSampler
+
+        self.asked: list[Sequence[int]] = []
+        self._renderer = policies.renderer
+        self._sampler = None
+        if model is not None and policies.reflection is not None:
+            limits = policies.reflection
+            self._sampler = BatchSampler(
+                model,
+                end_ids=end_ids(policies.renderer, model),
+                pad_id=policies.renderer.pad_id,
+                temperature=config.temperature,
+                max_completion_length=limits.tokens,
+                max_context=limits.prompt + limits.tokens,
+                decode=policies.renderer.decode,
+            )
+
+    def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
+        """What the model writes, or the placeholder, for each request."""
+        from agents.sampling.base import Sample
+
+        self.asked += [request.prompt_ids for request in requests]
+        if self._sampler is not None:
+            return self._sampler.sample(requests)
+        ids = tuple(self._renderer.encode_completion(PLACEHOLDER))
+        return [Sample(ids, (0.0,) * len(ids), (0.0,) * len(ids), truncated=False) for _ in requests]
+
+    def release(self, slots: Sequence[int]) -> None:
+        """Forget slots."""
+        if self._sampler is not None:
+            self._sampler.release(slots)
+
+
 def inspect_prompts(
     source: EnvironmentSource,
     tokenizer: PreTrainedTokenizerBase,
@@ -164,6 +215,7 @@ def inspect_prompts(
     actions: Sequence[str] = (),
     *,
     teacher_context: TeacherContext | None = None,
+    model: Any = None,
 ) -> Inspection:
     """Play `turns` turns of a task and read the last row as student and as teacher.
 
@@ -176,6 +228,7 @@ def inspect_prompts(
         turns: How many turns; the prompt of the last one is shown.
         actions: What is done first; then the plan, else the first admissible action.
         teacher_context: A user's own function from info to what the teacher is shown.
+        model: Writes what its teacher reads, where `writes_for_teacher`; None puts a placeholder there.
 
     Raises:
         ValueError: Unknown split or task, or a prompt that does not fit at all.
@@ -187,6 +240,7 @@ def inspect_prompts(
     from ..rollout.collect import TaskDraw, collect
     from ..rollout.hindsight import hindsight_of
     from ..rollout.policies import make_policies
+    from ..rollout.reflecting import Reflector
     from ..rollout.rows import build_rows
 
     script = ScriptedSampler()
@@ -215,6 +269,14 @@ def inspect_prompts(
         raise ValueError(f"the environment could not play it: {rollout.failure}")
     if not rollout.episode.turns:
         raise ValueError(f"no prompt fits max_prompt_length {config.max_prompt_length}: raise it")
+    asked = ""
+    if policies.reflection is not None:
+        writer = _Writer(policies, model, config)
+        reflector = Reflector.of(cast("Sampler", writer), policies.readers, config, policies.reflection)
+        assert reflector is not None, "limits are made where a teacher reads what the policy writes"
+        reflector.write([rollout, *others], 0)
+        if writer.asked:  # the note on the episode that is shown comes first, a guide last
+            asked = _decoder(tokenizer)(writer.asked[0 if "reflection" in reflector.teachers else -1])
     row = build_rows([rollout])[-1]
     shown = [rollout.episode.turns[number] for number in row.row_turns]
     # One reading per joined privilege: "teacher", or "teacher:skill", "teacher:plan".
@@ -236,9 +298,10 @@ def inspect_prompts(
         parts=_parts(policies, shown, len(row.student.ids), list(readings.values())),
         notes=(
             *_notes(config, rollout.episode.turns, row.row_turns, readings),
-            *_of_episodes(readers, known, len(rollout.episode.turns)),
+            *_of_episodes(readers, known, len(rollout.episode.turns), written=model is not None),
         ),
         turns=len(rollout.episode.turns),
+        asked=asked,
     )
 
 
@@ -311,15 +374,24 @@ def _parts(
 
 
 def _of_episodes(
-    readers: Mapping[str, Teacher], known: Mapping[str, Sequence[Privileged | None]], turns: int
+    readers: Mapping[str, Teacher], known: Mapping[str, Sequence[Privileged | None]], turns: int, *, written: bool
 ) -> list[str]:
-    """How texts that are made of episodes came about here, where no run has played any."""
+    """How texts that are made of episodes came about here, where no run has played any.
+
+    Args:
+        readers: The teacher's readers by name.
+        known: What each is told, turn by turn.
+        turns: Turns that were played.
+        written: Whether a model wrote what a policy writes, and not a placeholder.
+    """
     notes = []
     for name, teacher in readers.items():
         if not teacher.hindsight:
             continue
         told = known[name][0]
-        if told is None:
+        if teacher.privilege in WRITTEN:
+            notes.append(_of_policy(teacher.privilege, {} if told is None else told.reveal(), turns, written))
+        elif told is None:
             notes.append(
                 f"NO TEXT: {teacher.privilege} has nothing to tell here, since a second attempt by the environment's "
                 "plan was no success; in a run such an episode has no teacher"
@@ -331,6 +403,25 @@ def _of_episodes(
         else:
             notes.append(f"the verdict is on these {turns} turns; in a run it is on the whole episode")
     return notes
+
+
+def _of_policy(privilege: str, told: Mapping[str, Any], turns: int, written: bool) -> str:
+    """How a text that the policy writes came about here."""
+    what = (
+        f"these {turns} turns" if privilege == "reflection" else f"these {turns} turns and a second attempt by the plan"
+    )
+    if privilege not in told:
+        instead = "the verdict on these turns" if told else "nothing"
+        return (
+            f"NO TEXT of {privilege}: there was none to write (all attempts end alike), or what the model wrote is of "
+            f"no use; the teacher is told {instead}"
+        )
+    if written:
+        return f"the text of {privilege} was written by this model, on {what}; in a run it is on whole episodes"
+    return (
+        f"the text of {privilege} is a placeholder, since no model is loaded: --model with a run directory or a model "
+        "has it written"
+    )
 
 
 def _notes(

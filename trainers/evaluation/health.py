@@ -63,6 +63,7 @@ NAMES = {
     "logprobs_apart": "sampler and trainer disagreed on log-probs",
     "entropy_collapsed": "the entropy of sampling collapsed",
     "empty_context": "the privileged contexts were empty",
+    "unusable_texts": "what the policy wrote for its teacher was of no use",
     "nothing_to_distil": "the privileged-prompt policy was no better than the student",
     "teacher_collapsed": "the privileged-prompt policy collapsed",
 }
@@ -119,6 +120,13 @@ def judge(
         )
     if instead is not None and number("teacher/empty_share") >= NEARLY_ALL:
         found["empty_context"] = empty_message(number("teacher/empty_share"), options, instead())
+    if number("reflection/asked", 0.0) > 0 and number("reflection/usable") <= 1.0 - NEARLY_ALL:
+        found["unusable_texts"] = (
+            f"{1.0 - number('reflection/usable'):.0%} of the texts that the policy wrote for its teacher are of no "
+            "use, so that the teacher reads the outcome instead or nothing: take a model that follows instructions, "
+            "raise reflection_tokens (reflection/truncated) or teacher_budget, or a privilege that nobody has to "
+            "write, such as hindsight"
+        )
     if number("tokens/learned") == 0:
         found["nothing_trained"] = (
             "nothing was trained on (no update, or no loss token in one): look at what the method selects, and at "

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..batch.token_batch import TokenBatch
 from ..maths.losses import bounded_exp
 from ..options import MethodOptions
-from .method import DIVERGENCE_OPTIONS, Method, live_gap
+from .method import DIVERGENCE_OPTIONS, Method, gate, live_gap
 from .table import register
 
 SDPO_RATIO_LIMIT = 2.0  # is_clip of the published configuration
@@ -49,5 +49,33 @@ register(
         coef=1.0,
         pg_coef=0.0,
         needs=frozenset({"vocabulary"}),
+    )
+)
+
+register(
+    Method(
+        name="seed",
+        summary=(
+            "The policy writes notes on each of its own finished episodes, the teacher of the episode reads them, and "
+            "the gap is gated as in sdar."
+        ),
+        gradient="that of grpo, and -lambda sigmoid(beta (T - S)) / N",
+        source="arXiv 2607.14777, as its public summary tells it",
+        fidelity="digest",
+        group="successor",
+        note=(
+            "The teacher reads the view reflection: the policy that has just acted is shown the episode with its "
+            "outcome and writes what it teaches; by the same parameters, at the sampling temperature, and without a "
+            "gradient. A text that is of no use is replaced (reflection_fallback) and counted. Published is a first "
+            "stage of supervised training on such texts, which is not here: a model that cannot write them has a "
+            "teacher that knows nothing more. Their prompt was not seen; ours stands in assets/prompts/reflection.txt. "
+            "beta 5 and lambda are those of sdar."
+        ),
+        options=("gate_beta",),
+        teacher_views=("reflection",),
+        signal=live_gap,
+        weight=gate,
+        injection="aux",
+        coef=0.01,
     )
 )

@@ -163,9 +163,11 @@ register(
         fidelity="code",
         group="successor",
         note=(
-            "The published guidance is a reflection, written from all episodes of the group by a large language model "
-            "(or the policy) that is told which of them succeeded; here the teacher reads what `privilege` shows: "
-            "sibling is what comes nearest. c (weight_clip) is 0.2 as in the scripts; the code's own default is 3, "
+            "The published guidance is written by the policy: notes on each episode, told its outcome, and of the "
+            "notes of a group with both outcomes one guide, which is privilege=group_reflection here (an ablation has "
+            "a large language model write it); the teacher reads what `privilege` shows. The published notes are "
+            "trained as well, by a reward of 0.01 weight from a large language model that grades them; here nothing "
+            "that is written is learned from. c (weight_clip) is 0.2 as in the scripts; the code's own default is 3, "
             "with a floor of 0.1 under the factor, which a c below 0.9 / lambda never reaches. Its dead zone eta is 0 "
             "in every script and left out."
         ),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-from agents.hindsight import HINDSIGHTS
+from agents.hindsight import HINDSIGHTS, WRITTEN
 from agents.teacher import POSITIONS, PRIVILEGES, split_privilege
 from sdar_envs.skills import RETRIEVALS
 
@@ -20,6 +20,7 @@ from .reading import (
     SEVERAL_CONTEXTS,
     TEACHER,
     UCB,
+    WRITTEN_TEXT,
 )
 
 DIVERGENCES = ("reverse_kl", "forward_kl", "jsd")  # formulas in `maths.divergences`, which imports torch
@@ -158,6 +159,38 @@ class MethodOptions(OptionGroup):
         low=0.0,
         high=1.0,
         read=(LEARNING, TEACHER, AVERAGED_TEACHER),
+        omit_at_default=True,
+    )
+    reflection_tokens: int | None = _option(
+        None,
+        f"tokens that the policy may write where privilege is {' or '.join(WRITTEN)}; none is max_completion_length, "
+        "and never more than teacher_budget has room for",
+        low=1,
+        read=(LEARNING, WRITTEN_TEXT),
+        omit_at_default=True,
+    )
+    reflection_prompt_length: int | None = _option(
+        None,
+        "tokens of what the policy is shown of a finished episode at most, earlier turns left out first; none is "
+        "max_prompt_length + teacher_budget",
+        low=1,
+        read=(LEARNING, WRITTEN_TEXT),
+        omit_at_default=True,
+    )
+    reflection_reads: str = _option(
+        "outcome",
+        "what the policy is told of a finished episode beside its turns: outcome (success, score, how it ended, what "
+        "was not understood), or verdict (also from which turn on less could be reached, where the world knows)",
+        choices=("outcome", "verdict"),
+        read=(LEARNING, WRITTEN_TEXT),
+        omit_at_default=True,
+    )
+    reflection_fallback: str = _option(
+        "feedback",
+        "what the teacher is told where what was written is of no use: feedback (what the policy was told of the "
+        "outcome, if it did not succeed), or none",
+        choices=("feedback", "none"),
+        read=(LEARNING, WRITTEN_TEXT),
         omit_at_default=True,
     )
     teacher_budget: int = _option(2048, "tokens of the privileged context at most", low=1)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from agents.hindsight import WRITTEN
 from agents.teacher import split_privilege
 
 
@@ -164,6 +165,13 @@ def _several_contexts(values: Mapping[str, Any], method: ReadingMethod) -> str |
     return None
 
 
+def _written_text(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
+    own = split_privilege(values["privilege"]) if "teacher" in method.teacher_views else ()
+    if {*own, *method.teacher_views} & {*WRITTEN}:
+        return None
+    return f"the teacher reads nothing that the policy writes ({' or '.join(WRITTEN)})"
+
+
 def _several_processes(values: Mapping[str, Any], method: ReadingMethod) -> str | None:
     # Not an option: a launcher says how many processes there are, and sets the variable in each.
     return "there is one process" if os.environ.get("WORLD_SIZE", "1") in ("", "1") else None
@@ -196,6 +204,7 @@ UCB = Condition(_ucb)
 SEATS = Condition(_seats)
 ROLE_BASELINE = Condition(_role_baseline)
 SEVERAL_CONTEXTS = Condition(_several_contexts)
+WRITTEN_TEXT = Condition(_written_text)
 SEVERAL_PROCESSES = Condition(_several_processes)
 SERVER = Condition(_server)
 ON_ONE_CARD = Condition(_on_one_card)
@@ -230,6 +239,7 @@ CONDITIONS = (
     SEATS,
     ROLE_BASELINE,
     SEVERAL_CONTEXTS,
+    WRITTEN_TEXT,
     SEVERAL_PROCESSES,
     SERVER,
     ON_ONE_CARD,

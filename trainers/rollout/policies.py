@@ -12,7 +12,7 @@ from typing import Any
 
 from agents.base import Turn, View
 from agents.chat import ChatAgent, end_ids, style_of
-from agents.hindsight import HINDSIGHTS
+from agents.hindsight import HINDSIGHTS, WRITTEN
 from agents.relabel import plain_view
 from agents.rendering import ChatRenderer
 from agents.sampling.base import Sampler
@@ -25,6 +25,7 @@ from ..methods.method import Method
 from ..options import Options
 from .environments import EnvironmentSource
 from .generation_server import make_server_sampler
+from .reflecting import ReflectionLimits
 from .teacher_views import TEACHER, readings_of
 
 # Where a privilege is read from, if not from "skills".
@@ -50,6 +51,7 @@ class Policies:
         sampler: Samples for all.
         privileged_turns: When environments must fill in the privileged information.
         seals_info: Whether the whole `info` is sealed, for a user's own ``teacher_context``.
+        reflection: Limits of what the policy writes for its teacher (`reflecting`); None where it writes nothing.
     """
 
     student: ChatAgent
@@ -61,6 +63,7 @@ class Policies:
     sampler: Sampler
     privileged_turns: str
     seals_info: bool
+    reflection: ReflectionLimits | None = None
 
     def plain(self, turns: Sequence[Turn], privileged: Sequence[Privileged | None]) -> View | None:
         """A row given the plain prompt (`selection.PlainReading`); None where it holds a whole privileged context."""
@@ -122,10 +125,11 @@ def make_policies(
         or of_episodes
         or (source.has_privileged and all(key in source.privileged_keys for key in needed))
     )
-    if options.num_generations < 2 and "sibling" in readings.values() and teacher_context is None:
+    of_groups = [privilege for privilege in ("sibling", "group_reflection") if privilege in readings.values()]
+    if options.num_generations < 2 and of_groups and teacher_context is None:
         raise ValueError(
-            "privilege='sibling' shows another episode of the same group: expected num_generations of at least 2, got "
-            f"{options.num_generations}"
+            f"privilege={of_groups[0]!r} is made of other episodes of the same group: expected num_generations of at "
+            f"least 2, got {options.num_generations}"
         )
     acts_under_it = "privileged" in (method.student_view, *method.eval_views)
     if not can_teach and ((teaches and "privileged" in method.needs) or acts_under_it):
@@ -167,9 +171,15 @@ def make_policies(
     playable = can_teach and teacher is not None and bool(own) and not teacher.hindsight
 
     # One sampler for all agents, with room for the longest prompt that any of them has.
+    # What the policy writes for its teacher has lengths of its own.
+    reflection = None
+    if teacher_context is None and {*readings.values()} & {*WRITTEN}:
+        reflection = ReflectionLimits.of(options, _positions(model))
     if sampler is None:
         longest = max(options.max_prompt_length, _longest(model, options) if can_teach else 0)
         ends, room = end_ids(renderer, model), longest + options.max_completion_length
+        if reflection is not None:
+            room = max(room, reflection.prompt + reflection.tokens)
         if options.rollout == "vllm":
             sampler = make_server_sampler(model, tokenizer, options, end_ids=ends, max_context=room)
         else:
@@ -179,6 +189,7 @@ def make_policies(
                 pad_id=renderer.pad_id,
                 max_completion_length=options.max_completion_length,
                 max_context=room,
+                longest_completion=None if reflection is None else reflection.tokens,
                 decode=renderer.decode,
                 layout=options.sampler_layout,
                 cache_gib=options.sampler_cache_gib,
@@ -216,6 +227,7 @@ def make_policies(
         sampler=sampler,
         privileged_turns=privileged_turns(shown, teacher_context),
         seals_info=teacher_context is not None,
+        reflection=reflection,
     )
 
 
@@ -234,8 +246,13 @@ def _readings(method: Method, options: Options, teacher_context: TeacherContext 
 def _longest(model: Any, options: Options) -> int:
     """Tokens of a privileged prompt at most: the plain prompt's and the context's, within the model's positions."""
     wanted = options.max_prompt_length + options.teacher_budget
-    positions = None if model is None else getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    positions = _positions(model)
     return wanted if positions is None else min(wanted, positions - options.max_completion_length)
+
+
+def _positions(model: Any) -> int | None:
+    """Tokens that a model reads at most; None where there is no model, or no limit."""
+    return None if model is None else getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def without_plan(method: Method, source: EnvironmentSource) -> str:

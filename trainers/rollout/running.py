@@ -34,7 +34,8 @@ class Rollout:
 
     `failure` says why the environment broke, and `fault` what kind of fault it was; None where it did not. `detail`
     holds the environment's own words on it, which may be privileged. Of a game of several roles, `moves` says of each
-    turn which of the game's it was, all seats counted; it is empty elsewhere.
+    turn which of the game's it was, all seats counted; it is empty elsewhere. `written` is what the teacher is told by
+    privileges that the policy writes itself (`reflecting`), by their names.
     """
 
     episode: Episode
@@ -44,6 +45,7 @@ class Rollout:
     fault: FaultKind | None = None
     detail: str = ""
     moves: list[int] = field(default_factory=list)
+    written: dict[str, Privileged] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

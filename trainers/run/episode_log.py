@@ -148,7 +148,8 @@ def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str,
     """One line of `privileged.jsonl`, written only with ``log_privileged``: the privileged information, turn by turn.
 
     For an episode that was acted under the privileged prompt it also holds the text that `episode_record` leaves out,
-    and for one whose environment broke the environment's own words, which may be privileged.
+    and for one whose environment broke the environment's own words, which may be privileged. ``written`` has what its
+    teacher was told by privileges that the policy writes, or in their place.
     """
     acted = {} if view == "plain" else {"acted": [_turn_record(turn, None) for turn in rollout.episode.turns]}
     return {
@@ -160,6 +161,7 @@ def privileged_record(rollout: Rollout, *, run: str, iteration: int, phase: str,
         "member": rollout.task.member,
         "task_id": rollout.episode.task_id,
         "turns": [None if known is None else plain_json(known.reveal()) for known in rollout.privileged],
+        **({"written": {name: told.reveal() for name, told in rollout.written.items()}} if rollout.written else {}),
         **({"failure_text": rollout.detail} if rollout.detail else {}),
         **acted,
     }

@@ -36,7 +36,7 @@ class RunState:
         step: Iterations done.
         seconds: Wall-clock time.
         cpu_seconds: Process time of iterations alone, all threads, without evaluation and logging.
-        sampled_tokens: Tokens sampled in training, those of replaced episodes included.
+        sampled_tokens: Tokens sampled in training, those of replaced episodes and of teacher texts included.
         trained_tokens: Tokens of the rows that were learned from, prompts included.
         failed_episodes: Training episodes whose environment broke.
         before: The evaluations before the first iteration, as JSON by name (`measured.measured_name`).

@@ -16,7 +16,7 @@ class Slots:
     Attributes:
         end_ids: Ids that end a completion.
         temperature: Of requests that name none; 0 is greedy.
-        max_completion_length: Tokens per completion.
+        max_completion_length: Tokens per completion, of requests that name no number.
         max_context: Tokens per slot, prompt and completions together.
 
     Raises:
@@ -57,11 +57,14 @@ class Slots:
                 f"{where} holds {len(past)} tokens and {len(request.prompt_ids)} more leave no room to answer within "
                 f"max_context={self.max_context}: cut the history, or end the episode"
             )
+        most = self.max_completion_length if request.max_tokens is None else request.max_tokens
+        if most < 1:
+            raise ValueError(f"{where} is expected to ask for at least 1 token, got {most}")
         return Wanted(
             prompt_ids=(*past, *request.prompt_ids),
             seed=seed_of(request.draw),
             temperature=self.temperature if request.temperature is None else request.temperature,
-            max_tokens=min(self.max_completion_length, room),
+            max_tokens=min(most, room),
             stop=request.stop,
             stop_ids=self.end_ids,
             entropies=entropies,
