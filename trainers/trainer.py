@@ -67,9 +67,9 @@ from .run.run_state import RunState, misfit, restore_run, save_run
 from .run.shared_start import common_facts, open_directory
 from .run.sinks import require_sinks
 from .run.summary import run_summary
+from .run.watch import Watch
 from .scoring.old_logprobs import OldLogprobs
 from .scoring.scorer import Scorer
-from .watch import Watch
 
 
 class SDARTrainer:

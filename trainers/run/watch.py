@@ -13,25 +13,25 @@ from typing import Any
 
 from agents.offered import empty_share
 
-from .batch.row import ScoredRow
-from .engine.base import Engine
-from .evaluation.evaluate import Evaluation
-from .evaluation.health import NEARLY_ALL, Finding, Health, UnhealthyRunError, empty_message, judge, judge_start
-from .evaluation.measured import Measured
-from .evaluation.monitor import Monitor
-from .methods import Method
-from .methods.method import IterationPlan
-from .options import Options
-from .rollout.collect import Rollout
-from .rollout.environments import EnvironmentSource
-from .rollout.policies import Policies, another_privilege
-from .rollout.rows import build_rows
-from .rollout.selection import mark_kept, measure_progress
-from .run.callbacks import CallbackList
-from .run.log import RunLog
-from .run.progress import Progress
-from .run.run_state import RunState
-from .scoring.scorer import Scorer
+from ..batch.row import ScoredRow
+from ..engine.base import Engine
+from ..evaluation.evaluate import Evaluation
+from ..evaluation.health import NEARLY_ALL, Finding, Health, UnhealthyRunError, empty_message, judge, judge_start
+from ..evaluation.measured import Measured
+from ..evaluation.monitor import Monitor
+from ..methods import Method
+from ..methods.method import IterationPlan
+from ..options import Options
+from ..rollout.collect import Rollout
+from ..rollout.environments import EnvironmentSource
+from ..rollout.policies import Policies, another_privilege
+from ..rollout.rows import build_rows
+from ..rollout.selection import mark_kept, measure_progress
+from ..scoring.scorer import Scorer
+from .callbacks import CallbackList
+from .log import RunLog
+from .progress import Progress
+from .run_state import RunState
 
 LAST_EVALUATION_TOKEN_EPISODES = 64  # episodes of the last evaluation whose tokens are logged one by one
 
