@@ -1,4 +1,4 @@
-"""`python -m sdar_envs serve` by the Python of another environment, since OpenEnv 0.10 and verifiers cannot share one."""
+"""`python -m sdar_envs serve` by another environment's Python, since OpenEnv 0.10 and verifiers cannot share one."""
 
 from __future__ import annotations
 
