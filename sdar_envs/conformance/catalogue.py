@@ -23,6 +23,7 @@ from .checks import (
     check_text,
     check_vector,
 )
+from .groups import check_group_shares_task
 from .leaks import check_counterfactual, check_declared_secret
 from .scores import check_floor_gap, check_oracle, check_verifier_determinism
 from .separation import check_global_random, check_sessions, check_splits, check_unknown_option
@@ -43,6 +44,7 @@ CHECKS: dict[str, Check] = {
     "sessions": check_sessions,
     "global_random": check_global_random,
     "task_replay": check_task_replay,
+    "group_shares_task": check_group_shares_task,
     "unknown_option": check_unknown_option,
     "splits": check_splits,
     "privileged_off": check_privileged_off,
@@ -68,7 +70,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "sessions": ("determinism", "verifier_determinism", "episode_isolation"),
     "global_random": ("determinism", "verifier_determinism"),
     "task_replay": ("determinism",),
-    "splits": ("task_replay",),
+    "group_shares_task": ("determinism", "verifier_determinism", "sessions", "task_replay"),
+    "splits": ("task_replay", "group_shares_task"),
     "privileged_off": ("determinism", "verifier_determinism"),
     "counterfactual": ("determinism", "verifier_determinism", "declared_secret"),
     "oracle": ("plan",),
@@ -87,5 +90,6 @@ BLIND: dict[str, str] = {
     "canary": "the same in other words, and what does not pass through the planted place",
     "declared_secret": "paraphrases, acrostics, numbers computed from the secret",
     "counterfactual": "what is shown only after an action that an environment understands",
+    "group_shares_task": "tasks that differ in nothing that the played actions show",
     "splits": "tasks that were not among those drawn from a larger split",
 }

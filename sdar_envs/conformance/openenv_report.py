@@ -28,7 +28,7 @@ IDS: dict[str, tuple[int, tuple[str, ...]]] = {
     "semantic.floor_gap": (3, ("floor_gap",)),
     "semantic.no_solution_leakage": (3, ("privileged_off", "canary", "declared_secret", "counterfactual")),
     "semantic.verifier_determinism": (3, ("verifier_determinism",)),
-    "semantic.replayability": (3, ("task_replay", "splits")),
+    "semantic.replayability": (3, ("task_replay", "group_shares_task", "splits")),
 }
 _STATUS = {
     Status.HELD: "pass",

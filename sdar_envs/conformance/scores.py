@@ -29,14 +29,19 @@ def check_verifier_determinism(subject: Subject) -> dict[str, Any]:
     return {"episodes": len(subject.walks)}
 
 
-def oracle_walk(subject: Subject, seed: int) -> Walk:
+def oracle_walk(subject: Subject, seed: int, *, task_id: str | None = None) -> Walk:
     """One episode of the oracle: the given one, or the head of the privileged plan.
+
+    Args:
+        subject: The environment, and its oracle.
+        seed: Of the reset.
+        task_id: The task; the one that the seed draws by default.
 
     Raises:
         Skipped: There is no oracle.
     """
     with contextlib.closing(subject.build()) as env:
-        walk = [begin(env, seed=seed)]
+        walk = [begin(env, seed=seed, task_id=task_id)]
         while not is_over(walk[-1]) and len(walk) <= LONGEST_WALK:
             moment = walk[-1]
             if subject.oracle is not None:

@@ -1,4 +1,4 @@
-"""Environments of nobody's contract: three that keep every promise they make, and thirteen with one fault each.
+"""Environments of nobody's contract: three that keep every promise they make, and fifteen with one fault each.
 
 All are one vault: a password is drawn, a note tells it, and saying it opens the vault. What a fault needs is changed.
 """
@@ -194,6 +194,37 @@ class DroppedTask(Listed):
         return self.draw()
 
 
+class SharedNote(Listed):
+    """Whoever asks for a task by its name gets the same note, which is torn as it is read."""
+
+    torn: ClassVar[set[str]] = set()
+    name: str | None = None
+
+    def number_of(self, options: Mapping[str, Any] | None) -> int:
+        self.name = str(options["task_id"]) if options and "task_id" in options else None
+        return super().number_of(options)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        if action == "read the note" and self.name in self.torn:
+            self.taken += 1
+            return self.ends("The note is torn.", False)
+        if action == "read the note" and self.name is not None:
+            self.torn.add(self.name)
+        return super().step(action)
+
+
+class OneForAll(Listed):
+    """Takes every name and always plays one task."""
+
+    task_ids = None  # type: ignore[assignment]  # `splits` would see it, too
+
+    def begin(self, number: int, options: Mapping[str, Any] | None) -> None:
+        super().begin(0, options)
+
+    def opening(self) -> str:
+        return OPENING
+
+
 class MoodyVerifier(Vault):
     def reward(self, won: bool) -> float:
         return float(won) + random.random() / 8
@@ -221,6 +252,8 @@ BROKEN: dict[type[Vault], str] = {
     EverybodyWins: "floor_gap",
     SplitOverlap: "splits",
     DroppedTask: "task_replay",
+    SharedNote: "group_shares_task",
+    OneForAll: "group_shares_task",
     MoodyVerifier: "verifier_determinism",
     Calculating: "hostile_actions",
 }

@@ -1,4 +1,4 @@
-"""Thirteen broken environments of other people, each found by exactly its check; three clean ones are clean."""
+"""Fifteen broken environments of other people, each found by exactly its check; three clean ones are clean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
-from strangers import ACTIONS, BROKEN, CLEAN, OPENING, Unwinnable, Vault, answers, solve
+from strangers import ACTIONS, BROKEN, CLEAN, OPENING, Listed, OneForAll, Unwinnable, Vault, answers, solve
 
 from sdar_envs.__main__ import main
 from sdar_envs.commands.check import read_pairs
@@ -98,6 +98,29 @@ def test_a_promise_of_this_suite_alone_is_a_warning_elsewhere():
     assert run_checks(Lax, **QUICK).by_status(Status.WARNED) == ["unknown_option"]
     strict = run_checks(Lax, profile="contract", **QUICK)
     assert [result.name for result in strict.failures] == ["unknown_option"]
+
+
+def test_a_hidden_part_that_is_the_seeds_and_not_the_tasks_is_a_warning_elsewhere():
+    class SeededPassword(Listed):
+        def begin(self, number, options):
+            super().begin(self.draw(), options)
+
+    report = run_checks(SeededPassword, oracle=solve, **QUICK)
+    assert report.failures == [] and report.by_status(Status.WARNED) == ["group_shares_task"], str(report)
+    (told,) = [result for result in report.results if result.name == "group_shares_task"]
+    assert "one of which has another seed" in told.what and "whatever the seed" in told.remedy
+    strict = run_checks(SeededPassword, profile="contract", only=("plays", "group_shares_task"), **QUICK)
+    assert [result.name for result in strict.failures] == ["group_shares_task"]
+
+
+def test_members_are_counted_and_tasks_that_look_alike_are_no_fault_where_nobody_can_win():
+    (held,) = run_checks(Listed, only=("group_shares_task",), **QUICK).results
+    assert held.status is Status.HELD and held.measured["tasks"] >= 2 and held.measured["members"] >= 3
+    assert held.measured["told apart"] == held.measured["tasks"] and held.blind
+    (unknown,) = run_checks(OneForAll, only=("group_shares_task",), **QUICK).results
+    assert unknown.status is Status.HELD and unknown.measured["told apart"] == 0
+    (nameless,) = run_checks(Vault, only=("group_shares_task",), **QUICK).results
+    assert "no task_id" in nameless.skipped
 
 
 def test_an_environment_that_draws_from_the_streams_of_the_process_is_told_so():

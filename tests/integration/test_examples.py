@@ -269,7 +269,7 @@ def test_the_cells_of_the_notebook_run_in_order(tmp_path: Path, monkeypatch: pyt
 
 
 # Everything that the checker can look at in an environment without tasks by name, a horizon or pictures.
-NOT_LOOKED_AT = {"task_replay", "splits", "horizon", "render"}
+NOT_LOOKED_AT = {"task_replay", "group_shares_task", "splits", "horizon", "render"}
 
 
 def check_parcels(capsys: Any, target: str = "parcels:Parcels-v0", *more: str) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""Whether those who are given one task get one task: members of a group, who are compared with each other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from .scores import oracle_walk, won
+from .subject import Subject, failure, promise, require_same
+from .walks import ConformanceError, Skipped, Walk, act, actions_of, begin, is_over
+
+_LONGEST = 40  # actions of an episode that members repeat
+_MEMBERS = 3  # at least: two with one seed, and one with a seed of its own
+_OTHER_SEED = 1_000_003
+
+
+def check_group_shares_task(subject: Subject) -> dict[str, Any]:
+    """Sessions that reset to one task id play one task to its end, whoever plays between; another id is another task.
+
+    `sessions` asks the same of seeds, and `task_replay` asks of a single session how a task begins.
+    """
+    walks = [walk[: _LONGEST + 1] for walk in _one_a_task(subject.walks)]
+    if not walks:
+        raise Skipped("info has no task_id; of sessions that share a seed `sessions` tells")
+    walks = walks[: max(1, subject.sessions // _MEMBERS)]
+    members = max(_MEMBERS, subject.sessions // len(walks))
+    played = _groups(subject, walks, members)
+    for group in played:
+        for one, other in pairwise(group[:-1]):
+            _require_member(one, other, "which share a seed", members * len(walks))
+    for walk, group in zip(walks, played, strict=True):
+        try:
+            _require_member(group[0], group[-1], "one of which has another seed", members * len(walks))
+            _require_member(group[0], walk, "one of which drew it by its seed", members * len(walks))
+        except ConformanceError as error:  # elsewhere dice may be the seed's and not the task's
+            raise promise(error.what, "Make the episode a function of the task id, whatever the seed") from error
+    return {"tasks": len(walks), "members": members, "told apart": _told_apart(subject, [group[0] for group in played])}
+
+
+def _one_a_task(walks: Sequence[Walk]) -> list[Walk]:
+    """The first walk of each task that has a name."""
+    named: dict[str, Walk] = {}
+    for walk in walks:
+        task_id = walk[0].snapshot.get("task_id")
+        if isinstance(task_id, str) and task_id:
+            named.setdefault(task_id, walk)
+    return list(named.values())
+
+
+def _task_of(walk: Walk) -> str:
+    return str(walk[0].snapshot["task_id"])
+
+
+def _groups(subject: Subject, walks: Sequence[Walk], members: int) -> list[list[Walk]]:
+    """Each task's members, all with the actions of its walk; every session takes its step before any takes the next.
+
+    The last member of a group has a seed of its own. Members of one group are no neighbours.
+    """
+    with contextlib.ExitStack() as stack:
+        played: list[tuple[Any, Walk, list[str | None]]] = []
+        for member in range(members):
+            seed = subject.seed + (_OTHER_SEED if member == members - 1 else 0)
+            for walk in walks:
+                env = stack.enter_context(contextlib.closing(subject.build()))
+                played.append((env, [begin(env, seed=seed, task_id=_task_of(walk))], actions_of(walk)))
+        for at in range(1, max(len(walk) for walk in walks)):
+            for env, moments, script in played:
+                if at < len(script) and not is_over(moments[-1]):
+                    moments.append(act(env, str(script[at])))
+    return [[moments for _, moments, _ in played[first :: len(walks)]] for first in range(len(walks))]
+
+
+def _require_member(one: Walk, other: Walk, which: str, sessions: int) -> None:
+    require_same(
+        one,
+        other,
+        f"two of {sessions} sessions, both with the task {_task_of(one)!r}, {which}",
+        "Make the task afresh from its id at every reset, and keep in the instance what an episode changes",
+    )
+
+
+def _told_apart(subject: Subject, walks: Sequence[Walk]) -> int:
+    """How many tasks are seen to be another than the next, which is played with the same actions.
+
+    Raises:
+        ConformanceError: Several ids are one task: not even what wins one of them does anything else in the next.
+    """
+    if len(walks) < 2:
+        return 0
+    apart = _differing(subject, walks)
+    if apart:
+        return apart
+    try:
+        winning = [oracle_walk(subject, subject.seed, task_id=_task_of(walk)) for walk in walks]
+    except Skipped:
+        return 0
+    apart = _differing(subject, winning)
+    if not apart and all(won(walk) > 0.0 for walk in winning):
+        raise failure(
+            f"expected another task under another id, got the same episode {len(walks)} times, also with the actions "
+            f"that win: {_task_of(walks[0])!r}, {_task_of(walks[1])!r}",
+            "Make the task from its id, or give one task one id",
+        )
+    return apart
+
+
+def _differing(subject: Subject, walks: Sequence[Walk]) -> int:
+    """How many walks go another way where the next walk's task is played with their actions."""
+    count = 0
+    with contextlib.closing(subject.build()) as env:
+        for walk, following in zip(walks, [*walks[1:], walks[0]], strict=True):
+            moments = [begin(env, seed=subject.seed, task_id=_task_of(following))]
+            for action in actions_of(walk)[1:]:
+                if is_over(moments[-1]):
+                    break
+                moments.append(act(env, str(action)))
+            count += _nameless(walk) != _nameless(moments)
+    return count
+
+
+def _nameless(walk: Walk) -> list[str]:
+    """What was played, without the task's name, which may be shown anywhere."""
+    return [repr(moment.comparable()).replace(_task_of(walk), "") for moment in walk]
