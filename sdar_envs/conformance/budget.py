@@ -83,13 +83,14 @@ class Budget:
             self.looked_at = f"{who} resets about {count} times, each of which takes up to {self.longest_reset:.1f} s"
             raise OutOfTime
 
-    def each(self, items: Sequence[T], noun: str, *, judged: bool = True) -> Iterator[T]:
+    def each(self, items: Sequence[T], noun: str, *, judged: bool = True, share: float = 1.0) -> Iterator[T]:
         """The items one after another, as many as can be looked at in time; `looked_at` says how many, if not all.
 
         Args:
             items: What to look at.
             noun: What they are called, in the plural.
             judged: Whether the loop judges every item itself, so that what it saw counts where an item is cut off.
+            share: Of the time, by which they have to be through, where something else comes after them.
 
         Raises:
             OutOfTime: There was time for none.
@@ -98,9 +99,9 @@ class Budget:
         before = f"{self.looked_at}, " if self.looked_at else ""
         for number, item in enumerate(items):
             began = self.spent
-            if began + longest > self.seconds or not self.has():
-                if number == 0:
-                    raise OutOfTime
+            if number == 0:
+                self.require()
+            elif began + longest > share * self.seconds:
                 return
             yield item
             longest = max(longest, self.spent - began)

@@ -92,7 +92,7 @@ def check_declared_secret(subject: Subject) -> dict[str, Any]:
                     break
             budget.judged = bool(looked_for)
         seen = budget.looked_at
-        budget.looked_at = f"{seen or 'all episodes'}, not all that hostile text provokes"
+        budget.looked_at = f"{seen or 'all episodes'}, but not all that hostile text provokes"
         _provoke(subject, env, secrets_now, looked_for)
         budget.looked_at = seen
     if not looked_for:

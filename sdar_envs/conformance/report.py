@@ -59,7 +59,7 @@ class CheckResult:
         match self.status:
             case Status.HELD:
                 figures = ", ".join(f"{key} {_short(value)}" for key, value in self.measured.items())
-                only = f"\n{' ' * 11}only {self.looked_at}" if self.looked_at else ""
+                only = f"\n{' ' * 11}looked at {self.looked_at}" if self.looked_at else ""
                 return f"{head} {self.seconds:7.2f} s{'  ' + figures if figures else ''}{only}"
             case Status.SKIPPED:
                 return f"{head} {self.what}"

@@ -68,9 +68,9 @@ def test_what_a_check_had_no_time_for_is_said_with_the_reason():
     report = checked(clock, slow(clock), hostile_actions=300)
     said = {result.name: result.looked_at for result in report.results if result.looked_at}
     assert said["sessions"] == "4 of 16 sessions: a check has 30 s (--check-seconds)"
-    assert re.match(r"\d+ of 300 hostile texts: ", said["hostile_actions"])
+    assert re.search(r"\b\d+ of 300 hostile texts: ", said["hostile_actions"])
     assert {"determinism", "text"}.isdisjoint(said)
-    assert "only 4 of 16 sessions" in str(report) and str(report).endswith(f"; {len(said)} cut short")
+    assert "looked at 4 of 16 sessions" in str(report) and str(report).endswith(f"; {len(said)} cut short")
     assert [each["looked_at"] for each in report.as_json()["results"] if each["name"] == "sessions"] == [
         said["sessions"]
     ]
