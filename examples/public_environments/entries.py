@@ -40,10 +40,9 @@ _DIGITS = "TextArena: a number of 5,000 digits raises"
 _EVAL = "reasoning-gym: answers are run as Python"
 _HANGS = "TextWorld: a NUL or a backslash hangs the interpreter"
 _ORDER = "ScienceWorld: a second episode lists things in another order"
-_ENCODED = "ScienceWorld: half a character pair raises"
 _SLOW = (
-    *("--oracle", "science_world:solve", "--secret", "science_world:answers", "--episodes", "3", "--sessions", "3"),
-    *("--hostile-actions", "60", "--step-seconds", "5", "--check-seconds", "60"),
+    *("--oracle", "science_world:solve", "--secret", "science_world:answers", "--episodes", "2", "--sessions", "2"),
+    *("--hostile-actions", "30", "--step-seconds", "5", "--check-seconds", "60"),
 )
 _TEXT = ("--oracle", "reasoning_gym_tasks:solve", "--secret", "reasoning_gym_tasks:answers")
 
@@ -122,13 +121,6 @@ ENTRIES: dict[str, Entry] = {
         "scienceworld",
         "science_world:FindLivingThing",
         _SLOW,
-        {"episode_isolation": _ORDER, "hostile_actions": _ENCODED},
-    ),
-    "scienceworld-find-living-thing-careful": Entry(
-        "find-living-thing, a new virtual machine for every episode, clean text",
-        "scienceworld",
-        "science_world:FindLivingThing",
-        ("--env-kwargs", "careful=true", *_SLOW),
-        fresh=True,
+        {"episode_isolation": _ORDER},
     ),
 }
