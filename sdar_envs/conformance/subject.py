@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,10 +72,12 @@ class Subject:
                     break
                 part = (RECORDING_SHARE * budget.seconds - budget.spent) / (self.episodes - number)
                 end = budget.spent + part
-                walks.append(
-                    random_walk(env, self.seed + number, walk_seed=self.seed, ends=lambda end=end: budget.spent >= end)
-                )
+                ends = functools.partial(self._is_over, end)
+                walks.append(random_walk(env, self.seed + number, walk_seed=self.seed, ends=ends))
         return walks
+
+    def _is_over(self, end: float) -> bool:
+        return self.budget.spent >= end
 
     @property
     def recorded(self) -> list[tuple[int, Walk]]:
