@@ -9,6 +9,7 @@ looked at until then still counts.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,7 @@ class Budget:
     def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
         self.seconds = seconds
         self.clock = clock
-        self.longest_reset = 0.0
+        self.shortest_reset = math.inf  # the first may have a world to load
         self.calls: dict[
             int, tuple[str, float]
         ] = {}  # thread -> the call that has not come back yet, and when it began
@@ -74,13 +75,13 @@ class Budget:
             raise OutOfTime
 
     def require_resets(self, count: int, who: str) -> None:
-        """Go on only where so many resets, at the speed that was seen, would be through in time.
+        """Go on only where so many resets, as fast as the fastest that was seen, would be through in time.
 
         Raises:
             OutOfTime: They would not.
         """
-        if count * self.longest_reset > self.seconds:
-            self.looked_at = f"{who} resets about {count} times, each of which takes up to {self.longest_reset:.1f} s"
+        if self.seconds < count * self.shortest_reset < math.inf:
+            self.looked_at = f"{who} resets about {count} times, which take {self.shortest_reset:.1f} s at least"
             raise OutOfTime
 
     def each(self, items: Sequence[T], noun: str, *, judged: bool = True, share: float = 1.0) -> Iterator[T]:
@@ -148,7 +149,7 @@ class Timed(gym.Wrapper[Any, Any, Any, Any]):
         began = budget.clock()
         with budget.calling(RESET):
             answer = self.env.reset(**kwargs)
-        budget.longest_reset = max(budget.longest_reset, budget.clock() - began)
+        budget.shortest_reset = min(budget.shortest_reset, budget.clock() - began)
         return answer
 
     def step(self, action: Any) -> Any:

@@ -107,6 +107,23 @@ def test_where_not_one_episode_can_be_recorded_nothing_is_said_to_hold():
     assert all("--check-seconds" in result.what for result in report.results)
 
 
+@pytest.mark.parametrize(("later", "status"), [(0.5, Status.HELD), (3.0, Status.SKIPPED)])
+def test_gymnasiums_checker_is_let_in_by_resets_that_are_warm(later: float, status: Status):
+    clock = Clock()
+
+    class Cold(slow(clock, make=0.0, reset=0.0, step=0.0)):  # type: ignore[misc]
+        loaded = False
+
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+            clock.now += later if Cold.loaded else 6.0
+            Cold.loaded = True
+            return super().reset(seed=seed, options=options)
+
+    report = checked(clock, Cold, only=("plays", "gymnasium"))
+    assert [result.status for result in report.results] == [Status.HELD, status], str(report)
+    assert ("resets about 12 times" in report.results[1].what) == (status is Status.SKIPPED)
+
+
 def test_a_floor_that_was_played_too_little_is_not_looked_at_and_not_too_high():
     for seconds, status in ((40.0, Status.SKIPPED), (400.0, Status.HELD)):
         clock = Clock()
