@@ -65,9 +65,9 @@ def rendered() -> str:
         title = f"{'*' if entry.fresh else ''}{entry.title}{'*' if entry.fresh else ''}"
         package = f"{report['package']} {report['version']}"
         skipped = statuses.count("skipped")
-        lines.append(
-            f"| {title} | {package} | {statuses.count('held')} | {', '.join(found) or 'nothing'} | {skipped} |"
-        )
+        parts = sum(result["status"] == "held" and "looked_at" in result for result in report["results"])
+        held = f"{statuses.count('held')}{f' ({parts} in part)' if parts else ''}"
+        lines.append(f"| {title} | {package} | {held} | {', '.join(found) or 'nothing'} | {skipped} |")
     return "\n".join(lines)
 
 

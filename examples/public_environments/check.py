@@ -18,6 +18,8 @@ from pathlib import Path
 from entries import ENTRIES
 
 DATA = Path(__file__).resolve().parents[2] / "docs" / "data" / "public_environments"
+ALWAYS = ("name", "status", "what", "measured")
+KEPT = (*ALWAYS, "looked_at")
 
 
 def main(name: str) -> None:
@@ -29,7 +31,7 @@ def main(name: str) -> None:
         command = [sys.executable, "-m", "sdar_envs", *words, "--format", "json", "--output", str(out)]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=False)  # status 1 where something was found
         report = json.loads(out.read_text(encoding="utf-8"))
-    kept = [{key: result[key] for key in ("name", "status", "what", "measured")} for result in report["results"]]
+    kept = [{key: result[key] for key in KEPT if result[key] or key in ALWAYS} for result in report["results"]]
     found = {
         "package": entry.package,
         "version": version(entry.package),

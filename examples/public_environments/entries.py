@@ -39,6 +39,11 @@ _GLOBAL = "TextArena and GEM: the random stream of the process"
 _DIGITS = "TextArena: a number of 5,000 digits raises"
 _EVAL = "reasoning-gym: answers are run as Python"
 _HANGS = "TextWorld: a NUL or a backslash hangs the interpreter"
+_ORDER = "ScienceWorld: a second episode lists things in another order"
+_SLOW = (
+    *("--oracle", "science_world:solve", "--secret", "science_world:answers", "--episodes", "2", "--sessions", "2"),
+    *("--hostile-actions", "30", "--step-seconds", "5", "--check-seconds", "60"),
+)
 _TEXT = ("--oracle", "reasoning_gym_tasks:solve", "--secret", "reasoning_gym_tasks:answers")
 
 ENTRIES: dict[str, Entry] = {
@@ -110,5 +115,12 @@ ENTRIES: dict[str, Entry] = {
             *("--episodes", "2", "--hostile-actions", "120", "--sessions", "4"),
         ),
         {"declared_secret": _HANGS},
+    ),
+    "scienceworld-find-living-thing": Entry(
+        "find-living-thing",
+        "scienceworld",
+        "science_world:FindLivingThing",
+        _SLOW,
+        {"episode_isolation": _ORDER},
     ),
 }

@@ -41,6 +41,7 @@ _AS_JSON = {"True": "true", "False": "false", "None": "null"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     from ..conformance import PROFILES
+    from ..conformance.budget import CHECK_SECONDS
 
     parser.add_argument("target", nargs="?", metavar="TARGET", help="id, module:factory, http://..., or a folder")
     parser.add_argument(
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=8, help="episodes that the checks play [8]")
     parser.add_argument("--hostile-actions", type=int, default=500, help="hostile texts that are sent [500]")
     parser.add_argument("--step-seconds", type=float, default=1.0, help="longest time of a step on hostile text [1]")
+    parser.add_argument(
+        "--check-seconds", type=float, default=CHECK_SECONDS, help=f"longest time of a check [{CHECK_SECONDS:g}]"
+    )
     parser.add_argument("--sessions", type=int, default=32, help="environments that play at once [32]")
     parser.add_argument("--split-tasks", type=int, default=60, help="tasks of a split compared by content [60]")
     parser.add_argument("--seed", type=int, default=0, help="of the episodes [0]")
@@ -97,6 +101,7 @@ def run(options: argparse.Namespace) -> int:
         "episodes": options.episodes,
         "hostile_actions": options.hostile_actions,
         "step_seconds": options.step_seconds,
+        "check_seconds": options.check_seconds,
         "sessions": options.sessions,
         "split_tasks": options.split_tasks,
         "seed": options.seed,

@@ -21,6 +21,7 @@ import gymnasium as gym
 
 from ..choices import require_choice, require_number
 from ..core import TextEnv
+from .budget import CHECK_SECONDS, RESET, Budget, Clock, OutOfTime, Timed
 from .catalogue import BLIND, CHECKS, CONTRACT_ONLY, NEEDS
 from .report import CheckResult, ConformanceReport, Status
 from .subject import Subject
@@ -38,6 +39,7 @@ __all__ = [
 
 # `contract` asks for everything, `text` warns of what is this suite's own; `auto` is the one that fits the class.
 PROFILES = ("auto", "contract", "text")
+_RESETS = 5  # times as long as a step may a reset take, which may have a world to make
 
 
 def run_checks(
@@ -59,6 +61,8 @@ def run_checks(
     profile: str = "auto",
     only: tuple[str, ...] = (),
     skip: tuple[str, ...] = (),
+    check_seconds: float = CHECK_SECONDS,
+    clock: Clock = time.monotonic,
     hang_seconds: float = 60.0,
     on_hang: Callable[[ConformanceReport], None] | None = None,
 ) -> ConformanceReport:
@@ -88,7 +92,10 @@ def run_checks(
         profile: One of `PROFILES`.
         only: Names of the checks to run; all by default.
         skip: Names of checks to leave out.
-        hang_seconds: After which a step on hostile text counts as one that never returns.
+        check_seconds: Longest time of a check. One whose time is over stops before its next call of the environment;
+            what it looked at until then counts, and its result says how much that is.
+        clock: The present time in seconds, by which that is measured.
+        hang_seconds: After which a step counts as one that never returns; a reset after five times as long.
         on_hang: What to do then, in a thread of its own, with the report so far, since a step that hangs cannot be
             ended from inside its process. Nothing by default: the caller waits.
 
@@ -109,8 +116,10 @@ def run_checks(
         ("hostile_actions", hostile_actions, 0),
     ):
         require_number(option, number, "check_text_env", low=least, whole=True)
+    require_number("check_seconds", check_seconds, "check_text_env", low=1e-3)
+    budget = Budget(check_seconds, clock)
     subject = Subject(
-        build=build,
+        build=functools.partial(_timed, build, budget),
         episodes=episodes,
         hostile_actions=hostile_actions,
         step_seconds=step_seconds,
@@ -118,12 +127,13 @@ def run_checks(
         plant=plant,
         secret=secret,
         teacher_context=teacher_context,
-        variants=variants,
+        variants=None if variants is None else functools.partial(_timed, variants, budget),
         oracle=oracle,
         tolerated=tolerated,
         sessions=sessions,
         floor_margin=floor_margin,
         split_tasks=split_tasks,
+        budget=budget,
     )
     chosen = [check for check in CHECKS if check not in skip and (not only or check in only)]
     results: list[CheckResult] = []
@@ -131,6 +141,12 @@ def run_checks(
         for result in _run(subject, chosen, profile):
             results.append(result)
     return ConformanceReport(name_of(make), tuple(results))
+
+
+def _timed(make: Callable[..., gym.Env[Any, Any]], budget: Budget, /, *args: Any, **kwargs: Any) -> Timed:
+    """What `make` makes, while there is time, to be called while there is."""
+    budget.require()
+    return Timed(make(*args, **kwargs), budget)
 
 
 @contextlib.contextmanager
@@ -146,11 +162,17 @@ def _watched(
 
     def look() -> None:
         while on_hang is not None and not over.wait(min(1.0, seconds / 4)):
-            doing = subject.doing
-            if doing is None or time.monotonic() - doing[1] < seconds:
+            waited = {what: time.monotonic() - since for what, since in list(subject.budget.calls.values())}
+            hanging = [what for what, since in waited.items() if since >= seconds * (_RESETS if what == RESET else 1)]
+            if not hanging:
                 continue
-            what = f"expected a step within {subject.step_seconds:g} s, got none in {seconds:g} s from {doing[0]!r:.80}"
-            failed = CheckResult(subject.running, Status.FAILED, seconds, what, "Bound the time of a step")
+            call = hanging[0]
+            if call == RESET:
+                what = f"expected a reset to come back, got nothing in {_RESETS * seconds:g} s"
+            else:
+                what = f"expected a step within {subject.step_seconds:g} s, got none in {seconds:g} s from {call}"
+            remedy = f"Bound the time of a {'reset' if call == RESET else 'step'}"
+            failed = CheckResult(subject.running, Status.FAILED, waited[call], what, remedy)
             on_hang(ConformanceReport(name, (*results, failed)))
             return
 
@@ -173,6 +195,7 @@ def name_of(make: Any) -> str:
 
 def _run(subject: Subject, chosen: list[str], profile: str) -> Iterator[CheckResult]:
     failed: set[str] = set()
+    late = False  # not one episode could be recorded in time
     contract = profile == "contract"
     if profile == "auto":
         with contextlib.suppress(Exception), contextlib.closing(subject.build()) as env:  # `plays` says what it raised
@@ -182,7 +205,12 @@ def _run(subject: Subject, chosen: list[str], profile: str) -> Iterator[CheckRes
         if missing:
             yield CheckResult(name, Status.SKIPPED, 0.0, f"it tells nothing where {', '.join(missing)} failed")
             continue
+        if late:
+            why = f"no episode could be recorded in time: {subject.budget.said()}"
+            yield CheckResult(name, Status.SKIPPED, 0.0, why, looked_at="nothing")
+            continue
         result = _check(subject, name, contract=contract)
+        late = name == "plays" and result.status is Status.SKIPPED
         if result.bad:
             failed.add(name)
             if name in CONTRACT_ONLY and not contract and result.status is Status.FAILED:
@@ -191,14 +219,19 @@ def _run(subject: Subject, chosen: list[str], profile: str) -> Iterator[CheckRes
 
 
 def _check(subject: Subject, name: str, *, contract: bool) -> CheckResult:
-    began = time.perf_counter()
+    budget = subject.budget
+    budget.start()
 
     def ended(status: Status, what: str = "", remedy: str = "", **more: Any) -> CheckResult:
-        return CheckResult(name, status, time.perf_counter() - began, what, remedy, **more)
+        return CheckResult(name, status, budget.spent, what, remedy, **more)
 
     subject.running = name
     try:
         measured = CHECKS[name](subject)
+    except OutOfTime:
+        if budget.judged:
+            return ended(Status.HELD, blind=BLIND.get(name, ""), looked_at=budget.said())
+        return ended(Status.SKIPPED, budget.said(), looked_at=budget.looked_at or "nothing")
     except Skipped as reason:
         return ended(Status.SKIPPED, str(reason))
     except PromiseError as error:
@@ -208,7 +241,8 @@ def _check(subject: Subject, name: str, *, contract: bool) -> CheckResult:
     except Exception as error:
         what = f"expected the check to play through, got {type(error).__name__}: {error!s:.300}"
         return ended(Status.ERROR, what, "Mend the environment's exception")
-    return ended(Status.HELD, measured=measured or {}, blind=BLIND.get(name, ""))
+    looked_at = budget.said() if budget.looked_at else ""
+    return ended(Status.HELD, measured=measured or {}, blind=BLIND.get(name, ""), looked_at=looked_at)
 
 
 def check_text_env(make: Callable[..., gym.Env[Any, Any]] | str, **options: Any) -> ConformanceReport:

@@ -23,7 +23,7 @@ def check_privileged_off(subject: Subject) -> None:
             raise
         raise promise(f"expected the keyword expose_privileged, got {error}", "Accept expose_privileged") from error
     with contextlib.closing(env):
-        for seed, walk in zip(subject.seeds, subject.walks, strict=True):
+        for seed, walk in subject.budget.each(subject.recorded, "episodes"):
             bare = replay(env, seed, actions_of(walk))
             for moment in bare:
                 if "privileged" in moment.snapshot:
@@ -53,7 +53,7 @@ def check_canary(subject: Subject) -> None:
                 "were not looked for"
             )
         planted = False
-        for seed, walk in zip(subject.seeds, subject.walks, strict=True):
+        for seed, walk in subject.budget.each(subject.recorded, "episodes", judged=False):
             for moment in replay(env, seed, actions_of(walk)):
                 frame = env.render() if env.render_mode == "ansi" else ""
                 planted = planted or canary in json.dumps(moment.snapshot.get("privileged"))
@@ -64,6 +64,7 @@ def check_canary(subject: Subject) -> None:
                             f"side stands in {text[-120:]!r}",
                             "Keep privileged fields out of observations, public info and frames",
                         )
+            subject.budget.judged = planted
         if not planted:
             raise failure(
                 "expected the planted canary in info['privileged'], and it never came: this check would see no leak",
@@ -145,7 +146,7 @@ def check_plan(subject: Subject) -> None:
         raise Skipped("the privileged side has no plan")
     broken = None  # a promise, of which it is only told when the plans have all been played
     with contextlib.closing(subject.build()) as env:
-        for seed in subject.seeds:
+        for seed in subject.budget.each(subject.seeds, "episodes", judged=False):
             moment = begin(env, seed=seed)
             while not is_over(moment):
                 privileged = moment.snapshot["privileged"]

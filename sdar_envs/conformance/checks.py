@@ -20,14 +20,24 @@ from ..core import INFO_KEYS, TextEnv
 from ..hostile import hostile_actions
 from ..privileged import PRIVILEGED_KEYS, SKILL_KEYS
 from ..text_only import expected_text
+from .budget import RECORDING_SHARE
 from .execution import require_long_numbers, require_text_is_data
 from .subject import Subject, failure, first_difference, require_same, strings_of
 from .walks import LONGEST_WALK, NONSENSE, Moment, Skipped, act, actions_of, begin, is_over, legal_actions, replay
 
+_GYMNASIUM_RESETS = 12  # of its checker, about
+
 
 def check_plays(subject: Subject) -> dict[str, Any]:
     """Episodes of random actions can be played."""
-    return {"episodes": len(subject.walks), "steps": sum(len(walk) - 1 for walk in subject.walks)}
+    walks = subject.walks
+    ended = sum(is_over(walk[-1]) or len(walk) > LONGEST_WALK for walk in walks)
+    if min(ended, len(walks)) < subject.episodes:
+        share = f"{RECORDING_SHARE:.0%} of"  # the others replay what is recorded here
+        subject.budget.looked_at = (
+            f"{len(walks)} of {subject.episodes} episodes, {ended} to the end, in {share} the time"
+        )
+    return {"episodes": len(walks), "steps": sum(len(walk) - 1 for walk in walks)}
 
 
 def check_gymnasium(subject: Subject) -> None:
@@ -40,6 +50,7 @@ def check_gymnasium(subject: Subject) -> None:
         warnings.simplefilter("error")
         for part in subject.tolerated:
             warnings.filterwarnings("ignore", message=f"(?s).*{re.escape(part)}")
+        subject.budget.require_resets(_GYMNASIUM_RESETS, "Gymnasium's checker")
         env.unwrapped.action_space.seed(subject.seed)  # Gymnasium samples an action without seeding
         try:
             check_env(env.unwrapped, skip_render_check=env.unwrapped.spec is None)
@@ -194,7 +205,7 @@ def check_info_fresh(subject: Subject) -> None:
 def check_determinism(subject: Subject) -> None:
     """Whole episodes repeat on a second instance: observations, rewards, ends, and all of `info`."""
     with contextlib.closing(subject.build()) as env:
-        for seed, walk in zip(subject.seeds, subject.walks, strict=True):
+        for seed, walk in subject.budget.each(subject.recorded, "episodes"):
             again = replay(env, seed, actions_of(walk))
             require_same(
                 walk,
@@ -208,7 +219,7 @@ def check_determinism(subject: Subject) -> None:
 def check_episode_isolation(subject: Subject) -> None:
     """An episode does not depend on the episodes before it, nor on one that was left half-way."""
     with contextlib.closing(subject.build()) as env:
-        for seed, walk in reversed(list(zip(subject.seeds, subject.walks, strict=True))):
+        for seed, walk in subject.budget.each(subject.recorded[::-1], "episodes"):
             script = actions_of(walk)
             replay(env, seed, script[: len(script) // 2])
             again = replay(env, seed, script)
@@ -225,7 +236,7 @@ def check_task_replay(subject: Subject) -> None:
     if "task_id" not in subject.walks[0][0].snapshot:
         raise Skipped("info has no task_id")
     with contextlib.closing(subject.build()) as env:
-        for walk in subject.walks:
+        for walk in subject.budget.each(subject.walks, "tasks"):
             task_id = walk[0].snapshot["task_id"]
             again = begin(env, seed=subject.seed + 1_000_003, task_id=task_id)
             require_same(
@@ -244,7 +255,9 @@ def check_horizon(subject: Subject) -> None:
             raise Skipped("neither env.unwrapped.horizon nor a registered max_episode_steps")
         moment, steps = begin(env, seed=subject.seed), 0
         while not is_over(moment) and steps < min(horizon + 1, LONGEST_WALK):
+            subject.budget.looked_at = f"{steps} of {horizon} steps"
             moment, steps = act(env, NONSENSE), steps + 1
+        subject.budget.looked_at = ""
         if steps < horizon and moment.terminated:
             raise Skipped("text that is not understood ends the episode")
         if (moment.terminated, moment.truncated, steps) != (False, True, horizon):
@@ -270,15 +283,14 @@ def check_hostile_actions(subject: Subject) -> None:
         seed = subject.seed
         moment = begin(env, seed=seed)
         script: list[str] = []
-        texts = hostile_actions(subject.hostile_actions, seed=subject.seed, legal=legal_actions(moment)[:8])
-        for number, text in enumerate(texts):
+        texts = list(hostile_actions(subject.hostile_actions, seed=subject.seed, legal=legal_actions(moment)[:8]))
+        for number, text in subject.budget.each(list(enumerate(texts)), "hostile texts"):
             legal = legal_actions(moment)
             action = legal[number % len(legal)] if legal and number % 10 == 9 else text
             script.append(action)
             began = time.perf_counter()
             try:
-                with subject.given(action):
-                    moment = act(env, action)
+                moment = act(env, action)
             except Exception as error:
                 raise failure(
                     f"expected an ordinary step from action {action!r:.80}, got {type(error).__name__}: {error!s:.200}",
@@ -355,7 +367,8 @@ def check_vector(subject: Subject) -> None:
     """In a vector of environments every one plays as it does alone."""
     numbers = range(len(subject.walks))
     with contextlib.closing(gym.vector.SyncVectorEnv([subject.build] * 2)) as envs:
-        for pair in zip(numbers, [*numbers[1:], 0], strict=True):
+        pairs = list(zip(numbers, [*numbers[1:], 0], strict=True))
+        for pair in subject.budget.each(pairs, "pairs of episodes"):
             walks = [subject.walks[number] for number in pair]
             observations, _ = envs.reset(seed=[subject.seeds[number] for number in pair])
             # Up to the first end: from there the vector resets by its own rules.

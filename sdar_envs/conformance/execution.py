@@ -11,6 +11,8 @@ from .subject import Subject, failure
 from .walks import act, begin, is_over
 
 _DIGITS = 5000
+# By when these texts are through, as shares of the time of `hostile_actions`, which has others to send.
+_RUN_SHARE, _NUMBERS_SHARE = 0.25, 0.4
 # Marks that games ask for around an action, since what stands outside of them is not read.
 _WRAPPED = ("{}", "[{}]", "\\boxed{{{}}}", "<answer>{}</answer>", "#### {}", "{{{{{}}}}}")
 
@@ -31,8 +33,8 @@ def require_text_is_data(subject: Subject) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(subject.build()) as env:
         mark = Path(folder, "ran")
         moment = begin(env, seed=subject.seed)
-        for text in executable(mark):
-            with subject.given(text), contextlib.suppress(Exception):  # `hostile_actions` says what raises
+        for text in subject.budget.each(list(executable(mark)), "texts that might be run", share=_RUN_SHARE):
+            with contextlib.suppress(Exception):  # `hostile_actions` says what raises
                 moment = act(env, text)
             if mark.exists():
                 shown = text.replace(str(mark), "FILE")
@@ -52,11 +54,10 @@ def require_long_numbers(subject: Subject) -> None:
     """
     with contextlib.closing(subject.build()) as env:
         moment = begin(env, seed=subject.seed)
-        for form in _WRAPPED:
+        for form in subject.budget.each(_WRAPPED, "long numbers", share=_NUMBERS_SHARE):
             text = form.format("9" * _DIGITS)
             try:
-                with subject.given(text):
-                    moment = act(env, text)
+                moment = act(env, text)
             except Exception as error:
                 raise failure(
                     f"expected an ordinary step from {form.format(f'a number of {_DIGITS:,} digits')!r}, got "

@@ -14,6 +14,8 @@ from .walks import ConformanceError, Skipped, Walk, act, actions_of, begin, is_o
 _LONGEST = 40  # actions of an episode that members repeat
 _MEMBERS = 3  # at least: two with one seed, and one with a seed of its own
 _OTHER_SEED = 1_000_003
+# Shares of the time by which members are opened, as far as that can be foreseen, and have been played.
+_OPENING, _TURNS = 0.35, 0.65
 
 
 def check_group_shares_task(subject: Subject) -> dict[str, Any]:
@@ -24,9 +26,13 @@ def check_group_shares_task(subject: Subject) -> dict[str, Any]:
     walks = [walk[: _LONGEST + 1] for walk in _one_a_task(subject.walks)]
     if not walks:
         raise Skipped("info has no task_id; of sessions that share a seed `sessions` tells")
-    walks = walks[: max(1, subject.sessions // _MEMBERS)]
-    members = max(_MEMBERS, subject.sessions // len(walks))
-    played = _groups(subject, walks, members)
+    wanted = max(1, min(len(walks), subject.sessions // _MEMBERS))
+    played, turns = _groups(subject, walks[:wanted], max(_MEMBERS, subject.sessions // wanted))
+    walks, members = walks[: len(played)], len(played[0])
+    short = f"{turns} actions of each at most" if any(len(w) > turns + 1 for w in walks) else ""
+    few = f"{len(walks)} of {wanted} tasks" if len(walks) < wanted else ""
+    cut = ", ".join(filter(None, (few, short)))
+    walks = [walk[: turns + 1] for walk in walks]
     for group in played:
         for one, other in pairwise(group[:-1]):
             _require_member(one, other, "which share a seed", members * len(walks))
@@ -36,7 +42,11 @@ def check_group_shares_task(subject: Subject) -> dict[str, Any]:
             _require_member(group[0], walk, "one of which drew it by its seed", members * len(walks))
         except ConformanceError as error:  # elsewhere dice may be the seed's and not the task's
             raise promise(error.what, "Make the episode a function of the task id, whatever the seed") from error
-    return {"tasks": len(walks), "members": members, "told apart": _told_apart(subject, [group[0] for group in played])}
+    subject.budget.judged = True
+    subject.budget.looked_at = ", ".join(filter(None, (cut, "not at whether tasks are told apart")))
+    apart = _told_apart(subject, [group[0] for group in played])
+    subject.budget.looked_at = cut
+    return {"tasks": len(walks), "members": members, "told apart": apart}
 
 
 def _one_a_task(walks: Sequence[Walk]) -> list[Walk]:
@@ -53,23 +63,40 @@ def _task_of(walk: Walk) -> str:
     return str(walk[0].snapshot["task_id"])
 
 
-def _groups(subject: Subject, walks: Sequence[Walk], members: int) -> list[list[Walk]]:
+def _groups(subject: Subject, walks: Sequence[Walk], members: int) -> tuple[list[list[Walk]], int]:
     """Each task's members, all with the actions of its walk; every session takes its step before any takes the next.
 
-    The last member of a group has a seed of its own. Members of one group are no neighbours.
+    The last member of a group has a seed of its own. Members of one group are no neighbours. Where the first session
+    says that not all can be opened in time, there are fewer members, and fewer tasks.
+
+    Returns:
+        The groups, and how many actions every session had time for.
     """
+    budget = subject.budget
     with contextlib.ExitStack() as stack:
-        played: list[tuple[Any, Walk, list[str | None]]] = []
-        for member in range(members):
-            seed = subject.seed + (_OTHER_SEED if member == members - 1 else 0)
-            for walk in walks:
-                env = stack.enter_context(contextlib.closing(subject.build()))
-                played.append((env, [begin(env, seed=seed, task_id=_task_of(walk))], actions_of(walk)))
-        for at in range(1, max(len(walk) for walk in walks)):
+
+        def opened(walk: Walk, seed: int) -> tuple[Any, Walk, list[str | None]]:
+            env = stack.enter_context(contextlib.closing(subject.build()))
+            return env, [begin(env, seed=seed, task_id=_task_of(walk))], actions_of(walk)
+
+        began = budget.spent
+        played = [opened(walks[0], subject.seed)]
+        each = budget.spent - began
+        if each * len(walks) * members > _OPENING * budget.seconds:
+            members = _MEMBERS
+            walks = walks[: max(1, int(_OPENING * budget.seconds / (each * members)))]
+        for number in range(1, members * len(walks)):
+            last = number >= (members - 1) * len(walks)
+            played.append(opened(walks[number % len(walks)], subject.seed + (_OTHER_SEED if last else 0)))
+        turns = max(len(walk) for walk in walks) - 1
+        for at in range(1, turns + 1):
+            if not budget.has(_TURNS):
+                turns = at - 1
+                break
             for env, moments, script in played:
                 if at < len(script) and not is_over(moments[-1]):
                     moments.append(act(env, str(script[at])))
-    return [[moments for _, moments, _ in played[first :: len(walks)]] for first in range(len(walks))]
+    return [[moments for _, moments, _ in played[first :: len(walks)]] for first in range(len(walks))], turns
 
 
 def _require_member(one: Walk, other: Walk, which: str, sessions: int) -> None:

@@ -78,7 +78,8 @@ def check_declared_secret(subject: Subject) -> dict[str, Any]:
     with contextlib.closing(subject.build()) as env:
         modes = env.unwrapped.metadata.get("render_modes", [])
     with contextlib.closing(subject.build(render_mode="ansi") if "ansi" in modes else subject.build()) as env:
-        for seed, walk in zip(subject.seeds, subject.walks, strict=True):
+        budget = subject.budget
+        for seed, walk in budget.each(subject.recorded, "episodes", judged=False):
             moment: Moment | None = None
             for action in actions_of(walk):
                 with overheard() as (heard, printed):
@@ -89,7 +90,11 @@ def check_declared_secret(subject: Subject) -> dict[str, Any]:
                 _require_none(secrets, texts, moment.where())
                 if is_over(moment):
                     break
+            budget.judged = bool(looked_for)
+        seen = budget.looked_at
+        budget.looked_at = f"{seen or 'all episodes'}, but not all that hostile text provokes"
         _provoke(subject, env, secrets_now, looked_for)
+        budget.looked_at = seen
     if not looked_for:
         raise Skipped(
             "the declared secrets have fewer than 8 letters or digits, or are part of the instruction or of an "
@@ -118,8 +123,7 @@ def _provoke(subject: Subject, env: Env, secrets_now: Secrets, looked_for: set[s
         looked_for.update(before)
         with overheard() as (heard, printed):
             try:
-                with subject.given(str(action)):
-                    moment = act(env, action)
+                moment = act(env, action)
             except Exception as error:
                 said = _texts_of(error)
             else:
@@ -156,7 +160,7 @@ def check_counterfactual(subject: Subject) -> dict[str, Any]:
     if subject.variants is None:
         raise Skipped("no exchange of the secret was given (--variants): leaks in other words were not looked for")
     compared = 0
-    for seed in subject.seeds:
+    for seed in subject.budget.each(subject.seeds, "episodes"):
         with contextlib.closing(subject.variants(0)) as one, contextlib.closing(subject.variants(1)) as other:
             left, right = begin(one, seed=seed), begin(other, seed=seed)
             for _ in range(_TURNS):

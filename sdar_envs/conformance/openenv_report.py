@@ -78,7 +78,7 @@ def result_of(check_id: str, own: Sequence[CheckResult]) -> dict[str, Any]:
         "check_id": check_id,
         "status": worst,
         "measured": {result.name: {"status": str(result.status), **dict(result.measured)} for result in own},
-        "evidence": [f"{result.name}: {result.what}" for result in own if result.what],
+        "evidence": [f"{result.name}: {text}" for result in own for text in (result.what, result.looked_at) if text],
         "remediation": remedies[0] if remedies else None,
         "duration_s": sum(result.seconds for result in own),
     }

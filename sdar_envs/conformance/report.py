@@ -32,6 +32,7 @@ class CheckResult:
         remedy: What to mend.
         measured: Figures.
         blind: What this check cannot see, where that is not obvious.
+        looked_at: How much of what there is was looked at, and why no more; empty where all was.
     """
 
     name: str
@@ -41,6 +42,7 @@ class CheckResult:
     remedy: str = ""
     measured: Mapping[str, Any] = field(default_factory=dict)
     blind: str = ""
+    looked_at: str = ""
 
     @property
     def skipped(self) -> str:
@@ -57,7 +59,8 @@ class CheckResult:
         match self.status:
             case Status.HELD:
                 figures = ", ".join(f"{key} {_short(value)}" for key, value in self.measured.items())
-                return f"{head} {self.seconds:7.2f} s{'  ' + figures if figures else ''}"
+                only = f"\n{' ' * 11}looked at {self.looked_at}" if self.looked_at else ""
+                return f"{head} {self.seconds:7.2f} s{'  ' + figures if figures else ''}{only}"
             case Status.SKIPPED:
                 return f"{head} {self.what}"
         return f"{head} {self.what}\n{' ' * 11}remedy: {self.remedy}"
@@ -83,6 +86,11 @@ class ConformanceReport:
         """Names of the checks that ended so."""
         return [result.name for result in self.results if result.status is status]
 
+    @property
+    def cut_short(self) -> list[str]:
+        """Names of the checks that had no time to look at all there is."""
+        return [result.name for result in self.results if result.looked_at]
+
     def require(self) -> None:
         """Raise what the first failing check found; the message counts the others.
 
@@ -99,7 +107,8 @@ class ConformanceReport:
 
     def __str__(self) -> str:
         counts = ", ".join(f"{len(names)} {status}" for status in Status if (names := self.by_status(status)))
-        return "\n".join([self.env, *map(str, self.results), f"  {counts}"])
+        cut = len(self.cut_short)
+        return "\n".join([self.env, *map(str, self.results), f"  {counts}" + (f"; {cut} cut short" if cut else "")])
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

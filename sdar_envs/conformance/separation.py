@@ -13,10 +13,13 @@ import numpy as np
 
 from ..core import SPLITS
 from ..randomness import counted_generator
-from .subject import Subject, failure, require_same, strings_of
+from .subject import Env, Subject, failure, require_same, strings_of
 from .walks import Moment, Skipped, Walk, act, actions_of, begin, is_over, replay
 
 _LONGEST_SESSION = 40  # actions of an episode that sessions repeat
+_FEWEST_SESSIONS = 2
+# Shares of the time by which sessions are opened, have been played in turns, and in threads.
+_OPENING, _TURNS, _THREADS = 0.35, 0.65, 0.95
 _GRAM = 8  # words
 _NEAR = 0.9
 # Tasks may look alike whose hidden parts differ, so a few that do are counted and no failure.
@@ -25,11 +28,17 @@ _SHARED = 0.02
 
 def check_sessions(subject: Subject) -> dict[str, Any]:
     """Many environments of one process, stepped in turns and in threads, play as each does alone."""
+    budget = subject.budget
     walks = [walk[: _LONGEST_SESSION + 1] for walk in subject.walks]
-    chosen = [number % len(walks) for number in range(subject.sessions)]
     with contextlib.ExitStack() as stack:
-        envs = [stack.enter_context(contextlib.closing(subject.build())) for _ in chosen]
-        played: list[Walk] = [[begin(env, seed=subject.seeds[which])] for env, which in zip(envs, chosen, strict=True)]
+        envs: list[Env] = []
+        played: list[Walk] = []
+        for number in range(subject.sessions):
+            if number >= _FEWEST_SESSIONS and not budget.has(_OPENING):
+                break
+            envs.append(stack.enter_context(contextlib.closing(subject.build())))
+            played.append([begin(envs[-1], seed=subject.seeds[number % len(walks)])])
+        chosen = [number % len(walks) for number in range(len(envs))]
         scripts = [actions_of(walks[which]) for which in chosen]
 
         def turn(number: int, at: int) -> None:
@@ -38,28 +47,42 @@ def check_sessions(subject: Subject) -> dict[str, Any]:
                 walk.append(act(envs[number], str(script[at])))
 
         # In turns: every session takes its step before any takes the next; then whole episodes in threads.
-        for at in range(1, max(map(len, scripts))):
+        rounds = range(1, max(map(len, scripts)))
+        done = 0
+        for at in rounds:
+            if not budget.has(_TURNS):
+                break
             for number in range(len(chosen)):
                 turn(number, at)
+            done = at
         _require_alone(walks, chosen, played, "in turns with")
+        few = f"{len(envs)} of {subject.sessions} sessions" if len(envs) < subject.sessions else ""
+        short = f"{done} of {len(rounds)} actions in turns" if done < len(rounds) else ""
+        cut = ", ".join(filter(None, (few, short)))
+        budget.judged = done > 0
+        budget.looked_at = ", ".join(filter(None, (cut, "none in threads")))
 
         def episode(number: int) -> Walk:
             walk = [begin(envs[number], seed=subject.seeds[chosen[number]])]
             for action in scripts[number][1:]:
-                if is_over(walk[-1]):
+                if is_over(walk[-1]) or not budget.has(_THREADS):
                     break
                 walk.append(act(envs[number], str(action)))
             return walk
 
         with ThreadPoolExecutor(len(chosen)) as pool:
-            _require_alone(walks, chosen, list(pool.map(episode, range(len(chosen)))), "in threads beside")
+            threaded = list(pool.map(episode, range(len(chosen))))
+        _require_alone(walks, chosen, threaded, "in threads beside")
+        unfinished = sum(len(walk) < len(walks[which]) for which, walk in zip(chosen, threaded, strict=True))
+        late = f"{unfinished} cut off in threads" if unfinished else ""
+        budget.looked_at = ", ".join(filter(None, (cut, late)))
     return {"sessions": len(chosen)}
 
 
 def _require_alone(walks: Sequence[Walk], chosen: Sequence[int], played: Sequence[Walk], how: str) -> None:
     for which, walk in zip(chosen, played, strict=True):
         require_same(
-            walks[which],
+            walks[which][: len(walk)],  # one that was cut off for want of time is compared as far as it goes
             walk,
             f"an episode played {how} {len(chosen) - 1} others, and alone",
             "Keep all state of an episode in the instance: nothing in the class, the module or a file",
@@ -69,7 +92,7 @@ def _require_alone(walks: Sequence[Walk], chosen: Sequence[int], played: Sequenc
 def check_global_random(subject: Subject) -> None:
     """Resets and steps leave the random streams of the process alone, Python's and NumPy's, which are the caller's."""
     with contextlib.closing(subject.build()) as env:
-        for seed, walk in zip(subject.seeds, subject.walks, strict=True):
+        for seed, walk in subject.budget.each(subject.recorded, "episodes"):
             before = _streams()
             replay(env, seed, actions_of(walk))
             touched = [name for name, state in _streams().items() if state != before[name]]
@@ -116,20 +139,24 @@ def content_of(moment: Moment) -> str:
 
 def check_splits(subject: Subject) -> dict[str, Any]:
     """Tasks of one split are not tasks of another by their content, whatever their ids; near-duplicates are counted."""
-    contents: dict[str, dict[str, str]] = {}  # split -> hash of the content -> task id
-    grams: dict[str, list[set[str]]] = {}
-    for split in SPLITS:
-        with contextlib.closing(subject.build()) as env:
-            tasks_of = getattr(env.unwrapped, "task_ids", None)
-            if not callable(tasks_of):
-                raise Skipped("the environment does not enumerate tasks (task_ids(split))")
-            tasks = tasks_of(split)
-            picked = _some(tasks, subject.split_tasks, subject.seed)
-            contents[split], grams[split] = {}, []
-            for task in picked:
-                text = content_of(begin(env, task_id=task))
-                contents[split][hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()] = task
-                grams[split].append(_grams(text))
+    contents: dict[str, dict[str, str]] = {split: {} for split in SPLITS}  # split -> hash of the content -> task id
+    grams: dict[str, list[set[str]]] = {split: [] for split in SPLITS}
+    with contextlib.closing(subject.build()) as env:
+        tasks_of = getattr(env.unwrapped, "task_ids", None)
+        if not callable(tasks_of):
+            raise Skipped("the environment does not enumerate tasks (task_ids(split))")
+        picked = {split: _some(tasks_of(split), subject.split_tasks, subject.seed) for split in SPLITS}
+        # The splits in turn, so that there is something of each to compare where there is no time for all.
+        turns = [
+            (split, tasks[at])
+            for at in range(max(map(len, picked.values()), default=0))
+            for split, tasks in picked.items()
+            if at < len(tasks)
+        ]
+        for split, task in subject.budget.each(turns, "tasks", judged=False):
+            text = content_of(begin(env, task_id=task))
+            contents[split][hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()] = task
+            grams[split].append(_grams(text))
     near = shared = 0
     for first, second in (("train", "valid"), ("train", "test"), ("valid", "test")):
         both = contents[first].keys() & contents[second].keys()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
 
+from .budget import CHECK_SECONDS, RECORDING_SHARE, Budget
 from .walks import ConformanceError, Moment, PromiseError, Skipped, Walk, random_walk
 
 Env = gym.Env[Any, Any]
@@ -35,8 +36,7 @@ class Subject:
         sessions: Environments that play at once.
         floor_margin: By how much the oracle's success has to be above the random player's.
         split_tasks: How many tasks of each split are compared by content.
-        doing: The hostile action that the environment was given and has not answered yet, and when, in the seconds of
-            `time.monotonic`.
+        budget: The time of each check; `build` and `variants` make environments that keep to it.
         running: Name of the check that runs.
     """
 
@@ -54,33 +54,40 @@ class Subject:
     sessions: int = 32
     floor_margin: float = 0.1
     split_tasks: int = 60
-    doing: tuple[str, float] | None = None
+    budget: Budget = field(default_factory=lambda: Budget(CHECK_SECONDS))
     running: str = ""
 
     @property
     def seeds(self) -> range:
         """Reset seeds of the walked episodes."""
-        return range(self.seed, self.seed + self.episodes)
+        return range(self.seed, self.seed + len(self.walks))
 
     @cached_property
     def walks(self) -> list[Walk]:
-        """The recorded episodes, all on one instance."""
+        """The recorded episodes, all on one instance: fewer, and cut off, where the environment is slow."""
+        budget, walks = self.budget, list[Walk]()
         with contextlib.closing(self.build()) as env:
-            return [random_walk(env, seed, walk_seed=self.seed) for seed in self.seeds]
+            for number in range(self.episodes):
+                if walks and not budget.has(RECORDING_SHARE):
+                    break
+                part = (RECORDING_SHARE * budget.seconds - budget.spent) / (self.episodes - number)
+                end = budget.spent + part
+                ends = functools.partial(self._is_over, end)
+                walks.append(random_walk(env, self.seed + number, walk_seed=self.seed, ends=ends))
+        return walks
+
+    def _is_over(self, end: float) -> bool:
+        return self.budget.spent >= end
+
+    @property
+    def recorded(self) -> list[tuple[int, Walk]]:
+        """Reset seed and recorded episode."""
+        return list(zip(self.seeds, self.walks, strict=True))
 
     def moments(self) -> Iterator[Moment]:
         """Every call of every walk."""
         for walk in self.walks:
             yield from walk
-
-    @contextlib.contextmanager
-    def given(self, action: str) -> Iterator[None]:
-        """While the environment works on an action, so that a watcher knows which one it does not come back from."""
-        self.doing = (action, time.monotonic())
-        try:
-            yield
-        finally:
-            self.doing = None
 
     def require_privileged(self) -> None:
         """Skip the check when `info` has no privileged side."""

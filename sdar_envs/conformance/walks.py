@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ SCORE_KEYS = ("success", "score")
 
 # A walk gives up after so many steps when neither end nor truncation comes.
 LONGEST_WALK = 2_000
+# And no earlier than after so many, however slow the environment is.
+_SHORTEST_WALK = 5
 
 
 class ConformanceError(AssertionError):
@@ -110,12 +112,14 @@ def legal_actions(moment: Moment) -> list[str]:
     return [action for action in actions if isinstance(action, str) and "<" not in action]
 
 
-def random_walk(env: gym.Env[Any, Any], seed: int, *, walk_seed: int = 0) -> Walk:
-    """Play one episode of random legal actions and, one time in five, nonsense."""
+def random_walk(
+    env: gym.Env[Any, Any], seed: int, *, walk_seed: int = 0, ends: Callable[[], bool] = lambda: False
+) -> Walk:
+    """Play one episode of random legal actions and, one time in five, nonsense; it is left off where `ends` says so."""
     generator = counted_generator("conformance walk", walk_seed, seed)
     env.action_space.seed(seed)
     walk = [begin(env, seed=seed)]
-    while not is_over(walk[-1]) and len(walk) <= LONGEST_WALK:
+    while not is_over(walk[-1]) and len(walk) <= LONGEST_WALK and (len(walk) <= _SHORTEST_WALK or not ends()):
         legal = legal_actions(walk[-1])
         if generator.random() < 0.2:
             action = NONSENSE

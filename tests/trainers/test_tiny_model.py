@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainers.warm_start.tiny_model import TinyModelConfig, build_model, build_tokenizer, named_things, save_model
+from trainers.warm_start.tiny_model import (
+    TinyModelConfig,
+    build_model,
+    build_tokenizer,
+    named_things,
+    rare_words,
+    save_model,
+)
 
 CORPUS = [
     "You arrive at cabinet 1. On the cabinet 1, you see a apple 1, and a bread 2.",
@@ -43,6 +50,30 @@ def test_a_thing_is_never_merged_with_the_words_around_it():
 
 def test_things_are_the_words_that_the_corpus_numbers():
     assert named_things(CORPUS) == ["cabinet", "fridge", "apple", "bread"]
+
+
+KITCHENS = [
+    f"There is the {colour} {food} (cooked). There is the stove. take {colour} {food} from counter"
+    for colour, food in (("red", "onion"), ("white", "potato"), ("green", "apple"), ("red", "apple"))
+]
+
+
+def test_words_that_few_episodes_say_are_rare():
+    assert rare_words(KITCHENS, 0.5) == ["potato", "green", "onion", "white"]  # "red" and "apple" are in half of them
+    assert rare_words(KITCHENS, 0.6) == ["potato", "apple", "green", "onion", "white", "red"]
+    assert rare_words(KITCHENS, 0.0) == []
+
+
+def test_a_pair_of_names_that_was_never_shown_is_a_few_tokens_where_names_are_kept_apart():
+    def tokens(text: str, share: float) -> list[str]:
+        tokenizer = build_tokenizer(KITCHENS * 4, 400, apart=rare_words(KITCHENS, share))
+        return [tokenizer.decode([number]) for number in tokenizer(text, add_special_tokens=False)["input_ids"]]
+
+    shown, other = " take red onion from counter", " take white onion from counter"
+    assert tokens(other, 0.6) == [" take", " white", " onion", " from counter"]
+    assert tokens(shown, 0.6) == [" take", " red", " onion", " from counter"]
+    assert tokens(shown, 0.0) == [shown]
+    assert " onion" not in tokens(other, 0.0)
 
 
 def test_the_history_of_the_chat_template_keeps_its_prefix():

@@ -166,8 +166,9 @@ def test_the_cache_key_names_everything_the_weights_depend_on():
         cache_key(dataclasses.replace(ARGS, retrieval="all"), ENV, config),
         cache_key(dataclasses.replace(ARGS, append_history=True), ENV, config),
         cache_key(ARGS, ENV, dataclasses.replace(config, demonstrations=5)),
+        cache_key(ARGS, ENV, dataclasses.replace(config, model=TinyModelConfig(apart_below=0.5))),
     }
-    assert len(keys) == 7
+    assert len(keys) == 8
     assert cache_key(dataclasses.replace(ARGS, method="grpo", learning_rate=0.5), ENV, config) in keys
 
 

@@ -24,7 +24,7 @@ from .demonstrations import (
     rendered_texts,
     success_rate_of,
 )
-from .tiny_model import TinyModelConfig, build_model, build_tokenizer
+from .tiny_model import TinyModelConfig, build_model, build_tokenizer, rare_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -57,7 +57,12 @@ def wording_policies(
 
 
 def tokenizer_from(
-    demonstrations: Sequence[Demonstration], episodes: DemonstrationSource, worded: Policies, vocabulary: int
+    demonstrations: Sequence[Demonstration],
+    episodes: DemonstrationSource,
+    worded: Policies,
+    vocabulary: int,
+    *,
+    apart_below: float = 0.0,
 ) -> PreTrainedTokenizerFast:
     """The tokenizer of what the model will read and write.
 
@@ -66,9 +71,12 @@ def tokenizer_from(
         episodes: Where they come from: names further texts, and the least vocabulary that they need.
         worded: The agents that word them (`wording_policies`).
         vocabulary: Tokens at most, unless `episodes` asks for more.
+        apart_below: Words that less than this share of the demonstrations say are tokens of their own.
     """
     corpus = rendered_texts(demonstrations, worded.privileged_policy or worded.evaluator)
-    return build_tokenizer([*corpus, *episodes.texts()], max(vocabulary, episodes.vocabulary))
+    said = [" ".join([*(view.observation for view in each.views), *each.actions]) for each in demonstrations]
+    apart = rare_words(said, apart_below) if apart_below else ()
+    return build_tokenizer([*corpus, *episodes.texts()], max(vocabulary, episodes.vocabulary), apart=apart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +143,13 @@ def build_tiny(
         episodes: Where `demonstrations` come from.
         demonstrations: The played episodes.
         worded: The agents that word them.
-        size: Of the model; its `vocab_size` bounds the tokenizer.
+        size: Of the model; the tokenizer is made by its `vocab_size` and `apart_below`.
         teacher_context: As for `wording_policies`.
     """
     from ..methods import METHODS
     from ..rollout.policies import make_policies
 
-    tokenizer = tokenizer_from(demonstrations, episodes, worded, size.vocab_size)
+    tokenizer = tokenizer_from(demonstrations, episodes, worded, size.vocab_size, apart_below=size.apart_below)
     model = build_model(tokenizer, size, seed=args.seed)
     policies = make_policies(model, tokenizer, args, METHODS["grpo"], source, teacher_context)
     return BuiltModel(model, tokenizer, policies, demonstrations, source)

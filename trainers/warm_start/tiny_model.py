@@ -1,18 +1,22 @@
 """A tiny Qwen3-architecture model with random parameters, and its tokenizer: what the suite trains on two CPU cores.
 
 The tokenizer is a byte-level BPE whose merges may cross words, so that a whole phrase of a world's fixed wording
-("You arrive at") becomes one token. Names of things ("apple", "apple 1") are never merged with other text and become
-one token each. Any text can be encoded, byte by byte. The model knows only what the warm start teaches it.
+("You arrive at") becomes one token. Names of things that are numbered ("apple", "apple 1") are never merged with other
+text and become one token each. Where names are no numbered words ("the red onion (diced)"), they would be merged with
+what stands around them, and a combination that training never showed would fall into letters: there
+`TinyModelConfig.apart_below` keeps words apart that few episodes say. Any text can be encoded, byte by byte. The model
+knows only what the warm start teaches it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -33,9 +37,10 @@ CHAT_TEMPLATE = (
 
 @dataclass(frozen=True, slots=True)
 class TinyModelConfig:
-    """Size of the embedded model; the defaults make about 0.2 million parameters.
+    """Size of the embedded model and of its tokenizer; the defaults make about 0.2 million parameters.
 
     `init_std` is larger than a large model's 0.02: with 64 channels, small initial logits cost hundreds of steps.
+    Words that less than `apart_below` of the demonstrations say are not merged with others, see `rare_words`.
     """
 
     vocab_size: int = 640
@@ -47,17 +52,23 @@ class TinyModelConfig:
     intermediate_size: int = 192
     max_position_embeddings: int = 1024
     init_std: float = 0.1
+    apart_below: float = 0.0
+
+    def sizes(self) -> dict[str, Any]:
+        """What the model alone depends on, by the names of its configuration."""
+        return {name: value for name, value in asdict(self).items() if name not in ("init_std", "apart_below")}
 
 
 def tiny_shape() -> ModelShape:
     """The sizes of the embedded model, as estimates of memory and time take them."""
     from ..engine.model_shape import ModelShape
 
-    config = {**asdict(TinyModelConfig()), "model_type": "qwen3", "tie_word_embeddings": True}
+    config = {**TinyModelConfig().sizes(), "model_type": "qwen3", "tie_word_embeddings": True}
     return ModelShape.of_config(config, "the embedded tiny model")
 
 
 _NUMBERED = re.compile(r"([a-z]+) \d+")
+_WORD = re.compile(r"[A-Za-z]+")
 
 
 def named_things(corpus: Iterable[str]) -> list[str]:
@@ -66,12 +77,24 @@ def named_things(corpus: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (-len(name), name))
 
 
-def build_tokenizer(corpus: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
+def rare_words(episodes: Sequence[str], share: float) -> list[str]:
+    """Words that less than this share of the episodes say: names of things that differ between tasks, most of them.
+
+    What (nearly) every episode says is a world's fixed wording, which may become phrases; "onion" is there in some
+    episodes alone. Longest first, then alphabetical; none where the share is 0.
+    """
+    said = Counter(word for text in episodes for word in set(_WORD.findall(text)))
+    rare = {word for word, count in said.items() if count < share * len(episodes)}
+    return sorted(rare, key=lambda word: (-len(word), word))
+
+
+def build_tokenizer(corpus: Sequence[str], vocab_size: int, *, apart: Sequence[str] = ()) -> PreTrainedTokenizerFast:
     """Train the phrase-merging BPE on rendered prompts and actions.
 
     Args:
         corpus: Texts without role markers: message contents and actions, as the model will read and write them.
         vocab_size: Upper bound, special tokens and the 256 bytes included.
+        apart: Words that are not merged with others; each, with the blank before it, is a token where there is room.
 
     Raises:
         ValueError: `vocab_size` leaves no room beyond the bytes and special tokens.
@@ -90,6 +113,9 @@ def build_tokenizer(corpus: Sequence[str], vocab_size: int) -> PreTrainedTokeniz
         steps.append(pre_tokenizers.Split(Regex(thing), behavior="isolated"))
     # A line break and the end of a sentence end a phrase: merges across them would make whole prompts into tokens.
     steps.append(pre_tokenizers.Split(Regex(r"\n|(?<=[.:])(?= )"), behavior="isolated"))
+    if apart:
+        words = "|".join(map(re.escape, apart))
+        steps.append(pre_tokenizers.Split(Regex(rf" ?\b(?:{words})\b"), behavior="isolated"))
     steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
@@ -126,15 +152,13 @@ def build_model(tokenizer: PreTrainedTokenizerFast, config: TinyModelConfig, *, 
 
     from sdar_envs.randomness import counted_generator
 
-    sizes = asdict(config)
-    init_std = sizes.pop("init_std")
-    sizes["vocab_size"] = len(tokenizer)
+    sizes = config.sizes() | {"vocab_size": len(tokenizer)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(counted_generator("tiny-model", seed).integers(2**31)))
         model: PreTrainedModel = Qwen3ForCausalLM(
             Qwen3Config(
                 **sizes,
-                initializer_range=init_std,
+                initializer_range=config.init_std,
                 tie_word_embeddings=True,
                 attention_dropout=0.0,
                 rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},

@@ -149,7 +149,10 @@ def demonstrable(args: Options) -> Options:
 
 def cache_key(args: Options, env_id: str, config: WarmStartConfig) -> str:
     """Hash of everything a warm model depends on, 24 hexadecimal digits."""
-    parts = {**dependencies(args, env_id), "config": asdict(config)}
+    values = asdict(config)
+    if not config.model.apart_below:  # it came later, and models that were kept before are to be found
+        del values["model"]["apart_below"]
+    parts = {**dependencies(args, env_id), "config": values}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
