@@ -22,12 +22,12 @@ from benchmarks.measure import emit, parser, table
 DATA = Path(__file__).resolve().parents[1] / "docs" / "data" / "wrong_actions.json"
 MEASURE = "whole action"
 # Contexts in the order of the picture, and what they are called there.
-CONTEXTS = {"skill": "skill statements", "wrong_skill": "statements about something else", "plan": "the plan"}
+CONTEXTS = {"skill": "skill statements", "wrong_skill": "false statements", "plan": "the plan"}
 UNTRAINED, TRAINED = "untrained", "trained"
 TITLE = ("Does the teacher find the first wrong action", "less likely than right ones?")
 SCALE = "0.5: it knows nothing. 1: always. With 95 % intervals."
 # Over the columns, in the order of `CONTEXTS`.
-HEADINGS = (("It reads", "skill statements"), ("statements about", "something else"), ("", "the plan"))
+HEADINGS = (("It reads", "skill statements"), ("the same, made", "false statements"), ("", "the plan"))
 
 _STYLE = """
 text { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; fill: #1f2933 }
