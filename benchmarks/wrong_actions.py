@@ -27,7 +27,7 @@ UNTRAINED, TRAINED = "untrained", "trained"
 TITLE = ("Does the teacher find the first wrong action", "less likely than right ones?")
 SCALE = "0.5: it knows nothing. 1: always. With 95 % intervals."
 # Over the columns, in the order of `CONTEXTS`.
-HEADINGS = (("It reads", "skill statements"), ("the same, made", "false statements"), ("", "the plan"))
+HEADINGS = (("It reads", "skill statements"), ("", "false statements"), ("", "the plan"))
 
 _STYLE = """
 text { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; fill: #1f2933 }
