@@ -22,17 +22,20 @@ from benchmarks.measure import emit, parser, table
 DATA = Path(__file__).resolve().parents[1] / "docs" / "data" / "wrong_actions.json"
 MEASURE = "whole action"
 # Contexts in the order of the picture, and what they are called there.
-CONTEXTS = {"plan": "the plan", "skill": "skill statements", "wrong_skill": "statements about something else"}
+CONTEXTS = {"skill": "skill statements", "wrong_skill": "false statements", "plan": "the plan"}
 UNTRAINED, TRAINED = "untrained", "trained"
-TITLE = "Does the teacher find the first wrong action less likely than right ones?"
+TITLE = ("Does the teacher find the first wrong action", "less likely than right ones?")
+SCALE = "0.5: it knows nothing. 1: always. With 95 % intervals."
+# Over the columns, in the order of `CONTEXTS`.
+HEADINGS = (("It reads", "skill statements"), ("", "false statements"), ("", "the plan"))
 
 _STYLE = """
 text { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif; fill: #1f2933 }
 .card { fill: #ffffff } .name { font-weight: 600 } .soft { fill: #52606d; font-size: 13px }
-.grid { stroke: #d5dade } .half { stroke: #52606d; stroke-dasharray: 4 3 }
+.panel { fill: #f0f2f4 } .half { stroke: #52606d; stroke-dasharray: 4 3 }
 .trained { fill: #2f6fb3; stroke: #2f6fb3 } .untrained { fill: #ffffff; stroke: #c2570c }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 } .card { fill: #161b22 } .soft { fill: #9aa7b4 } .grid { stroke: #30363d }
+  text { fill: #e6edf3 } .card { fill: #161b22 } .soft { fill: #9aa7b4 } .panel { fill: #222932 }
   .half { stroke: #9aa7b4 } .trained { fill: #6cb0f5; stroke: #6cb0f5 }
   .untrained { fill: #161b22; stroke: #f0883e }
 }
@@ -78,59 +81,90 @@ def drawn(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]
                 yield context, reader, area
 
 
+def by_what_statements_say(worlds: Mapping[str, Mapping[str, Any]]) -> dict[str, list[tuple[str, str, dict[str, Any]]]]:
+    """The areas of each world, the one whose untrained model marks best given skill statements first."""
+    areas = {name: list(drawn(found)) for name, found in worlds.items()}
+
+    def told(name: str) -> float:
+        return next((area["value"] for *one, area in areas[name] if one == ["skill", UNTRAINED]), 0.0)
+
+    return {name: areas[name] for name in sorted(areas, key=told, reverse=True) if areas[name]}
+
+
+def counts_of(found: Mapping[str, Any]) -> str:
+    """How many of a world's episodes have a wrong action of the kind that is drawn; which one was first, all agree."""
+    kind = kind_of(found)
+    first = next(one[kind]["first"] for one in found["readers"][UNTRAINED].values() if kind in one)
+    return f"first {kind} in {sum(first.values()) - first.get('-1', 0)} of {found['episodes']}"
+
+
 def picture(worlds: Mapping[str, Mapping[str, Any]]) -> str:
-    """The picture as SVG."""
-    left, right, row = 250.0, 600.0, 24.0
-
-    def x(value: float) -> float:
-        return left + value * (right - left)
-
-    parts, y = [], 90.0
-    for name, found in worlds.items():
-        world = html.escape(name)
-        areas = list(drawn(found))
-        if not areas:
-            continue
-        counts = f"first {kind_of(found)}, {areas[0][2]['wrong']} of {found['episodes']} episodes"
-        parts.append(f'<text class="name" x="12" y="{y + 4:g}">{world}</text>')
-        parts.append(f'<text class="soft" x="{right:g}" y="{y + 4:g}" text-anchor="end">{counts}</text>')
-        contexts = list(dict.fromkeys(one[0] for one in areas))
-        end = y + row * len(contexts) + 11
-        parts.append(f'<line class="half" x1="{x(0.5):g}" y1="{y + 12:g}" x2="{x(0.5):g}" y2="{end:g}"/>')
-        for context in contexts:
-            y += row
-            label = CONTEXTS[context]
-            parts.append(f'<text class="soft" x="{left - 12:g}" y="{y + 4:g}" text-anchor="end">{label}</text>')
-            parts.append(f'<line class="grid" x1="{left:g}" y1="{y:g}" x2="{right:g}" y2="{y:g}"/>')
-            for _, reader, area in (one for one in areas if one[0] == context):
-                at = y + (-4 if reader == UNTRAINED else 4)
-                low, high = area["interval"] or (area["value"], area["value"])
-                said = f"{world}, {label}, {reader}: {area['value']:.2f} ({low:.2f} to {high:.2f})"
-                parts.append(
-                    f'<g class="{reader}" stroke-width="2"><title>{said}</title>'
-                    f'<line x1="{x(low):.1f}" y1="{at:g}" x2="{x(high):.1f}" y2="{at:g}"/>'
-                    f'<circle cx="{x(area["value"]):.1f}" cy="{at:g}" r="4.5"/></g>'
-                )
-        y += row + 14
-    bottom = y - 10
-    frame = [
-        f'<text class="name" x="12" y="27">{TITLE}</text>',
-        f'<text class="soft" x="{left:g}" y="{bottom + 18:g}" text-anchor="middle">0</text>',
-        f'<text class="soft" x="{x(0.5):g}" y="{bottom + 18:g}" text-anchor="middle">0.5: knows nothing</text>',
-        f'<text class="soft" x="{right:g}" y="{bottom + 18:g}" text-anchor="end">1: always</text>',
-        *(
-            f'<circle class="{reader}" stroke-width="2" cx="{at}" cy="50" r="4.5"/>'
-            f'<text x="{at + 12}" y="55">{said}</text>'
-            for reader, at, said in ((UNTRAINED, 20, "untrained"), (TRAINED, 118, "trained by SDAR"))
-        ),
-    ]
-    height = bottom + 34
+    """The picture as SVG: a row per world, a column per context; narrow, so that a phone does not shrink its text."""
+    parts, y = list(_heading()), _TOP
+    for name, areas in by_what_statements_say(worlds).items():
+        counts = counts_of(worlds[name])
+        parts.append(f'<text class="name" x="{_MARGIN}" y="{y}">{html.escape(name)}</text>')
+        parts.append(f'<text class="soft" x="{_WIDTH - _MARGIN}" y="{y}" text-anchor="end">{counts}</text>')
+        for column, context in enumerate(CONTEXTS):
+            own = [(reader, area) for of, reader, area in areas if of == context]
+            parts.extend(_panel(_left(column), y + 7, f"{name}, {CONTEXTS[context]}", own))
+        y += _ROW
+    for column in range(len(CONTEXTS)):
+        for value, said in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
+            at = _left(column) + _ends(value)
+            parts.append(f'<text class="soft" x="{at:g}" y="{y - 3}" text-anchor="middle">{said}</text>')
+    height = y + 10
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 620 {height:g}" width="620" height="{height:g}" '
-        'role="img" aria-labelledby="t"><title id="t">How often the teacher finds the first wrong action less likely '
-        f"than right ones of the same turn, by what it reads</title><style>{_STYLE}</style>"
-        f'<rect class="card" width="620" height="{height:g}"/>{"".join(frame + parts)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_SHOWN}" '
+        f'height="{round(height * _SHOWN / _WIDTH)}" role="img" aria-labelledby="t"><title id="t">How often the '
+        "teacher finds the first wrong action less likely than right ones of the same turn, by what it reads</title>"
+        f'<style>{_STYLE}</style><rect class="card" width="{_WIDTH}" height="{height}"/>{"".join(parts)}</svg>\n'
     )
+
+
+# In user units: a picture of `_WIDTH` is shown `_SHOWN` wide where there is room, and a little smaller on a phone.
+_WIDTH, _SHOWN, _MARGIN, _GAP = 420, 525, 10, 14
+_COLUMN = (_WIDTH - 2 * _MARGIN - 2 * _GAP) / 3
+_TOP, _ROW, _PANEL, _INSIDE, _DOT = 152, 56, 26, 7, 4
+
+
+def _left(column: int) -> float:
+    return _MARGIN + column * (_COLUMN + _GAP)
+
+
+def _ends(value: float) -> float:
+    """Where an area stands in its panel."""
+    return _INSIDE + value * (_COLUMN - 2 * _INSIDE)
+
+
+def _heading() -> Iterator[str]:
+    """The question, what the scale means, the two readers, and what each column is about."""
+    for line, words in enumerate(TITLE):
+        yield f'<text class="name" x="{_MARGIN}" y="{24 + 18 * line}">{words}</text>'
+    yield f'<text class="soft" x="{_MARGIN}" y="64">{SCALE}</text>'
+    for reader, at, said in ((UNTRAINED, _MARGIN + 5, "untrained"), (TRAINED, _MARGIN + 104, "trained by SDAR")):
+        yield f'<circle class="{reader}" stroke-width="2" cx="{at}" cy="82" r="{_DOT}"/>'
+        yield f'<text x="{at + 11}" y="87">{said}</text>'
+    for column, lines in enumerate(HEADINGS):
+        for line, words in enumerate(lines):
+            at = _left(column) + _COLUMN / 2
+            yield f'<text class="soft" x="{at:g}" y="{112 + 15 * line}" text-anchor="middle">{words}</text>'
+
+
+def _panel(left: float, top: float, said: str, areas: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
+    """A world given a context: each reader's area with its interval, around the line of a signal that knows nothing."""
+    half = left + _ends(0.5)
+    yield f'<rect class="panel" x="{left:g}" y="{top:g}" width="{_COLUMN:g}" height="{_PANEL}" rx="3"/>'
+    yield f'<line class="half" x1="{half:g}" y1="{top:g}" x2="{half:g}" y2="{top + _PANEL:g}"/>'
+    for reader, area in areas:
+        y = top + (8 if reader == UNTRAINED else _PANEL - 8)
+        low, high = area["interval"] or (area["value"], area["value"])
+        words = html.escape(f"{said}, {reader}: {area['value']:.2f} ({low:.2f} to {high:.2f})")
+        yield (
+            f'<g class="{reader}" stroke-width="2"><title>{words}</title>'
+            f'<line x1="{left + _ends(low):.1f}" y1="{y:g}" x2="{left + _ends(high):.1f}" y2="{y:g}"/>'
+            f'<circle cx="{left + _ends(area["value"]):.1f}" cy="{y:g}" r="{_DOT}"/></g>'
+        )
 
 
 def rows(worlds: Mapping[str, Mapping[str, Any]]) -> list[Sequence[object]]:

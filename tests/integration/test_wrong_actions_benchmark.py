@@ -90,3 +90,32 @@ def test_the_picture_names_what_it_shows(benchmark: ModuleType, stored: dict[str
     drawn = benchmark.picture(stored)
     assert len(re.findall("<circle", drawn)) == 2 + sum(len(list(benchmark.drawn(found))) for found in stored.values())
     assert all(f">{world}</text>" in drawn for world in stored)
+
+
+def test_the_picture_begins_with_the_world_whose_statements_mark_best(
+    benchmark: ModuleType, stored: dict[str, Any]
+) -> None:
+    areas = {
+        name: found["readers"]["untrained"]["skill"][benchmark.kind_of(found)]["areas"]["whole action"]["value"]
+        for name, found in stored.items()
+    }
+    drawn = re.findall(r'<text class="name" x="10" y="\d+">([^<]*)</text>', benchmark.picture(stored))
+    assert drawn[len(benchmark.TITLE) :] == sorted(areas, key=areas.__getitem__, reverse=True)
+
+
+def test_the_picture_counts_the_episodes_with_a_wrong_action(benchmark: ModuleType) -> None:
+    seller = {"loss": {"first": {"-1": 20, "0": 173, "1": 7}}}
+    assert (
+        benchmark.counts_of({"episodes": 200, "readers": {"untrained": {"plan": seller}}}) == "first loss in 180 of 200"
+    )
+    never_right = {"detour": {"first": {"0": 9}}}
+    found = {"episodes": 9, "readers": {"untrained": {"plan": {}, "skill": never_right}}}
+    assert benchmark.counts_of(found) == "first detour in 9 of 9"
+
+
+def test_a_phone_shrinks_the_picture_to_no_less_than_ten_pixels(benchmark: ModuleType, stored: dict[str, Any]) -> None:
+    drawn = benchmark.picture(stored)
+    (width,) = re.findall(r'viewBox="0 0 (\d+) ', drawn)
+    sizes = [int(size) for size in re.findall(r"(?:font|font-size): ?(\d+)px", drawn)]
+    assert len(sizes) == 2
+    assert min(sizes) * 340 / int(width) >= 10  # 340 pixels are what the site leaves on a phone of 375

@@ -309,3 +309,17 @@ def test_images_are_drawn_from_the_same_descriptions(tmp_path):
     assert first.startswith(b"\x89PNG") and len(first) > 10_000
     save_figures([figure], tmp_path / "figures")
     assert path.read_bytes() == first  # no time, no chance in it
+
+
+@pytest.mark.parametrize("integer", [True, False])
+def test_a_drawn_axis_of_turns_has_ticks_at_whole_numbers_only(integer: bool) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure as Canvas
+
+    from trainers.report.png import draw as draw_axes
+
+    points = ((0.0, 0.8), (1.0, 0.5), (2.0, 0.9))
+    panel = LinePanel("t", Axis("turn", integer=integer), Axis("area", low=0.0, high=1.0), (Line("a", 1, points),))
+    axes = Canvas(figsize=(5, 4)).subplots()
+    draw_axes(panel, axes)
+    assert all(float(tick).is_integer() for tick in axes.get_xticks()) is integer

@@ -143,20 +143,27 @@ def written(folder: Path, records: list[dict[str, Any]]) -> Path:
 
 
 @pytest.mark.parametrize(("key", "title"), [("first_wrong_turn", "wrong turn"), ("first_detour", "detour")])
-def test_a_figure_has_gaps_and_weights_areas_by_turn_and_says_the_areas(tmp_path: Path, key: str, title: str) -> None:
+def test_a_figure_has_gaps_and_weights_and_says_the_areas(tmp_path: Path, key: str, title: str) -> None:
     records = [*[record(1, [0.0, -4.0, 0.0], key=key)] * 5, *[record(-1, [0.0, 2.0, 0.0], key=key)] * 6]
     (figure,) = wrong_turns_figures(written(tmp_path, records))
-    whole, mean, lowest, decision, weight, by_turn = figure.panels
+    whole, mean, lowest, decision, weight = figure.panels  # and no areas by turn, of a single turn
     assert whole.lines[0].points[1] == (0.0, -4.0)
     assert figure.title == f"Around the first {title}"
     assert mean.lines[0].points == ((-1.0, 0.0), (0.0, -2.0), (1.0, 0.0))
     assert mean.lines[1].points == ((-1.0, 0.0), (0.0, 1.0), (1.0, 0.0))
     assert lowest.lines[0].points[1] == (0.0, -4.0) and decision.lines[0].points[1] == (0.0, -4.0)
     assert weight.lines[0].points[0] == (-1.0, 0.375)
-    assert [line.points for line in by_turn.lines] == [((1.0, 1.0),)] * 4 + [((1.0, 0.5),)]
     assert f"5 training episodes with a {title} and 6 without" in figure.caption
     assert "1.00 (1.00 to 1.00) for the mean gap," in figure.caption
     assert "0.50 (0.50 to 0.50) for the mean weight." in figure.caption
+
+
+def test_areas_are_drawn_by_turn_where_episodes_went_wrong_at_several(tmp_path: Path) -> None:
+    early, late = record(1, [0.0, -4.0, 0.0]), record(2, [0.0, 0.0, -4.0])
+    (figure,) = wrong_turns_figures(written(tmp_path, [*[early] * 5, *[late] * 5, *[record(-1, [0.0, 2.0, 0.0])] * 6]))
+    by_turn = figure.panels[-1]
+    assert by_turn.title == "Area by turn"
+    assert [line.points for line in by_turn.lines] == [((1.0, 1.0), (2.0, 1.0))] * 4 + [((1.0, 0.5), (2.0, 0.5))]
 
 
 def test_there_is_no_figure_of_worlds_that_do_not_say_of_evaluations_or_of_a_handful(tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def draw(panel: Panel, axes: Axes) -> None:
 
 
 def _lines(panel: LinePanel, axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_ylabel(one_line(panel.y.label))
     lines = [line for line in panel.lines if line.points]
     for line in lines:
@@ -143,6 +145,8 @@ def _lines(panel: LinePanel, axes: Axes) -> None:
     if panel.baseline is not None:
         axes.axhline(panel.baseline, color="#868f9b", lw=0.8, ls=":")
     axes.set_xlim(left=panel.x.low)
+    if panel.x.integer:
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     if panel.y.low is not None and all(y >= panel.y.low for line in lines for _, y in line.points):
         axes.set_ylim(bottom=panel.y.low)
     if panel.y.high is not None:  # panels that share it are compared by height

@@ -87,7 +87,11 @@ def _figure(key: str, records: Sequence[Mapping[str, Any]], wrong: int) -> Figur
         "under the curve of “lower marks it”, 0.50 for a signal that knows nothing, with 95 % intervals by task: "
         f"{', '.join(areas)}."
     )
-    return make_figure(name, title, caption, *panels, LinePanel("Area by turn", TURN, AREA, tuple(lines), baseline=0.5))
+    # A single turn has nothing to be compared with, and its area stands in the caption.
+    several = tuple(line for line in lines if len(line.points) > 1)
+    if several:
+        panels.append(LinePanel("Area by turn", TURN, AREA, several, baseline=0.5))
+    return make_figure(name, title, caption, *panels)
 
 
 def area_text(area: Area) -> str:
