@@ -45,6 +45,7 @@ def row_of(
     gaps = [gap for turn in turns for gap in turn]
     count = len(gaps)
     read = {"teacher": [behaviour + gap for gap in gaps], "hints": [behaviour + gap + 1 for gap in gaps]}
+    read["reflection"] = read["teacher"]
     read["wrong_skill"] = [behaviour] * count  # a wrong hint that changes nothing: the contrast is the gap
     row = WeighedRow(
         student=View([0] * (count + 1), list(range(1, count + 1))),
