@@ -30,7 +30,7 @@ from .rollout.selection import measure_progress, select_rows
 from .rollout.skill_bandit import SkillBandit
 from .run.log import RunLog
 from .run.run_state import RunState
-from .run.summary import rollout_metrics
+from .run.summary import rollout_metrics, sampled_tokens
 from .scoring.scorer import Scorer
 
 TOKEN_EPISODES = 2  # episodes per iteration whose tokens are logged one by one; of a game, with all its sides
@@ -174,8 +174,7 @@ def shown_episodes(rollouts: Sequence[Rollout]) -> set[int]:
 
 def _count(state: RunState, metrics: Mapping[str, Any], learned: Sequence[ScoredRow], resampled: Resampled) -> None:
     """Add an iteration's tokens and failed episodes to the state of the run."""
-    state.sampled_tokens += int(metrics.get("tokens/sampled", 0) + metrics.get("tokens/replaced", 0))
-    state.sampled_tokens += int(metrics.get("tokens/reflection", 0))
+    state.sampled_tokens += sampled_tokens(metrics)
     state.trained_tokens += sum(len(row.student.ids) for row in learned)
     state.failed_episodes += sum(rollout.episode.failed for rollout in resampled.rollouts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.base import Episode
@@ -51,6 +51,15 @@ def rollout_metrics(rollouts: Sequence[Rollout], rows: Sequence[SampledRow], *, 
     for fault in sorted({str(rollout.fault) for rollout in rollouts if rollout.episode.failed and rollout.fault}):
         metrics[f"episodes/failed_{fault}"] = sum(str(rollout.fault) == fault for rollout in rollouts)
     return {measured_name(name, view) if name in OUTCOMES else name: value for name, value in metrics.items()}
+
+
+def sampled_tokens(metrics: Mapping[str, Any]) -> int:
+    """Tokens that a policy has sampled in an iteration of training, by the metrics of the iteration.
+
+    Those of groups that gave way to others (dynamic sampling) and of texts for its own teacher are among them.
+    """
+    kinds = ("tokens/sampled", "tokens/replaced", "tokens/reflection")
+    return sum(int(metrics.get(kind) or 0) for kind in kinds)
 
 
 def game_metrics(played: Sequence[Episode]) -> dict[str, float]:

@@ -17,6 +17,7 @@ from ..config import SDARConfig
 from ..evaluation.evaluation_set import EvaluationSet
 from ..rollout.environments import EnvironmentSource
 from ..run.directory import read_identity, read_json_lines
+from ..run.summary import sampled_tokens
 from .collapse import collapses_of
 from .fixed_opponents import read_games
 from .plan_records import Job
@@ -196,10 +197,10 @@ def _cumulative(trained: Mapping[int, int]) -> dict[int, int]:
 
 
 def _sampled_tokens(lines: Sequence[Mapping[str, Any]]) -> dict[int, int]:
-    """Tokens that the student has sampled in training up to each iteration, replaced groups included."""
+    """Tokens that the student has sampled in training up to each iteration."""
     total, sums = 0, {0: 0}
     for line in sorted(lines, key=lambda line: int(line["step"])):
-        total += int((line.get("tokens/sampled") or 0) + (line.get("tokens/replaced") or 0))
+        total += sampled_tokens(line)
         sums[int(line["step"])] = total
     return sums
 
