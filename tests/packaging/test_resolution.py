@@ -5,6 +5,7 @@ Only metadata is asked of the index: nothing is installed, and nothing large is 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from pages import ROOT
 pytestmark = pytest.mark.network
 pytest.importorskip("uv", reason="uv is in the `resolution` dependency group: tox -e resolution")
 
+# Extras that constraints.txt knows; the others have environments of their own.
+DOCUMENTED = ("lora", "web", "report", "parquet", "tensorboard", "examples", "reference", "adam8bit", "gguf")
 # Stack -> the oldest Python that it takes.
 STACKS = {"verl==0.9.1": "3.11", "skyrl==0.4.0": "3.12", "skyrl-gym==0.4.0": "3.11", "verifiers==0.4.0": "3.11"}
 
@@ -67,6 +70,23 @@ def test_openenv_and_verifiers_want_two_environments(wheel: Path, tmp_path: Path
     both = ("verifiers==0.4.0", f"sdar-envs[openenv] @ {wheel.as_uri()}")
     chosen, said = resolved(tmp_path, "3.11", *both)
     assert not chosen and "mcp" in said
+
+
+def constrained(folder: Path, python: str, constraints: str) -> subprocess.CompletedProcess[str]:
+    """What `pip install -c constraints.txt -e ".[...]"` chooses on a Python."""
+    (folder / "constraints.txt").write_text(constraints, encoding="utf-8")
+    extras = [word for extra in DOCUMENTED for word in ("--extra", extra)]
+    return uv("pip", "compile", ROOT / "pyproject.toml", *extras, "-c", folder / "constraints.txt",
+              "--python-version", python, "--quiet")  # fmt: skip
+
+
+def test_the_constraints_fit_the_oldest_python_that_is_promised(tmp_path: Path) -> None:
+    """Debian 12 has 3.11.2, and a release that wants a later 3.11 is no release for people who follow the README."""
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    done = constrained(tmp_path, "3.11.0", constraints)
+    assert done.returncode == 0 and "gymnasium==" in done.stdout, done.stderr
+    newer = re.sub(r"^soupsieve==.*$", "soupsieve==4.1.1", constraints, flags=re.MULTILINE)  # wants 3.11.5
+    assert newer != constraints and constrained(tmp_path, "3.11.0", newer).returncode != 0
 
 
 @pytest.mark.parametrize("extra", ["", "[faiss]", "[openenv]"])
