@@ -14,6 +14,7 @@ from .walks import ConformanceError, Skipped, Walk, act, actions_of, begin, is_o
 _LONGEST = 40  # actions of an episode that members repeat
 _MEMBERS = 3  # at least: two with one seed, and one with a seed of its own
 _OTHER_SEED = 1_000_003
+_MORE = 6  # further seeds, by whose tasks a small world, in which two tasks may well be alike, is told from one task
 # Shares of the time by which members are opened, as far as that can be foreseen, and have been played.
 _OPENING, _TURNS = 0.35, 0.65
 
@@ -116,29 +117,45 @@ def _told_apart(subject: Subject, walks: Sequence[Walk]) -> int:
     """
     if len(walks) < 2:
         return 0
-    apart = _differing(subject, walks)
+    others = [_task_of(walk) for walk in [*walks[1:], walks[0]]]
+    apart = _differing(subject, walks, others)
     if apart:
         return apart
     try:
         winning = [oracle_walk(subject, subject.seed, task_id=_task_of(walk)) for walk in walks]
     except Skipped:
         return 0
-    apart = _differing(subject, winning)
-    if not apart and all(won(walk) > 0.0 for walk in winning):
+    apart = _differing(subject, winning, others)
+    if apart or any(won(walk) <= 0.0 for walk in winning):
+        return apart
+    more = _further_tasks(subject, {_task_of(walk) for walk in walks})
+    apart = _differing(subject, [winning[0]] * len(more), more)
+    if not apart:
         raise failure(
-            f"expected another task under another id, got the same episode {len(walks)} times, also with the actions "
-            f"that win: {_task_of(walks[0])!r}, {_task_of(walks[1])!r}",
+            f"expected another task under another id, got the same episode under {len(walks) + len(more)} ids, also "
+            f"with the actions that win: {', '.join(map(repr, [*map(_task_of, walks), *more][:3]))}",
             "Make the task from its id, or give one task one id",
         )
     return apart
 
 
-def _differing(subject: Subject, walks: Sequence[Walk]) -> int:
-    """How many walks go another way where the next walk's task is played with their actions."""
+def _further_tasks(subject: Subject, known: set[str]) -> list[str]:
+    """Ids that further seeds draw, without those that are known."""
+    drawn: list[str] = []
+    with contextlib.closing(subject.build()) as env:
+        for number in range(1, _MORE + 1):
+            task_id = begin(env, seed=subject.seed + _OTHER_SEED + number).snapshot.get("task_id")
+            if isinstance(task_id, str) and task_id and task_id not in known and task_id not in drawn:
+                drawn.append(task_id)
+    return drawn
+
+
+def _differing(subject: Subject, walks: Sequence[Walk], task_ids: Sequence[str]) -> int:
+    """How many walks go another way where another task, one for each, is played with their actions."""
     count = 0
     with contextlib.closing(subject.build()) as env:
-        for walk, following in zip(walks, [*walks[1:], walks[0]], strict=True):
-            moments = [begin(env, seed=subject.seed, task_id=_task_of(following))]
+        for walk, task_id in zip(walks, task_ids, strict=True):
+            moments = [begin(env, seed=subject.seed, task_id=task_id)]
             for action in actions_of(walk)[1:]:
                 if is_over(moments[-1]):
                     break
