@@ -139,9 +139,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _mutant(
         "reflection: its tokens are not counted in the run's",
-        ITERATION,
-        'state.sampled_tokens += int(metrics.get("tokens/reflection", 0))',
-        "state.sampled_tokens += 0",
+        "trainers/run/summary.py",
+        'kinds = ("tokens/sampled", "tokens/replaced", "tokens/reflection")',
+        'kinds = ("tokens/sampled", "tokens/replaced")',
         "tests/integration/test_reflection_runs.py",
     ),
     _mutant(
