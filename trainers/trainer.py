@@ -2,6 +2,7 @@
 
 This file holds the order of the steps; each step is in the folder of its name (`rollout` holds the first two, `methods`
 and `maths` the fourth, `engine` the fifth). Nothing here depends on a method's name.
+It is long for one reason: making a trainer names every part of it once, and so has that order in one place.
 """
 
 from __future__ import annotations

@@ -82,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show both prompts."""
     from ..rollout.environments import EnvironmentSource
-    from .inspection import inspect_prompts, tokenizer_of, writes_for_teacher
+    from .inspected_writer import writes_for_teacher
+    from .inspection import inspect_prompts, tokenizer_of
     from .players import environment_of, say_trust
 
     if options.turns < 1:

@@ -15,12 +15,14 @@ from agents.sampling.scripted import ScriptedSampler
 from agents.teacher import split_privilege
 from sdar_envs.model_files import load_tokenizer
 
+from .inspected_writer import Writer, said_of
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from agents.base import Action, Turn, View
     from agents.chat import ChatAgent
-    from agents.sampling.base import Sample, Sampler, SampleRequest
+    from agents.sampling.base import Sampler
     from agents.teacher import Teacher, TeacherReading
     from sdar_envs.privileged import Privileged, StudentView
 
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from ..rollout.policies import Policies, TeacherContext
 
 Decode = Callable[[Sequence[int]], str]
-
-PLACEHOLDER = "here stands what the policy writes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +70,6 @@ class Inspection:
     notes: tuple[str, ...]
     turns: int
     asked: str = ""
-
-
-def writes_for_teacher(config: SDARConfig) -> bool:
-    """Whether a teacher of this configuration reads what the policy writes, so that a model is needed to show it."""
-    from ..methods import get_method
-
-    views = get_method(config.method).teacher_views or ("teacher",)
-    return bool({*views, *(split_privilege(config.privilege) if "teacher" in views else ())} & {*WRITTEN})
 
 
 def tokenizer_of(
@@ -167,44 +159,6 @@ class Demonstrator:
         return self._student.act(views)
 
 
-class _Writer:
-    """The sampler that writes a teacher's texts here: of a model, or a placeholder; remembers what was asked."""
-
-    def __init__(self, policies: Policies, model: Any, config: SDARConfig) -> None:
-        from agents.chat import end_ids
-        from agents.sampling.local import BatchSampler
-
-        self.asked: list[Sequence[int]] = []
-        self._renderer = policies.renderer
-        self._sampler = None
-        if model is not None and policies.reflection is not None:
-            limits = policies.reflection
-            self._sampler = BatchSampler(
-                model,
-                end_ids=end_ids(policies.renderer, model),
-                pad_id=policies.renderer.pad_id,
-                temperature=config.temperature,
-                max_completion_length=limits.tokens,
-                max_context=limits.prompt + limits.tokens,
-                decode=policies.renderer.decode,
-            )
-
-    def sample(self, requests: Sequence[SampleRequest]) -> list[Sample]:
-        """What the model writes, or the placeholder, for each request."""
-        from agents.sampling.base import Sample
-
-        self.asked += [request.prompt_ids for request in requests]
-        if self._sampler is not None:
-            return self._sampler.sample(requests)
-        ids = tuple(self._renderer.encode_completion(PLACEHOLDER))
-        return [Sample(ids, (0.0,) * len(ids), (0.0,) * len(ids), truncated=False) for _ in requests]
-
-    def release(self, slots: Sequence[int]) -> None:
-        """Forget slots."""
-        if self._sampler is not None:
-            self._sampler.release(slots)
-
-
 def inspect_prompts(
     source: EnvironmentSource,
     tokenizer: PreTrainedTokenizerBase,
@@ -271,7 +225,7 @@ def inspect_prompts(
         raise ValueError(f"no prompt fits max_prompt_length {config.max_prompt_length}: raise it")
     asked = ""
     if policies.reflection is not None:
-        writer = _Writer(policies, model, config)
+        writer = Writer(policies, model, config)
         reflector = Reflector.of(cast("Sampler", writer), policies.readers, config, policies.reflection)
         assert reflector is not None, "limits are made where a teacher reads what the policy writes"
         reflector.write([rollout, *others], 0)
@@ -390,7 +344,7 @@ def _of_episodes(
             continue
         told = known[name][0]
         if teacher.privilege in WRITTEN:
-            notes.append(_of_policy(teacher.privilege, {} if told is None else told.reveal(), turns, written))
+            notes.append(said_of(teacher.privilege, {} if told is None else told.reveal(), turns, written))
         elif told is None:
             notes.append(
                 f"NO TEXT: {teacher.privilege} has nothing to tell here, since a second attempt by the environment's "
@@ -403,25 +357,6 @@ def _of_episodes(
         else:
             notes.append(f"the verdict is on these {turns} turns; in a run it is on the whole episode")
     return notes
-
-
-def _of_policy(privilege: str, told: Mapping[str, Any], turns: int, written: bool) -> str:
-    """How a text that the policy writes came about here."""
-    what = (
-        f"these {turns} turns" if privilege == "reflection" else f"these {turns} turns and a second attempt by the plan"
-    )
-    if privilege not in told:
-        instead = "the verdict on these turns" if told else "nothing"
-        return (
-            f"NO TEXT of {privilege}: there was none to write (all attempts end alike), or what the model wrote is of "
-            f"no use; the teacher is told {instead}"
-        )
-    if written:
-        return f"the text of {privilege} was written by this model, on {what}; in a run it is on whole episodes"
-    return (
-        f"the text of {privilege} is a placeholder, since no model is loaded: --model with a run directory or a model "
-        "has it written"
-    )
 
 
 def _notes(
