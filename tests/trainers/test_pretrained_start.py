@@ -107,6 +107,17 @@ def test_the_loss_is_the_mean_over_action_tokens_and_reads_no_observation() -> N
     assert cloner.step() == pytest.approx(wanted, rel=1e-5)
 
 
+@pytest.mark.parametrize(("amx", "avx512_bf16"), [(True, False), (False, True), (False, False)])
+def test_products_are_in_bfloat16_where_the_processor_multiplies_it(
+    amx: bool, avx512_bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    with FineTuningConfig().precision(torch.device("cpu")):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if amx or avx512_bf16 else torch.float32)
+
+
 def test_only_what_requires_gradients_is_trained() -> None:
     model = tiny_model("qwen2")
     for name, parameter in model.named_parameters():

@@ -120,7 +120,7 @@ class FineTuningConfig:
         max_grad_norm: Where gradients are clipped.
         micro_batch_tokens: Padded tokens per forward pass.
         autocast: Matrix products in bfloat16 with float32 weights: ``auto`` where the hardware multiplies bfloat16
-            matrices itself (GPUs, CPUs with AMX), ``on`` or ``off``.
+            numbers itself (GPUs, CPUs with AMX or AVX-512's BF16), ``on`` or ``off``.
     """
 
     batch_size: int = 4
@@ -163,12 +163,12 @@ class FineTuningConfig:
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for products of bfloat16 matrices."""
+    """Whether a device has instructions for products of bfloat16 numbers; emulated ones are slower than float32."""
     import torch
 
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 class Cloner:
