@@ -67,12 +67,17 @@ def random_rows(count: int, tokens: int, vocabulary: int) -> list[ScoredRow]:
 
 
 class Workload:
-    """One iteration's scoring and learning, piece by piece."""
+    """One iteration's scoring and learning, piece by piece.
 
-    def __init__(self, rows: int, tokens: int, budget: int) -> None:
-        size = TinyModelConfig()
-        self.root = PolicyModel(random_model(size))
-        self.rows = random_rows(rows, tokens, size.vocab_size)
+    Args:
+        model: A causal language model.
+        rows: Transcripts, from `random_rows`.
+        budget: Padded tokens of a micro-batch.
+    """
+
+    def __init__(self, model: Any, rows: list[ScoredRow], budget: int) -> None:
+        self.root = PolicyModel(model)
+        self.rows = rows
         self.config = SDARConfig(distill_coef=0.3, beta=0.1, micro_batch_tokens=budget)
         self.rows = [
             advanced(
@@ -154,8 +159,9 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     results = []
+    size = TinyModelConfig()
     for budget in chosen.micro_batch_tokens:
-        workload = Workload(chosen.rows, chosen.tokens, budget)
+        workload = Workload(random_model(size), random_rows(chosen.rows, chosen.tokens, size.vocab_size), budget)
         works: dict[str, Callable[[], object]] = {
             "teacher": workload.teacher,
             "reference": workload.reference,

@@ -121,6 +121,17 @@ def test_scoring_reports_every_budget(printed_by: Callable[..., dict[str, Any]])
     assert all(set(entry["cpu_seconds"]) == {"teacher", "reference", "update grpo", "update sdar"} for entry in budgets)
 
 
+def test_bfloat16_is_compared_with_float32_for_each_piece_of_work(
+    printed_by: Callable[..., dict[str, Any]], peer_model: Path
+) -> None:
+    size = ("--rows", 3, "--tokens", 40, "--micro-batch-tokens", 64, "--sizes", 8, 3, 2, "--repeats", 1)
+    figures = printed_by("bfloat16", "--model", peer_model, *size, "--json")["figures"]
+    assert list(figures) == ["score", "forward and backward", "sample", "warm-start step"]
+    for found in figures.values():
+        assert found["tokens"] > 0
+        assert found["ratio"] == pytest.approx(found["bfloat16"] / found["float32"])
+
+
 def test_the_house_reports_steps_resets_and_plans(printed_by: Callable[..., dict[str, Any]]) -> None:
     figures = printed_by("household_env", "--size", "small", "--steps", 30, "--json")["figures"]
     modes = [f"{rooms}, {side} privileged" for rooms in ("all rooms", "kitchens") for side in ("with", "without")]
