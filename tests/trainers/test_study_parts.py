@@ -22,7 +22,7 @@ from trainers.study.plan import make_plan, read_plan
 from trainers.study.plan_records import Job, Plan, StudyError
 from trainers.study.records import load_study, save_record
 from trainers.study.result_records import Tuned, TunedArm, Warm
-from trainers.study.runner import State, Task
+from trainers.study.runner import State, Task, tasks_of
 from trainers.study.study_dir import prepare
 from trainers.study.tuning import choose, save_tuned, trial_jobs, untuned
 from trainers.study.worker import run_warm_start
@@ -190,6 +190,28 @@ def test_the_command_tunes_and_runs_a_part_and_says_what_is_left(
     assert main(["study", "run", str(path), "--only", "size=small", "kl=strong"]) == 0
     assert "not tuned: grpo-small." in " ".join(capsys.readouterr().out.split())
     assert len(load_study(path).results) == 4
+
+
+def test_a_warm_start_is_made_only_where_a_run_is_missing(tmp_path: Path) -> None:
+    """A merged study has results without the models that they began from."""
+    _, jobs = prepare(tmp_path, plan(seeds=2))
+
+    def warm() -> set[str]:
+        tasks = tasks_of(tmp_path, "jobs", list(jobs.values()))
+        assert [task.name for task in tasks][-len(jobs) :] == [job.key for job in jobs.values()]
+        return {task.name for task in tasks} - {job.key for job in jobs.values()}
+
+    needed = {seed: {f"warm-{job.warm_key}" for (_, own), job in jobs.items() if own == seed} for _, seed in jobs}
+    first, *others = needed
+    assert others and warm() == set().union(*needed.values())
+    for (_, seed), job in jobs.items():
+        if seed == first:
+            finish(tmp_path, job, 0.3)
+    assert warm() == set().union(*(needed[seed] for seed in others))
+    result = tmp_path / "jobs" / jobs["grpo[size=large]", first].key / "result.json"
+    result.write_text('{"half')
+    again = warm()
+    assert f"warm-{jobs['grpo[size=large]', first].warm_key}" in again and not result.exists()
 
 
 # --- pretrained models ---

@@ -110,14 +110,17 @@ def tasks_of(
     keep_checkpoints: bool = False,
     keep_episodes: bool = False,
 ) -> list[Task]:
-    """The tasks of `jobs`: their warm starts first, then the jobs, each once, in the order given."""
+    """The tasks of `jobs`: the warm starts that unfinished ones need, then the jobs, each once, in the order given.
+
+    A study that was merged has results without the models that they began from, and goes on without making those anew.
+    """
     keep = ["--keep-checkpoints"] * keep_checkpoints + ["--keep-episodes"] * keep_episodes
     where = [] if cache is None else ["--cache-dir", str(cache)]
     cached = cache or study
     by_key = {job.key: job for job in jobs}
     warm: dict[str, Job] = {}
     for job in by_key.values():
-        if job.warm_key is not None:
+        if job.warm_key is not None and not _is_whole(study / folder / job.key / "result.json"):
             warm.setdefault(job.warm_key, job)
     tasks = []
     for key, job in warm.items():
@@ -135,7 +138,7 @@ def tasks_of(
         )
     for key, job in by_key.items():
         place = study / folder / key
-        needs = [f"warm-{job.warm_key}"] if job.warm_key is not None else []
+        needs = [f"warm-{job.warm_key}"] if job.warm_key in warm else []
         tasks.append(
             Task(
                 name=key,
@@ -174,12 +177,16 @@ def _progress_of(metrics: Path) -> Callable[[], int]:
 
 def is_done(task: Task) -> bool:
     """Whether the task's file is there and can be read; a damaged one is removed, so that the task runs again."""
-    if not task.done.is_file():
+    return _is_whole(task.done)
+
+
+def _is_whole(path: Path) -> bool:
+    if not path.is_file():
         return False
     try:
-        read_json(task.done)
+        read_json(path)
     except DamagedFileError:
-        task.done.unlink()
+        path.unlink()
         return False
     return True
 
