@@ -5,7 +5,7 @@
 One model with random weights, held once in float32 and once in bfloat16 as a run with ``bf16`` holds it, reads, learns
 from and samples random tokens; a cloning step has float32 weights and makes its products in one or the other, as a warm
 start does. Processors that multiply bfloat16 numbers have ``avx512_bf16`` or ``amx_bf16`` among the flags of
-``/proc/cpuinfo``; on others bfloat16 is slower. An optimiser's own step is not in these figures.
+``/proc/cpuinfo``; on others bfloat16 is slower. A cloning step ends with the optimiser's; the other pieces have none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from agents.base import View
 from trainers.warm_start.behaviour_cloning import Cloner, FineTuningConfig
 
 from .decode import play, sampler_of
@@ -48,7 +47,7 @@ def works_of(
     sampler = sampler_of(held, turns=TURNS, sizes=sizes)
     sampling: dict[str, Any] = {"episodes": rows, "turns": TURNS, "sizes": sizes, "vocabulary": vocabulary}
     tuning = FineTuningConfig(autocast="on" if precision == "bfloat16" else "off")
-    views = [View(row.student.ids, row.student.loss_positions) for row in made][: tuning.batch_size]
+    views = [row.student for row in made[: tuning.batch_size]]
     cloner = Cloner(copy.deepcopy(model), views, tuning, key=("benchmarks.bfloat16",), pad_id=0)
     works: dict[str, Callable[[], object]] = {
         "score": workload.reference,

@@ -132,6 +132,21 @@ def test_bfloat16_is_compared_with_float32_for_each_piece_of_work(
         assert found["ratio"] == pytest.approx(found["bfloat16"] / found["float32"])
 
 
+def test_both_precisions_read_and_clone_the_same_rows_up_to_rounding(peer_model: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from benchmarks.bfloat16 import works_of
+
+    model = AutoModelForCausalLM.from_pretrained(peer_model).float().eval()
+    size: dict[str, Any] = {"rows": 3, "tokens": 40, "budget": 64, "sizes": (8, 3, 2)}
+    exact, rounded = (works_of(model, name, **size)[0] for name in ("float32", "bfloat16"))
+    scores: list[Any] = [works["score"]() for works in (exact, rounded)]
+    for own, other in zip(*scores, strict=True):
+        assert own != other and other == pytest.approx(own, rel=0.05)
+    losses = [works["warm-start step"]() for works in (exact, rounded)]
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
 def test_the_house_reports_steps_resets_and_plans(printed_by: Callable[..., dict[str, Any]]) -> None:
     figures = printed_by("household_env", "--size", "small", "--steps", 30, "--json")["figures"]
     modes = [f"{rooms}, {side} privileged" for rooms in ("all rooms", "kitchens") for side in ("with", "without")]

@@ -118,28 +118,11 @@ def tasks_of(
     where = [] if cache is None else ["--cache-dir", str(cache)]
     cached = cache or study
     by_key = {job.key: job for job in jobs}
-    warm: dict[str, Job] = {}
-    for job in by_key.values():
-        if job.warm_key is not None and not _is_whole(study / folder / job.key / "result.json"):
-            warm.setdefault(job.warm_key, job)
-    tasks = []
-    for key, job in warm.items():
-        tasks.append(
-            Task(
-                name=f"warm-{key}",
-                arm="warm start",
-                seed=job.seed,
-                arguments=[str(study), folder, job.key, "--warm-start", *where],
-                done=cached / WARM_FOLDER / key / "warm_start.json",
-                lock=warm_lock(cached, key),
-                log=study / WARM_FOLDER / f"{key}.log",
-                steps=60,  # about what a warm start of the tiny model costs, in iterations
-            )
-        )
+    runs = []
     for key, job in by_key.items():
         place = study / folder / key
-        needs = [f"warm-{job.warm_key}"] if job.warm_key in warm else []
-        tasks.append(
+        needs = [f"warm-{job.warm_key}"] if job.warm_key is not None else []
+        runs.append(
             Task(
                 name=key,
                 arm=job.arm.key,
@@ -153,7 +136,26 @@ def tasks_of(
                 progress=_progress_of(place / "run" / "metrics.jsonl"),
             )
         )
-    return tasks
+    warm: dict[str, Job] = {}
+    for run in runs:
+        job = by_key[run.name]
+        if job.warm_key is not None and not is_done(run):
+            warm.setdefault(job.warm_key, job)
+    starts = []
+    for key, job in warm.items():
+        starts.append(
+            Task(
+                name=f"warm-{key}",
+                arm="warm start",
+                seed=job.seed,
+                arguments=[str(study), folder, job.key, "--warm-start", *where],
+                done=cached / WARM_FOLDER / key / "warm_start.json",
+                lock=warm_lock(cached, key),
+                log=study / WARM_FOLDER / f"{key}.log",
+                steps=60,  # about what a warm start of the tiny model costs, in iterations
+            )
+        )
+    return starts + runs
 
 
 def _progress_of(metrics: Path) -> Callable[[], int]:
@@ -177,16 +179,12 @@ def _progress_of(metrics: Path) -> Callable[[], int]:
 
 def is_done(task: Task) -> bool:
     """Whether the task's file is there and can be read; a damaged one is removed, so that the task runs again."""
-    return _is_whole(task.done)
-
-
-def _is_whole(path: Path) -> bool:
-    if not path.is_file():
+    if not task.done.is_file():
         return False
     try:
-        read_json(path)
+        read_json(task.done)
     except DamagedFileError:
-        path.unlink()
+        task.done.unlink()
         return False
     return True
 
