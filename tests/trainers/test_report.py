@@ -12,7 +12,17 @@ from made_up_study import GAINS, make_up_study
 from page_structure import Structure
 
 from trainers.cli import main
-from trainers.report.document import Cell, Column, Document, Paragraph, Section, TableBlock, VerdictBlock, figures_of
+from trainers.report.document import (
+    Cell,
+    Column,
+    DetailsBlock,
+    Document,
+    Paragraph,
+    Section,
+    TableBlock,
+    VerdictBlock,
+    figures_of,
+)
 from trainers.report.markdown import render_markdown
 from trainers.report.number_format import points
 from trainers.report.page import render_page
@@ -64,6 +74,21 @@ def test_the_table_shows_the_analysis_to_a_tenth_of_a_point(study: Study, docume
         mean = differences.get(cells[0].text)
         wanted = "" if mean is None else f"{100 * mean:+.1f}".replace("-", "\N{MINUS SIGN}")
         assert dict(zip(names, cells, strict=True))["test, difference"].text == wanted
+
+
+def test_the_report_says_how_far_each_arm_leads_by_iteration(study: Study, document: Document):
+    curves = {curve.arm: curve for curve in analyse(study).curves}
+    [section] = [section for section in document.sections if section.key == "curves"]
+    [details] = [
+        block for block in section.blocks if isinstance(block, DetailsBlock) and "by iteration" in block.summary
+    ]
+    [block] = details.blocks
+    assert isinstance(block, TableBlock) and set(curves) == {"opsd", "grpo+opsd", "sdar"}
+    assert [column.label for column in block.columns] == ["lead at iteration", "10", "20"]
+    for cells in block.rows:
+        for cell, estimate in zip(cells[1:], curves[cells[0].text].estimates, strict=True):
+            assert cell.text == f"{100 * estimate.mean:+.1f}".replace("-", "\N{MINUS SIGN}")
+            assert cell.strong == (estimate.low > 0 or estimate.high < 0)
 
 
 def test_verdicts_stand_first_and_are_those_of_the_analysis(study: Study, document: Document):

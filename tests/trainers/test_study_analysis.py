@@ -12,8 +12,11 @@ from study_results import make_plan, make_result, make_study
 from trainers.study.analysis import analyse, contrasts_of, reference_of, untimed_table
 from trainers.study.collapse import collapses_of
 from trainers.study.endpoints import contrast, endpoint, task_outcomes
+from trainers.study.jobs import default_options
 from trainers.study.plain_json import decode, encode
-from trainers.study.plan_records import Arm, Claimed, Hypothesis, StudyError, Term
+from trainers.study.plan_records import Arm, Claimed, Derived, Hypothesis, StudyError, Term
+from trainers.study.pooling import pool
+from trainers.study.records import Study
 from trainers.study.result_records import Trial
 from trainers.study.table_files import csv_text, markdown
 from trainers.study.table_records import Table
@@ -139,6 +142,84 @@ def test_differences_are_paired_by_seed_and_over_shared_seeds_only() -> None:
     found = contrast(gain(), results, BUDGET)
     assert found.seeds == (1, 2, 3)
     assert found.differences == pytest.approx((0.1, 0.1, 0.1))
+
+
+def test_a_lead_is_said_by_iteration_over_the_seeds_that_both_arms_have_there() -> None:
+    results = [
+        *(make_result("grpo", 0, [0.1, 0.2, 0.5]), make_result("sdar", 0, [0.1, 0.3, 0.5])),
+        *(make_result("grpo", 1, [0.3, 0.4, 0.2]), make_result("sdar", 1, [0.3, 0.6, 0.4, 0.9])),
+        *(make_result("grpo", 2, [0.3, 0.4, 0.2]), make_result("sdar", 3, [0.3, 0.9, 0.9])),
+    ]
+    study = make_study(make_plan(["grpo", "sdar"], 4), results)
+    [curve] = analyse(study).curves
+    assert (curve.arm, curve.reference, curve.iterations) == ("sdar", "grpo", (1, 2))
+    # Differences 0.1 and 0.2, then 0 and 0.2; with two seeds, t is 12.7062 and the interval 12.7062 half-differences.
+    assert [estimate.mean for estimate in curve.estimates] == pytest.approx([0.15, 0.1])
+    assert curve.estimates[0].high == pytest.approx(0.15 + 12.7062 * 0.05, abs=1e-5)
+    assert "| sdar | grpo | +15.0 (-48.5 to +78.5) | +10.0 (-117.1 to +137.1) |" in markdown(study, analyse(study))
+
+
+def test_an_arm_without_a_curve_of_its_own_leads_at_no_iteration() -> None:
+    results = [make_result("grpo", 0, [0.1, 0.2]), make_result("vanilla", 0, [0.1])]
+    study = make_study(make_plan(["grpo", "vanilla"], 1), results)
+    assert analyse(study).curves == () and "Lead by iteration" not in markdown(study, analyse(study))
+
+
+# --- several studies taken together ---
+
+
+def test_studies_of_fresh_seeds_taken_together_say_what_one_study_of_all_seeds_says() -> None:
+    differences = [0.1, 0.2, 0.15, 0.05, 0.3]
+    whole = study_of(differences)
+    first = study_of(differences[:2])
+    fresh = make_study(dataclasses.replace(whole.plan, seeds=(2, 3, 4)), whole.results[4:])
+    [arm] = pool({"first": first, "fresh": fresh}).arms
+    table = analyse(whole)
+    assert (arm.arm, arm.reference) == ("sdar", "grpo")
+    assert arm.contrasts == {name: c for name, c in contrasts_of(table, "sdar").items() if not c.timed}
+    assert arm.contrasts["area"].seeds == (0, 1, 2, 3, 4)
+    assert (arm.curve,) == table.curves
+
+
+def configured(study: Study, **config: object) -> Study:
+    """The same study, whose runs of sdar had these options."""
+    results = [dataclasses.replace(r, config=config) if r.arm == "sdar" else r for r in study.results]
+    return make_study(study.plan, results)
+
+
+def test_arms_that_are_not_the_same_are_not_taken_together() -> None:
+    first, fresh = study_of([0.1, 0.2]), study_of([0.1, 0.2, 0.3])
+    fresh = make_study(fresh.plan, fresh.results[4:])
+    with pytest.raises(StudyError, match=r"fresh, sdar: expected the same .* got beta 0\.1, not 0\.03; seeds of"):
+        pool({"first": configured(first, beta=0.03), "fresh": configured(fresh, beta=0.1)})
+    other = make_study(dataclasses.replace(fresh.plan, budget=3), fresh.results)
+    with pytest.raises(StudyError, match=r"fresh: expected the same .* got budget 3, not 2"):
+        pool({"first": first, "fresh": other})
+
+
+def test_seeds_their_worlds_and_what_a_seed_takes_from_another_run_make_no_other_arm() -> None:
+    first, fresh = study_of([0.1, 0.2]), study_of([0.1, 0.2, 0.3])
+    arms = (
+        first.plan.arms[0],
+        dataclasses.replace(first.plan.arms[1], derived={"gate_constant": Derived("grpo", "distill/weight")}),
+    )
+    own = {"arms": arms, "seeded": ("world_seed",)}
+    first = make_study(dataclasses.replace(first.plan, **own), first.results)
+    fresh = make_study(dataclasses.replace(fresh.plan, **own), fresh.results[4:])
+    default = default_options()["beta"]  # named by one of them only, as by runs from after an option was added
+    one = {"seed": 0, "env_kwargs": {"world_seed": 0}, "gate_constant": 0.2, "beta": default}
+    two = {"seed": 2, "env_kwargs": {"world_seed": 2}, "gate_constant": 0.3, "output_dir": "elsewhere"}
+    [arm] = pool({"first": configured(first, **one), "fresh": configured(fresh, **two)}).arms
+    assert arm.contrasts["area"].seeds == (0, 1, 2)
+
+
+def test_a_seed_that_two_studies_share_counts_once_and_must_be_the_same_run() -> None:
+    first = study_of([0.1, 0.2])
+    [arm] = pool({"first": first, "again": first}).arms
+    assert arm.contrasts["area"].seeds == (0, 1)
+    others = [dataclasses.replace(result, key=f"other-{result.key}") for result in first.results]
+    with pytest.raises(StudyError, match="again: grpo, seed 0, is another run in a study before it"):
+        pool({"first": first, "again": make_study(first.plan, others)})
 
 
 def test_the_area_ends_at_b_and_the_final_figures_at_their_episodes() -> None:

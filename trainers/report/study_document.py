@@ -30,6 +30,7 @@ from .study_tables import (
     collapse_blocks,
     configuration_blocks,
     cost_table,
+    curves_table,
     privileged_table,
     tuning_blocks,
     verdict_block,
@@ -119,9 +120,9 @@ def _arms(view: Shown) -> list[Block | None]:
 def _curves(view: Shown) -> list[Block | None]:
     each = each_arm_figure(view)
     if each is None or len(each.panels) <= PANELS_UNFOLDED:
-        return [_figure(curves_figure(view)), _figure(each)]
+        return [_figure(curves_figure(view)), _figure(each), curves_table(view)]
     folded = DetailsBlock(f"{each.title}: {len(each.panels)} panels", (FigureBlock(each),))
-    return [_figure(curves_figure(view)), folded]
+    return [_figure(curves_figure(view)), folded, curves_table(view)]
 
 
 def answers(view: Shown) -> tuple[Answer, ...]:

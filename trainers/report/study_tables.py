@@ -9,6 +9,7 @@ from ..study.endpoints import ENDPOINTS
 from ..study.records import Study
 from ..study.result_records import Result
 from ..study.statistics import t_interval
+from ..study.table_files import CURVES_SAID
 from ..study.table_records import ArmRow, Contrast, Estimate, Verdict
 from .document import Block, Cell, Column, DetailsBlock, FactsBlock, Paragraph, TableBlock, VerdictBlock
 from .number_format import facts_of, percent, percent_range, plain_value, points, points_range
@@ -66,11 +67,32 @@ def _estimate(estimate: Estimate, tasks: int | None = None) -> Cell:
 def _difference(contrast: Contrast | None) -> Cell:
     if contrast is None:
         return Cell("")
-    estimate = contrast.estimate
+    return _points_cell(contrast.estimate, "" if contrast.p is None else f", p {contrast.p:.3f}")
+
+
+def _points_cell(estimate: Estimate, more: str = "") -> Cell:
+    """A difference with its interval, stressed where 0 is outside."""
     bounds = None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
     excludes_zero = bounds is not None and (bounds[0] > 0 or bounds[1] < 0)
-    p = "" if contrast.p is None else f", p {contrast.p:.3f}"
-    return Cell(points(estimate.mean), points_range(bounds) + p, strong=excludes_zero)
+    return Cell(points(estimate.mean), points_range(bounds) + more, strong=excludes_zero)
+
+
+def curves_table(view: Shown) -> DetailsBlock | None:
+    """How far each arm leads its reference, by iteration; None where no two arms were measured while they trained."""
+    curves = view.table.curves
+    if not curves:
+        return None
+    iterations = sorted({iteration for curve in curves for iteration in curve.iterations})
+    several = len({curve.reference for curve in curves}) > 1
+    rows = []
+    for curve in curves:
+        by_iteration = dict(zip(curve.iterations, curve.estimates, strict=True))
+        cells = (_points_cell(by_iteration[i]) if i in by_iteration else Cell("") for i in iterations)
+        less = f"less {view.label(curve.reference)}" if several else ""
+        rows.append((Cell(view.label(curve.arm), less, view.colours[curve.arm]), *cells))
+    columns = (Column("lead at iteration", number=False), *(Column(str(iteration)) for iteration in iterations))
+    caption = f"{CURVES_SAID[0].upper()}{CURVES_SAID[1:]}."
+    return DetailsBlock("How far each arm leads, by iteration", (TableBlock(columns, tuple(rows), caption),))
 
 
 def privileged_table(view: Shown) -> TableBlock | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .curve_differences import curve_difference
 from .endpoints import ENDPOINTS, PRIMARY, contrast, endpoint
 from .jobs import effective_overrides, tuned_as
 from .plain_json import encode
@@ -37,18 +38,17 @@ def analyse(study: Study) -> Table:
         StudyError: Arms of one seed did not begin with the same weights.
     """
     plan = study.plan
-    results: dict[str, dict[int, Result]] = {arm.key: {} for arm in plan.arms}
-    for result in study.results:
-        results[result.arm][result.seed] = result
+    results = results_of(study)
     require_pairing(study)
     budget = float(plan.budget * plan.episodes_per_iteration)
     rows = tuple(_row(study, arm, results[arm.key], budget) for arm in plan.arms)
+    pairs = compared_pairs(plan)
     compared = tuple(
-        contrast(_against(arm.key, reference, name), results, budget)
-        for arm in plan.arms
-        if arm.key != (reference := reference_of(plan, arm))
+        contrast(against(arm, reference, name), results, budget)
+        for arm, reference in pairs
         for name in (*COMPARED, *(COMPARED_GAMES if plan.opponents is not None else ()))
     )
+    curves = (curve_difference(arm, reference, results) for arm, reference in pairs)
     judged = verdicts(
         [
             (
@@ -71,11 +71,25 @@ def analyse(study: Study) -> Table:
         arms=rows,
         contrasts=compared,
         verdicts=judged,
-        software=_software(study.results),
+        software=software_of(study.results),
+        curves=tuple(each for each in curves if each.iterations),
     )
 
 
-def _software(results: Sequence[Result]) -> dict[str, dict[str, int]]:
+def results_of(study: Study) -> dict[str, dict[int, Result]]:
+    """The finished results by arm, then seed; an arm without any has an empty entry."""
+    results: dict[str, dict[int, Result]] = {arm.key: {} for arm in study.plan.arms}
+    for result in study.results:
+        results[result.arm][result.seed] = result
+    return results
+
+
+def compared_pairs(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Every arm that has one with its reference, by their keys, in the order of the plan."""
+    return tuple((arm.key, reference) for arm in plan.arms if arm.key != (reference := reference_of(plan, arm)))
+
+
+def software_of(results: Sequence[Result]) -> dict[str, dict[str, int]]:
     """Results by what they were made with, each name with its values: several of one are worth a word."""
     found: dict[str, dict[str, int]] = {}
     for result in results:
@@ -104,7 +118,8 @@ def reference_of(plan: Plan, arm: Arm) -> str:
     return max(there, key=lambda candidate: len(candidate.coordinates)).key if there else reference.key
 
 
-def _against(arm: str, reference: str, name: str) -> Claimed:
+def against(arm: str, reference: str, name: str) -> Claimed:
+    """An endpoint of an arm less that of its reference, as a claim."""
     bound = None if ENDPOINTS[name].bounded_by is None else reference
     terms = (Term(arm, name, 1.0, bound), Term(reference, name, -1.0, bound))
     return Claimed(f"{arm} - {reference}: {name}", terms)

@@ -76,12 +76,13 @@ def _tuned_values(plan: Plan, arm: Arm, tuned: Tuned | None) -> Mapping[str, Any
 
 def given_options(config: SDARConfig) -> dict[str, Any]:
     """The options that differ from the defaults: an option that a later version adds changes no key."""
-    defaults = _defaults()
+    defaults = default_options()
     return {key: value for key, value in config.to_dict().items() if value != defaults[key]}
 
 
 @cache
-def _defaults() -> dict[str, Any]:
+def default_options() -> dict[str, Any]:
+    """The options of a run that sets none."""
     return SDARConfig().to_dict()
 
 

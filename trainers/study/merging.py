@@ -53,7 +53,7 @@ def merge_studies(path: Path, others: Iterable[Path], *, cache: Path | None = No
     """
     merged = Merged()
     for other in others:
-        with _opened(other) as place:
+        with opened(other) as place:
             theirs = load_study(place)
             if held_plan(path) is None:
                 path.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,8 @@ def merge_studies(path: Path, others: Iterable[Path], *, cache: Path | None = No
 
 
 @contextmanager
-def _opened(other: Path) -> Iterator[Path]:
+def opened(other: Path) -> Iterator[Path]:
+    """The directory of a study, or that which an exported file unpacks into for as long as it is used."""
     if not other.is_file():
         yield other
         return
@@ -107,7 +108,7 @@ def reuse_results(path: Path, others: Iterable[Path], *, cache: Path | None = No
     """
     merged = Merged()
     for other in others:
-        with _opened(other) as place:
+        with opened(other) as place:
             own, theirs = load_study(path), load_study(place)
             planned = _planned(own.plan)
             shared = [result for result in read_results(theirs.path / "jobs") if result.key in planned]

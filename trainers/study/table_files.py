@@ -11,7 +11,7 @@ from .analysis import analyse, contrasts_of
 from .plain_json import write_text
 from .records import Study, load_study, save_record
 from .result_records import Result
-from .table_records import ArmRow, Contrast, Estimate, Table
+from .table_records import ArmRow, Contrast, CurveDifference, Estimate, Table
 
 # Metrics of an iteration that have a column of their own in results.csv.
 CSV_METRICS = (
@@ -127,6 +127,13 @@ GAME_HEADINGS = (
 )
 
 
+# What the table of curves shows, in words: once for page, terminal and report.
+CURVES_SAID = (
+    "success on valid by iteration, in points less the reference of the same seed, mean with its 95 % t interval; not "
+    "corrected for being looked at many times"
+)
+
+
 def headings(table: Table) -> tuple[str, ...]:
     """Over the columns of `table_rows`: of a study of games, what was got from the fixed opponents and from itself."""
     return GAME_HEADINGS if _of_games(table) else HEADINGS
@@ -160,12 +167,35 @@ def _mean(estimate: Estimate) -> str:
 
 
 def _difference(contrast: Contrast | None) -> str:
-    if contrast is None or contrast.estimate.mean is None:
+    return "-" if contrast is None else points_words(contrast.estimate)
+
+
+def points_words(estimate: Estimate) -> str:
+    """A difference of rates in points, with its interval where there is one; ``-`` where it is unknown."""
+    if estimate.mean is None:
         return "-"
-    estimate = contrast.estimate
-    if estimate.low is None or estimate.high is None or estimate.mean is None:
-        return f"{100 * (estimate.mean or 0.0):+.1f}"
+    if estimate.low is None or estimate.high is None:
+        return f"{100 * estimate.mean:+.1f}"
     return f"{100 * estimate.mean:+.1f} ({100 * estimate.low:+.1f} to {100 * estimate.high:+.1f})"
+
+
+def curve_headings(curves: Sequence[CurveDifference]) -> tuple[str, ...]:
+    """Over the columns of `curve_rows`: every iteration that one of them was measured at."""
+    return ("arm", "less", *map(str, _iterations(curves)))
+
+
+def curve_rows(curves: Sequence[CurveDifference], labels: Mapping[str, str]) -> list[list[str]]:
+    """By iteration, how many points of success on `valid` each arm is ahead of its reference; `labels` by arm."""
+    rows = []
+    for curve in curves:
+        by_iteration = dict(zip(curve.iterations, curve.estimates, strict=True))
+        cells = [points_words(by_iteration[i]) if i in by_iteration else "-" for i in _iterations(curves)]
+        rows.append([labels[curve.arm], labels[curve.reference], *cells])
+    return rows
+
+
+def _iterations(curves: Sequence[CurveDifference]) -> list[int]:
+    return sorted({iteration for curve in curves for iteration in curve.iterations})
 
 
 def collapse_words(row: ArmRow) -> list[str]:
@@ -178,10 +208,10 @@ def collapse_words(row: ArmRow) -> list[str]:
     ]
 
 
-def mixed_words(table: Table) -> list[str]:
+def software_words(software: Mapping[str, Mapping[str, int]]) -> list[str]:
     """One sentence per thing that not all results were made with alike: a commit, a version, a machine."""
     said = []
-    for name, counts in table.software.items():
+    for name, counts in software.items():
         if len(counts) > 1:
             listed = ", ".join(f"{count} with {value}" for value, count in counts.items())
             clock = "; CPU-seconds of different machines are not compared" if name == "platform" else ""
@@ -211,12 +241,17 @@ def markdown(study: Study, table: Table) -> str:
         lines += [f"**Not complete**: {len(table.missing)} runs are missing: {', '.join(table.missing)}.", ""]
     for note in plan.amended:
         lines += [f"**Amended**: {note}.", ""]
-    for words in mixed_words(table):
+    for words in software_words(table.software):
         lines += [f"**Mixed**: {words}.", ""]
     if untuned := untuned_words(table):
         lines += [f"**Not tuned**: {untuned}.", ""]
     heads = headings(table)
     lines += [_line(heads), _line(["---"] * len(heads)), *(_line(cells) for cells in table_rows(table)), ""]
+    if table.curves:
+        labels = {row.key: row.label for row in table.arms}
+        lines += ["## Lead by iteration", "", f"{CURVES_SAID[0].upper()}{CURVES_SAID[1:]}.", ""]
+        heads = curve_headings(table.curves)
+        lines += [_line(heads), _line(["---"] * len(heads)), *map(_line, curve_rows(table.curves, labels)), ""]
     if table.verdicts:
         lines += ["## Hypotheses", ""]
         for verdict in table.verdicts:

@@ -91,8 +91,21 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class CurveDifference:
+    """Success on `valid` of an arm minus that of `reference`, paired by seed: an estimate per iteration."""
+
+    arm: str
+    reference: str
+    iterations: tuple[int, ...]
+    estimates: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """The analysis of a study: `table.json`. `software` counts results by what they were made with, commit included."""
+    """The analysis of a study: `table.json`. `software` counts results by what they were made with, commit included.
+
+    `curves` has the arms that were trained beside their reference, each less the reference, by iteration.
+    """
 
     name: str
     env_id: str
@@ -105,4 +118,5 @@ class Table:
     contrasts: tuple[Contrast, ...]
     verdicts: tuple[Verdict, ...]
     software: dict[str, dict[str, int]] = field(default_factory=dict)
+    curves: tuple[CurveDifference, ...] = ()
     format: int = FORMAT

@@ -94,12 +94,15 @@ class CloningConfig:
         """Muon on matrices, AdamW on the rest."""
         import torch
 
+        from .muon import Float32Muon
+
+        muon = torch.optim.Muon if _multiplies_bfloat16(model.device) else Float32Muon
         # Muon takes matrices only; embeddings are lookup tables, and norms are vectors.
         matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
         chosen = {id(p) for p in matrices}
         others = [p for p in model.parameters() if id(p) not in chosen]
         return [
-            torch.optim.Muon(matrices, lr=self.muon_learning_rate, weight_decay=0.0),
+            muon(matrices, lr=self.muon_learning_rate, weight_decay=0.0),
             torch.optim.AdamW(others, lr=self.adamw_learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
         ]
 

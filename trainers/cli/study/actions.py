@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..terminal import make_console
-from .display import show_plan, show_table_of
+from .display import show_plan, show_pooled, show_table_of
 from .planning import listed_seeds, plan_of, planning_flags
 
 if TYPE_CHECKING:
@@ -78,6 +78,20 @@ def show(options: argparse.Namespace) -> int:
 def table(options: argparse.Namespace) -> int:
     """Analyse what is there."""
     show_table_of(make_console(), Path(options.output_dir))
+    return 0
+
+
+def pool(options: argparse.Namespace) -> int:
+    """Show what each arm leads by over the seeds of several studies."""
+    from ...study.merging import opened
+    from ...study.pooling import pool as taken_together
+    from ...study.records import load_study
+
+    studies = {}
+    for source in [options.output_dir, *options.sources]:
+        with opened(Path(source)) as place:
+            studies[source] = load_study(place)
+    show_pooled(make_console(), taken_together(studies))
     return 0
 
 

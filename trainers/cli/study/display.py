@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ...study.plan_records import Job, Plan
+    from ...study.pooling import Pooled
 
 
 def show_plan(console: Console, path: Path, plan: Plan, jobs: dict[tuple[str, int], Job]) -> None:
@@ -39,7 +40,7 @@ def show_plan(console: Console, path: Path, plan: Plan, jobs: dict[tuple[str, in
 
 def show_table_of(console: Console, path: Path) -> None:
     """Analyse, write the table's files, and show it."""
-    from ...study.table_files import collapse_words, headings, mixed_words, table_rows, untuned_words, write_table
+    from ...study.table_files import collapse_words, headings, software_words, table_rows, untuned_words, write_table
 
     table = write_table(path)
     console.print("")
@@ -55,10 +56,37 @@ def show_table_of(console: Console, path: Path) -> None:
     for row in table.arms:
         for words in collapse_words(row):
             console.print(f"collapsed: {words}")
-    for words in mixed_words(table):
+    for words in software_words(table.software):
         console.print(f"mixed: {words}")
     if untuned := untuned_words(table):
         console.print(f"not tuned: {untuned}")
     if table.missing:
         console.print(f"not complete: {len(table.missing)} runs are missing")
     console.print(f"table.json, results.csv and report.md are in {path}; sdar report {path} shows it")
+
+
+def show_pooled(console: Console, pooled: Pooled) -> None:
+    """What each arm leads by over the seeds of several studies: by endpoint, then by iteration."""
+    from ...study.endpoints import ENDPOINTS
+    from ...study.table_files import CURVES_SAID, curve_headings, curve_rows, points_words, software_words
+
+    labels, names = pooled.labels, list(pooled.arms[0].contrasts) if pooled.arms else []
+    shown = [name for name in names if any(arm.contrasts[name].estimate.n for arm in pooled.arms)]
+    rows = [
+        [labels[arm.arm], labels[arm.reference], str(len(arm.contrasts[shown[0]].seeds))]
+        + [points_words(arm.contrasts[name].estimate) for name in shown]
+        for arm in pooled.arms
+        if shown
+    ]
+    title = "in points less the reference of the same seed, mean with its 95 % t interval"
+    title += f"; B = {pooled.budget} iterations"
+    show_table(console, title, ("arm", "less", "seeds", *shown), rows, left=2)
+    for name in shown:
+        console.print(f"{name}: {ENDPOINTS[name].meaning}")
+    curves = [arm.curve for arm in pooled.arms if arm.curve.iterations]
+    if curves:
+        console.print("")
+        show_table(console, CURVES_SAID, curve_headings(curves), curve_rows(curves, labels), left=2)
+    for words in software_words(pooled.software):
+        console.print(f"mixed: {words}")
+    console.print("no verdict follows: which studies are taken together was chosen when their results were known")

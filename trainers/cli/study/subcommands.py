@@ -90,6 +90,11 @@ def _declare_merge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", action="store_true", help="analyse what is there then")
 
 
+def _declare_pool(parser: argparse.ArgumentParser) -> None:
+    where = "directories of more studies, or files of sdar study export; DIR may be a file, too"
+    parser.add_argument("sources", nargs="+", metavar="SOURCE", help=where)
+
+
 def _declare_reuse(parser: argparse.ArgumentParser) -> None:
     where = "directories of studies, or files of sdar study export"
     parser.add_argument("reuse", nargs="+", metavar="SOURCE", help=where)
@@ -141,6 +146,13 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         _declare_merge,
         actions.merge,
         ("studies/house studies/second", "studies/again house.jsonl.gz --table"),
+    ),
+    "pool": Subcommand(
+        "show what each arm leads by over the seeds of several studies",
+        "DIR SOURCE [SOURCE ...]",
+        _declare_pool,
+        actions.pool,
+        ("studies/house studies/fresh-seeds", "house.jsonl.gz fresh-seeds.jsonl.gz"),
     ),
     "reuse": Subcommand(
         "take over the runs of other studies that are jobs of this study's plan",
