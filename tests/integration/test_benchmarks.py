@@ -147,6 +147,13 @@ def test_both_precisions_read_and_clone_the_same_rows_up_to_rounding(peer_model:
     assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
+def test_muon_reports_a_step_of_a_layer_in_both_precisions(printed_by: Callable[..., dict[str, Any]]) -> None:
+    figures = printed_by("muon", "--widths", 8, 16, "--repeats", 1, "--json")["figures"]
+    assert list(figures) == ["8", "16"]
+    for found in figures.values():
+        assert found["ratio"] == pytest.approx(found["bfloat16_ms"] / found["float32_ms"])
+
+
 def test_the_house_reports_steps_resets_and_plans(printed_by: Callable[..., dict[str, Any]]) -> None:
     figures = printed_by("household_env", "--size", "small", "--steps", 30, "--json")["figures"]
     modes = [f"{rooms}, {side} privileged" for rooms in ("all rooms", "kitchens") for side in ("with", "without")]
