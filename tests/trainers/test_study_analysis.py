@@ -159,6 +159,13 @@ def test_a_lead_is_said_by_iteration_over_the_seeds_that_both_arms_have_there() 
     assert "| sdar | grpo | +15.0 (-48.5 to +78.5) | +10.0 (-117.1 to +137.1) |" in markdown(study, analyse(study))
 
 
+def test_an_iteration_that_an_arm_was_not_measured_at_is_a_dash() -> None:
+    results = [make_result("grpo", 0, [0.1, 0.2, 0.3]), make_result("sdar", 0, [0.1, 0.3, 0.5])]
+    study = make_study(make_plan(["grpo", "sdar", "opsd"], 1), [*results, make_result("opsd", 0, [0.1, 0.1])])
+    said = markdown(study, analyse(study))
+    assert "| sdar | grpo | +10.0 | +20.0 |" in said and "| opsd | grpo | -10.0 | - |" in said
+
+
 def test_an_arm_without_a_curve_of_its_own_leads_at_no_iteration() -> None:
     results = [make_result("grpo", 0, [0.1, 0.2]), make_result("vanilla", 0, [0.1])]
     study = make_study(make_plan(["grpo", "vanilla"], 1), results)

@@ -9,7 +9,7 @@ from ..study.endpoints import ENDPOINTS
 from ..study.records import Study
 from ..study.result_records import Result
 from ..study.statistics import t_interval
-from ..study.table_files import CURVES_SAID
+from ..study.table_files import CURVES_SAID, iterations_of
 from ..study.table_records import ArmRow, Contrast, Estimate, Verdict
 from .document import Block, Cell, Column, DetailsBlock, FactsBlock, Paragraph, TableBlock, VerdictBlock
 from .number_format import facts_of, percent, percent_range, plain_value, points, points_range
@@ -82,12 +82,12 @@ def curves_table(view: Shown) -> DetailsBlock | None:
     curves = view.table.curves
     if not curves:
         return None
-    iterations = sorted({iteration for curve in curves for iteration in curve.iterations})
+    iterations = iterations_of(curves)
     several = len({curve.reference for curve in curves}) > 1
     rows = []
     for curve in curves:
-        by_iteration = dict(zip(curve.iterations, curve.estimates, strict=True))
-        cells = (_points_cell(by_iteration[i]) if i in by_iteration else Cell("") for i in iterations)
+        found = (curve.at(iteration) for iteration in iterations)
+        cells = (Cell("") if estimate is None else _points_cell(estimate) for estimate in found)
         less = f"less {view.label(curve.reference)}" if several else ""
         rows.append((Cell(view.label(curve.arm), less, view.colours[curve.arm]), *cells))
     columns = (Column("lead at iteration", number=False), *(Column(str(iteration)) for iteration in iterations))

@@ -181,20 +181,21 @@ def points_words(estimate: Estimate) -> str:
 
 def curve_headings(curves: Sequence[CurveDifference]) -> tuple[str, ...]:
     """Over the columns of `curve_rows`: every iteration that one of them was measured at."""
-    return ("arm", "less", *map(str, _iterations(curves)))
+    return ("arm", "less", *map(str, iterations_of(curves)))
 
 
 def curve_rows(curves: Sequence[CurveDifference], labels: Mapping[str, str]) -> list[list[str]]:
     """By iteration, how many points of success on `valid` each arm is ahead of its reference; `labels` by arm."""
     rows = []
     for curve in curves:
-        by_iteration = dict(zip(curve.iterations, curve.estimates, strict=True))
-        cells = [points_words(by_iteration[i]) if i in by_iteration else "-" for i in _iterations(curves)]
+        found = [curve.at(iteration) for iteration in iterations_of(curves)]
+        cells = ["-" if estimate is None else points_words(estimate) for estimate in found]
         rows.append([labels[curve.arm], labels[curve.reference], *cells])
     return rows
 
 
-def _iterations(curves: Sequence[CurveDifference]) -> list[int]:
+def iterations_of(curves: Sequence[CurveDifference]) -> list[int]:
+    """Every iteration that one of the curves was measured at."""
     return sorted({iteration for curve in curves for iteration in curve.iterations})
 
 

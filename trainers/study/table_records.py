@@ -99,6 +99,10 @@ class CurveDifference:
     iterations: tuple[int, ...]
     estimates: tuple[Estimate, ...]
 
+    def at(self, iteration: int) -> Estimate | None:
+        """The estimate at an iteration; None where none was measured."""
+        return dict(zip(self.iterations, self.estimates, strict=True)).get(iteration)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
