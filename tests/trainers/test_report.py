@@ -173,7 +173,7 @@ def test_a_study_with_runs_missing_has_a_report_that_says_which(tmp_path: Path):
         tmp_path, methods=("grpo", "sdar"), seeds=(0, 1), iterations=10, missing=[("sdar", 1), ("sdar", 0)]
     )
     document = study_document(study_view(study))
-    assert "2 runs are missing (sdar, seed 0; sdar, seed 1)" in document.warnings[0]
+    assert "2 runs are missing: sdar, seeds 0-1." in document.warnings[0]
     write_report(tmp_path, images=False)
     page = Structure((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "This study is not complete" in page.text

@@ -7,8 +7,11 @@ import dataclasses
 import io
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from study_results import make_plan, make_result, make_study
 
+from trainers.cli.study.planning import listed_seeds
 from trainers.study.analysis import analyse, contrasts_of, reference_of, untimed_table
 from trainers.study.collapse import collapses_of
 from trainers.study.endpoints import contrast, endpoint, task_outcomes
@@ -18,7 +21,7 @@ from trainers.study.plan_records import Arm, Claimed, Derived, Hypothesis, Study
 from trainers.study.pooling import pool
 from trainers.study.records import Study
 from trainers.study.result_records import Trial
-from trainers.study.table_files import csv_text, markdown
+from trainers.study.table_files import csv_text, markdown, seed_ranges
 from trainers.study.table_records import Table
 from trainers.study.tuning import best
 from trainers.study.verdicts import judge_claim
@@ -338,7 +341,13 @@ def test_the_table_says_what_is_missing_and_survives_its_file() -> None:
     table = analyse(make_study(study.plan, study.results[:-1]))
     assert table.missing == ("sdar, seed 2",) and not table.complete
     assert decode(Table, encode(table), "table") == table
-    assert "**Not complete**: 1 runs are missing: sdar, seed 2" in markdown(study, table)
+    assert "**Not complete**: 1 run is missing: sdar, seed 2." in markdown(study, table)
+
+
+@given(st.sets(st.integers(0, 40), min_size=1))
+def test_missing_seeds_are_named_as_the_option_that_runs_them_takes_them(seeds: set[int]) -> None:
+    assert listed_seeds(seed_ranges(seeds)) == sorted(seeds)
+    assert seed_ranges([8, 1, 3, 5, 4]) == "1,3-5,8"
 
 
 def test_a_lead_among_arms_that_nobody_tuned_is_not_said_without_that() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..study.analysis import analyse, contrasts_of
 from ..study.records import Study
-from ..study.table_files import untuned_words
+from ..study.table_files import missing_words, untuned_words
 from ..study.table_records import Contrast, Verdict
 from .document import Answer, Block, DetailsBlock, Document, FigureBlock, Headline, Paragraph, Section
 from .figure import Figure
@@ -38,7 +38,6 @@ from .study_tables import (
 )
 from .training_figures import diversity_figure, policy_figure, weights_figure
 
-MISSING_NAMED = 12
 PANELS_UNFOLDED = 8  # of a figure with a panel per arm
 ANSWERS = 6  # of a study without hypotheses: the arms that lead most
 
@@ -170,11 +169,8 @@ def _numbers(contrast: Contrast) -> str:
 
 
 def _warnings(view: Shown) -> tuple[str, ...]:
-    missing = view.table.missing
-    if not missing:
-        return ()
-    named = "; ".join(missing[:MISSING_NAMED]) + (" and others" if len(missing) > MISSING_NAMED else "")
-    return (f"This study is not complete: {len(missing)} runs are missing ({named}). Verdicts may change.",)
+    missing = missing_words(view.table)
+    return (f"This study is not complete, verdicts may change: {missing}.",) if missing else ()
 
 
 def _verdicts(view: Shown) -> list[Block | None]:

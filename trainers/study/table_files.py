@@ -220,6 +220,27 @@ def software_words(software: Mapping[str, Mapping[str, int]]) -> list[str]:
     return said
 
 
+def missing_words(table: Table) -> str | None:
+    """How many runs have no result yet, and which: every arm once, with its seeds as `--only-seeds` takes them."""
+    if not table.missing:
+        return None
+    runs = "1 run is" if len(table.missing) == 1 else f"{len(table.missing)} runs are"
+    rows = [row for row in table.arms if row.missing]
+    listed = (f"{row.key}, seed{'s' * (len(row.missing) > 1)} {seed_ranges(row.missing)}" for row in rows)
+    return f"{runs} missing: {'; '.join(listed)}"
+
+
+def seed_ranges(seeds: Iterable[int]) -> str:
+    """Seeds in order, those that follow one another as a range: 1, 3, 4, 5, 8 is ``1,3-5,8``."""
+    spans: list[list[int]] = []
+    for seed in sorted(set(seeds)):
+        if spans and spans[-1][1] == seed - 1:
+            spans[-1][1] = seed
+        else:
+            spans.append([seed, seed])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
 def untuned_words(table: Table) -> str | None:
     """What to bear in mind where several arms are compared and none has tuned values."""
     if len(table.arms) < 2 or any(row.tuned is not None for row in table.arms):
@@ -238,8 +259,8 @@ def markdown(study: Study, table: Table) -> str:
         "hints: a sign of an effect at this scale, not a reproduction of published numbers.",
         "",
     ]
-    if table.missing:
-        lines += [f"**Not complete**: {len(table.missing)} runs are missing: {', '.join(table.missing)}.", ""]
+    if missing := missing_words(table):
+        lines += [f"**Not complete**: {missing}.", ""]
     for note in plan.amended:
         lines += [f"**Amended**: {note}.", ""]
     for words in software_words(table.software):

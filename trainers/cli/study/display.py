@@ -40,7 +40,15 @@ def show_plan(console: Console, path: Path, plan: Plan, jobs: dict[tuple[str, in
 
 def show_table_of(console: Console, path: Path) -> None:
     """Analyse, write the table's files, and show it."""
-    from ...study.table_files import collapse_words, headings, software_words, table_rows, untuned_words, write_table
+    from ...study.table_files import (
+        collapse_words,
+        headings,
+        missing_words,
+        software_words,
+        table_rows,
+        untuned_words,
+        write_table,
+    )
 
     table = write_table(path)
     console.print("")
@@ -60,8 +68,8 @@ def show_table_of(console: Console, path: Path) -> None:
         console.print(f"mixed: {words}")
     if untuned := untuned_words(table):
         console.print(f"not tuned: {untuned}")
-    if table.missing:
-        console.print(f"not complete: {len(table.missing)} runs are missing")
+    if missing := missing_words(table):
+        console.print(f"not complete: {missing}")
     console.print(f"table.json, results.csv and report.md are in {path}; sdar report {path} shows it")
 
 
