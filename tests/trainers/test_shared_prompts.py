@@ -81,7 +81,9 @@ def test_gradients_are_those_of_whole_rows(prompts: list[int]) -> None:
         engine, model = SingleProcess.of(config), tiny_model()
         Updater(engine.prepare(model), config, engine, pad_id=0).accumulate(rows, plan_of("sdar", config, 0.5))
         found.append(gradients(model))
-    assert largest_difference(*found) < 1e-6 and max(float(each.abs().max()) for each in found[0]) > 1e-3
+    # The order of sums is the processor's, so what rounding may leave is measured by the largest gradient.
+    largest = max(float(each.abs().max()) for each in found[0])
+    assert largest > 1e-3 and largest_difference(*found) < 5e-6 * largest
 
 
 def test_a_prompt_that_four_rows_share_is_read_once() -> None:
