@@ -109,7 +109,8 @@ def _reason(claims: Sequence[Contrast], p: float, *, by_t_test: bool) -> str:
     for contrast in claims:
         estimate = contrast.estimate
         if estimate.low is None or estimate.high is None or estimate.mean is None:
-            parts.append(f"{contrast.name}: {estimate.n} paired seeds, no interval")
+            seeds = "1 paired seed" if estimate.n == 1 else f"{estimate.n} paired seeds"
+            parts.append(f"{contrast.name}: {seeds}, no interval")
             continue
         side = "above" if contrast.direction == "greater" else "below"
         parts.append(
