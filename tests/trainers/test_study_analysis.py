@@ -84,7 +84,8 @@ def test_a_wide_interval_decides_nothing() -> None:
 
 
 def test_one_seed_and_seeds_that_are_all_equal_decide_nothing() -> None:
-    assert verdict_of([0.3]).verdict == "undecided"
+    one = verdict_of([0.3])
+    assert one.verdict == "undecided" and ": 1 paired seed, no interval; " in one.reason
     assert verdict_of([0.3, 0.3, 0.3]).verdict == "undecided"
 
 
