@@ -61,11 +61,13 @@ def child(options: dict[str, Any], model: str) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     from trainers.config import SDARConfig
+    from trainers.engine.host_memory import give_freed_blocks_back
     from trainers.engine.memory import estimate_memory
     from trainers.engine.model_shape import shape_of
     from trainers.engine.workload import Lengths
     from trainers.trainer import SDARTrainer
 
+    give_freed_blocks_back()  # as a run does where memory is scarce, which is where its peak is of interest
     config = SDARConfig(**options)
     before = resident("VmRSS")
     trainer = SDARTrainer(model, ENV_ID, config)

@@ -17,8 +17,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from agents.base import View
 from trainers.config import SDARConfig
+from trainers.engine import host_memory, single
 from trainers.engine.adapters import attach
 from trainers.engine.hardware import Hardware, parse_size
+from trainers.engine.host_memory import memory_is_scarce
 from trainers.engine.memory import (
     LOGITS_LEARNING,
     LOGITS_LEARNING_ENTROPY,
@@ -356,6 +358,25 @@ def test_rates_are_read_from_a_drills_json_and_nothing_is_known_of_a_machine_tha
     with pytest.raises(ValueError, match=r"expected the JSON of `python -m benchmarks\.gpu`"):
         Rates.read(path)
     assert known_rates("a card that nobody has", size=2) is None and known_rates(None, size=2) is None
+
+
+def test_memory_is_scarce_where_sixteen_bytes_a_parameter_are_a_quarter_of_it() -> None:
+    assert memory_is_scarce(135_000_000, 8 * 10**9)  # 2.16 GB
+    assert not memory_is_scarce(135_000_000, 24 * 10**9)
+    assert memory_is_scarce(494_000_000, 24 * 10**9)  # 7.9 GB
+    assert not memory_is_scarce(200_000, 10**9)
+
+
+@pytest.mark.parametrize(("bytes_a_parameter", "gives_back"), [(63.9, True), (64.1, False)])
+def test_freed_blocks_go_back_only_where_memory_is_scarce_since_that_costs_speed(
+    monkeypatch: pytest.MonkeyPatch, bytes_a_parameter: float, gives_back: bool
+) -> None:
+    shape, model = built("llama")
+    called = []
+    monkeypatch.setattr(single, "give_freed_blocks_back", lambda: called.append(True))
+    monkeypatch.setattr(host_memory, "host_bytes", lambda: int(shape.parameters * bytes_a_parameter))
+    SingleProcess.of(SDARConfig(device="cpu")).prepare(model)
+    assert bool(called) is gives_back
 
 
 def test_hardware_says_what_it_is() -> None:

@@ -23,7 +23,7 @@ from ..options import MachineOptions, Options
 from ..options.option import AUTO
 from .adapters import attach_saved, base_state, state_digest
 from .finite_weights import require_finite_weights
-from .host_memory import give_freed_blocks_back
+from .host_memory import give_freed_blocks_back, memory_is_scarce
 
 SDAROptions = TypeVar("SDAROptions", bound=Options)
 _Value = TypeVar("_Value")
@@ -83,7 +83,7 @@ class SingleProcess:
             ValueError: ``packing`` is on, and the model's attention does not keep rows apart by their positions; or
                 ``share_prompts`` is on, and cannot be (`shares_prompts`).
         """
-        if self.device.type == "cpu" and sum(p.numel() for p in model.parameters()) > LARGE_ON_CPU:
+        if self.device.type == "cpu" and memory_is_scarce(sum(p.numel() for p in model.parameters())):
             give_freed_blocks_back()
         exact = {id(module): dict(module._buffers) for module in model.modules() if module._buffers}
         model.to(device=self.device, dtype=self.dtype)
