@@ -873,6 +873,13 @@ MUTANTS: tuple[Mutant, ...] = (
         " or parameters <= LARGE_ON_CPU",
         *MEMORY_OPTIONS,
     ),
+    _mutant(
+        "freed blocks go back only where memory is scarce",
+        "trainers/engine/single.py",
+        'if self.device.type == "cpu" and memory_is_scarce(sum(p.numel() for p in model.parameters())):',
+        'if self.device.type == "cpu":',
+        "tests/trainers/test_memory.py",
+    ),
     # --- the generation server ---
     _mutant(
         "samples are handed out after the server has said what it holds",
