@@ -876,7 +876,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "freed blocks go back only where memory is scarce",
         "trainers/engine/single.py",
-        'if self.device.type == "cpu" and memory_is_scarce(sum(p.numel() for p in model.parameters())):',
+        'if self.device.type == "cpu" and memory_is_scarce(parameters, host_bytes()):',
         'if self.device.type == "cpu":',
         "tests/trainers/test_memory.py",
     ),

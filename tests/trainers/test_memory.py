@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from agents.base import View
 from trainers.config import SDARConfig
-from trainers.engine import host_memory, single
+from trainers.engine import single
 from trainers.engine.adapters import attach
 from trainers.engine.hardware import Hardware, parse_size
 from trainers.engine.host_memory import memory_is_scarce
@@ -374,7 +374,7 @@ def test_freed_blocks_go_back_only_where_memory_is_scarce_since_that_costs_speed
     shape, model = built("llama")
     called = []
     monkeypatch.setattr(single, "give_freed_blocks_back", lambda: called.append(True))
-    monkeypatch.setattr(host_memory, "host_bytes", lambda: int(shape.parameters * bytes_a_parameter))
+    monkeypatch.setattr(single, "host_bytes", lambda: int(shape.parameters * bytes_a_parameter))
     SingleProcess.of(SDARConfig(device="cpu")).prepare(model)
     assert bool(called) is gives_back
 

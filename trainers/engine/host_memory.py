@@ -6,8 +6,6 @@ import ctypes
 import logging
 import platform
 
-from .hardware import host_bytes
-
 logger = logging.getLogger(__name__)
 
 # Weights, gradients and the optimiser's two moments in float32.
@@ -19,14 +17,14 @@ MAPPED_BYTES = 1 << 18
 _MMAP_THRESHOLD = -3  # of mallopt, in glibc's malloc.h
 
 
-def memory_is_scarce(parameters: int, host: int | None = None) -> bool:
+def memory_is_scarce(parameters: int, host: int) -> bool:
     """Whether training so many parameters takes a quarter of the memory or more, before there are any activations.
 
     Args:
         parameters: Of the model.
-        host: Bytes of the machine's memory; None asks it.
+        host: Bytes of memory that the process may take (`hardware.host_bytes`).
     """
-    return parameters * BYTES_A_PARAMETER >= SCARCE * (host_bytes() if host is None else host)
+    return parameters * BYTES_A_PARAMETER >= SCARCE * host
 
 
 def give_freed_blocks_back() -> bool:

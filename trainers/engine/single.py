@@ -23,6 +23,7 @@ from ..options import MachineOptions, Options
 from ..options.option import AUTO
 from .adapters import attach_saved, base_state, state_digest
 from .finite_weights import require_finite_weights
+from .hardware import host_bytes
 from .host_memory import give_freed_blocks_back, memory_is_scarce
 
 SDAROptions = TypeVar("SDAROptions", bound=Options)
@@ -83,7 +84,8 @@ class SingleProcess:
             ValueError: ``packing`` is on, and the model's attention does not keep rows apart by their positions; or
                 ``share_prompts`` is on, and cannot be (`shares_prompts`).
         """
-        if self.device.type == "cpu" and memory_is_scarce(sum(p.numel() for p in model.parameters())):
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        if self.device.type == "cpu" and memory_is_scarce(parameters, host_bytes()):
             give_freed_blocks_back()
         exact = {id(module): dict(module._buffers) for module in model.modules() if module._buffers}
         model.to(device=self.device, dtype=self.dtype)
