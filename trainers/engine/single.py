@@ -25,6 +25,7 @@ from .adapters import attach_saved, base_state, state_digest
 from .finite_weights import require_finite_weights
 from .hardware import host_bytes
 from .host_memory import give_freed_blocks_back, memory_is_scarce
+from .weight_layout import lay_out_for_few_rows
 
 SDAROptions = TypeVar("SDAROptions", bound=Options)
 _Value = TypeVar("_Value")
@@ -93,6 +94,8 @@ class SingleProcess:
             for name, buffer in exact.get(id(module), {}).items():
                 if buffer is not None and buffer.is_floating_point():
                     module._buffers[name] = buffer.to(self.device)
+        if self.device.type == "cpu" and self.dtype == torch.float32:
+            lay_out_for_few_rows(model)
         disable_dropout(model)
         if self.gradient_checkpointing:
             recompute_activations(model)
