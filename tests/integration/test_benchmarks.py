@@ -147,6 +147,23 @@ def test_both_precisions_read_and_clone_the_same_rows_up_to_rounding(peer_model:
     assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
+def test_weight_layout_reports_each_piece_of_work_in_both_orders(
+    printed_by: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    shape = {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 64}
+    Qwen3ForCausalLM(Qwen3Config(vocab_size=99, hidden_size=128, intermediate_size=512, **shape)).save_pretrained(
+        tmp_path
+    )
+    size = ("--rows", 1, 2, "--tokens", 20, "--micro-batch-tokens", 64, "--sizes", 8, 3, 2, "--repeats", 1)
+    figures = printed_by("weight_layout", "--model", tmp_path, *size, "--json")["figures"]
+    assert figures["weights"] == 3, "gate, up and down are large enough"
+    assert list(figures["works"]) == ["sample, 1 together", "sample, 2 together", "score", "forward and backward"]
+    for found in figures["works"].values():
+        assert found["ratio"] == pytest.approx(found["by input"] / found["as loaded"])
+
+
 def test_muon_reports_a_step_of_a_layer_in_both_precisions(printed_by: Callable[..., dict[str, Any]]) -> None:
     figures = printed_by("muon", "--widths", 8, 16, "--repeats", 1, "--json")["figures"]
     assert list(figures) == ["8", "16"]

@@ -880,6 +880,20 @@ MUTANTS: tuple[Mutant, ...] = (
         'if self.device.type == "cpu":',
         "tests/trainers/test_memory.py",
     ),
+    _mutant(
+        "the weights of an engine on the CPU lie by input",
+        "trainers/engine/single.py",
+        "            lay_out_for_few_rows(model)\n",
+        "            pass\n",
+        "tests/trainers/test_weight_layout.py",
+    ),
+    _mutant(
+        "a weight shared with the embedding lies by token",
+        "trainers/engine/weight_layout.py",
+        "and id(module.weight) not in embedded",
+        "",
+        "tests/trainers/test_weight_layout.py",
+    ),
     # --- the generation server ---
     _mutant(
         "samples are handed out after the server has said what it holds",
