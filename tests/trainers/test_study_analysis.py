@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from study_results import make_plan, make_result, make_study
 
 from trainers.cli.study.planning import listed_seeds
+from trainers.report.study_document import study_document, study_view
 from trainers.study.analysis import analyse, contrasts_of, reference_of, untimed_table
 from trainers.study.collapse import collapses_of
 from trainers.study.endpoints import contrast, endpoint, task_outcomes
@@ -85,8 +86,19 @@ def test_a_wide_interval_decides_nothing() -> None:
 
 def test_one_seed_and_seeds_that_are_all_equal_decide_nothing() -> None:
     one = verdict_of([0.3])
-    assert one.verdict == "undecided" and ": 1 paired seed, no interval; " in one.reason
+    assert one.verdict == "undecided" and ": +0.300 in 1 paired seed, no interval; " in one.reason
     assert verdict_of([0.3, 0.3, 0.3]).verdict == "undecided"
+
+
+def test_only_a_study_of_the_tiny_model_is_a_sign_at_its_scale() -> None:
+    study = study_of([0.3, 0.1])
+    tiny = markdown(study, analyse(study))
+    assert "paired by seed. A tiny model that was taught" in tiny
+    pretrained = make_study(dataclasses.replace(study.plan, model="smollm2"), study.results)
+    said = markdown(pretrained, analyse(pretrained))
+    assert "tiny" not in said and "paired by seed.\n" in said
+    assert "tiny model" in study_document(study_view(study)).lead
+    assert "tiny model" not in study_document(study_view(pretrained)).lead
 
 
 def test_an_interval_as_wide_as_the_rounding_of_sums_decides_nothing() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..study.analysis import analyse, contrasts_of
 from ..study.records import Study
-from ..study.table_files import missing_words, untuned_words
+from ..study.table_files import missing_words, scale_words, untuned_words
 from ..study.table_records import Contrast, Verdict
 from .document import Answer, Block, DetailsBlock, Document, FigureBlock, Headline, Paragraph, Section
 from .figure import Figure
@@ -81,11 +81,8 @@ def study_document(view: Shown) -> Document:
             f"The primary endpoints are success and return of the trained policies, in every seat, against "
             f"{len(plan.opponents.players)} opponents that do not learn. B is {budget} training games."
         )
-    if plan.model is None:
-        lead += (
-            " A tiny model that was taught to read hints: what shows here is a sign of an effect at this scale, not a "
-            "reproduction of published numbers."
-        )
+    if scale := scale_words(plan):
+        lead += f" {scale}"
     if untuned := untuned_words(table):
         lead += f" {untuned[0].upper()}{untuned[1:]}."
     return Document(

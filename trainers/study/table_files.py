@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .analysis import analyse, contrasts_of
 from .plain_json import write_text
+from .plan_records import Plan
 from .records import Study, load_study, save_record
 from .result_records import Result
 from .table_records import ArmRow, Contrast, CurveDifference, Estimate, Table
@@ -32,7 +33,6 @@ CSV_COLUMNS = (
     *("test_stale_wins", "test_stale_n", "test_fresh_wins", "test_fresh_n"),
     *(f"train_{name}" for name in CSV_METRICS),
 )
-
 
 # A line of games.csv: a finished policy in one seat against one opponent, or against itself.
 GAME_COLUMNS = ("arm", "seed", "role", "opponent", "wins", "n", "mean_return", "deals", "joint")
@@ -248,6 +248,16 @@ def untuned_words(table: Table) -> str | None:
     return "no arm was tuned, so a lead may be that of the settings and not of the method"
 
 
+def scale_words(plan: Plan) -> str:
+    """What a result with the tiny model stands for, as a sentence; nothing where the study has a model of its own."""
+    if plan.model is not None:
+        return ""
+    return (
+        "A tiny model that was taught to read hints: what shows here is a sign of an effect at this scale, not a "
+        "reproduction of published numbers."
+    )
+
+
 def markdown(study: Study, table: Table) -> str:
     """A short report: the table, the verdicts, what is missing, what collapsed, what it ran on."""
     plan = study.plan
@@ -255,8 +265,7 @@ def markdown(study: Study, table: Table) -> str:
     lines += [
         f"{plan.env_id}, preset {plan.preset or 'none'}, B = {plan.budget} iterations of {plan.episodes_per_iteration} "
         f"episodes, planned {plan.planned_at}, commit {plan.versions.get('commit')}. Success in per cent, mean over "
-        "seeds ± half of its 95 % t interval; differences are paired by seed. A tiny model that was taught to read "
-        "hints: a sign of an effect at this scale, not a reproduction of published numbers.",
+        f"seeds ± half of its 95 % t interval; differences are paired by seed. {scale_words(plan)}".rstrip(),
         "",
     ]
     if missing := missing_words(table):

@@ -110,7 +110,8 @@ def _reason(claims: Sequence[Contrast], p: float, *, by_t_test: bool) -> str:
         estimate = contrast.estimate
         if estimate.low is None or estimate.high is None or estimate.mean is None:
             seeds = "1 paired seed" if estimate.n == 1 else f"{estimate.n} paired seeds"
-            parts.append(f"{contrast.name}: {seeds}, no interval")
+            value = "" if estimate.mean is None else f"{estimate.mean:+.3f} in "
+            parts.append(f"{contrast.name}: {value}{seeds}, no interval")
             continue
         side = "above" if contrast.direction == "greater" else "below"
         parts.append(
